@@ -1,0 +1,364 @@
+-- What a definition may say, and what the error says if it may not.
+\set VERBOSITY default
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS notify_stats;
+CREATE SCHEMA definition;
+SET search_path = definition;
+
+CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+CREATE TABLE letters (
+    id integer PRIMARY KEY,
+    gone integer,
+    kind varchar(20) NOT NULL,
+    posted_at timestamptz NOT NULL,
+    due timestamp,
+    pages integer,
+    sheets smallint NOT NULL,
+    weight bigint,
+    cost numeric(10, 2),
+    share double precision,
+    price money,
+    delay interval,
+    feeling mood,
+    words tsvector,
+    writer xid,
+    total integer GENERATED ALWAYS AS (pages * 2) STORED
+);
+ALTER TABLE letters DROP COLUMN gone;
+ALTER TABLE letters REPLICA IDENTITY FULL;
+CREATE TABLE archive (kind text NOT NULL, sheets integer NOT NULL, weight integer, id bigint);
+ALTER TABLE archive REPLICA IDENTITY FULL;
+CREATE VIEW letter_view AS SELECT * FROM letters;
+CREATE MATERIALIZED VIEW letter_matview AS SELECT * FROM letters;
+CREATE SEQUENCE letter_sequence;
+CREATE UNLOGGED TABLE scribbles (kind text);
+CREATE TEMPORARY TABLE notes (kind text);
+CREATE TABLE parent (kind text);
+CREATE TABLE child () INHERITS (parent);
+ALTER TABLE parent REPLICA IDENTITY FULL;
+CREATE FOREIGN DATA WRAPPER definition_wrapper;
+CREATE SERVER definition_server FOREIGN DATA WRAPPER definition_wrapper;
+CREATE FOREIGN TABLE abroad (kind text) SERVER definition_server;
+CREATE FUNCTION late(i integer, t timestamptz DEFAULT now()) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+CREATE AGGREGATE sum(integer) (SFUNC = int4pl, STYPE = integer);
+
+-- the shape of the query
+SELECT notify_stats.create_rollup('refused_insert', $$
+    INSERT INTO archive VALUES ('a', 1) $$);
+SELECT notify_stats.create_rollup('refused_into', $$
+    SELECT kind, count(*) INTO refused_into FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_no_group_by', $$
+    SELECT count(*) FROM letters $$);
+SELECT notify_stats.create_rollup('refused_no_aggregate', $$
+    SELECT kind FROM letters GROUP BY kind $$);
+SELECT notify_stats.create_rollup('refused_no_count', $$
+    SELECT kind, count(pages), count(*) FILTER (WHERE pages > 1) FROM letters GROUP BY kind $$);
+SELECT notify_stats.create_rollup('refused_hidden_group', $$
+    SELECT count(*) FROM letters GROUP BY kind $$);
+SELECT notify_stats.create_rollup('refused_twice', $$
+    SELECT kind, kind AS again, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_dependent', $$
+    SELECT id, kind, count(*) FROM letters GROUP BY id $$);
+SELECT notify_stats.create_rollup('refused_constant', $$
+    SELECT kind, 1 AS one, count(*) FROM letters GROUP BY kind $$);
+SELECT notify_stats.create_rollup('refused_with', $$
+    WITH l AS (SELECT * FROM letters) SELECT kind, count(*) FROM l GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_distinct', $$
+    SELECT DISTINCT kind, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_distinct_on', $$
+    SELECT DISTINCT ON (kind) kind, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_grouping_sets', $$
+    SELECT kind, pages, count(*) FROM letters GROUP BY GROUPING SETS (kind, pages) $$);
+SELECT notify_stats.create_rollup('refused_rollup', $$
+    SELECT kind, count(*) FROM letters GROUP BY ROLLUP (kind) $$);
+SELECT notify_stats.create_rollup('refused_cube', $$
+    SELECT kind, count(*) FROM letters GROUP BY CUBE (kind) $$);
+SELECT notify_stats.create_rollup('refused_empty_group_by', $$
+    SELECT count(*) FROM letters GROUP BY () $$);
+SELECT notify_stats.create_rollup('refused_having', $$
+    SELECT kind, count(*) FROM letters GROUP BY 1 HAVING count(*) > 1 $$);
+SELECT notify_stats.create_rollup('refused_order_by', $$
+    SELECT kind, count(*) FROM letters GROUP BY 1 ORDER BY 1 $$);
+SELECT notify_stats.create_rollup('refused_limit', $$
+    SELECT kind, count(*) FROM letters GROUP BY 1 LIMIT 1 $$);
+SELECT notify_stats.create_rollup('refused_offset', $$
+    SELECT kind, count(*) FROM letters GROUP BY 1 OFFSET 1 $$);
+SELECT notify_stats.create_rollup('refused_window', $$
+    SELECT kind, count(*), rank() OVER (ORDER BY kind) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_srf', $$
+    SELECT generate_series(1, sheets), count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_union_outside', $$
+    SELECT kind, count(*) FROM letters GROUP BY 1
+    UNION ALL SELECT kind, count(*) FROM archive GROUP BY 1 $$);
+
+-- FROM
+SELECT notify_stats.create_rollup('refused_no_from', $$
+    SELECT 1 AS one, count(*) GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_join', $$
+    SELECT l.kind, count(*) FROM letters l JOIN archive a ON a.kind = l.kind GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_outer_join', $$
+    SELECT l.kind, count(*) FROM letters l LEFT JOIN archive a USING (kind) GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_comma', $$
+    SELECT l.kind, count(*) FROM letters l, archive a WHERE a.kind = l.kind GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_join_inside', $$
+    SELECT kind, count(*) FROM (SELECT l.kind FROM letters l CROSS JOIN archive) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_join_in_union', $$
+    SELECT kind, count(*) FROM (
+        SELECT kind FROM archive
+        UNION ALL SELECT l.kind FROM letters l NATURAL JOIN archive) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_lateral', $$
+    SELECT l.kind, count(*) FROM letters l, LATERAL (SELECT l.pages) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_lateral_alone', $$
+    SELECT kind, count(*) FROM LATERAL (SELECT kind FROM letters) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_values', $$
+    SELECT kind, count(*) FROM (VALUES ('a'), ('b')) v (kind) GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_function', $$
+    SELECT i, count(*) FROM generate_series(1, 9) i GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_tablesample', $$
+    SELECT kind, count(*) FROM letters TABLESAMPLE SYSTEM (10) GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_union', $$
+    SELECT kind, count(*) FROM (SELECT kind FROM letters UNION SELECT kind FROM archive) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_intersect', $$
+    SELECT kind, count(*) FROM (SELECT kind FROM letters INTERSECT SELECT kind FROM archive) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_except', $$
+    SELECT kind, count(*) FROM (SELECT kind FROM letters EXCEPT ALL SELECT kind FROM archive) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_group_by_inside', $$
+    SELECT kind, count(*) FROM (SELECT kind FROM letters GROUP BY 1) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_aggregate_inside', $$
+    SELECT n, count(*) FROM (SELECT count(*) AS n FROM letters) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_distinct_inside', $$
+    SELECT kind, count(*) FROM (SELECT DISTINCT kind FROM letters) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_order_by_inside', $$
+    SELECT kind, count(*) FROM (SELECT kind FROM letters ORDER BY 1) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_limit_inside', $$
+    SELECT kind, count(*) FROM (
+        SELECT kind FROM archive
+        UNION ALL (SELECT kind FROM letters LIMIT 5)) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_for_update', $$
+    SELECT kind, count(*) FROM (SELECT kind FROM letters FOR UPDATE) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_with_inside', $$
+    SELECT kind, count(*) FROM (WITH a AS (SELECT kind FROM letters) SELECT kind FROM a) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_window_inside', $$
+    SELECT r, count(*) FROM (SELECT rank() OVER () AS r FROM letters) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_srf_inside', $$
+    SELECT r, count(*) FROM (SELECT generate_series(1, 2) AS r FROM letters) s GROUP BY 1 $$);
+
+-- sources
+SELECT notify_stats.create_rollup('refused_view', $$
+    SELECT kind, count(*) FROM letter_view GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_matview', $$
+    SELECT kind, count(*) FROM letter_matview GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_foreign', $$
+    SELECT kind, count(*) FROM abroad GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sequence', $$
+    SELECT last_value, count(*) FROM letter_sequence GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_unlogged', $$
+    SELECT kind, count(*) FROM scribbles GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_temporary', $$
+    SELECT kind, count(*) FROM notes GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_catalog', $$
+    SELECT relkind, count(*) FROM pg_class GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_information_schema', $$
+    SELECT feature_id, count(*) FROM information_schema.sql_features GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_inheritance', $$
+    SELECT kind, count(*) FROM parent GROUP BY 1 $$);
+
+-- group columns
+SELECT notify_stats.create_rollup('refused_not_hashable', $$
+    SELECT words, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_not_sortable', $$
+    SELECT writer, count(*) FROM letters GROUP BY 1 $$);
+SELECT format('SELECT notify_stats.create_rollup(''refused_many'', ''SELECT %s, count(*) FROM letters GROUP BY %s'')',
+              string_agg('pages + ' || i || ' AS p' || i, ', ' ORDER BY i),
+              string_agg(i::text, ', ' ORDER BY i)) AS many
+FROM generate_series(1, 33) i \gset
+:many;
+
+-- aggregates
+SELECT notify_stats.create_rollup('refused_min', $$
+    SELECT kind, count(*), min(pages) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_max', $$
+    SELECT kind, count(*), max(posted_at) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_avg', $$
+    SELECT kind, count(*), avg(pages) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_bool_or', $$
+    SELECT kind, count(*), bool_or(pages > 1) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_string_agg', $$
+    SELECT kind, count(*), string_agg(kind, ',' ORDER BY id) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_ordered_set', $$
+    SELECT kind, count(*), mode() WITHIN GROUP (ORDER BY pages) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sum_float', $$
+    SELECT kind, count(*), sum(share) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sum_money', $$
+    SELECT kind, count(*), sum(price) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sum_interval', $$
+    SELECT kind, count(*), sum(delay) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_own_sum', $$
+    SELECT kind, count(*), definition.sum(pages) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_count_distinct', $$
+    SELECT kind, count(*), count(DISTINCT pages) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sum_distinct', $$
+    SELECT kind, count(*), sum(DISTINCT cost) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_count_order_by', $$
+    SELECT kind, count(*), count(pages ORDER BY pages) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_expression', $$
+    SELECT kind, count(*), count(*) + 1 AS more FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_cast', $$
+    SELECT kind, count(*), sum(weight)::bigint AS weight FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_coalesce_one', $$
+    SELECT kind, count(*), coalesce(sum(weight), 1) AS weight FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sum_of_nulls', $$
+    SELECT kind, count(*), sum(weight) AS weight FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sum_filter', $$
+    SELECT kind, count(*), count(weight) AS weights, sum(weight) FILTER (WHERE pages > 1) AS weight
+    FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_sum_in_union', $$
+    SELECT kind, count(*), sum(weight) AS weight
+    FROM (SELECT kind, sheets::bigint AS weight FROM letters
+          UNION ALL SELECT kind, weight FROM archive) s GROUP BY 1 $$);
+
+-- expressions
+SELECT notify_stats.create_rollup('refused_now', $$
+    SELECT kind, count(*) FROM letters WHERE posted_at > now() GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_current_date', $$
+    SELECT kind, count(*) FROM letters WHERE due < CURRENT_DATE GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_random', $$
+    SELECT kind, count(*) FROM letters WHERE random() < 0.5 GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_nextval', $$
+    SELECT kind, count(*), count(nextval('letter_sequence')) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_date_trunc', $$
+    SELECT date_trunc('day', posted_at) AS day, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_date', $$
+    SELECT posted_at::date AS day, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_operator', $$
+    SELECT kind, count(*) FROM letters WHERE posted_at > due GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_filter', $$
+    SELECT kind, count(*), count(*) FILTER (WHERE posted_at + '1 day' > '2026-01-01') AS n
+    FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_enum', $$
+    SELECT feeling::text AS feeling, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_output', $$
+    SELECT due::text AS due, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_inside', $$
+    SELECT day, count(*) FROM (SELECT to_char(due, 'YYYY') AS day FROM letters) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_in_union', $$
+    SELECT day, count(*) FROM (
+        SELECT due AS day FROM letters UNION ALL SELECT posted_at FROM letters) s GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_default', $$
+    SELECT kind, count(*) FROM letters WHERE late(pages) GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_domain', $$
+    SELECT pages::positive AS pages, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_in', $$
+    SELECT kind, count(*) FROM letters WHERE kind IN (SELECT kind FROM archive) GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_exists', $$
+    SELECT kind, count(*) FILTER (WHERE EXISTS (SELECT FROM archive)) AS n, count(*)
+    FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_scalar', $$
+    SELECT (SELECT max(a.kind) FROM archive a WHERE a.id = l.id) AS kind, count(*)
+    FROM letters l GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_whole_row', $$
+    SELECT kind, count(*), count(letters) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_ctid', $$
+    SELECT ctid AS place, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_tableoid', $$
+    SELECT tableoid::text AS source, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('refused_xml', $$
+    SELECT kind, count(*) FROM letters WHERE xmlconcat(NULL, NULL) IS NULL GROUP BY 1 $$);
+
+-- replica identity
+CREATE TABLE "Post Box" (id integer PRIMARY KEY, "Street" text NOT NULL, "to" text);
+SELECT notify_stats.create_rollup('refused_default_identity', $$
+    SELECT "Street", count(*) FROM "Post Box" WHERE "to" <> 'me' GROUP BY 1 $$);
+CREATE UNIQUE INDEX post_box_street ON "Post Box" ("Street", id);
+ALTER TABLE "Post Box" REPLICA IDENTITY USING INDEX post_box_street;
+SELECT notify_stats.create_rollup('refused_index_identity', $$
+    SELECT "Street", count(*) FROM "Post Box" WHERE "to" <> 'me' GROUP BY 1 $$);
+ALTER TABLE "Post Box" REPLICA IDENTITY NOTHING;
+SELECT notify_stats.create_rollup('refused_no_identity', $$
+    SELECT 'all' AS part, count(*) FROM "Post Box" GROUP BY 1 $$);
+ALTER TABLE "Post Box" REPLICA IDENTITY USING INDEX post_box_street;
+
+-- partitions, whose columns are in another order
+CREATE TABLE parcels (kind text NOT NULL, pieces integer NOT NULL) PARTITION BY LIST (kind);
+CREATE TABLE parcels_small (gone integer, pieces integer NOT NULL, kind text NOT NULL);
+ALTER TABLE parcels_small DROP COLUMN gone;
+CREATE UNIQUE INDEX parcels_small_index ON parcels_small (kind, pieces);
+ALTER TABLE parcels ATTACH PARTITION parcels_small FOR VALUES IN ('small');
+CREATE TABLE parcels_other PARTITION OF parcels DEFAULT PARTITION BY LIST (kind);
+CREATE TABLE parcels_large PARTITION OF parcels_other FOR VALUES IN ('large');
+SELECT notify_stats.create_rollup('refused_partition', $$
+    SELECT kind, count(*) FROM parcels GROUP BY 1 $$);
+ALTER TABLE parcels_small REPLICA IDENTITY USING INDEX parcels_small_index;
+SELECT notify_stats.create_rollup('refused_nested_partition', $$
+    SELECT kind, count(*) FROM parcels GROUP BY 1 $$);
+ALTER TABLE parcels_large REPLICA IDENTITY FULL;
+SELECT notify_stats.create_rollup('refused_only', $$
+    SELECT kind, count(*) FROM ONLY parcels GROUP BY 1 $$);
+CREATE FOREIGN TABLE parcels_abroad PARTITION OF parcels_other FOR VALUES IN ('abroad')
+    SERVER definition_server;
+SELECT notify_stats.create_rollup('refused_foreign_partition', $$
+    SELECT kind, count(*) FROM parcels GROUP BY 1 $$);
+DROP FOREIGN TABLE parcels_abroad;
+CREATE UNLOGGED TABLE parcels_noted PARTITION OF parcels_other FOR VALUES IN ('noted');
+SELECT notify_stats.create_rollup('refused_unlogged_partition', $$
+    SELECT kind, count(*) FROM parcels GROUP BY 1 $$);
+DROP TABLE parcels_noted;
+
+-- row-level security
+CREATE ROLE regress_definition_reader;
+GRANT USAGE, CREATE ON SCHEMA definition TO regress_definition_reader;
+GRANT USAGE ON SCHEMA notify_stats TO regress_definition_reader;
+GRANT EXECUTE ON FUNCTION notify_stats.create_rollup(text, text) TO regress_definition_reader;
+GRANT SELECT ON archive TO regress_definition_reader;
+ALTER TABLE archive ENABLE ROW LEVEL SECURITY;
+SET ROLE regress_definition_reader;
+SELECT notify_stats.create_rollup('refused_row_security', $$
+    SELECT kind, count(*) FROM archive GROUP BY 1 $$);
+RESET ROLE;
+ALTER TABLE archive DISABLE ROW LEVEL SECURITY;
+
+-- nothing is left half-made
+SELECT count(*) FROM pg_class WHERE relname LIKE 'refused%';
+
+-- what is supported; not committed, so that nothing is built
+BEGIN;
+SELECT notify_stats.create_rollup('supported_sums', $$
+    SELECT kind, count(*) AS letters, coalesce(count(weight), 0) AS weights, sum(weight) AS weight,
+           sum(sheets) AS sheets, sum(coalesce(pages, 0)) AS pages, coalesce(sum(cost), 0) AS cost,
+           sum(weight) FILTER (WHERE pages > 1) AS heavy,
+           count(weight) FILTER (WHERE pages > 1) AS heavies
+    FROM letters GROUP BY kind $$);
+SELECT notify_stats.create_rollup('supported_union', $$
+    SELECT origin, kind || '!' AS kind, count(*), coalesce(sum(weight), 0) AS weight
+    FROM (SELECT kind, weight, 'new' AS origin, sheets FROM letters WHERE pages > 1
+          UNION ALL SELECT kind, weight, 'old', sheets FROM archive
+          UNION ALL (SELECT kind, NULL, NULL, 1 FROM (SELECT kind, pages * 2 AS p FROM letters) s WHERE p > 9)) u
+    WHERE sheets > 0
+    GROUP BY 1, 2 $$);
+SELECT notify_stats.create_rollup('supported_expressions', $$
+    SELECT (posted_at AT TIME ZONE 'Europe/London')::date AS day, feeling, total,
+           CASE WHEN pages > 1 THEN 'long' ELSE 'short' END AS length, count(*)
+    FROM letters WHERE kind = ANY ('{a,b}') AND greatest(pages, sheets) > 1 GROUP BY 1, 2, 3, 4 $$);
+SELECT notify_stats.create_rollup('supported_constant', $$
+    SELECT 'all' AS part, count(*) FROM "Post Box" GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('supported_index_identity', $$
+    SELECT "Street", count(*) AS "Boxes" FROM "Post Box" GROUP BY "Street" $$);
+SELECT notify_stats.create_rollup('supported_partitions', $$
+    SELECT kind, count(*), sum(pieces) AS pieces FROM parcels GROUP BY 1 $$);
+SELECT notify_stats.create_rollup('supported_only', $$
+    SELECT kind, count(*) FROM ONLY parent GROUP BY 1 $$);
+SELECT attrelid::regclass AS rollup, attname AS column, format_type(atttypid, atttypmod) AS type
+FROM pg_attribute
+WHERE attrelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'supported%' AND relkind = 'r') AND attnum > 0
+ORDER BY attrelid::regclass::text, attnum;
+ROLLBACK;
+
+DROP TABLE pg_temp.notes;
+DROP SERVER definition_server CASCADE;
+DROP FOREIGN DATA WRAPPER definition_wrapper;
+DROP SCHEMA definition CASCADE;
+REVOKE ALL ON FUNCTION notify_stats.create_rollup(text, text) FROM regress_definition_reader;
+REVOKE ALL ON SCHEMA notify_stats FROM regress_definition_reader;
+DROP ROLE regress_definition_reader;

@@ -1,0 +1,692 @@
+/*-------------------------------------------------------------------------
+ *
+ * build.c
+ *	  Building, rebuilding and verifying a rollup, while everybody works.
+ *
+ * Nobody is locked out, so the definition's result is read at some snapshot
+ * S while changes go on, and those that S does not see are added from a slot:
+ *
+ *	1. Copy the main slot: a build stream at its position F.
+ *	2. Barrier: wait until every transaction that has an xid by now has ended.
+ *	   A commit that is in the WAL before F may still be unknown to snapshots,
+ *	   for instance while it waits for a synchronous standby; without the
+ *	   barrier it would be neither in the stream nor in S.
+ *	3. Run the definition at S, into a temporary table.
+ *	4. Read the build stream into that table, but skip the transactions that S
+ *	   sees, until little is left.
+ *	5. Join, in one transaction that has locked the main stream: read both
+ *	   streams up to one position, so that the temporary table is what the
+ *	   definition gives there, and the rollup what the main stream has made of
+ *	   it.  Then put right, or report, what differs.
+ *
+ * The main stream goes on meanwhile, in other processes, but for step 5.  All
+ * of this lives in temporary objects of one process: a crash leaves nothing,
+ * and the build starts again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
+#include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "apply.h"
+#include "build.h"
+#include "cycle.h"
+#include "notify_stats.h"
+#include "shared.h"
+#include "slot.h"
+#include "stream.h"
+#include "trouble.h"
+#include "xact.h"
+
+/* What the definition gives, and where that differs from the rollup. */
+#define FRESH_NAME "notify_stats_fresh"
+#define DIFF_NAME "notify_stats_diff"
+#define FRESH_TABLE "pg_temp." FRESH_NAME
+#define DIFF_TABLE "pg_temp." DIFF_NAME
+
+/* The join may begin when less WAL than this is left, or after so many tries. */
+#define NEAR_ENOUGH (1024 * 1024)
+#define MAX_PASSES 100
+
+typedef struct Build
+{
+	Oid			relid;
+	bool		verifying;
+	SharedBuild *shared;
+	MemoryContext pass_context; /* reset after each transaction */
+
+	List	   *sources;		/* OIDs of what the definition reads */
+	const Format *format;
+	NameData	slot_name;		/* the copy of the main slot */
+	XLogRecPtr	position;		/* the build stream's */
+	VisibleXids visible;		/* to the snapshot that the definition ran in */
+	XLogRecPtr	snapshot_lsn;	/* everything visible is before it */
+
+	VerifyCallback callback;
+	void	   *callback_arg;
+} Build;
+
+/* Switches to the context that lives as long as the build. */
+static MemoryContext
+enter_build_context(Build *build)
+{
+	return MemoryContextSwitchTo(GetMemoryChunkContext(build));
+}
+
+static void
+execute(const char *query)
+{
+	int			rc = SPI_execute(query, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+}
+
+static void
+drop_temporary_table(const char *name)
+{
+	Oid			namespace = LookupNamespaceNoError("pg_temp");
+
+	if (OidIsValid(namespace) && OidIsValid(get_relname_relid(name, namespace)))
+		execute(psprintf("DROP TABLE pg_temp.%s", name));
+}
+
+/* The rollup, compiled; throws if it is gone. */
+static Rollup *
+load_rollup(const Build *build)
+{
+	Rollup	   *rollup = rollup_find(rollup_list(), build->relid);
+
+	if (rollup != NULL)
+	{
+		trouble_begin(rollup->relid);
+		if (!rollup_compile(rollup))
+			rollup = NULL;
+		trouble_end();
+	}
+	if (rollup == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("rollup with OID %u does not exist", build->relid)));
+	return rollup;
+}
+
+/*
+ * Step 1: the build stream
+ */
+
+static void
+check_verifiable(const Rollup *rollup, const StreamRow *row)
+{
+	static const char *const names[] = {"being built", "live", "stale", "failed"};
+
+	if (row->paused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot verify while the stream is paused"),
+				 errhint("Run: SELECT notify_stats.resume();")));
+	if (rollup->state != ROLLUP_LIVE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot verify rollup %s: it is %s", rollup->name, names[rollup->state]),
+				 errhint("The view notify_stats.rollups shows its progress, or the reason.")));
+}
+
+/* Copies the main slot.  False if there is nothing to build. */
+static bool
+copy_slot(Build *build)
+{
+	StreamRow	row;
+	Rollup	   *rollup;
+	bool		wanted;
+	MemoryContext context;
+
+	xact_begin();
+	rollup = load_rollup(build);
+	wanted = stream_load(&row) && row.has_slot &&
+		(build->verifying || rollup_wants_build(rollup));
+	if (build->verifying)
+		check_verifiable(rollup, &row);
+	if (wanted)
+	{
+		context = enter_build_context(build);
+		build->sources = list_copy(rollup->definition->sources);
+		MemoryContextSwitchTo(context);
+
+		build->format = row.format;
+		snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
+				 NameStr(row.slot_name), MyProcPid);
+		build->shared->slot_name = build->slot_name;
+		build->position = slot_copy(NameStr(row.slot_name), NameStr(build->slot_name),
+									row.format->plugin);
+		shared_build_reached(build->shared, build->position);
+	}
+	xact_commit();
+	debug_stop("build-copied");
+	return wanted;
+}
+
+/*
+ * Step 2: the barrier
+ */
+
+/* One of the transactions before "limit" that still run, or invalid. */
+static TransactionId
+running_before(TransactionId limit)
+{
+	Snapshot	snapshot = GetLatestSnapshot();
+
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		if (TransactionIdPrecedes(snapshot->xip[i], limit))
+			return snapshot->xip[i];
+	return InvalidTransactionId;
+}
+
+/* Waits for all transactions that have an xid by now. */
+static void
+wait_for_transactions(Build *build)
+{
+	TransactionId limit = ReadNextTransactionId();
+	TransactionId xid;
+
+	shared_build_phase(build->shared, BUILD_WAITING_FOR_TRANSACTIONS);
+	do
+	{
+		xact_begin();
+		xid = running_before(limit);
+		if (TransactionIdIsValid(xid))
+		{
+			shared_build_waits_for(build->shared, xid);
+			/* no snapshot while waiting, so that vacuum goes on */
+			PopActiveSnapshot();
+			XactLockTableWait(xid, NULL, NULL, XLTW_None);
+			PushActiveSnapshot(GetLatestSnapshot());
+		}
+		xact_commit();
+	} while (TransactionIdIsValid(xid));
+	shared_build_waits_for(build->shared, InvalidTransactionId);
+}
+
+/*
+ * Step 3: the definition's result
+ */
+
+static void
+remember_visible(Build *build, Snapshot snapshot)
+{
+	build->visible.xmin = snapshot->xmin;
+	build->visible.xmax = snapshot->xmax;
+	build->visible.nrunning = snapshot->xcnt;
+	build->visible.running = palloc(sizeof(TransactionId) * (snapshot->xcnt + 1));
+	memcpy(build->visible.running, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+}
+
+/* Creates a temporary table for the result of a query, owned by the rollup's owner. */
+static void
+create_temporary_table(const Rollup *rollup, const char *name, const char *query)
+{
+	drop_temporary_table(name);
+	execute(psprintf("CREATE TEMPORARY TABLE %s AS %s WITH NO DATA", name, query));
+	execute(psprintf("ALTER TABLE pg_temp.%s OWNER TO %s", name,
+					 quote_identifier(GetUserNameFromId(rollup->owner, false))));
+}
+
+/*
+ * Runs the definition as the owner, into a tuplestore first: a query that
+ * writes would not be run by parallel workers.
+ */
+static Tuplestorestate *
+run_definition(const Rollup *rollup, uint64 *nrows)
+{
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false, maintenance_work_mem);
+	DestReceiver *receiver = CreateTuplestoreDestReceiver();
+	SPIExecuteOptions options = {0};
+	SavedRole	saved;
+	int			rc;
+
+	SetTuplestoreDestReceiverParams(receiver, rows, CurrentMemoryContext, false, NULL, NULL);
+	options.read_only = true;
+	options.must_return_tuples = true;
+	options.dest = receiver;
+
+	trouble_begin(rollup->relid);
+	saved = xact_become(rollup->owner);
+	rc = SPI_execute_extended(psprintf("SELECT * FROM %s", rollup->view_name), &options);
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "could not read %s: %s", rollup->view_name, SPI_result_code_string(rc));
+	xact_restore_role(saved);
+	trouble_end();
+	*nrows = SPI_processed;
+	receiver->rDestroy(receiver);
+	return rows;
+}
+
+static char *
+group_list(const Definition *definition)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < definition->ngroups; i++)
+		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(definition->groups[i].name));
+	return buf.data;
+}
+
+/*
+ * Takes the snapshot that the definition is run with.  The sources are locked
+ * before: what rewrites a table makes it look empty to older snapshots.
+ */
+static void
+take_snapshot(Build *build)
+{
+	Snapshot	snapshot;
+	MemoryContext context;
+	ListCell   *lc;
+
+	foreach(lc, build->sources)
+	{
+		LockRelationOid(lfirst_oid(lc), AccessShareLock);
+		(void) find_all_inheritors(lfirst_oid(lc), AccessShareLock, NULL);
+	}
+	snapshot = GetTransactionSnapshot();
+	PushActiveSnapshot(snapshot);
+	context = enter_build_context(build);
+	remember_visible(build, snapshot);
+	MemoryContextSwitchTo(context);
+	build->snapshot_lsn = slot_flush_written();
+	debug_stop("build-snapshot");
+}
+
+static void
+fill_fresh_table(Build *build)
+{
+	Rollup	   *rollup;
+	Tuplestorestate *rows;
+	uint64		nrows;
+
+	shared_build_phase(build->shared, BUILD_READING_SOURCES);
+	xact_begin_repeatable_read();
+	take_snapshot(build);
+	rollup = load_rollup(build);
+
+	SPI_connect();
+	create_temporary_table(rollup, FRESH_NAME, psprintf("SELECT * FROM %s", rollup->view_name));
+	rows = run_definition(rollup, &nrows);
+	apply_query_with_rows("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS,
+						  rows, rollup->desc, nrows);
+	tuplestore_end(rows);
+	execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
+					 group_list(rollup->definition)));
+	SPI_finish();
+	xact_commit();
+	debug_stop("build-filled");
+}
+
+/*
+ * Step 4: catching up
+ */
+
+/* Reads the build stream, within the current transaction. */
+static void
+read_build_stream(Build *build, Rollup *rollup, XLogRecPtr upto)
+{
+	CycleInput	input = {0};
+	CycleOutput output;
+
+	input.slot_name = NameStr(build->slot_name);
+	input.format = build->format;
+	input.rollups = list_make1(rollup);
+	input.applied_lsn = build->position;
+	input.upto = upto;
+	input.visible = &build->visible;
+	input.target = FRESH_TABLE;
+	output = cycle_read(&input);
+	if (output.stale != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the build of rollup %s was overtaken by a change: %s", rollup->name,
+						(char *) linitial(output.reasons)),
+				 errhint("It starts again.")));
+}
+
+static void
+advance_build_slot(Build *build)
+{
+	xact_begin();
+	slot_advance(NameStr(build->slot_name), build->position);
+	xact_commit();
+}
+
+static void
+catch_up(Build *build)
+{
+	shared_build_phase(build->shared, BUILD_CATCHING_UP);
+	for (int pass = 0; pass < MAX_PASSES; pass++)
+	{
+		XLogRecPtr	safe = slot_safe_lsn();
+		uint64		window = (uint64) notify_stats_max_batch_wal * 1024;
+		XLogRecPtr	upto = safe - build->position > window ? build->position + window : safe;
+
+		if (upto == safe && safe - build->position < NEAR_ENOUGH)
+			break;
+		if (upto != safe)
+			pass--;				/* a full window is progress */
+
+		xact_begin();
+		read_build_stream(build, load_rollup(build), upto);
+		xact_commit();
+		build->position = upto;
+		shared_build_reached(build->shared, upto);
+		advance_build_slot(build);
+		MemoryContextReset(build->pass_context);
+	}
+}
+
+/*
+ * Step 5: the join
+ */
+
+/* Appends "name1, name2, …" made of a prefix and numbers from 1 to n. */
+static void
+append_numbered(StringInfo buf, const char *prefix, int n)
+{
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(buf, "%s%s%d", i > 1 ? ", " : "", prefix, i);
+}
+
+/* Appends "SELECT column AS g1, …, column AS m1, … FROM table" of the diff. */
+static void
+append_side(StringInfo buf, const Definition *definition, const char *table, bool fresh)
+{
+	appendStringInfoString(buf, "SELECT ");
+	for (int i = 0; i < definition->ngroups; i++)
+		appendStringInfo(buf, "%s AS g%d, ", quote_identifier(definition->groups[i].name), i + 1);
+	for (int i = 0; i < definition->nmeasures; i++)
+		appendStringInfo(buf, "%s AS m%d, ", quote_identifier(definition->measures[i].name), i + 1);
+	appendStringInfo(buf, "ctid AS address, %s AS fresh FROM %s", fresh ? "true" : "false", table);
+}
+
+/*
+ * The groups that differ: g1 …, how often each side has it, the addresses in
+ * the rollup, and the measures o1 … (rollup) and n1 … (definition).
+ * GROUP BY compares by hash, and takes NULLs as equal, which no join does.
+ */
+static char *
+diff_query(const Rollup *rollup)
+{
+	const Definition *definition = rollup->definition;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "SELECT ");
+	append_numbered(&buf, "g", definition->ngroups);
+	appendStringInfoString(&buf,
+						   ", count(*) FILTER (WHERE NOT fresh) AS in_rollup"
+						   ", count(*) FILTER (WHERE fresh) AS in_definition"
+						   ", array_agg(address) FILTER (WHERE NOT fresh) AS addresses");
+	for (int i = 1; i <= definition->nmeasures; i++)
+		appendStringInfo(&buf,
+						 ", max(m%d) FILTER (WHERE NOT fresh) AS o%d"
+						 ", max(m%d) FILTER (WHERE fresh) AS n%d", i, i, i, i);
+	appendStringInfoString(&buf, " FROM (");
+	append_side(&buf, definition, rollup->name, false);
+	appendStringInfoString(&buf, " UNION ALL ");
+	append_side(&buf, definition, FRESH_TABLE, true);
+	appendStringInfoString(&buf, ") s GROUP BY ");
+	append_numbered(&buf, "g", definition->ngroups);
+	appendStringInfoString(&buf,
+						   " HAVING count(*) FILTER (WHERE NOT fresh) <> 1"
+						   " OR count(*) FILTER (WHERE fresh) <> 1");
+	for (int i = 1; i <= definition->nmeasures; i++)
+		appendStringInfo(&buf,
+						 " OR max(m%d) FILTER (WHERE NOT fresh)"
+						 " IS DISTINCT FROM max(m%d) FILTER (WHERE fresh)", i, i);
+	return buf.data;
+}
+
+/* Fills the table of differences; the caller acts as the owner afterwards. */
+static SavedRole
+find_differences(const Rollup *rollup)
+{
+	char	   *query = diff_query(rollup);
+	SavedRole	saved;
+
+	create_temporary_table(rollup, DIFF_NAME, query);
+	saved = xact_become(rollup->owner);
+	execute(psprintf("INSERT INTO " DIFF_TABLE " %s", query));
+	return saved;
+}
+
+/* The columns of the rollup in the order g1 …, m1 …. */
+static char *
+column_list(const Definition *definition)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, group_list(definition));
+	for (int i = 0; i < definition->nmeasures; i++)
+		appendStringInfo(&buf, ", %s", quote_identifier(definition->measures[i].name));
+	return buf.data;
+}
+
+/* Makes the table what the definition gives, changing only what differs. */
+static void
+replace_differences(const Rollup *rollup)
+{
+	const Definition *definition = rollup->definition;
+	StringInfoData buf;
+	SavedRole	saved = find_differences(rollup);
+
+	execute(psprintf("DELETE FROM %s WHERE ctid IN"
+					 " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->name));
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->name, column_list(definition));
+	append_numbered(&buf, "g", definition->ngroups);
+	appendStringInfoString(&buf, ", ");
+	append_numbered(&buf, "n", definition->nmeasures);
+	appendStringInfoString(&buf, " FROM " DIFF_TABLE " WHERE in_definition > 0");
+	execute(buf.data);
+	xact_restore_role(saved);
+}
+
+/* Fills a table that nobody has read yet. */
+static void
+fill_new_table(const Rollup *rollup)
+{
+	char	   *columns = column_list(rollup->definition);
+	SavedRole	saved = xact_become(rollup->owner);
+
+	execute(psprintf("DELETE FROM %s", rollup->name));
+	execute(psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
+					 rollup->name, columns, columns));
+	xact_restore_role(saved);
+}
+
+/* Appends "to_jsonb of the columns, under the rollup's names" as one value. */
+static void
+append_json(StringInfo buf, const char *condition, const char *prefix, int n,
+			const char *(*name_of) (const Definition *, int), const Definition *definition)
+{
+	appendStringInfo(buf, "CASE WHEN %s THEN (SELECT to_jsonb(x) FROM (SELECT ", condition);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(buf, "%sd.%s%d AS %s", i > 0 ? ", " : "", prefix, i + 1,
+						 quote_identifier(name_of(definition, i)));
+	appendStringInfoString(buf, ") x) END");
+}
+
+static const char *
+group_name(const Definition *definition, int i)
+{
+	return definition->groups[i].name;
+}
+
+static const char *
+measure_name(const Definition *definition, int i)
+{
+	return definition->measures[i].name;
+}
+
+static void
+report_differences(const Build *build, const Rollup *rollup)
+{
+	const Definition *definition = rollup->definition;
+	StringInfoData buf;
+	SavedRole	saved = find_differences(rollup);
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "SELECT ");
+	append_json(&buf, "true", "g", definition->ngroups, group_name, definition);
+	appendStringInfoString(&buf, ", ");
+	append_json(&buf, "d.in_rollup > 0", "o", definition->nmeasures, measure_name, definition);
+	appendStringInfoString(&buf, ", ");
+	append_json(&buf, "d.in_definition > 0", "n", definition->nmeasures, measure_name, definition);
+	appendStringInfoString(&buf, " FROM " DIFF_TABLE " d ORDER BY ");
+	append_numbered(&buf, "g", definition->ngroups);
+	execute(buf.data);
+	xact_restore_role(saved);
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+
+		build->callback(SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2),
+						SPI_getvalue(tuple, desc, 3), build->callback_arg);
+	}
+}
+
+/*
+ * Reads both streams up to one position and settles what differs, in one
+ * transaction.  The main stream stands still until it is over.
+ */
+static void
+join_main_stream(Build *build)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	StreamRow	row;
+	List	   *rollups;
+	Rollup	   *rollup;
+	RollupState state;
+	XLogRecPtr	upto;
+
+	shared_build_phase(build->shared, BUILD_JOINING);
+	xact_begin();
+	stream_lock();
+	if (!stream_load(&row) || !row.has_slot)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the stream has lost its slot"),
+				 errhint("The build starts again.")));
+	upto = Max(slot_safe_lsn(), Max(build->snapshot_lsn, row.applied_lsn));
+
+	rollup = load_rollup(build);
+	read_build_stream(build, rollup, upto);
+	rollups = rollup_list();
+	state = rollup_find(rollups, build->relid)->state;
+	if (build->verifying)
+		check_verifiable(rollup, &row);
+	(void) cycle_read_main(&row, rollups, upto);
+
+	trouble_begin(rollup->relid);
+	SPI_connect();
+	if (build->verifying)
+		report_differences(build, rollup);
+	else if (state == ROLLUP_BUILDING)
+		fill_new_table(rollup);
+	else
+		replace_differences(rollup);
+	drop_temporary_table(DIFF_NAME);
+	drop_temporary_table(FRESH_NAME);
+	SPI_finish();
+	trouble_end();
+	if (!build->verifying)
+		rollup_set_built(rollup->relid);
+	stream_set_applied(upto);
+	debug_stop("build-joined");
+	xact_commit();
+	cycle_finish(&row, upto, now, true);
+}
+
+/*
+ * The whole
+ */
+
+static void
+run_build(Build *build)
+{
+	if (!copy_slot(build))
+		return;
+	wait_for_transactions(build);
+	fill_fresh_table(build);
+	catch_up(build);
+	join_main_stream(build);
+
+	xact_begin();
+	slot_drop(NameStr(build->slot_name));
+	xact_commit();
+}
+
+static void
+run_guarded(Build *build)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	build->shared = shared_build_begin(build->relid, build->verifying);
+	if (build->shared == NULL)
+		return;					/* another process is at it */
+	build->pass_context = AllocSetContextCreate(context, "notify_stats build",
+												ALLOCSET_DEFAULT_SIZES);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(build->pass_context);
+		run_build(build);
+	}
+	PG_CATCH();
+	{
+		shared_build_end(build->shared);
+		trouble_record();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	shared_build_end(build->shared);
+	MemoryContextSwitchTo(context);
+	MemoryContextDelete(build->pass_context);
+}
+
+void
+build_rollup(Oid relid)
+{
+	Build	   *build = palloc0(sizeof(Build));
+
+	build->relid = relid;
+	run_guarded(build);
+}
+
+void
+build_verify(Oid relid, VerifyCallback callback, void *arg)
+{
+	Build	   *build = palloc0(sizeof(Build));
+
+	build->relid = relid;
+	build->verifying = true;
+	build->callback = callback;
+	build->callback_arg = arg;
+	run_guarded(build);
+}

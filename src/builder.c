@@ -1,0 +1,311 @@
+/*-------------------------------------------------------------------------
+ *
+ * builder.c
+ *	  Background processes that build or verify one rollup.
+ *
+ * A process of its own for each build keeps the main stream going meanwhile,
+ * and keeps the rule that a process has to do with one slot at a time.
+ *
+ * What a verification finds goes back through a shared-memory queue, as the
+ * messages of the frontend/backend protocol, like a parallel worker's: so its
+ * errors arrive whole, with SQLSTATE, detail and hint.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "libpq/pqformat.h"
+#include "libpq/pqmq.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/dsm.h"
+#include "storage/shm_mq.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "builder.h"
+#include "compat.h"
+#include "notify_stats.h"
+#include "shared.h"
+#include "xact.h"
+
+#define QUEUE_SIZE 65536
+#define MAX_DELAY_SECONDS 60
+
+/* message types in the queue, besides errors and notices */
+#define MESSAGE_ROW 'D'
+#define MESSAGE_END 'C'
+
+/* What the starter tells the process, in bgw_extra. */
+typedef struct BuilderArgs
+{
+	Oid			database;
+	Oid			relid;
+	dsm_handle	queue;			/* DSM_HANDLE_INVALID: build, else verify */
+} BuilderArgs;
+
+PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
+
+/* The worker's one builder at a time. */
+static BackgroundWorkerHandle *running = NULL;
+static Oid	running_relid = InvalidOid;
+static int	failures = 0;		/* in a row */
+static TimestampTz retry_at = 0;
+
+/*
+ * Starting
+ */
+
+static BackgroundWorkerHandle *
+start_builder(Oid relid, dsm_handle queue)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	BuilderArgs args;
+
+	args.database = MyDatabaseId;
+	args.relid = relid;
+	args.queue = queue;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), EXTENSION_NAME);
+	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+			 "notify_stats_builder_main");
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "notify_stats builder for rollup %u", relid);
+	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "notify_stats builder");
+	memcpy(worker.bgw_extra, &args, sizeof(args));
+
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		return NULL;
+	return handle;
+}
+
+/* Notes whether the builder that has ended did its work. */
+static void
+settle_ended_builder(List *relids)
+{
+	pid_t		pid;
+
+	if (running == NULL || GetBackgroundWorkerPid(running, &pid) != BGWH_STOPPED)
+		return;
+	pfree(running);
+	running = NULL;
+	if (list_member_oid(relids, running_relid))
+	{
+		int			seconds = Min(MAX_DELAY_SECONDS, 1 << Min(failures, 6));
+
+		failures++;
+		retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
+	}
+	else
+		failures = 0;
+}
+
+void
+builder_start_due(List *relids)
+{
+	MemoryContext context;
+
+	settle_ended_builder(relids);
+	if (relids == NIL)
+	{
+		retry_at = 0;
+		return;
+	}
+	if (running != NULL || shared_build_running(linitial_oid(relids)) ||
+		GetCurrentTimestamp() < retry_at)
+	{
+		if (retry_at == 0)
+			retry_at = 1;		/* look again when woken */
+		return;
+	}
+
+	running_relid = linitial_oid(relids);
+	context = MemoryContextSwitchTo(TopMemoryContext);
+	running = start_builder(running_relid, DSM_HANDLE_INVALID);
+	MemoryContextSwitchTo(context);
+	retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
+	if (running == NULL)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("notify_stats could not start a process to build a rollup"),
+				 errhint("You may need to increase \"max_worker_processes\".")));
+}
+
+bool
+builder_is_due(void)
+{
+	return retry_at != 0 && GetCurrentTimestamp() >= retry_at;
+}
+
+/*
+ * Working
+ */
+
+static void
+send_row(const char *group_key, const char *in_rollup, const char *in_definition, void *arg)
+{
+	const char *values[3] = {group_key, in_rollup, in_definition};
+	StringInfoData buf;
+
+	pq_beginmessage(&buf, MESSAGE_ROW);
+	for (int i = 0; i < 3; i++)
+	{
+		int			len = values[i] ? strlen(values[i]) : -1;
+
+		pq_sendint32(&buf, len);
+		if (values[i])
+			pq_sendbytes(&buf, values[i], len);
+	}
+	pq_endmessage(&buf);
+}
+
+static void
+verify_into_queue(const BuilderArgs *args)
+{
+	dsm_segment *segment = dsm_attach(args->queue);
+	shm_mq	   *queue;
+	StringInfoData buf;
+
+	if (segment == NULL)
+		return;					/* the session has gone */
+	queue = (shm_mq *) dsm_segment_address(segment);
+	shm_mq_set_sender(queue, MyProc);
+	pq_redirect_to_shm_mq(segment, shm_mq_attach(queue, segment, NULL));
+
+	build_verify(args->relid, send_row, NULL);
+	pq_beginmessage(&buf, MESSAGE_END);
+	pq_endmessage(&buf);
+}
+
+void
+notify_stats_builder_main(Datum main_arg)
+{
+	BuilderArgs args;
+
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
+	pgstat_report_appname("notify_stats builder");
+	xact_set_worker_defaults();
+
+	/* where the results are kept from one transaction to the next */
+	CurrentResourceOwner = NULL;
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "notify_stats builder",
+												ALLOCSET_DEFAULT_SIZES));
+	if (args.queue == DSM_HANDLE_INVALID)
+		build_rollup(args.relid);
+	else
+		verify_into_queue(&args);
+}
+
+/*
+ * Receiving
+ */
+
+/* Takes the next counted string out of a row; NULL for NULL. */
+static char *
+get_counted_string(StringInfo msg)
+{
+	int			len = pq_getmsgint(msg, 4);
+
+	return len < 0 ? NULL : pnstrdup(pq_getmsgbytes(msg, len), len);
+}
+
+/* Handles one message; false if it was the last. */
+static bool
+handle_message(char *data, Size len, VerifyCallback callback, void *arg)
+{
+	StringInfoData msg;
+	ErrorData	edata;
+	char	   *group_key;
+	char	   *in_rollup;
+
+	msg.data = data;
+	msg.len = len;
+	msg.maxlen = len;
+	msg.cursor = 0;
+	switch (pq_getmsgbyte(&msg))
+	{
+		case MESSAGE_ROW:
+			group_key = get_counted_string(&msg);
+			in_rollup = get_counted_string(&msg);
+			callback(group_key, in_rollup, get_counted_string(&msg), arg);
+			return true;
+		case MESSAGE_END:
+			return false;
+		case 'E':
+			pq_parse_errornotice(&msg, &edata);
+			edata.elevel = Min(edata.elevel, ERROR);
+			ThrowErrorData(&edata);
+			return false;
+		default:
+			return true;		/* notices and the like */
+	}
+}
+
+static void
+receive(shm_mq_handle *queue, VerifyCallback callback, void *arg)
+{
+	Size		len;
+	void	   *data;
+
+	do
+	{
+		if (shm_mq_receive(queue, &len, &data, false) != SHM_MQ_SUCCESS)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("the process that verifies the rollup has ended"),
+					 errhint("The server log may tell why.")));
+	} while (handle_message(data, len, callback, arg));
+}
+
+void
+builder_verify(Oid relid, VerifyCallback callback, void *arg)
+{
+	dsm_segment *segment;
+	shm_mq	   *queue;
+	BackgroundWorkerHandle *handle;
+
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("verify() cannot run in a transaction that has written"),
+				 errdetail("It would wait for that transaction to end."),
+				 errhint("Commit first.")));
+
+	segment = dsm_create(QUEUE_SIZE, 0);
+	queue = shm_mq_create(dsm_segment_address(segment), QUEUE_SIZE);
+	shm_mq_set_receiver(queue, MyProc);
+	handle = start_builder(relid, dsm_segment_handle(segment));
+	if (handle == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("could not start a process to verify the rollup"),
+				 errhint("You may need to increase \"max_worker_processes\".")));
+	PG_TRY();
+	{
+		receive(shm_mq_attach(queue, segment, handle), callback, arg);
+	}
+	PG_CATCH();
+	{
+		TerminateBackgroundWorker(handle);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	(void) WaitForBackgroundWorkerShutdown(handle);
+	dsm_detach(segment);
+}

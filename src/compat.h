@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between the server versions 15 to 18, all of them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_COMPAT_H
+#define NOTIFY_STATS_COMPAT_H
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "notify_stats supports PostgreSQL 15 to 18"
+#endif
+
+/* the reorder buffer hands out tuples in buffers of its own before 17 */
+#if PG_VERSION_NUM >= 170000
+#define change_tuple(buffer) (buffer)
+#else
+#define change_tuple(buffer) ((buffer) ? &(buffer)->tuple : NULL)
+#endif
+
+/* transactions with an xid that have ended since the server started */
+#if PG_VERSION_NUM >= 170000
+#define completed_transactions() (TransamVariables->xactCompletionCount)
+#else
+#define completed_transactions() (ShmemVariableCache->xactCompletionCount)
+#endif
+
+/* whether a slot (struct ReplicationSlot) has been invalidated */
+#if PG_VERSION_NUM >= 160000
+#define slot_is_invalidated(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define slot_is_invalidated(slot) \
+	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
+	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+#endif
+
+/* a hash table by all columns of a virtual tuple, wholly in one context */
+#if PG_VERSION_NUM >= 180000
+#define build_tuple_hash_table(desc, ncolumns, columns, eq_functions, hash_functions, \
+							   collations, additional_size, context, temp_context) \
+	BuildTupleHashTable(NULL, desc, &TTSOpsVirtual, ncolumns, columns, eq_functions, \
+						hash_functions, collations, 64, additional_size, \
+						context, context, temp_context, false)
+#define tuple_hash_entry_tuple(entry) TupleHashEntryGetTuple(entry)
+#define tuple_hash_entry_additional(table, entry, size) \
+	TupleHashEntryGetAdditional(table, entry)
+#else
+#define build_tuple_hash_table(desc, ncolumns, columns, eq_functions, hash_functions, \
+							   collations, additional_size, context, temp_context) \
+	BuildTupleHashTable(NULL, desc, ncolumns, columns, eq_functions, \
+						hash_functions, collations, 64, additional_size, \
+						context, temp_context, false)
+#define tuple_hash_entry_tuple(entry) ((entry)->firstTuple)
+/* zeroed on first use, as 18 does by itself */
+#define tuple_hash_entry_additional(table, entry, size) \
+	((entry)->additional ? (entry)->additional : \
+	 ((entry)->additional = MemoryContextAllocZero((table)->tablecxt, size)))
+#endif
+
+/* whether a role owns a relation */
+#if PG_VERSION_NUM >= 160000
+#define owns_relation(relid, roleid) object_ownercheck(RelationRelationId, relid, roleid)
+#else
+#define owns_relation(relid, roleid) pg_class_ownercheck(relid, roleid)
+#endif
+
+/* a prefix since 18, as it has to be in C11 */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* the target list, in terms of FROM even where the parser adds an RTE_GROUP */
+#if PG_VERSION_NUM >= 180000
+#define query_target_list(query) \
+	((query)->hasGroupRTE ? \
+	 (List *) flatten_group_exprs(NULL, unconstify(Query *, query), \
+								  (Node *) (query)->targetList) : \
+	 (query)->targetList)
+#else
+#define query_target_list(query) ((query)->targetList)
+#endif
+
+/* whether no row has a null there; a NOT NULL may be NOT VALID since 18 */
+#if PG_VERSION_NUM >= 180000
+#define attribute_is_not_null(tupdesc, attnum) \
+	(TupleDescCompactAttr(tupdesc, (attnum) - 1)->attnullability == ATTNULLABLE_VALID)
+#else
+#define attribute_is_not_null(tupdesc, attnum) \
+	(TupleDescAttr(tupdesc, (attnum) - 1)->attnotnull)
+#endif
+
+/* generated columns were all stored before 18 */
+#ifndef ATTRIBUTE_GENERATED_VIRTUAL
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#endif
+
+#endif							/* NOTIFY_STATS_COMPAT_H */

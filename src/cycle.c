@@ -1,0 +1,498 @@
+/*-------------------------------------------------------------------------
+ *
+ * cycle.c
+ *	  One pass over a stream: peek, fold, apply, commit, advance.
+ *
+ * The first four are one transaction, which also writes the position that it
+ * brings the stream to.  So the rollups and the position are always those of
+ * one another, whatever crashes when; and only after the commit is on disk may
+ * the slot forget.  If it forgets less than it could (its own position is not
+ * crash-safe), the next peek gives transactions again, and they are skipped by
+ * the position.
+ *
+ * Where nothing relevant passed, the position is kept in shared memory alone,
+ * and written at most once a second, and only if others have written WAL.  Our
+ * own commits, and what the server writes by itself, are no reason to write
+ * again, so a server left alone falls silent.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "apply.h"
+#include "cycle.h"
+#include "fold.h"
+#include "notify_stats.h"
+#include "shared.h"
+#include "slot.h"
+#include "trouble.h"
+#include "xact.h"
+
+#define PROGRESS_INTERVAL_MS 1000
+
+/*
+ * A pass over a slot
+ */
+
+static bool
+is_visible(const VisibleXids *visible, TransactionId xid)
+{
+	if (TransactionIdPrecedes(xid, visible->xmin))
+		return true;
+	if (!TransactionIdPrecedes(xid, visible->xmax))
+		return false;
+	for (int i = 0; i < visible->nrunning; i++)
+		if (TransactionIdEquals(xid, visible->running[i]))
+			return false;
+	return true;
+}
+
+/* Whether the input's rollups hold this change already, or must not yet. */
+static bool
+is_skipped(const CycleInput *input, const RowChange *change)
+{
+	return change->commit_lsn < input->applied_lsn ||
+		change->commit_lsn >= input->upto ||
+		(input->visible != NULL && is_visible(input->visible, change->xid));
+}
+
+static void
+apply_deltas(const CycleInput *input, Fold *fold, CycleOutput *output)
+{
+	ListCell   *lc;
+
+	foreach(lc, fold_deltas(fold))
+	{
+		Delta	   *delta = (Delta *) lfirst(lc);
+		Rollup	   *rollup = delta_rollup(delta);
+
+		if (delta_stale_reason(delta) == NULL &&
+			apply_delta(delta, input->target ? input->target : rollup->name))
+			output->changed = list_append_unique_oid(output->changed, rollup->relid);
+	}
+}
+
+static void
+note_stale(Fold *fold, CycleOutput *output)
+{
+	ListCell   *lc;
+
+	foreach(lc, fold_deltas(fold))
+	{
+		Delta	   *delta = (Delta *) lfirst(lc);
+
+		if (delta_stale_reason(delta) == NULL)
+			continue;
+		output->stale = lappend(output->stale, delta_rollup(delta));
+		output->reasons = lappend(output->reasons, pstrdup(delta_stale_reason(delta)));
+	}
+}
+
+static void
+fold_peek(const CycleInput *input, SlotPeek *peek, FormatReader *reader, Fold *fold,
+		  CycleOutput *output)
+{
+	RowChange	change;
+	const char *data;
+	int			len;
+
+	while (slot_peek_next(peek, &data, &len))
+	{
+		CHECK_FOR_INTERRUPTS();
+		input->format->reader_feed(reader, data, len);
+		while (input->format->reader_next(reader, &change))
+		{
+			if (is_skipped(input, &change))
+				continue;
+			fold_change(fold, &change);
+			if (fold_is_large(fold))
+			{
+				apply_deltas(input, fold, output);
+				fold_reset(fold);
+			}
+		}
+	}
+}
+
+static void
+read_error_callback(void *arg)
+{
+	const CycleInput *input = (const CycleInput *) arg;
+
+	errcontext("applying the changes of slot \"%s\" from %X/%X up to %X/%X",
+			   input->slot_name, LSN_FORMAT_ARGS(input->applied_lsn),
+			   LSN_FORMAT_ARGS(input->upto));
+}
+
+CycleOutput
+cycle_read(const CycleInput *input)
+{
+	CycleOutput output = {0};
+	ErrorContextCallback error_context;
+	Fold	   *fold;
+	FormatReader *reader;
+	SlotPeek   *peek;
+
+	error_context.callback = read_error_callback;
+	error_context.arg = unconstify(CycleInput *, input);
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+
+	fold = fold_begin(input->rollups);
+	reader = input->format->reader_create(fold_sources(fold));
+	peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary,
+					 input->format->reader_options(reader), input->upto);
+	debug_stop("after-peek");
+	fold_peek(input, peek, reader, fold, &output);
+	apply_deltas(input, fold, &output);
+	note_stale(fold, &output);
+	output.nchanges = fold_count(fold);
+	slot_peek_end(peek);
+	fold_end(fold);
+
+	error_context_stack = error_context.previous;
+	return output;
+}
+
+/*
+ * The main stream
+ */
+
+/* The live rollups, compiled, without those that were dropped just now. */
+static List *
+compile_live(List *rollups)
+{
+	List	   *live = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+		if (rollup->state != ROLLUP_LIVE)
+			continue;
+		trouble_begin(rollup->relid);
+		if (rollup_compile(rollup))
+			live = lappend(live, rollup);
+		trouble_end();
+	}
+	return live;
+}
+
+CycleOutput
+cycle_read_main(const StreamRow *row, List *rollups, XLogRecPtr upto)
+{
+	CycleInput	input = {0};
+	CycleOutput output = {0};
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	input.slot_name = NameStr(row->slot_name);
+	input.format = row->format;
+	input.rollups = compile_live(rollups);
+	input.applied_lsn = row->applied_lsn;
+	input.upto = upto;
+	if (input.rollups == NIL)
+		return output;			/* nothing in the slot matters */
+
+	output = cycle_read(&input);
+	forboth(lc, output.stale, lc2, output.reasons)
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+		const char *reason = (const char *) lfirst(lc2);
+
+		ereport(LOG,
+				(errmsg("rollup %s is stale and will be rebuilt", rollup->name),
+				 errdetail_internal("%s", reason)));
+		rollup_set_state(rollup->relid, ROLLUP_STALE, reason, upto);
+	}
+	if (output.changed != NIL)
+		rollup_set_changed(output.changed);
+	return output;
+}
+
+void
+cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at, bool advance)
+{
+	debug_stop("after-commit");
+	shared_stream_reached(reached_lsn, at);
+	if (!advance)
+		return;
+	xact_begin();
+	stream_lock();
+	slot_advance(NameStr(row->slot_name), reached_lsn);
+	xact_commit();
+	debug_stop("after-advance");
+}
+
+/*
+ * The life of the slot
+ */
+
+static bool
+is_own_slot(const SlotInfo *slot)
+{
+	return slot->database == MyDatabaseId &&
+		strcmp(NameStr(slot->plugin), format_native.plugin) == 0;
+}
+
+/* Drops the slot of our name, if it is ours and no stream reads it. */
+static void
+drop_orphaned_slot(void)
+{
+	NameData	name;
+	SlotInfo	slot;
+
+	slot_main_name(&name);
+	if (slot_lookup(NameStr(name), &slot) && is_own_slot(&slot))
+	{
+		slot_drop(NameStr(name));
+		ereport(LOG,
+				(errmsg("notify_stats dropped replication slot \"%s\"", NameStr(name))));
+	}
+}
+
+/* Makes the slot, in a transaction that has written nothing. */
+static void
+create_main_slot(void)
+{
+	NameData	name;
+	XLogRecPtr	lsn;
+
+	shared_stream_set_state(STREAM_CREATING_SLOT);
+	slot_main_name(&name);
+	drop_orphaned_slot();
+	lsn = slot_create(NameStr(name), format_native.plugin);
+	stream_set_slot(NameStr(name), &format_native, lsn);
+	ereport(LOG,
+			(errmsg("notify_stats created replication slot \"%s\"", NameStr(name))));
+}
+
+/* Why the slot cannot have kept all changes, or NULL. */
+static const char *
+loss_reason(const StreamRow *row)
+{
+	SlotInfo	slot;
+
+	if (!slot_lookup(NameStr(row->slot_name), &slot))
+		return "the replication slot is missing";
+	if (slot.database != MyDatabaseId || strcmp(NameStr(slot.plugin), row->format->plugin) != 0)
+		return "the replication slot belongs to somebody else";
+	if (slot.lost)
+		return "the replication slot was invalidated";
+	if (slot.confirmed_flush_lsn > row->applied_lsn)
+		return "the replication slot is ahead of what was applied";
+	if (row->applied_lsn > GetXLogInsertRecPtr())
+		return "what was applied is not in this server's write-ahead log";
+	return NULL;
+}
+
+/*
+ * Notes that changes were lost.  The slot, if it is ours, is dropped as an
+ * orphan when the new one is made.
+ */
+static void
+give_up_slot(const StreamRow *row, const char *reason)
+{
+	ereport(LOG,
+			(errmsg("changes were lost: %s", reason),
+			 errdetail("The slot is \"%s\". All rollups are stale.", NameStr(row->slot_name)),
+			 errhint("The worker makes a new slot and rebuilds the rollups.")));
+	rollup_set_all_stale(psprintf("changes were lost: %s", reason), row->applied_lsn);
+	stream_clear_slot();
+}
+
+static void
+enter_trouble(void)
+{
+	Oid			relid;
+	char	   *reason;
+	XLogRecPtr	lsn;
+
+	if (!trouble_take(&relid, &reason, &lsn))
+		return;
+	ereport(LOG,
+			(errmsg("rollup with OID %u has failed: %s", relid, reason),
+			 errhint("Mend the cause, then call notify_stats.rebuild().")));
+	rollup_set_state(relid, ROLLUP_FAILED, reason, lsn);
+}
+
+/*
+ * Opens a transaction on the main stream, and settles what has to be settled
+ * before it can be read.  True: the transaction is open, the stream is locked
+ * and has a sound slot.  False: the transaction is over; there is nothing to
+ * read, or something was settled and *again is set.
+ */
+static bool
+open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bool *again)
+{
+	const char *reason;
+
+	xact_begin();
+	*again = false;
+	if (!OidIsValid(get_extension_oid(EXTENSION_NAME, true)))
+	{
+		/* dropped, or not created yet: a slot that is left would keep all WAL */
+		drop_orphaned_slot();
+		xact_commit();
+		return false;
+	}
+	stream_lock();
+	(void) stream_load(row);
+	result->paused = row->paused && !manual;
+	if (result->paused)
+	{
+		xact_commit();
+		return false;
+	}
+
+	enter_trouble();
+	*rollups = rollup_list();
+	result->has_rollups = *rollups != NIL;
+	if (row->has_slot)
+	{
+		reason = *rollups ? loss_reason(row) : NULL;
+		if (*rollups != NIL && reason == NULL)
+			return true;
+		if (reason != NULL)
+			give_up_slot(row, reason);
+		else
+			stream_clear_slot();
+		*again = true;
+	}
+	else if (*rollups == NIL)
+		drop_orphaned_slot();
+	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		*again = true;			/* a slot cannot be made after a write */
+	else
+	{
+		create_main_slot();
+		*again = true;
+	}
+	xact_commit();
+	return false;
+}
+
+/*
+ * Cycles
+ */
+
+/*
+ * Whether the position should be written although nothing was applied: others
+ * have ended transactions, and a second has passed.  "foreign" is their count
+ * from before "upto" was read.
+ */
+static bool
+progress_is_due(SharedStream *shared, uint64 foreign)
+{
+	return foreign != shared->progress_foreign &&
+		TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
+								   PROGRESS_INTERVAL_MS);
+}
+
+/*
+ * Remembers what was written.  If the WAL was not all on disk, a transaction
+ * that "foreign" counts may lie behind the position, so it stays unsettled.
+ */
+static void
+note_progress(SharedStream *shared, uint64 foreign, bool settled)
+{
+	shared->progress_at = GetCurrentTimestamp();
+	if (settled)
+		shared->progress_foreign = foreign;
+}
+
+/* Where this cycle ends: at the end of the WAL, or of a full window. */
+static XLogRecPtr
+window_end(XLogRecPtr start, XLogRecPtr safe)
+{
+	uint64		window = (uint64) notify_stats_max_batch_wal * 1024;
+
+	return safe - start > window ? start + window : safe;
+}
+
+/* Reads the open stream up to the end of the WAL or of the window. */
+static void
+read_stream(const StreamRow *row, List *rollups, CycleResult *result)
+{
+	SharedStream *shared = shared_stream();
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		foreign = shared_foreign_transactions();
+	XLogRecPtr	written = slot_normalize_lsn(GetXLogInsertRecPtr());
+	XLogRecPtr	safe = slot_safe_lsn();
+	XLogRecPtr	start = Max(row->applied_lsn, pg_atomic_read_u64(&shared->reached_lsn));
+	XLogRecPtr	upto;
+	CycleOutput output = {0};
+	bool		write;
+
+	if (safe < start)
+		safe = start;			/* a position may lie in a record's middle */
+	upto = window_end(start, safe);
+	if (upto > start)
+		output = cycle_read_main(row, rollups, upto);
+
+	write = output.changed != NIL || output.stale != NIL ||
+		(upto > row->applied_lsn && progress_is_due(shared, foreign));
+	if (write)
+		stream_set_applied(upto);
+	debug_stop("after-apply");
+	xact_commit();
+
+	if (write)
+		note_progress(shared, foreign, upto == safe && safe >= written);
+	shared_stream_count(output.nchanges);
+	cycle_finish(row, upto, now, write);
+	result->reached_lsn = upto;
+	result->more = upto < safe;
+}
+
+static void
+run_cycle(bool manual, CycleResult *result)
+{
+	StreamRow	row;
+	List	   *rollups;
+	bool		again;
+	ListCell   *lc;
+
+	do
+	{
+		if (open_stream(manual, &row, &rollups, result, &again))
+		{
+			read_stream(&row, rollups, result);
+			foreach(lc, rollups)
+			{
+				Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+				if (rollup_wants_build(rollup))
+					result->wants_build = lappend_oid(result->wants_build, rollup->relid);
+			}
+		}
+	} while (again);
+}
+
+CycleResult
+cycle_run(bool manual)
+{
+	CycleResult result = {0};
+
+	PG_TRY();
+	{
+		run_cycle(manual, &result);
+	}
+	PG_CATCH();
+	{
+		trouble_record();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return result;
+}

@@ -1,0 +1,84 @@
+/*-------------------------------------------------------------------------
+ *
+ * cycle.h
+ *	  One pass over a stream: peek, fold, apply, commit, advance.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_CYCLE_H
+#define NOTIFY_STATS_CYCLE_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+#include "format.h"
+#include "rollup.h"
+#include "stream.h"
+
+/* What one cycle of the main stream came to. */
+typedef struct CycleResult
+{
+	bool		paused;			/* nothing was done */
+	bool		has_rollups;
+	XLogRecPtr	reached_lsn;	/* invalid if the stream rests */
+	bool		more;			/* there is more to read at once */
+	List	   *wants_build;	/* OIDs of the rollups to build, in order */
+} CycleResult;
+
+/*
+ * Runs one cycle of the main stream, in transactions of its own.  "manual"
+ * works on a paused stream as well.  Makes the slot when the first rollup
+ * needs one, and drops it after the last.
+ */
+extern CycleResult cycle_run(bool manual);
+
+/* The transactions that a snapshot sees, by their top-level xid. */
+typedef struct VisibleXids
+{
+	TransactionId xmin;			/* all before have ended */
+	TransactionId xmax;			/* this one and all after have not */
+	int			nrunning;
+	TransactionId *running;		/* nor have these in between */
+} VisibleXids;
+
+/* A pass over a slot within the current transaction; see cycle_read. */
+typedef struct CycleInput
+{
+	const char *slot_name;
+	const Format *format;
+	List	   *rollups;		/* compiled */
+	XLogRecPtr	applied_lsn;	/* what starts to commit before is skipped */
+	XLogRecPtr	upto;			/* and what does not start before this */
+	const VisibleXids *visible; /* if set: what it sees is skipped */
+	const char *target;			/* where to apply; NULL: the rollups' tables */
+} CycleInput;
+
+typedef struct CycleOutput
+{
+	uint64		nchanges;
+	List	   *changed;		/* OIDs of the rollups with changes */
+	List	   *stale;			/* of Rollup: no longer exact ... */
+	List	   *reasons;		/* ... and why, in the same order */
+} CycleOutput;
+
+/*
+ * Peeks, folds and applies.  Commits nothing, and writes nothing of the
+ * stream.  Errors are noted (trouble.h) and thrown.
+ */
+extern CycleOutput cycle_read(const CycleInput *input);
+
+/*
+ * Brings the main stream up to a safe position, whatever that takes, within
+ * the current transaction, which has locked the stream and has loaded "row".
+ * The caller writes the position, commits, and then calls cycle_finish.
+ */
+extern CycleOutput cycle_read_main(const StreamRow *row, List *rollups, XLogRecPtr upto);
+
+/*
+ * To be called after the commit: publishes the position, as of "at", and if
+ * it was written lets the slot advance to it, in a transaction of its own.
+ */
+extern void cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at,
+						 bool advance);
+
+#endif							/* NOTIFY_STATS_CYCLE_H */

@@ -1,0 +1,1146 @@
+/*-------------------------------------------------------------------------
+ *
+ * definition.c
+ *	  Compiles the query that a rollup is kept equal to.
+ *
+ * A query can be kept from the changes of single rows if each row of a source
+ * gives, on its own and for ever, the group that it counts in and what it adds
+ * there.  So FROM must come down to tables one by one, without joins, every
+ * expression must be immutable, and every aggregate must be one that a deleted
+ * row can be taken out of again.  The steps are:
+ *
+ *	check_query			refuses clauses, for each SELECT of the query
+ *	read_query			turns FROM and WHERE into Inputs, one a table: subqueries
+ *						and UNION ALL are multiplied out, as the planner does when
+ *						it pulls them up
+ *	read_columns		sorts the output columns into group columns and measures
+ *	compile_branch		puts the group columns and measures in terms of one Input,
+ *						and makes the expressions ready for the executor
+ *	find_companions		settles how each sum knows that it is NULL
+ *
+ * What is supported is listed, never what is not: a clause, FROM item, node or
+ * aggregate that a later server may add is refused.  Lists of refusals only
+ * serve to give better messages.
+ *
+ * Nothing is evaluated before it has been found to be immutable; what is then
+ * folded to a constant calls functions as the current user.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "catalog/heap.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
+#include "parser/parse_coerce.h"
+#include "parser/parsetree.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/regproc.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "definition.h"
+#include "source.h"
+
+/*
+ * What a FROM item takes from one table.  All expressions are in terms of the
+ * table, Vars of varno 1.
+ */
+typedef struct Input
+{
+	Oid			relid;
+	bool		is_table;		/* the item is the table itself */
+	List	   *columns;		/* else an Expr for each column of the item */
+	List	   *quals;			/* implicitly ANDed */
+} Input;
+
+/*
+ * The output columns, the expressions of which are in terms of the FROM item
+ * of the topmost query.
+ */
+typedef struct Columns
+{
+	List	   *groups;			/* an Expr a group column */
+	List	   *args;			/* an Expr a measure, NULL for count(*) */
+	List	   *filters;		/* an Expr a measure, NULL without FILTER */
+	Bitmapset  *nullable_sums;	/* measures that are a sum without coalesce */
+} Columns;
+
+/* Context of substitute_mutator. */
+typedef struct Substitution
+{
+	const Input *input;
+	Index		varno;			/* the FROM item that the input belongs to */
+} Substitution;
+
+/* A clause of SELECT that is refused if it is there. */
+typedef struct RefusedClause
+{
+	bool		present;
+	const char *construct;
+	const char *hint;
+} RefusedClause;
+
+/* The aggregates that a row can be taken out of again. */
+static const struct
+{
+	Oid			aggregate;
+	MeasureKind kind;
+}			measure_kinds[] = {
+	{F_COUNT_, MEASURE_COUNT},
+	{F_COUNT_ANY, MEASURE_COUNT},
+	{F_SUM_INT2, MEASURE_SUM_INT},
+	{F_SUM_INT4, MEASURE_SUM_INT},
+	{F_SUM_INT8, MEASURE_SUM_NUMERIC},
+	{F_SUM_NUMERIC, MEASURE_SUM_NUMERIC},
+};
+
+/* What to say about the others; the last entry is for all that have none. */
+static const struct
+{
+	const char *name;
+	const char *detail;
+	const char *hint;
+}			refused_aggregates[] = {
+	{"sum", "Only sums of exact numbers can be taken back exactly.",
+	"Sum a smallint, integer, bigint or numeric; a double precision can be cast: sum(x::numeric)."},
+	{"avg", NULL,
+	"Use sum(x) and count(x), and divide when reading the rollup."},
+	{"min", "When the smallest row is deleted, the next one has to be searched for.",
+	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
+	{"max", "When the greatest row is deleted, the next one has to be searched for.",
+	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
+	{"bool_and", NULL,
+	"Use count(*) FILTER (WHERE NOT x), and compare with 0 when reading the rollup."},
+	{"every", NULL,
+	"Use count(*) FILTER (WHERE NOT x), and compare with 0 when reading the rollup."},
+	{"bool_or", NULL,
+	"Use count(*) FILTER (WHERE x), and compare with 0 when reading the rollup."},
+	{NULL, NULL,
+	"Use count(*), count(x) or sum(x)."},
+};
+
+pg_noreturn static void refuse(const char *construct, const char *detail,
+							   const char *hint);
+static void check_select(const Query *query);
+static void check_query(const Query *query, bool in_from);
+static void check_clauses(const RefusedClause *clauses, int n);
+
+static List *read_query(const Query *query, Index *varno);
+static List *read_item(RangeTblEntry *rte);
+static Input *read_table(const RangeTblEntry *rte);
+static List *read_subquery(const Query *query);
+static List *read_union(Node *node, const Query *query);
+static void coerce_input(Input *input, const SetOperationStmt *setop);
+static List *substitute(List *expressions, const Input *input, Index varno);
+static Node *substitute_mutator(Node *node, Substitution *context);
+
+static void read_columns(Definition *definition, Columns *columns,
+						 const Query *query);
+static void add_group(Definition *definition, Columns *columns,
+					  const TargetEntry *entry, const SortGroupClause *clause);
+static void add_measure(Definition *definition, Columns *columns,
+						const TargetEntry *entry);
+static Aggref *measure_aggregate(Expr *expr, bool *never_null);
+static bool is_zero(Node *node, Oid type);
+static MeasureKind check_aggregate(const Aggref *aggregate);
+pg_noreturn static void refuse_aggregate(Oid aggregate);
+static void find_row_count(Definition *definition, const Columns *columns);
+
+static Branch *compile_branch(const Columns *columns, const Input *input,
+							  Index varno);
+static List *ready_expressions(List *expressions, Oid relid);
+static Bitmapset *used_columns(const Branch *branch);
+static void find_companions(Definition *definition, const Columns *columns);
+static int	find_count(const Definition *definition, const Columns *columns,
+					   int sum, bool of_rows);
+static bool is_never_null(Node *node, Oid relid);
+
+static bool check_expression_walker(Node *node, Oid *relid);
+static void check_table_column(Oid relid, AttrNumber attnum);
+static bool note_mutable_function(Oid function, void *context);
+pg_noreturn static void refuse_function(Oid function, Node *node);
+static const char *function_hint(Oid function);
+
+/*
+ * Compiles an analyzed query.
+ */
+Definition *
+definition_compile(const Query *query)
+{
+	Definition *definition = palloc0(sizeof(Definition));
+	Columns		columns = {0};
+	List	   *inputs;
+	Index		varno;
+	ListCell   *lc;
+
+	check_select(query);
+	check_query(query, false);
+	inputs = read_query(query, &varno);
+	read_columns(definition, &columns, query);
+
+	foreach(lc, inputs)
+	{
+		Branch	   *branch = compile_branch(&columns, lfirst(lc), varno);
+
+		definition->branches = lappend(definition->branches, branch);
+		definition->sources = list_append_unique_oid(definition->sources,
+													 branch->source);
+	}
+
+	find_companions(definition, &columns);
+
+	return definition;
+}
+
+/*
+ * The columns of one source that the definition uses.
+ */
+Bitmapset *
+definition_source_columns(const Definition *definition, Oid source)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+
+	foreach(lc, definition->branches)
+	{
+		Branch	   *branch = lfirst(lc);
+
+		if (branch->source == source)
+			columns = bms_add_members(columns, branch->columns);
+	}
+
+	return columns;
+}
+
+/*
+ * Throws: the definition has something that no rollup can have.
+ */
+static void
+refuse(const char *construct, const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("definition uses %s, which cannot be kept from row changes",
+					construct),
+			 detail ? errdetail("%s", detail) : 0,
+			 errhint("%s", hint)));
+}
+
+/* ----------------------------------------------------------------
+ *		clauses
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Throws unless the query is a SELECT that gives rows.
+ */
+static void
+check_select(const Query *query)
+{
+	bool		into = query->utilityStmt != NULL &&
+		IsA(query->utilityStmt, CreateTableAsStmt) &&
+		((CreateTableAsStmt *) query->utilityStmt)->is_select_into;
+
+	if (into)
+		refuse("SELECT INTO", NULL,
+			   "Leave INTO out: the rollup is the table.");
+
+	if (query->commandType != CMD_SELECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("definition is not a SELECT"),
+				 errhint("Write SELECT group columns, count(*) FROM table GROUP BY group columns.")));
+}
+
+/*
+ * Throws if the query has clauses that are not supported: FROM, WHERE, and
+ * GROUP BY in the topmost query, are what remains.
+ */
+static void
+check_query(const Query *query, bool in_from)
+{
+	const RefusedClause everywhere[] = {
+		{query->cteList != NIL, "WITH",
+		"Write the query as a subquery in FROM."},
+		{query->hasDistinctOn, "DISTINCT ON",
+		"Leave it out: GROUP BY makes the rows distinct."},
+		{query->distinctClause != NIL, "DISTINCT",
+		"Leave it out: GROUP BY makes the rows distinct."},
+		{query->groupingSets != NIL, "GROUPING SETS, ROLLUP, CUBE or GROUP BY ()",
+		"Create one rollup for each set of group columns."},
+		{query->havingQual != NULL, "HAVING",
+		"Filter the groups when reading the rollup."},
+		{query->hasWindowFuncs || query->windowClause != NIL, "window functions",
+		"Compute them when reading the rollup."},
+		{query->hasTargetSRFs, "a set-returning function",
+		"Group by what the function is called with, and call it when reading the rollup."},
+		{query->hasSubLinks, "a subquery in an expression",
+		"Use columns of the source only, and look the rest up when reading the rollup."},
+		{query->hasForUpdate || query->rowMarks != NIL, "FOR UPDATE or FOR SHARE",
+		"Leave it out."},
+		{query->limitCount != NULL || query->limitOffset != NULL, "LIMIT or OFFSET",
+		"Limit the rows when reading the rollup."},
+		{query->sortClause != NIL, "ORDER BY",
+		"Sort the rows when reading the rollup."},
+	};
+	const RefusedClause outside[] = {
+		{query->setOperations != NULL, "a set operation outside FROM",
+		"Write UNION ALL as a subquery in FROM, and group its result."},
+	};
+	const RefusedClause inside[] = {
+		{query->groupClause != NIL, "GROUP BY in a subquery",
+		"Group in the topmost SELECT only."},
+		{query->hasAggs, "an aggregate in a subquery",
+		"Aggregate in the topmost SELECT only."},
+	};
+
+	check_clauses(everywhere, lengthof(everywhere));
+	if (in_from)
+		check_clauses(inside, lengthof(inside));
+	else
+		check_clauses(outside, lengthof(outside));
+
+	if (!in_from && query->groupClause == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("definition has no GROUP BY"),
+				 errhint("To have one row for all, group by a constant: SELECT 'all' AS part, count(*) FROM table GROUP BY 1.")));
+}
+
+/*
+ * Throws for the first clause that is there.
+ */
+static void
+check_clauses(const RefusedClause *clauses, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (clauses[i].present)
+			refuse(clauses[i].construct, NULL, clauses[i].hint);
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		FROM and WHERE
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Reads FROM and WHERE of a SELECT into a list of Inputs.  Sets the varno that
+ * the other expressions of the SELECT know the FROM item by.
+ */
+static List *
+read_query(const Query *query, Index *varno)
+{
+	List	   *items = query->jointree->fromlist;
+	List	   *quals = make_ands_implicit((Expr *) query->jointree->quals);
+	List	   *inputs;
+	ListCell   *lc;
+
+	if (items == NIL)
+		refuse("a SELECT without FROM", NULL, "Read a table.");
+	if (list_length(items) > 1 || !IsA(linitial(items), RangeTblRef))
+		refuse("a join", "A change of one table would change many rows of the join.",
+			   "Use one table, or several with UNION ALL, and join when reading the rollup.");
+
+	*varno = ((RangeTblRef *) linitial(items))->rtindex;
+	inputs = read_item(rt_fetch(*varno, query->rtable));
+
+	/* the quals of the item come first: these may rely on them */
+	foreach(lc, inputs)
+	{
+		Input	   *input = lfirst(lc);
+
+		input->quals = list_concat(input->quals, substitute(quals, input, *varno));
+	}
+
+	return inputs;
+}
+
+/*
+ * Reads one FROM item, a table or a subquery.
+ */
+static List *
+read_item(RangeTblEntry *rte)
+{
+	if (rte->tablesample != NULL)
+		refuse("TABLESAMPLE", NULL,
+			   "Filter by a condition on columns in WHERE.");
+	if (rte->lateral)
+		refuse("LATERAL", NULL, "Leave it out.");
+
+	switch (rte->rtekind)
+	{
+		case RTE_RELATION:
+			return list_make1(read_table(rte));
+		case RTE_SUBQUERY:
+			return read_subquery(rte->subquery);
+		case RTE_FUNCTION:
+		case RTE_TABLEFUNC:
+			refuse("a function in FROM", NULL, "Read a table.");
+		case RTE_VALUES:
+			refuse("VALUES", NULL, "Read a table.");
+		default:
+			refuse("something other than tables and subqueries in FROM", NULL,
+				   "Read a table.");
+	}
+}
+
+/*
+ * Reads a table.  The lock, kept to the end of the transaction, is nothing new
+ * after parse analysis; a stored query may come without.
+ */
+static Input *
+read_table(const RangeTblEntry *rte)
+{
+	Input	   *input = palloc0(sizeof(Input));
+
+	LockRelationOid(rte->relid, AccessShareLock);
+	source_check_kind(rte->relid, rte->inh);
+
+	input->relid = rte->relid;
+	input->is_table = true;
+	return input;
+}
+
+/*
+ * Reads a subquery in FROM, or one side of a UNION ALL.
+ */
+static List *
+read_subquery(const Query *query)
+{
+	List	   *columns = NIL;
+	List	   *inputs;
+	Index		varno;
+	ListCell   *lc;
+
+	check_stack_depth();
+	check_query(query, true);
+
+	if (query->setOperations != NULL)
+		return read_union(query->setOperations, query);
+
+	inputs = read_query(query, &varno);
+
+	/* no resjunk: nothing is left that would add it */
+	foreach(lc, query->targetList)
+		columns = lappend(columns, lfirst_node(TargetEntry, lc)->expr);
+
+	foreach(lc, inputs)
+	{
+		Input	   *input = lfirst(lc);
+
+		input->columns = substitute(columns, input, varno);
+		input->is_table = false;
+	}
+
+	return inputs;
+}
+
+/*
+ * Reads a tree of UNION ALL.
+ */
+static List *
+read_union(Node *node, const Query *query)
+{
+	SetOperationStmt *setop;
+	List	   *inputs;
+	ListCell   *lc;
+
+	check_stack_depth();
+
+	if (IsA(node, RangeTblRef))
+		return read_item(rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable));
+
+	setop = castNode(SetOperationStmt, node);
+	if (setop->op == SETOP_INTERSECT)
+		refuse("INTERSECT", NULL, "Use a condition in WHERE.");
+	if (setop->op != SETOP_UNION)
+		refuse("EXCEPT", NULL, "Use a condition in WHERE.");
+	if (!setop->all)
+		refuse("UNION without ALL",
+			   "A row that both sides have would have to be searched for.",
+			   "Use UNION ALL.");
+
+	inputs = list_concat(read_union(setop->larg, query),
+						 read_union(setop->rarg, query));
+	foreach(lc, inputs)
+		coerce_input(lfirst(lc), setop);
+
+	return inputs;
+}
+
+/*
+ * Gives the columns of one side the types and collations of the UNION ALL, in
+ * the way of generate_setop_tlist() of the planner.
+ */
+static void
+coerce_input(Input *input, const SetOperationStmt *setop)
+{
+	ListCell   *column;
+	ListCell   *type;
+	ListCell   *collation;
+
+	forthree(column, input->columns,
+			 type, setop->colTypes,
+			 collation, setop->colCollations)
+	{
+		Node	   *expr = lfirst(column);
+
+		if (exprType(expr) != lfirst_oid(type))
+			expr = coerce_to_common_type(NULL, expr, lfirst_oid(type), "UNION");
+		if (exprCollation(expr) != lfirst_oid(collation))
+			expr = applyRelabelType(expr, exprType(expr), exprTypmod(expr),
+									lfirst_oid(collation),
+									COERCE_IMPLICIT_CAST, -1, false);
+		lfirst(column) = expr;
+	}
+}
+
+/*
+ * Puts a list of expressions in terms of the table of the input.
+ */
+static List *
+substitute(List *expressions, const Input *input, Index varno)
+{
+	Substitution context = {input, varno};
+
+	return (List *) substitute_mutator((Node *) expressions, &context);
+}
+
+static Node *
+substitute_mutator(Node *node, Substitution *context)
+{
+	const Input *input = context->input;
+	Var		   *var;
+
+	if (node == NULL)
+		return NULL;
+	if (!IsA(node, Var))
+		return expression_tree_mutator(node, substitute_mutator, context);
+
+	var = (Var *) node;
+	if (var->varlevelsup != 0 || (Index) var->varno != context->varno)
+		elog(ERROR, "unexpected reference to range table entry %d, level %u",
+			 (int) var->varno, var->varlevelsup);
+
+	/* which columns of a table are allowed matters only once they are used */
+	if (input->is_table)
+	{
+		var = copyObject(var);
+		var->varno = 1;
+		var->varnosyn = 1;
+		var->varattnosyn = var->varattno;
+		return (Node *) var;
+	}
+
+	if (var->varattno == InvalidAttrNumber)
+		refuse("a whole-row reference", NULL, "Name the columns.");
+	return copyObject(list_nth(input->columns, var->varattno - 1));
+}
+
+/* ----------------------------------------------------------------
+ *		output columns
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Sorts the output columns into group columns and measures.
+ */
+static void
+read_columns(Definition *definition, Columns *columns, const Query *query)
+{
+	List	   *entries = query_target_list(query);
+	ListCell   *lc;
+
+	definition->groups = palloc0(sizeof(GroupColumn) * list_length(entries));
+	definition->measures = palloc0(sizeof(Measure) * list_length(entries));
+
+	foreach(lc, entries)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+		SortGroupClause *clause;
+
+		if (entry->resjunk)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("a GROUP BY expression of the definition is not in its SELECT list"),
+					 errdetail("Each row of a rollup is found by its group columns."),
+					 errhint("Add every GROUP BY expression to the SELECT list.")));
+
+		clause = entry->ressortgroupref == 0 ? NULL :
+			get_sortgroupref_clause_noerr(entry->ressortgroupref, query->groupClause);
+		if (clause != NULL)
+			add_group(definition, columns, entry, clause);
+		else
+			add_measure(definition, columns, entry);
+	}
+
+	definition->ncolumns = definition->ngroups + definition->nmeasures;
+	find_row_count(definition, columns);
+}
+
+/*
+ * Adds an output column of GROUP BY.
+ */
+static void
+add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
+		  const SortGroupClause *clause)
+{
+	GroupColumn *group = &definition->groups[definition->ngroups];
+	Oid			type = exprType((Node *) entry->expr);
+
+	/* the deltas of a group meet in a hash table, its row is found by btree */
+	if (!clause->hashable || !OidIsValid(clause->sortop))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("definition cannot group by column \"%s\" of type %s",
+						entry->resname, format_type_be(type)),
+				 errdetail("The type needs default operator classes for both hash and btree."),
+				 errhint("Cast the column to a type that has them, such as text.")));
+
+	if (definition->ngroups == INDEX_MAX_KEYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("definition groups by more than %d columns", INDEX_MAX_KEYS),
+				 errdetail("The rollup has a unique index on its group columns."),
+				 errhint("Group by fewer columns.")));
+
+	group->attnum = entry->resno;
+	group->name = pstrdup(entry->resname);
+	group->type = type;
+	group->typmod = exprTypmod((Node *) entry->expr);
+	group->collation = exprCollation((Node *) entry->expr);
+	group->eqop = clause->eqop;
+
+	definition->ngroups++;
+	columns->groups = lappend(columns->groups, entry->expr);
+}
+
+/*
+ * Adds an output column that is an aggregate.
+ */
+static void
+add_measure(Definition *definition, Columns *columns, const TargetEntry *entry)
+{
+	Measure    *measure = &definition->measures[definition->nmeasures];
+	bool		never_null;
+	Aggref	   *aggregate = measure_aggregate(entry->expr, &never_null);
+	Expr	   *arg = NULL;
+
+	if (aggregate == NULL && contain_agg_clause((Node *) entry->expr))
+		refuse(psprintf("an expression over aggregates as column \"%s\"",
+						entry->resname),
+			   NULL,
+			   "Give each aggregate a column of its own, and compute when reading the rollup.");
+	if (aggregate == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" of the definition is neither in GROUP BY nor an aggregate",
+						entry->resname),
+				 errhint("Add the column to GROUP BY by its number, or leave it out.")));
+
+	measure->kind = check_aggregate(aggregate);
+	if (aggregate->args != NIL)
+		arg = linitial_node(TargetEntry, aggregate->args)->expr;
+
+	measure->attnum = entry->resno;
+	measure->name = pstrdup(entry->resname);
+	measure->argtype = arg ? exprType((Node *) arg) : InvalidOid;
+	measure->companion = -1;
+	if (measure->kind != MEASURE_COUNT && !never_null)
+		columns->nullable_sums = bms_add_member(columns->nullable_sums,
+												definition->nmeasures);
+
+	definition->nmeasures++;
+	columns->args = lappend(columns->args, arg);
+	columns->filters = lappend(columns->filters, aggregate->aggfilter);
+}
+
+/*
+ * The aggregate of an output column: the column itself, or sum(x) in
+ * coalesce(sum(x), 0), which is never NULL (around a count, coalesce is but
+ * idle).  NULL if it is none of these.
+ */
+static Aggref *
+measure_aggregate(Expr *expr, bool *never_null)
+{
+	CoalesceExpr *coalesce;
+	Node	   *aggregate;
+
+	*never_null = false;
+	if (IsA(expr, Aggref))
+		return (Aggref *) expr;
+	if (!IsA(expr, CoalesceExpr))
+		return NULL;
+
+	coalesce = (CoalesceExpr *) expr;
+	aggregate = linitial(coalesce->args);
+	if (list_length(coalesce->args) != 2 || !IsA(aggregate, Aggref) ||
+		!is_zero(lsecond(coalesce->args), coalesce->coalescetype))
+		return NULL;
+
+	*never_null = true;
+	return (Aggref *) aggregate;
+}
+
+/*
+ * Whether the expression is the constant zero, of the type of an aggregate.
+ */
+static bool
+is_zero(Node *node, Oid type)
+{
+	Const	   *constant;
+
+	if (contain_agg_clause(node) || contain_var_clause(node) ||
+		contain_mutable_functions(node))
+		return false;
+
+	/* 0 as a numeric is a cast, until it is folded */
+	node = eval_const_expressions(NULL, node);
+	if (!IsA(node, Const))
+		return false;
+
+	constant = (Const *) node;
+	if (constant->constisnull || constant->consttype != type)
+		return false;
+
+	switch (type)
+	{
+		case INT8OID:
+			return DatumGetInt64(constant->constvalue) == 0;
+		case NUMERICOID:
+			return DatumGetBool(DirectFunctionCall2(numeric_eq,
+													constant->constvalue,
+													NumericGetDatum(int64_to_numeric(0))));
+		default:
+			return false;
+	}
+}
+
+/*
+ * Throws unless the aggregate is one that a row can be taken out of again.
+ */
+static MeasureKind
+check_aggregate(const Aggref *aggregate)
+{
+	int			kind = 0;
+
+	while (kind < (int) lengthof(measure_kinds) &&
+		   measure_kinds[kind].aggregate != aggregate->aggfnoid)
+		kind++;
+	if (kind == (int) lengthof(measure_kinds))
+		refuse_aggregate(aggregate->aggfnoid);
+
+	if (aggregate->aggdistinct != NIL)
+		refuse("DISTINCT in an aggregate", NULL,
+			   "Add the argument to GROUP BY, and count the rows of the rollup.");
+	if (aggregate->aggorder != NIL)
+		refuse("ORDER BY in an aggregate", NULL,
+			   "Leave it out: count and sum do not depend on the order.");
+
+	return measure_kinds[kind].kind;
+}
+
+/*
+ * Throws for an aggregate that is not supported.
+ */
+static void
+refuse_aggregate(Oid aggregate)
+{
+	const char *name = "";
+	int			i = 0;
+
+	/* what is known of count and sum is not known of a namesake */
+	if (get_func_namespace(aggregate) == PG_CATALOG_NAMESPACE)
+		name = get_func_name(aggregate);
+
+	while (refused_aggregates[i].name != NULL &&
+		   strcmp(refused_aggregates[i].name, name) != 0)
+		i++;
+	refuse(psprintf("aggregate %s", format_procedure(aggregate)),
+		   refused_aggregates[i].detail, refused_aggregates[i].hint);
+}
+
+/*
+ * Finds the column that tells when a group has gone.
+ */
+static void
+find_row_count(Definition *definition, const Columns *columns)
+{
+	for (int i = 0; i < definition->nmeasures; i++)
+	{
+		if (definition->measures[i].kind == MEASURE_COUNT &&
+			list_nth(columns->args, i) == NULL &&
+			list_nth(columns->filters, i) == NULL)
+		{
+			definition->row_count = i;
+			return;
+		}
+	}
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("definition has no count(*) without FILTER"),
+			 errdetail("It tells when the last row of a group has gone."),
+			 errhint("Add count(*) to the SELECT list.")));
+}
+
+/* ----------------------------------------------------------------
+ *		branches
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Puts the output columns in terms of one table, ready for the executor.
+ */
+static Branch *
+compile_branch(const Columns *columns, const Input *input, Index varno)
+{
+	Branch	   *branch = palloc0(sizeof(Branch));
+	List	   *groups = substitute(columns->groups, input, varno);
+	List	   *args = substitute(columns->args, input, varno);
+	List	   *filters = substitute(columns->filters, input, varno);
+
+	branch->source = input->relid;
+	branch->quals = ready_expressions(input->quals, input->relid);
+	branch->groups = ready_expressions(groups, input->relid);
+	branch->args = ready_expressions(args, input->relid);
+	branch->filters = ready_expressions(filters, input->relid);
+	branch->columns = used_columns(branch);
+
+	return branch;
+}
+
+/*
+ * Does what the planner does for expressions.  They are checked twice: before
+ * immutable parts are evaluated, and after, when default arguments are in
+ * place.
+ */
+static List *
+ready_expressions(List *expressions, Oid relid)
+{
+	check_expression_walker((Node *) expressions, &relid);
+	expressions = (List *) expression_planner((Expr *) expressions);
+	check_expression_walker((Node *) expressions, &relid);
+
+	return expressions;
+}
+
+/*
+ * The columns of the table that the expressions of a branch use.
+ */
+static Bitmapset *
+used_columns(const Branch *branch)
+{
+	Bitmapset  *offset_attnums = NULL;
+	Bitmapset  *columns = NULL;
+	int			i = -1;
+
+	pull_varattnos((Node *) branch->quals, 1, &offset_attnums);
+	pull_varattnos((Node *) branch->groups, 1, &offset_attnums);
+	pull_varattnos((Node *) branch->args, 1, &offset_attnums);
+	pull_varattnos((Node *) branch->filters, 1, &offset_attnums);
+
+	while ((i = bms_next_member(offset_attnums, i)) >= 0)
+		columns = bms_add_member(columns, i + FirstLowInvalidHeapAttributeNumber);
+
+	return columns;
+}
+
+/*
+ * Finds the count that tells when a sum is NULL, for each sum that can be.
+ */
+static void
+find_companions(Definition *definition, const Columns *columns)
+{
+	int			i = -1;
+
+	while ((i = bms_next_member(columns->nullable_sums, i)) >= 0)
+	{
+		Measure    *measure = &definition->measures[i];
+		ListCell   *lc;
+
+		/* a count of the values serves whether or not there are NULLs */
+		measure->companion = find_count(definition, columns, i, false);
+		if (measure->companion >= 0)
+			continue;
+
+		measure->companion = find_count(definition, columns, i, true);
+		measure->arg_not_null = true;
+		foreach(lc, definition->branches)
+		{
+			Branch	   *branch = lfirst(lc);
+
+			if (!is_never_null(list_nth(branch->args, i), branch->source))
+				measure->companion = -1;
+		}
+
+		if (measure->companion < 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("sum over a nullable argument needs a count of the same argument"),
+					 errdetail("Without it, nothing tells when column \"%s\" is NULL because no value is left.",
+							   measure->name),
+					 errhint("Write coalesce(sum(x), 0), or add count(x) with the same FILTER to the definition.")));
+	}
+}
+
+/*
+ * Finds a count with the FILTER of a sum, of its rows or of its argument.
+ * Returns -1 if there is none.
+ */
+static int
+find_count(const Definition *definition, const Columns *columns, int sum,
+		   bool of_rows)
+{
+	Node	   *arg = list_nth(columns->args, sum);
+
+	/* sum() of a domain relabels its argument, count() does not */
+	while (IsA(arg, RelabelType))
+		arg = (Node *) ((RelabelType *) arg)->arg;
+
+	for (int i = 0; i < definition->nmeasures; i++)
+	{
+		if (definition->measures[i].kind == MEASURE_COUNT &&
+			equal(list_nth(columns->filters, i), list_nth(columns->filters, sum)) &&
+			equal(list_nth(columns->args, i), of_rows ? NULL : arg))
+			return i;
+	}
+
+	return -1;
+}
+
+/*
+ * Whether the expression is certain not to be NULL.
+ */
+static bool
+is_never_null(Node *node, Oid relid)
+{
+	ListCell   *lc;
+	bool		not_null;
+
+	switch (nodeTag(node))
+	{
+		case T_Const:
+			return !((Const *) node)->constisnull;
+
+		case T_RelabelType:
+			return is_never_null((Node *) ((RelabelType *) node)->arg, relid);
+
+		case T_CoalesceExpr:
+			foreach(lc, ((CoalesceExpr *) node)->args)
+			{
+				if (is_never_null(lfirst(lc), relid))
+					return true;
+			}
+			return false;
+
+		case T_Var:
+			{
+				Relation	rel = table_open(relid, AccessShareLock);
+
+				not_null = attribute_is_not_null(RelationGetDescr(rel),
+												 ((Var *) node)->varattno);
+				table_close(rel, NoLock);
+				return not_null;
+			}
+
+		default:
+			return false;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		expressions
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Throws unless the expression depends on nothing but the columns of one row
+ * of the table.
+ */
+static bool
+check_expression_walker(Node *node, Oid *relid)
+{
+	Oid			function = InvalidOid;
+
+	if (node == NULL)
+		return false;
+
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			check_table_column(*relid, ((Var *) node)->varattno);
+			break;
+
+		case T_List:
+		case T_Const:
+		case T_SubscriptingRef:
+		case T_FuncExpr:
+		case T_NamedArgExpr:
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_ScalarArrayOpExpr:
+		case T_BoolExpr:
+		case T_FieldSelect:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
+		case T_CollateExpr:
+		case T_CaseExpr:
+		case T_CaseWhen:
+		case T_CaseTestExpr:
+		case T_ArrayExpr:
+		case T_RowExpr:
+		case T_RowCompareExpr:
+		case T_CoalesceExpr:
+		case T_NullTest:
+		case T_BooleanTest:
+			check_functions_in_node(node, note_mutable_function, &function);
+			break;
+
+		case T_MinMaxExpr:
+			{
+				TypeCacheEntry *type = lookup_type_cache(exprType(node),
+														 TYPECACHE_CMP_PROC);
+
+				note_mutable_function(type->cmp_proc, &function);
+				break;
+			}
+
+		case T_CoerceToDomain:
+			/* a column that is of the domain already needs no cast */
+			refuse(psprintf("a cast to domain %s", format_type_be(exprType(node))),
+				   "The constraints of a domain may change.",
+				   "Cast to the type that the domain is made of.");
+
+		case T_SQLValueFunction:
+			refuse(deparse_expression(node, NIL, false, false),
+				   "A row must count the same when it is inserted and when it is deleted.",
+				   "Filter by it when reading the rollup.");
+
+		case T_Param:
+			refuse("a parameter", NULL, "Write the value out.");
+
+		default:
+			refuse("an expression of a kind that is not supported", NULL,
+				   "Use columns, constants, operators and immutable functions.");
+	}
+
+	if (OidIsValid(function))
+		refuse_function(function, node);
+
+	return expression_tree_walker(node, check_expression_walker, relid);
+}
+
+/*
+ * Throws unless the column is in the rows that logical decoding gives.
+ */
+static void
+check_table_column(Oid relid, AttrNumber attnum)
+{
+	if (attnum == InvalidAttrNumber)
+		refuse("a whole-row reference", NULL, "Name the columns.");
+
+	if (attnum < 0)
+		refuse(psprintf("system column \"%s\"",
+						NameStr(SystemAttributeDefinition(attnum)->attname)),
+			   NULL, "Use the columns of the table itself.");
+
+	if (get_attgenerated(relid, attnum) == ATTRIBUTE_GENERATED_VIRTUAL)
+		refuse(psprintf("virtual generated column \"%s\"",
+						get_attname(relid, attnum, false)),
+			   "Virtual columns are not in the write-ahead log.",
+			   "Write out the expression that generates the column.");
+}
+
+/*
+ * Callback of check_functions_in_node: notes the function, and stops there, if
+ * its result depends on more than its arguments.
+ */
+static bool
+note_mutable_function(Oid function, void *context)
+{
+	if (func_volatile(function) == PROVOLATILE_IMMUTABLE)
+		return false;
+
+	*(Oid *) context = function;
+	return true;
+}
+
+/*
+ * Throws for a function that is not immutable, called by the node.
+ */
+static void
+refuse_function(Oid function, Node *node)
+{
+	bool		is_volatile = func_volatile(function) == PROVOLATILE_VOLATILE;
+	const char *caller = "";
+
+	/* what the definition says, where that is not the name of the function */
+	if (IsA(node, CoerceViaIO))
+		caller = psprintf("The cast from %s to %s calls it. ",
+						  format_type_be(exprType((Node *) ((CoerceViaIO *) node)->arg)),
+						  format_type_be(exprType(node)));
+	else if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcformat != COERCE_EXPLICIT_CALL
+			 && ((FuncExpr *) node)->funcformat != COERCE_SQL_SYNTAX)
+		caller = psprintf("The cast from %s to %s calls it. ",
+						  format_type_be(exprType(linitial(((FuncExpr *) node)->args))),
+						  format_type_be(exprType(node)));
+	else if (IsA(node, OpExpr))
+		caller = psprintf("Operator %s calls it. ",
+						  format_operator(((OpExpr *) node)->opno));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("definition uses %s function %s",
+					is_volatile ? "volatile" : "stable",
+					format_procedure(function)),
+			 errdetail("%sA row must count the same when it is inserted and when it is deleted.",
+					   caller),
+			 errhint("%s", function_hint(function))));
+}
+
+/*
+ * What to write instead of a function that is not immutable.
+ */
+static const char *
+function_hint(Oid function)
+{
+	Oid		   *argtypes;
+	int			nargs;
+	bool		has_zone;
+
+	has_zone = get_func_signature(function, &argtypes, &nargs) == TIMESTAMPTZOID;
+
+	if (func_volatile(function) == PROVOLATILE_VOLATILE || nargs == 0)
+		return "Use columns, constants and immutable functions only; filter by the current time when reading the rollup.";
+	if (function == F_ENUM_OUT)
+		return "Use the enum itself, and cast it when reading the rollup.";
+
+	for (int i = 0; i < nargs; i++)
+		has_zone = has_zone || argtypes[i] == TIMESTAMPTZOID;
+	if (has_zone)
+		return "Write the time zone out: x AT TIME ZONE 'Europe/London' is immutable.";
+
+	return "Use the value itself, and convert it when reading the rollup.";
+}

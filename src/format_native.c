@@ -1,0 +1,373 @@
+/*-------------------------------------------------------------------------
+ *
+ * format_native.c
+ *	  Reads what the output plugin notify_stats writes.
+ *
+ * The plugin runs in the same server as we do, so its messages hold datums
+ * just as they are in memory (see native_protocol.h).  Nevertheless no byte
+ * is trusted before it is checked: the library of the plugin may be another
+ * one than ours, if it was replaced after this process loaded it, and a datum
+ * of a wrong size would corrupt memory rather than a count.
+ *
+ * Which columns an image has, and of which types, was announced before.  The
+ * types are those that the table had when the change was made.  If they are
+ * not today's, then the values mean nothing to today's descriptor: the images
+ * are skipped, and the changes are reported as unknown.
+ *
+ * Values of types that are passed by reference are copied, because those in
+ * the message are not aligned.  The copies live until the next message.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"	/* for varatt.h, new in 16 */
+#include "access/tupmacs.h"
+#include "lib/stringinfo.h"
+#include "libpq/pqformat.h"
+#include "utils/memutils.h"
+
+#include "format.h"
+#include "native_protocol.h"
+
+/* a source, and what was announced of it */
+typedef struct NativeRelation
+{
+	Source	   *source;
+	bool		announced;
+	int			ncolumns;		/* of an image */
+	AttrNumber *attnums;		/* of these columns, ascending; natts long */
+	char	   *mistyped;		/* why images cannot be read, or NULL */
+} NativeRelation;
+
+struct FormatReader
+{
+	MemoryContext context;		/* of the reader */
+	MemoryContext message_context;	/* of values, reset at each message */
+	List	   *sources;		/* of Source, as the caller gave them */
+	int			nrelations;
+	NativeRelation *relations;	/* one a source, ascending by OID */
+	StringInfoData message;		/* the caller's bytes, and how far we are */
+	TransactionId xid;			/* of the message */
+	XLogRecPtr	commit_lsn;		/* likewise */
+	Datum		byval;			/* room for a value passed by value */
+};
+
+/* Throws for a message that the plugin cannot have written. */
+#define throw_violation(...) \
+	ereport(ERROR, \
+			(errcode(ERRCODE_PROTOCOL_VIOLATION), \
+			 errmsg("invalid output of output plugin \"%s\"", \
+					NATIVE_PLUGIN_NAME), \
+			 errdetail(__VA_ARGS__)))
+
+/* Orders relations by OID, for qsort and bsearch. */
+static int
+compare_relations(const void *a, const void *b)
+{
+	Oid			relid_a = ((const NativeRelation *) a)->source->relid;
+	Oid			relid_b = ((const NativeRelation *) b)->source->relid;
+
+	return (relid_a > relid_b) - (relid_a < relid_b);
+}
+
+/* Makes a reader; see format.h. */
+static FormatReader *
+native_reader_create(List *sources)
+{
+	FormatReader *reader = palloc0(sizeof(FormatReader));
+	ListCell   *lc;
+
+	reader->context = CurrentMemoryContext;
+	reader->message_context = AllocSetContextCreate(CurrentMemoryContext,
+													"notify_stats message",
+													ALLOCSET_DEFAULT_SIZES);
+	reader->sources = sources;
+	reader->relations = palloc0(list_length(sources) * sizeof(NativeRelation));
+	foreach(lc, sources)
+	{
+		NativeRelation *relation = &reader->relations[reader->nrelations++];
+
+		relation->source = lfirst(lc);
+		relation->attnums =
+			palloc0(relation->source->desc->natts * sizeof(AttrNumber));
+	}
+	qsort(reader->relations, reader->nrelations, sizeof(NativeRelation),
+		  compare_relations);
+
+	return reader;
+}
+
+/* Returns the options that make the plugin write what the sources list. */
+static List *
+native_reader_options(FormatReader *reader)
+{
+	StringInfoData tables;
+	ListCell   *lc;
+
+	initStringInfo(&tables);
+	foreach(lc, reader->sources)
+	{
+		Source	   *source = lfirst(lc);
+		const char *separator = "";
+		int			attnum = -1;
+
+		appendStringInfo(&tables, "%s%u:", tables.len > 0 ? ";" : "",
+						 source->relid);
+		while ((attnum = bms_next_member(source->columns, attnum)) >= 0)
+		{
+			appendStringInfo(&tables, "%s%d", separator, attnum);
+			separator = ",";
+		}
+	}
+
+	return list_make4("version", psprintf("%d", NATIVE_VERSION),
+					  "tables", tables.data);
+}
+
+/* Takes the next message, and reads its header. */
+static void
+native_reader_feed(FormatReader *reader, const char *data, int len)
+{
+	StringInfo	message = &reader->message;
+	int			version;
+
+	MemoryContextReset(reader->message_context);
+
+	/* initReadOnlyStringInfo came with PostgreSQL 17 */
+	message->data = unconstify(char *, data);
+	message->len = len;
+	message->maxlen = 0;
+	message->cursor = 0;
+
+	version = pq_getmsgbyte(message);
+	if (version != NATIVE_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("output plugin \"%s\" wrote version %d of its protocol, not version %d",
+						NATIVE_PLUGIN_NAME, version, NATIVE_VERSION),
+				 errdetail("The library that this process has in memory is of another version than the one that the plugin was loaded from."),
+				 errhint("Restart the server.")));
+	reader->xid = pq_getmsgint(message, 4);
+	reader->commit_lsn = pq_getmsgint64(message);
+}
+
+/* Reads the OID of a source, and returns what we know of it. */
+static NativeRelation *
+read_relation(FormatReader *reader)
+{
+	Source		source = {.relid = pq_getmsgint(&reader->message, 4)};
+	NativeRelation key = {.source = &source};
+	NativeRelation *relation;
+
+	relation = bsearch(&key, reader->relations, reader->nrelations,
+					   sizeof(NativeRelation), compare_relations);
+	if (relation == NULL)
+		throw_violation("Table %u was not asked for.", source.relid);
+
+	return relation;
+}
+
+/*
+ * Reads an announcement: exactly the columns that the source lists, with
+ * their types.
+ */
+static void
+read_announcement(FormatReader *reader, NativeRelation *relation)
+{
+	StringInfo	message = &reader->message;
+	Source	   *source = relation->source;
+	int			ncolumns = pq_getmsgint(message, 2);
+	int			expected = -1;
+
+	if (ncolumns != bms_num_members(source->columns))
+		throw_violation("Table %u was announced with %d columns instead of %d.",
+						source->relid, ncolumns,
+						bms_num_members(source->columns));
+
+	/* not valid again before all of it has been read */
+	relation->announced = false;
+	relation->ncolumns = ncolumns;
+	if (relation->mistyped != NULL)
+		pfree(relation->mistyped);
+	relation->mistyped = NULL;
+
+	for (int i = 0; i < ncolumns; i++)
+	{
+		int			attnum = pq_getmsgint(message, 2);
+		Oid			type = pq_getmsgint(message, 4);
+		Form_pg_attribute att;
+
+		expected = bms_next_member(source->columns, expected);
+		if (attnum != expected || attnum > source->desc->natts)
+			throw_violation("Column %d of table %u was announced out of turn.",
+							attnum, source->relid);
+
+		att = TupleDescAttr(source->desc, attnum - 1);
+		relation->attnums[i] = attnum;
+		if (type != att->atttypid && relation->mistyped == NULL)
+		{
+			MemoryContext old_context = MemoryContextSwitchTo(reader->context);
+
+			relation->mistyped = psprintf(_("column \"%s\" had another type"),
+										  NameStr(att->attname));
+			MemoryContextSwitchTo(old_context);
+		}
+	}
+	relation->announced = true;
+}
+
+/* Reads a value of "len" bytes. */
+static Datum
+read_value(FormatReader *reader, Form_pg_attribute att, int len)
+{
+	const char *bytes = pq_getmsgbytes(&reader->message, len);
+	char	   *copy;
+
+	if (att->attlen > 0 ? len != att->attlen :
+		att->attlen != -1 || len < VARHDRSZ)
+		throw_violation("A value of column \"%s\" has %d bytes.",
+						NameStr(att->attname), len);
+
+	/* fetch_att wants it aligned, and the bytes of the message are not */
+	if (att->attbyval)
+		copy = (char *) &reader->byval;
+	else
+		copy = MemoryContextAlloc(reader->message_context, len);
+	memcpy(copy, bytes, len);
+
+	if (att->attlen == -1 &&
+		(!VARATT_IS_4B_U(copy) || (int) VARSIZE(copy) != len))
+		throw_violation("A value of column \"%s\" has a header that does not match its %d bytes.",
+						NameStr(att->attname), len);
+
+	return fetch_att(copy, att->attbyval, att->attlen);
+}
+
+/*
+ * Reads an image of a row, or merely moves beyond it if its values are of
+ * types that the table no longer has.
+ */
+static void
+read_image(FormatReader *reader, NativeRelation *relation, RowImage *row)
+{
+	for (int i = 0; i < relation->ncolumns; i++)
+	{
+		int			index = relation->attnums[i] - 1;
+		int			len = pq_getmsgint(&reader->message, 4);
+
+		if (relation->mistyped != NULL)
+		{
+			if (len != -1)
+				pq_getmsgbytes(&reader->message, len);
+			continue;
+		}
+
+		row->isnull[index] = len == -1;
+		row->values[index] = (Datum) 0;
+		if (len != -1)
+			row->values[index] =
+				read_value(reader,
+						   TupleDescAttr(relation->source->desc, index), len);
+	}
+}
+
+/* Reads the images of a changed row. */
+static void
+read_row_change(FormatReader *reader, NativeRelation *relation, int kind,
+				RowChange *change)
+{
+	Source	   *source = relation->source;
+
+	if (!relation->announced)
+		throw_violation("Table %u was not announced.", source->relid);
+
+	if (kind != NATIVE_INSERT)
+		read_image(reader, relation, &source->old_row);
+	if (kind != NATIVE_DELETE)
+		read_image(reader, relation, &source->new_row);
+
+	if (relation->mistyped != NULL)
+	{
+		change->kind = ROW_UNKNOWN;
+		change->reason = relation->mistyped;
+	}
+	else if (kind == NATIVE_INSERT)
+		change->kind = ROW_INSERT;
+	else if (kind == NATIVE_UPDATE)
+		change->kind = ROW_UPDATE;
+	else
+		change->kind = ROW_DELETE;
+}
+
+/* Reads why a change is unknown. */
+static const char *
+read_reason(FormatReader *reader)
+{
+	int			reason = pq_getmsgbyte(&reader->message);
+
+	switch (reason)
+	{
+		case NATIVE_NO_IDENTITY:
+			return _("the replica identity did not cover the columns in use");
+		case NATIVE_NO_COLUMN:
+			return _("the table lacked a column in use");
+		case NATIVE_PARTITION_TRUNCATED:
+			return _("a partition was truncated");
+		default:
+			throw_violation("Unexpected reason %d of an unknown change.",
+							reason);
+			return NULL;		/* keep compiler quiet */
+	}
+}
+
+/* Reads records up to the next change. */
+static bool
+native_reader_next(FormatReader *reader, RowChange *change)
+{
+	StringInfo	message = &reader->message;
+
+	while (message->cursor < message->len)
+	{
+		int			kind = pq_getmsgbyte(message);
+		NativeRelation *relation = read_relation(reader);
+
+		change->source = relation->source;
+		change->xid = reader->xid;
+		change->commit_lsn = reader->commit_lsn;
+		change->reason = NULL;
+
+		switch (kind)
+		{
+			case NATIVE_RELATION:
+				read_announcement(reader, relation);
+				break;
+			case NATIVE_INSERT:
+			case NATIVE_UPDATE:
+			case NATIVE_DELETE:
+				read_row_change(reader, relation, kind, change);
+				return true;
+			case NATIVE_TRUNCATE:
+				change->kind = ROW_TRUNCATE;
+				return true;
+			case NATIVE_UNKNOWN:
+				change->kind = ROW_UNKNOWN;
+				change->reason = read_reason(reader);
+				return true;
+			default:
+				throw_violation("Unexpected record of kind %d.", kind);
+		}
+	}
+
+	return false;
+}
+
+const Format format_native = {
+	.name = "notify_stats",
+	.plugin = NATIVE_PLUGIN_NAME,
+	.binary = true,
+	.reader_create = native_reader_create,
+	.reader_options = native_reader_options,
+	.reader_feed = native_reader_feed,
+	.reader_next = native_reader_next
+};

@@ -1,0 +1,426 @@
+/*-------------------------------------------------------------------------
+ *
+ * functions.c
+ *	  The SQL functions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/condition_variable.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/wait_event.h"
+
+#include "build.h"
+#include "builder.h"
+#include "compat.h"
+#include "cycle.h"
+#include "notify_stats.h"
+#include "rollup.h"
+#include "shared.h"
+#include "slot.h"
+#include "source.h"
+#include "worker.h"
+#include "xact.h"
+
+PG_FUNCTION_INFO_V1(notify_stats_create_rollup);
+PG_FUNCTION_INFO_V1(notify_stats_drop_rollup);
+PG_FUNCTION_INFO_V1(notify_stats_rebuild);
+PG_FUNCTION_INFO_V1(notify_stats_verify);
+PG_FUNCTION_INFO_V1(notify_stats_wait_for_lsn);
+PG_FUNCTION_INFO_V1(notify_stats_catch_up);
+PG_FUNCTION_INFO_V1(notify_stats_stream_activity);
+PG_FUNCTION_INFO_V1(notify_stats_build_activity);
+PG_FUNCTION_INFO_V1(notify_stats_source_gaps);
+
+/*
+ * Rollups
+ */
+
+/* Throws if this server could never keep a rollup. */
+static void
+check_server(void)
+{
+	SlotInfo	slot;
+	NameData	name;
+	int			needed;
+
+	shared_require();
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("notify_stats needs wal_level >= logical"),
+				 errdetail("Changes are read from the write-ahead log, which has to tell the old rows."),
+				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
+
+	/* one for the stream, if it has none yet, and one for the build */
+	slot_main_name(&name);
+	needed = slot_lookup(NameStr(name), &slot) ? 1 : 2;
+	if (slot_count_free() < needed)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("all replication slots are in use"),
+				 errdetail("notify_stats needs one for each database, and one more while it builds."),
+				 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
+
+	if (!worker_is_registered(get_database_name(MyDatabaseId)))
+		ereport(NOTICE,
+				(errmsg("no worker serves database \"%s\"", get_database_name(MyDatabaseId)),
+				 errhint("Add the database to notify_stats.database and restart the server, or CALL notify_stats.catch_up().")));
+}
+
+Datum
+notify_stats_create_rollup(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	check_server();
+	PG_RETURN_OID(rollup_create(name, definition));
+}
+
+Datum
+notify_stats_drop_rollup(PG_FUNCTION_ARGS)
+{
+	rollup_drop(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_rebuild(PG_FUNCTION_ARGS)
+{
+	rollup_request_rebuild(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+static void
+put_difference(const char *group_key, const char *in_rollup, const char *in_definition, void *arg)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) arg;
+	const char *texts[3] = {group_key, in_rollup, in_definition};
+	Datum		values[3];
+	bool		nulls[3];
+
+	for (int i = 0; i < 3; i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = nulls[i] ? (Datum) 0 :
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(texts[i]));
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+notify_stats_verify(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+
+	shared_require();
+	rollup_check_owner(relid);
+	InitMaterializedSRF(fcinfo, 0);
+	builder_verify(relid, put_difference, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/*
+ * Waiting
+ */
+
+/* Milliseconds of an interval, at least 0. */
+static int64
+interval_ms(const Interval *interval)
+{
+	int64		days = interval->day + (int64) interval->month * DAYS_PER_MONTH;
+
+	return Max(0, days * SECS_PER_DAY * 1000 + interval->time / 1000);
+}
+
+/*
+ * Waits until every transaction before a position is in the rollups, and none
+ * of them (or not this one) is being built.  Sleeps on a condition variable
+ * that each cycle and each build broadcasts at its end; the second is for what
+ * passes without a cycle, such as the end of the caller's neighbours' builds.
+ */
+Datum
+notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	target;
+	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 : interval_ms(PG_GETARG_INTERVAL_P(1));
+	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	TimestampTz start = GetCurrentTimestamp();
+	SharedStream *stream = shared_stream();
+	bool		reached;
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("recovery is in progress"),
+				 errhint("On a standby compare notify_stats.applied_lsn() with the position.")));
+
+	/* what is not on disk yet cannot be read from the WAL */
+	target = slot_flush_written();
+	if (!PG_ARGISNULL(0))
+		target = slot_normalize_lsn(PG_GETARG_LSN(0));
+
+	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
+	for (;;)
+	{
+		int64		left;
+
+		reached = rollup_reached(relid, target, pg_atomic_read_u64(&stream->reached_lsn));
+		left = timeout - (GetCurrentTimestamp() - start) / 1000;
+		if (reached || left <= 0)
+			break;
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, 1000),
+										   PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+	PG_RETURN_BOOL(reached);
+}
+
+/*
+ * Catching up by hand
+ */
+
+/* Works until all is done that there was to do at the start. */
+static void
+catch_up(void)
+{
+	XLogRecPtr	target = slot_flush_written();
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats catch_up",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
+	bool		done = false;
+
+	while (!done)
+	{
+		CycleResult result = cycle_run(true);
+		ListCell   *lc;
+
+		foreach(lc, result.wants_build)
+		{
+			build_rollup(lfirst_oid(lc));
+			/* if the worker is building it, wait for that */
+			if (shared_build_running(lfirst_oid(lc)))
+				(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000,
+												   PG_WAIT_EXTENSION);
+			ConditionVariableCancelSleep();
+		}
+		done = result.wants_build == NIL &&
+			(!result.has_rollups || result.reached_lsn >= target);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextDelete(context);
+}
+
+Datum
+notify_stats_catch_up(PG_FUNCTION_ARGS)
+{
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		((CallContext *) fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("catch_up() cannot run inside a transaction block or a function"),
+				 errdetail("It runs transactions of its own."),
+				 errhint("Run CALL notify_stats.catch_up() as a statement of its own.")));
+	shared_require();
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	PG_TRY();
+	{
+		SPI_commit();
+		xact_in_procedure(true);
+		catch_up();
+	}
+	PG_FINALLY();
+	{
+		xact_in_procedure(false);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/*
+ * Monitoring
+ */
+
+static const char *
+stream_state_name(StreamState state)
+{
+	switch (state)
+	{
+		case STREAM_OFF:
+			return "off";
+		case STREAM_STARTING:
+			return "starting";
+		case STREAM_NO_ROLLUPS:
+			return "no rollups";
+		case STREAM_CREATING_SLOT:
+			return "creating slot";
+		case STREAM_RUNNING:
+			return "running";
+	}
+	return "unknown";
+}
+
+static const char *
+build_phase_name(BuildPhase phase)
+{
+	switch (phase)
+	{
+		case BUILD_STARTING:
+			return "starting";
+		case BUILD_WAITING_FOR_TRANSACTIONS:
+			return "waiting for transactions";
+		case BUILD_READING_SOURCES:
+			return "reading sources";
+		case BUILD_CATCHING_UP:
+			return "catching up";
+		case BUILD_JOINING:
+			return "joining";
+	}
+	return "unknown";
+}
+
+static Datum
+timestamp_or_null(TimestampTz timestamp, bool *isnull)
+{
+	*isnull = timestamp == 0;
+	return TimestampTzGetDatum(timestamp);
+}
+
+static Datum
+lsn_or_null(XLogRecPtr lsn, bool *isnull)
+{
+	*isnull = XLogRecPtrIsInvalid(lsn);
+	return LSNGetDatum(lsn);
+}
+
+Datum
+notify_stats_stream_activity(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Datum		values[9] = {0};
+	bool		nulls[9];
+	SharedStream copy;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	memset(nulls, true, sizeof(nulls));
+	values[0] = BoolGetDatum(shared_state != NULL);
+	values[1] = BoolGetDatum(shared_state != NULL &&
+							 worker_is_registered(get_database_name(MyDatabaseId)));
+	nulls[0] = nulls[1] = false;
+	if (shared_state != NULL)
+	{
+		SharedStream *stream = shared_stream();
+
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		copy = *stream;
+		LWLockRelease(shared_state->lock);
+
+		values[2] = CStringGetTextDatum(stream_state_name(copy.state));
+		nulls[2] = false;
+		values[3] = Int32GetDatum(copy.pid);
+		nulls[3] = copy.pid == 0;
+		values[4] = lsn_or_null(pg_atomic_read_u64(&copy.reached_lsn), &nulls[4]);
+		values[5] = timestamp_or_null(copy.reached_at, &nulls[5]);
+		/* a rate of long ago is no rate */
+		values[6] = Float8GetDatum(TimestampDifferenceExceeds(copy.window_start,
+															  GetCurrentTimestamp(), 5000) ?
+								   0 : copy.changes_per_second);
+		nulls[6] = false;
+		values[7] = CStringGetTextDatum(copy.last_error);
+		nulls[7] = copy.last_error_at == 0;
+		values[8] = timestamp_or_null(copy.last_error_at, &nulls[8]);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+notify_stats_build_activity(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (shared_state == NULL)
+		return (Datum) 0;
+
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		Datum		values[8];
+		bool		nulls[8] = {false};
+		SharedBuild copy;
+
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		copy = shared_state->builds[i];
+		LWLockRelease(shared_state->lock);
+		if (copy.pid == 0 || copy.database != MyDatabaseId)
+			continue;
+
+		values[0] = ObjectIdGetDatum(copy.rollup);
+		values[1] = Int32GetDatum(copy.pid);
+		values[2] = BoolGetDatum(copy.verifying);
+		values[3] = NameGetDatum(&copy.slot_name);
+		nulls[3] = NameStr(copy.slot_name)[0] == '\0';
+		values[4] = CStringGetTextDatum(build_phase_name(copy.phase));
+		values[5] = TransactionIdGetDatum(copy.waits_for);
+		nulls[5] = !TransactionIdIsValid(copy.waits_for);
+		values[6] = lsn_or_null(copy.reached_lsn, &nulls[6]);
+		values[7] = timestamp_or_null(copy.started_at, &nulls[7]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+Datum
+notify_stats_source_gaps(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(lc, rollup_list())
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+		if (!rollup_compile(rollup))
+			continue;
+		foreach(lc2, rollup->definition->sources)
+		{
+			Oid			source = lfirst_oid(lc2);
+			Bitmapset  *columns = definition_source_columns(rollup->definition, source);
+
+			foreach(lc3, source_identity_gaps(source, columns))
+			{
+				const IdentityGap *gap = (const IdentityGap *) lfirst(lc3);
+				Datum		values[4];
+				bool		nulls[4] = {false};
+
+				values[0] = ObjectIdGetDatum(rollup->relid);
+				values[1] = ObjectIdGetDatum(gap->relid);
+				values[2] = CStringGetTextDatum(gap->missing);
+				values[3] = CStringGetTextDatum(gap->statement);
+				tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+			}
+		}
+	}
+	return (Datum) 0;
+}

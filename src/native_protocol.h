@@ -1,0 +1,52 @@
+/*-------------------------------------------------------------------------
+ *
+ * native_protocol.h
+ *	  What the output plugin notify_stats and its reader agree on.
+ *
+ * The plugin writes one or more messages a transaction, each a sequence of
+ * whole records of that one transaction:
+ *
+ *	message:  byte version, int32 xid, int64 LSN of the commit record, records
+ *	record:   byte kind, int32 OID of the source, and then
+ *		'R'		int16 number of columns; a column: int16 attnum, int32 type OID
+ *				(the listed columns, ascending; announces those of all later
+ *				images of that source; needed before 'I', 'U' and 'D' only)
+ *		'I'		image of the new row
+ *		'U'		image of the old row, image of the new row
+ *		'D'		image of the old row
+ *		'T'		nothing: the source was truncated
+ *		'X'		byte reason: a change that cannot be told, see below
+ *	image:	  a column, in announced order: int32 length or -1 for NULL, and
+ *			  that many bytes of the datum as it is in memory (detoasted, with
+ *			  a 4-byte header; pass-by-value types as store_att_byval leaves
+ *			  them)
+ *
+ * Integers are in network byte order (pqformat.h).  Plugin and reader run in
+ * the same server, so a datum needs no more portable form, and its type is
+ * checked against the announced OID.  An update that changes none of the
+ * listed columns is not written at all.
+ *
+ * Options: "version", and "tables" = 'OID:attnum,attnum;OID:attnum…'.  Both
+ * are required.  No attnum means that rows are only counted.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_NATIVE_PROTOCOL_H
+#define NOTIFY_STATS_NATIVE_PROTOCOL_H
+
+#define NATIVE_PLUGIN_NAME "notify_stats"
+#define NATIVE_VERSION 1
+
+#define NATIVE_RELATION 'R'
+#define NATIVE_INSERT	'I'
+#define NATIVE_UPDATE	'U'
+#define NATIVE_DELETE	'D'
+#define NATIVE_TRUNCATE 'T'
+#define NATIVE_UNKNOWN	'X'
+
+/* reasons of NATIVE_UNKNOWN */
+#define NATIVE_NO_IDENTITY	'i' /* the old row lacks a listed column */
+#define NATIVE_NO_COLUMN	'c' /* the table had no such column then */
+#define NATIVE_PARTITION_TRUNCATED 'p'	/* one partition was truncated */
+
+#endif							/* NOTIFY_STATS_NATIVE_PROTOCOL_H */

@@ -1,0 +1,312 @@
+/* src/notify_stats--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION notify_stats" to load this file. \quit
+
+GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
+
+
+-- The catalog
+
+CREATE TABLE @extschema@.stream (
+    main        boolean PRIMARY KEY DEFAULT true CHECK (main),
+    slot_name   name,
+    format      text,
+    applied_lsn pg_lsn,
+    applied_at  timestamptz,
+    paused      boolean NOT NULL DEFAULT false,
+    CHECK ((slot_name IS NULL) = (applied_lsn IS NULL)),
+    CHECK ((slot_name IS NULL) = (format IS NULL))
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+COMMENT ON TABLE @extschema@.stream IS
+    'the main stream of this database: one row, changed in the transaction that applies the changes';
+COMMENT ON COLUMN @extschema@.stream.slot_name IS
+    'the logical slot, NULL as long as there is no rollup';
+COMMENT ON COLUMN @extschema@.stream.format IS
+    'how the output plugin of the slot speaks';
+COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
+    'a transaction is in the rollups if and only if its commit record starts before this position';
+COMMENT ON COLUMN @extschema@.stream.applied_at IS
+    'when applied_lsn was written';
+COMMENT ON COLUMN @extschema@.stream.paused IS
+    'the worker leaves the stream alone';
+
+INSERT INTO @extschema@.stream DEFAULT VALUES;
+
+CREATE TABLE @extschema@.rollup (
+    rollup       regclass PRIMARY KEY,
+    definition   regclass NOT NULL,
+    state        text NOT NULL DEFAULT 'building'
+                 CHECK (state IN ('building', 'live', 'stale', 'failed')),
+    reason       text,
+    reason_lsn   pg_lsn,
+    rebuild      boolean NOT NULL DEFAULT false,
+    built_at     timestamptz,
+    changed_at   timestamptz
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE @extschema@.rollup IS
+    'the rollups of this database';
+COMMENT ON COLUMN @extschema@.rollup.rollup IS
+    'the table';
+COMMENT ON COLUMN @extschema@.rollup.definition IS
+    'the view whose result the table holds';
+COMMENT ON COLUMN @extschema@.rollup.state IS
+    'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt by hand';
+COMMENT ON COLUMN @extschema@.rollup.reason IS
+    'why the rollup is stale or failed';
+COMMENT ON COLUMN @extschema@.rollup.reason_lsn IS
+    'where in the write-ahead log the reason was met';
+COMMENT ON COLUMN @extschema@.rollup.rebuild IS
+    'a rebuild was asked for';
+COMMENT ON COLUMN @extschema@.rollup.built_at IS
+    'when the table was last filled or rebuilt';
+COMMENT ON COLUMN @extschema@.rollup.changed_at IS
+    'when changes were last applied, to the second';
+
+
+-- Making and unmaking rollups
+
+CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text) RETURNS regclass
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_create_rollup';
+COMMENT ON FUNCTION @extschema@.create_rollup(text, text) IS
+    'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition';
+
+CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_drop_rollup';
+COMMENT ON FUNCTION @extschema@.drop_rollup(regclass) IS
+    'drops a rollup with its table and its definition';
+
+CREATE FUNCTION @extschema@.rebuild(rollup regclass) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_rebuild';
+COMMENT ON FUNCTION @extschema@.rebuild(regclass) IS
+    'asks for a rollup to be computed anew after commit; readers keep the old content until then';
+
+CREATE FUNCTION @extschema@.verify(rollup regclass,
+        OUT group_key jsonb, OUT in_rollup jsonb, OUT in_definition jsonb) RETURNS SETOF record
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_verify';
+COMMENT ON FUNCTION @extschema@.verify(regclass) IS
+    'the groups in which a rollup differs from its definition, both as of one position of the write-ahead log';
+
+
+-- Waiting and catching up
+
+CREATE FUNCTION @extschema@.applied_lsn() RETURNS pg_lsn
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$ SELECT applied_lsn FROM @extschema@.stream $$;
+COMMENT ON FUNCTION @extschema@.applied_lsn() IS
+    'the position up to which the rollups hold every transaction, as of the calling snapshot';
+GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
+
+CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
+        timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_wait_for_lsn';
+COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass) IS
+    'waits until the rollups hold every transaction before a position (default: everything written so far); false if time runs out';
+
+CREATE PROCEDURE @extschema@.catch_up()
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'notify_stats_catch_up';
+COMMENT ON PROCEDURE @extschema@.catch_up() IS
+    'does the work of the background worker in this session, up to the end of the write-ahead log';
+REVOKE ALL ON PROCEDURE @extschema@.catch_up() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.pause() RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ UPDATE @extschema@.stream SET paused = true $$;
+COMMENT ON FUNCTION @extschema@.pause() IS
+    'makes the worker leave the stream alone after its present cycle; the slot keeps the write-ahead log';
+REVOKE ALL ON FUNCTION @extschema@.pause() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.resume() RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ UPDATE @extschema@.stream SET paused = false $$;
+COMMENT ON FUNCTION @extschema@.resume() IS
+    'lets the worker go on';
+REVOKE ALL ON FUNCTION @extschema@.resume() FROM PUBLIC;
+
+
+-- Monitoring
+
+CREATE FUNCTION @extschema@.stream_activity(
+        OUT preloaded boolean, OUT worker_registered boolean, OUT state text, OUT pid int,
+        OUT reached_lsn pg_lsn, OUT reached_at timestamptz, OUT changes_per_second float8,
+        OUT last_error text, OUT last_error_at timestamptz) RETURNS record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
+COMMENT ON FUNCTION @extschema@.stream_activity() IS
+    'what shared memory knows of the main stream; see the view status';
+REVOKE ALL ON FUNCTION @extschema@.stream_activity() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.build_activity(
+        OUT rollup regclass, OUT pid int, OUT verifying boolean, OUT slot_name name, OUT phase text,
+        OUT waits_for_xid xid, OUT reached_lsn pg_lsn, OUT started_at timestamptz) RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_build_activity';
+COMMENT ON FUNCTION @extschema@.build_activity() IS
+    'what shared memory knows of running builds; see the views status and rollups';
+REVOKE ALL ON FUNCTION @extschema@.build_activity() FROM PUBLIC;
+
+CREATE VIEW @extschema@.status AS
+    SELECT 'main' AS stream,
+           CASE WHEN NOT a.preloaded THEN 'not preloaded'
+                WHEN s.paused THEN 'paused'
+                ELSE a.state END AS state,
+           a.pid,
+           s.slot_name,
+           s.format,
+           s.applied_lsn,
+           greatest(a.reached_lsn, s.applied_lsn) AS reached_lsn,
+           greatest(w.flushed - greatest(a.reached_lsn, s.applied_lsn), 0)::bigint AS lag_bytes,
+           CASE WHEN w.flushed <= greatest(a.reached_lsn, s.applied_lsn) THEN 0
+                ELSE extract(epoch FROM clock_timestamp() - coalesce(a.reached_at, s.applied_at))
+           END::float8 AS lag_seconds,
+           (w.flushed - p.restart_lsn)::bigint AS retained_bytes,
+           p.wal_status,
+           a.changes_per_second,
+           a.last_error,
+           a.last_error_at,
+           CASE WHEN s.paused THEN 'resume()'
+                WHEN a.preloaded AND NOT a.worker_registered THEN 'a worker: the database is not in notify_stats.database'
+                WHEN act.wait_event_type = 'Lock' THEN
+                    'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
+           END AS waits_for
+    FROM @extschema@.stream s
+         CROSS JOIN @extschema@.stream_activity() a
+         CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+                                 ELSE pg_catalog.pg_current_wal_flush_lsn() END AS flushed) w
+         LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = s.slot_name
+         LEFT JOIN pg_catalog.pg_stat_activity act ON act.pid = a.pid
+    UNION ALL
+    SELECT CASE WHEN b.verifying THEN 'verify ' ELSE 'build ' END || b.rollup::text,
+           b.phase,
+           b.pid,
+           b.slot_name,
+           s.format,
+           NULL,
+           b.reached_lsn,
+           (pg_catalog.pg_current_wal_flush_lsn() - b.reached_lsn)::bigint,
+           NULL,
+           (pg_catalog.pg_current_wal_flush_lsn() - p.restart_lsn)::bigint,
+           p.wal_status,
+           NULL,
+           NULL,
+           NULL,
+           CASE WHEN b.waits_for_xid IS NOT NULL THEN 'transaction ' || b.waits_for_xid::text END
+    FROM @extschema@.build_activity() b
+         CROSS JOIN @extschema@.stream s
+         LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = b.slot_name;
+COMMENT ON VIEW @extschema@.status IS
+    'one row a stream: the main stream, and the streams of running builds and verifications';
+GRANT SELECT ON @extschema@.status TO pg_monitor;
+
+CREATE VIEW @extschema@.rollups AS
+    SELECT r.rollup,
+           r.definition,
+           r.state,
+           r.reason,
+           r.reason_lsn,
+           b.phase AS build_phase,
+           b.started_at AS build_started_at,
+           CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS groups,
+           r.built_at,
+           r.changed_at
+    FROM @extschema@.rollup r
+         JOIN pg_catalog.pg_class c ON c.oid = r.rollup
+         LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying;
+COMMENT ON VIEW @extschema@.rollups IS
+    'one row a rollup; groups is the estimate of the last ANALYZE';
+GRANT SELECT ON @extschema@.rollups TO pg_monitor;
+
+CREATE FUNCTION @extschema@.source_gaps(
+        OUT rollup regclass, OUT source regclass, OUT missing text, OUT statement text) RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
+COMMENT ON FUNCTION @extschema@.source_gaps() IS
+    'the tables whose replica identity does not cover what a rollup reads, and the statement that mends it';
+REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@."check"(
+        OUT item text, OUT ok boolean, OUT detail text, OUT hint text) RETURNS SETOF record
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH setting AS (
+        SELECT current_setting('wal_level') AS wal_level,
+               current_setting('max_replication_slots')::int AS slots,
+               (SELECT count(*) FROM pg_replication_slots) AS slots_used,
+               current_setting('max_slot_wal_keep_size') AS keep_size,
+               current_setting('output_plugin_libraries', true) AS plugins
+    )
+    SELECT 'preload', a.preloaded,
+           CASE WHEN a.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded' END,
+           CASE WHEN NOT a.preloaded THEN
+               'Add notify_stats to shared_preload_libraries in postgresql.conf and restart the server.' END
+        FROM @extschema@.stream_activity() a
+    UNION ALL
+    SELECT 'worker', a.worker_registered,
+           CASE WHEN a.worker_registered THEN format('a worker serves database %I', current_database())
+                ELSE format('no worker serves database %I', current_database()) END,
+           CASE WHEN NOT a.worker_registered THEN
+               format('Add %s to notify_stats.database in postgresql.conf and restart the server, or CALL notify_stats.catch_up() regularly.',
+                      quote_literal(current_database())) END
+        FROM @extschema@.stream_activity() a
+    UNION ALL
+    SELECT 'wal_level', wal_level = 'logical', format('wal_level is %s', wal_level),
+           CASE WHEN wal_level <> 'logical' THEN
+               'Set wal_level = logical in postgresql.conf and restart the server.' END
+        FROM setting
+    UNION ALL
+    SELECT 'replication slots', slots - slots_used >= CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END,
+           format('%s of max_replication_slots = %s are in use', slots_used, slots),
+           CASE WHEN slots - slots_used < CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END THEN
+               'notify_stats needs one slot a database, and one more while it builds or verifies: raise max_replication_slots and restart the server.' END
+        FROM setting, @extschema@.stream s
+    UNION ALL
+    SELECT 'worker processes', current_setting('max_worker_processes')::int - w.used >= 1,
+           format('%s of max_worker_processes = %s are in use', w.used, current_setting('max_worker_processes')),
+           CASE WHEN current_setting('max_worker_processes')::int - w.used < 1 THEN
+               'A build or verification needs one: raise max_worker_processes and restart the server.' END
+        FROM (SELECT count(*) AS used FROM pg_stat_activity
+              WHERE backend_type NOT IN ('client backend', 'walsender', 'checkpointer', 'background writer',
+                                         'walwriter', 'archiver', 'startup', 'walreceiver', 'logger',
+                                         'autovacuum launcher', 'autovacuum worker', 'io worker',
+                                         'slotsync worker', 'walsummarizer')) w
+    UNION ALL
+    SELECT 'output plugin', true,
+           CASE WHEN plugins IS NULL THEN 'this server has no list of allowed output plugins'
+                ELSE 'notify_stats adds its own plugin to output_plugin_libraries for its own calls' END,
+           NULL
+        FROM setting
+    UNION ALL
+    SELECT 'slot', coalesce(p.wal_status, 'none') IN ('reserved', 'extended'),
+           CASE WHEN p.slot_name IS NULL THEN format('slot %I is missing', s.slot_name)
+                ELSE format('slot %I is %s', p.slot_name, p.wal_status) END,
+           CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
+               'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
+        FROM @extschema@.stream s LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name
+        WHERE s.slot_name IS NOT NULL
+    UNION ALL
+    SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
+           CASE WHEN keep_size = '-1' THEN
+               'If the worker stands still, its slot keeps all WAL: set max_slot_wal_keep_size to what the disk can spare.' END
+        FROM setting
+    UNION ALL
+    SELECT 'replica identity', false,
+           format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup),
+           'Run: ' || g.statement
+        FROM @extschema@.source_gaps() g
+    UNION ALL
+    SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || r.reason),
+           CASE WHEN r.state = 'failed' THEN
+               format('Mend the cause, then run: SELECT notify_stats.rebuild(%L);', r.rollup::text) END
+        FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
+    $$;
+COMMENT ON FUNCTION @extschema@."check"() IS
+    'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
+REVOKE ALL ON FUNCTION @extschema@."check"() FROM PUBLIC;

@@ -1,0 +1,107 @@
+/*-------------------------------------------------------------------------
+ *
+ * notify_stats.c
+ *	  Loading: settings, shared memory, workers.
+ *
+ * The same library is the output plugin, which any backend or walsender may
+ * load by its name.  So nothing happens here but while libraries are
+ * preloaded.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "notify_stats.h"
+#include "shared.h"
+#include "slot.h"
+#include "worker.h"
+
+PG_MODULE_MAGIC;
+
+char	   *notify_stats_database = NULL;
+int			notify_stats_naptime = 100;
+int			notify_stats_max_batch_wal = 256 * 1024;
+static char *debug_stop_at = NULL;
+
+PGDLLEXPORT void _PG_init(void);
+
+static void
+define_settings(void)
+{
+	DefineCustomStringVariable("notify_stats.database",
+							   "Databases whose rollups are kept, a worker each.",
+							   "A comma-separated list of names. If empty, there is no worker.",
+							   &notify_stats_database,
+							   "",
+							   PGC_POSTMASTER,
+							   GUC_LIST_INPUT,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.naptime",
+							"Time between two looks at the write-ahead log.",
+							NULL,
+							&notify_stats_naptime,
+							100, 1, 3600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_batch_wal",
+							"Write-ahead log that is read at a time.",
+							"A transaction is never split.",
+							&notify_stats_max_batch_wal,
+							256 * 1024, 64, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomStringVariable("notify_stats.debug_stop_at",
+							   "Point of a cycle or build at which to wait, for tests.",
+							   NULL,
+							   &debug_stop_at,
+							   "",
+							   PGC_SUSET,
+							   GUC_NOT_IN_SAMPLE,
+							   NULL, NULL, NULL);
+	MarkGUCPrefixReserved(EXTENSION_NAME);
+}
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	define_settings();
+	shared_init();
+	slot_init();
+	if (!IsBinaryUpgrade)
+		worker_register_all();
+}
+
+void
+debug_stop(const char *point)
+{
+	bool		said = false;
+
+	while (debug_stop_at != NULL && strcmp(debug_stop_at, point) == 0)
+	{
+		if (!said)
+			ereport(LOG,
+					(errmsg("notify_stats stopped at \"%s\"", point)));
+		said = true;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1L, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+	}
+}

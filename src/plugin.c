@@ -1,0 +1,983 @@
+/*-------------------------------------------------------------------------
+ *
+ * plugin.c
+ *	  The output plugin notify_stats: writes the listed columns of the listed
+ *	  tables, and nothing else.
+ *
+ * Everything that the plugin knows comes from its options (see
+ * native_protocol.h for these and for what it writes).  A table that they
+ * list is a *target*.  The changes of a relation are changes of a target if
+ * it is the target itself, or a partition below it; a *projection* says which
+ * columns of the relation are the target's listed ones.  A relation may have
+ * several projections, for instance if both a partition and its root are
+ * listed, and most relations have none.
+ *
+ * Projections are found in the catalogs as they were when the change was
+ * made, and remembered for each relation.  What was remembered has to go when
+ * the catalogs change, and a relcache callback says when.  Such a callback
+ * cannot be unregistered, and nothing is called when decoding ends with an
+ * error, so a callback that reached for the memory of a decoding session
+ * would sooner or later reach for freed memory.  (pgoutput lives with this
+ * problem: a registration and a static pointer for each session.)  Therefore
+ * ours only counts: each entry notes the generation at which it was resolved,
+ * and one of another generation is resolved anew before it is used.  The
+ * decoding machinery executes invalidations at the very points of the WAL at
+ * which the catalogs change, also when it goes on with a transaction that has
+ * an older snapshot, so an entry of the current generation is right.
+ *
+ * The records of a transaction are collected in one buffer, which is written
+ * as a message at the commit, and earlier if it grows large.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/tupmacs.h"
+#include "catalog/partition.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "executor/tuptable.h"
+#include "lib/stringinfo.h"
+#include "libpq/pqformat.h"
+#include "nodes/bitmapset.h"
+#include "replication/logical.h"
+#include "replication/output_plugin.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "native_protocol.h"
+
+/* a message that exceeds this is written before the transaction ends */
+#define MESSAGE_SIZE (64 * 1024)
+
+/* a table of the option "tables" */
+typedef struct Target
+{
+	Oid			relid;			/* hash key */
+	int			ncolumns;
+	AttrNumber *attnums;		/* ascending */
+	Oid		   *types;			/* of these columns, as last resolved */
+	bool		announced;		/* were these types announced? */
+} Target;
+
+/* how the tuples of a relation become rows of a target */
+typedef struct Projection
+{
+	Target	   *target;
+	AttrNumber *attnums;		/* in the relation, in the target's order */
+	bool		complete;		/* does the relation have all the columns? */
+	bool		covered;		/* does the WAL tell their old values? */
+} Projection;
+
+/* what is known of a relation */
+typedef struct RelationEntry
+{
+	Oid			relid;			/* hash key */
+	uint64		generation;		/* at which this was resolved */
+	MemoryContext context;		/* of what follows; NULL if never needed */
+	int			nprojections;	/* 0: its changes are of no interest */
+	Projection *projections;
+	int			natts;			/* highest attribute number in use */
+	bool		full;			/* is the replica identity the whole row? */
+	TupleTableSlot *old_slot;
+	TupleTableSlot *new_slot;
+} RelationEntry;
+
+/* the state of a decoding session */
+typedef struct PluginData
+{
+	MemoryContext context;		/* of all of this */
+	MemoryContext change_context;	/* reset after each change */
+	HTAB	   *targets;		/* of Target */
+	HTAB	   *relations;		/* of RelationEntry */
+	StringInfoData message;		/* records of the current transaction */
+} PluginData;
+
+/*
+ * The only state that outlives a session; see the top of the file.  The
+ * generation starts at 1 as entries that were never resolved have 0.
+ */
+static bool callback_registered = false;
+static uint64 catalog_generation = 1;
+
+/* the server declares it itself from 16 on */
+extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks *cb);
+
+static void startup_cb(LogicalDecodingContext *ctx,
+					   OutputPluginOptions *options, bool is_init);
+static void shutdown_cb(LogicalDecodingContext *ctx);
+static void begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
+static void change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+					  Relation relation, ReorderBufferChange *change);
+static void truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						int nrelations, Relation relations[],
+						ReorderBufferChange *change);
+static void commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+					  XLogRecPtr commit_lsn);
+
+/*
+ * Tells the server our callbacks.  There are none for streaming and for two
+ * phases, so every transaction arrives whole when it commits, a prepared one
+ * at COMMIT PREPARED.
+ */
+void
+_PG_output_plugin_init(OutputPluginCallbacks *cb)
+{
+	cb->startup_cb = startup_cb;
+	cb->begin_cb = begin_cb;
+	cb->change_cb = change_cb;
+	cb->truncate_cb = truncate_cb;
+	cb->commit_cb = commit_cb;
+	cb->shutdown_cb = shutdown_cb;
+}
+
+/* Throws for a value of the option "tables" that cannot be read. */
+static void
+throw_bad_tables(const char *value, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"tables\" of output plugin \"%s\": \"%s\"",
+					NATIVE_PLUGIN_NAME, value),
+			 errdetail_internal("%s", detail)));
+}
+
+/*
+ * Reads a number from 1 to "max" off *cursor, written the one canonical way.
+ * "value" is the whole option, for the message.
+ */
+static uint32
+parse_number(const char **cursor, uint32 max, const char *what,
+			 const char *value)
+{
+	const char *start = *cursor;
+	uint64		number = 0;
+
+	while (**cursor >= '0' && **cursor <= '9' && number <= max)
+		number = number * 10 + (*(*cursor)++ - '0');
+
+	if (*start == '0' || number == 0 || number > max)
+		throw_bad_tables(value,
+						 psprintf("Expected %s from 1 to %u at position %d.",
+								  what, max, (int) (start - value) + 1));
+
+	return (uint32) number;
+}
+
+/* Reads one particular character off *cursor. */
+static void
+parse_character(const char **cursor, char expected, const char *value)
+{
+	if (**cursor != expected)
+		throw_bad_tables(value,
+						 psprintf("Expected \"%c\" at position %d.",
+								  expected, (int) (*cursor - value) + 1));
+	(*cursor)++;
+}
+
+/*
+ * Reads the columns of a table off *cursor.  There may be none: then its rows
+ * are only counted.
+ */
+static Bitmapset *
+parse_columns(const char **cursor, const char *value)
+{
+	Bitmapset  *columns = NULL;
+
+	if (**cursor == ';' || **cursor == '\0')
+		return NULL;
+
+	for (;;)
+	{
+		int			attnum = parse_number(cursor, MaxHeapAttributeNumber,
+										  "a column number", value);
+
+		if (bms_is_member(attnum, columns))
+			throw_bad_tables(value,
+							 psprintf("Column %d is repeated.", attnum));
+		columns = bms_add_member(columns, attnum);
+
+		if (**cursor != ',')
+			return columns;
+		(*cursor)++;
+	}
+}
+
+/* Reads one table with its columns off *cursor. */
+static void
+parse_table(PluginData *data, const char **cursor, const char *value)
+{
+	Oid			relid = parse_number(cursor, OID_MAX, "an OID", value);
+	Target	   *target;
+	bool		found;
+	Bitmapset  *columns;
+	int			attnum = -1;
+	int			i = 0;
+
+	parse_character(cursor, ':', value);
+	columns = parse_columns(cursor, value);
+
+	target = hash_search(data->targets, &relid, HASH_ENTER, &found);
+	if (found)
+		throw_bad_tables(value, psprintf("Table %u is repeated.", relid));
+
+	target->ncolumns = bms_num_members(columns);
+	target->attnums = palloc0(target->ncolumns * sizeof(AttrNumber));
+	target->types = palloc0(target->ncolumns * sizeof(Oid));
+	target->announced = false;
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		target->attnums[i++] = attnum;
+	bms_free(columns);
+}
+
+/* Fills the hash of targets from the option "tables". */
+static void
+parse_tables(PluginData *data, const char *value)
+{
+	const char *cursor = value;
+
+	if (*value == '\0')
+		return;
+
+	for (;;)
+	{
+		parse_table(data, &cursor, value);
+		if (*cursor == '\0')
+			return;
+		parse_character(&cursor, ';', value);
+	}
+}
+
+/* Throws unless the caller speaks the version of the protocol that we do. */
+static void
+check_version(const char *value)
+{
+	char		ours[12];
+
+	snprintf(ours, sizeof(ours), "%d", NATIVE_VERSION);
+	if (strcmp(value, ours) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("output plugin \"%s\" does not support version \"%s\" of its protocol",
+						NATIVE_PLUGIN_NAME, value),
+				 errdetail("The installed library supports version %s only.",
+						   ours),
+				 errhint("If the library was replaced while the server was running, restart the server.")));
+}
+
+/* Reads the options: "version" and "tables", each of them once. */
+static void
+parse_options(PluginData *data, List *options)
+{
+	const char *version = NULL;
+	const char *tables = NULL;
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, lc);
+		const char **value = NULL;
+
+		if (strcmp(option->defname, "version") == 0)
+			value = &version;
+		else if (strcmp(option->defname, "tables") == 0)
+			value = &tables;
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unrecognized option of output plugin \"%s\": \"%s\"",
+							NATIVE_PLUGIN_NAME, option->defname)));
+
+		if (*value != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" of output plugin \"%s\" is repeated",
+							option->defname, NATIVE_PLUGIN_NAME)));
+		if (option->arg == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" of output plugin \"%s\" needs a value",
+							option->defname, NATIVE_PLUGIN_NAME)));
+		*value = strVal(option->arg);
+	}
+
+	if (version == NULL || tables == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" of output plugin \"%s\" is missing",
+						version == NULL ? "version" : "tables",
+						NATIVE_PLUGIN_NAME)));
+
+	/* the version first: it says how the rest is to be understood */
+	check_version(version);
+	parse_tables(data, tables);
+}
+
+/* Counts that the catalogs have changed, whatever changed in them. */
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	catalog_generation++;
+}
+
+/* Makes the state of a decoding session. */
+static PluginData *
+create_data(MemoryContext parent)
+{
+	MemoryContext context;
+	PluginData *data;
+	HASHCTL		ctl = {0};
+
+	context = AllocSetContextCreate(parent, "notify_stats output plugin",
+									ALLOCSET_DEFAULT_SIZES);
+	data = MemoryContextAllocZero(context, sizeof(PluginData));
+	data->context = context;
+	data->change_context = AllocSetContextCreate(context,
+												 "notify_stats change",
+												 ALLOCSET_DEFAULT_SIZES);
+
+	ctl.keysize = sizeof(Oid);
+	ctl.hcxt = context;
+	ctl.entrysize = sizeof(Target);
+	data->targets = hash_create("notify_stats targets", 16, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.entrysize = sizeof(RelationEntry);
+	data->relations = hash_create("notify_stats relations", 128, &ctl,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	return data;
+}
+
+/* Starts a decoding session, or creates a slot, which is without options. */
+static void
+startup_cb(LogicalDecodingContext *ctx, OutputPluginOptions *options,
+		   bool is_init)
+{
+	PluginData *data = create_data(ctx->context);
+	MemoryContext old_context = MemoryContextSwitchTo(data->context);
+
+	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
+	options->receive_rewrites = false;
+
+	initStringInfo(&data->message);
+	if (!is_init)
+		parse_options(data, ctx->output_plugin_options);
+	ctx->output_plugin_private = data;
+
+	if (!callback_registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		callback_registered = true;
+	}
+
+	MemoryContextSwitchTo(old_context);
+}
+
+/* Ends a decoding session.  Not called if it ended with an error. */
+static void
+shutdown_cb(LogicalDecodingContext *ctx)
+{
+	PluginData *data = ctx->output_plugin_private;
+
+	MemoryContextDelete(data->context);
+	ctx->output_plugin_private = NULL;
+}
+
+/*
+ * Returns a column if its values are in the relation's tuples, or else NULL.
+ * The generated columns that are not stored came with PostgreSQL 18.
+ */
+static Form_pg_attribute
+get_stored_column(TupleDesc desc, int attnum)
+{
+	Form_pg_attribute att;
+
+	if (attnum > desc->natts)
+		return NULL;
+
+	att = TupleDescAttr(desc, attnum - 1);
+	if (att->attisdropped ||
+		(att->attgenerated != '\0' &&
+		 att->attgenerated != ATTRIBUTE_GENERATED_STORED))
+		return NULL;
+
+	return att;
+}
+
+/* As above, but looks for a name. */
+static Form_pg_attribute
+get_stored_column_by_name(TupleDesc desc, const char *name)
+{
+	for (int attnum = 1; attnum <= desc->natts; attnum++)
+	{
+		Form_pg_attribute att = get_stored_column(desc, attnum);
+
+		if (att != NULL && strcmp(NameStr(att->attname), name) == 0)
+			return att;
+	}
+
+	return NULL;
+}
+
+/*
+ * Finds the target's columns in the relation: by number if it is the target
+ * itself, by name if it is a partition.  Returns false if it lacks one.
+ */
+static bool
+map_columns(Projection *projection, TupleDesc target_desc, TupleDesc desc)
+{
+	Target	   *target = projection->target;
+
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		Form_pg_attribute wanted = get_stored_column(target_desc,
+													 target->attnums[i]);
+		Form_pg_attribute att = wanted;
+
+		if (wanted != NULL && desc != target_desc)
+			att = get_stored_column_by_name(desc, NameStr(wanted->attname));
+		if (att == NULL || att->atttypid != wanted->atttypid)
+			return false;
+
+		projection->attnums[i] = att->attnum;
+		if (target->types[i] != att->atttypid)
+		{
+			target->types[i] = att->atttypid;
+			target->announced = false;
+		}
+	}
+
+	return true;
+}
+
+/*
+ * Does the WAL tell the old values of these columns?  If there are none, the
+ * old row is nothing but the fact that there was one.
+ */
+static bool
+is_covered_by_identity(Relation relation, const AttrNumber *attnums,
+					   int nattnums)
+{
+	Bitmapset  *identity;
+
+	if (nattnums == 0 ||
+		relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL)
+		return true;
+	if (relation->rd_rel->relreplident == REPLICA_IDENTITY_NOTHING)
+		return false;
+
+	identity = RelationGetIdentityKeyBitmap(relation);
+	for (int i = 0; i < nattnums; i++)
+	{
+		if (!bms_is_member(attnums[i] - FirstLowInvalidHeapAttributeNumber,
+						   identity))
+			return false;
+	}
+
+	return true;
+}
+
+/* Adds the projection of a relation to a target: to itself or an ancestor. */
+static void
+add_projection(RelationEntry *entry, Relation relation, Target *target)
+{
+	Projection *projection = &entry->projections[entry->nprojections++];
+	Relation	target_rel = relation;
+
+	projection->target = target;
+	projection->attnums =
+		MemoryContextAlloc(entry->context,
+						   target->ncolumns * sizeof(AttrNumber));
+
+	if (target->relid != RelationGetRelid(relation))
+		target_rel = RelationIdGetRelation(target->relid);
+	projection->complete = RelationIsValid(target_rel) &&
+		map_columns(projection, RelationGetDescr(target_rel),
+					RelationGetDescr(relation));
+	if (RelationIsValid(target_rel) && target_rel != relation)
+		RelationClose(target_rel);
+
+	if (!projection->complete)
+		return;
+
+	projection->covered = is_covered_by_identity(relation,
+												 projection->attnums,
+												 target->ncolumns);
+	for (int i = 0; i < target->ncolumns; i++)
+		entry->natts = Max(entry->natts, projection->attnums[i]);
+}
+
+/*
+ * Returns the targets that a change of this relation changes: itself and its
+ * ancestors, as far as they are listed.
+ */
+static List *
+find_targets(PluginData *data, Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+	List	   *relids = list_make1_oid(relid);
+	List	   *targets = NIL;
+	ListCell   *lc;
+
+	if (relation->rd_rel->relispartition)
+		relids = list_concat(relids, get_partition_ancestors(relid));
+
+	foreach(lc, relids)
+	{
+		Target	   *target = hash_search(data->targets, &lfirst_oid(lc),
+										 HASH_FIND, NULL);
+
+		if (target != NULL)
+			targets = lappend(targets, target);
+	}
+
+	return targets;
+}
+
+/*
+ * Finds a relation's projections in the catalogs as they are at this point of
+ * the WAL.  Called in the change context, where whatever is needed only here
+ * ends up.
+ */
+static void
+resolve_relation(PluginData *data, RelationEntry *entry, Relation relation)
+{
+	List	   *targets;
+	ListCell   *lc;
+	MemoryContext old_context;
+	TupleDesc	desc;
+
+	entry->nprojections = 0;
+	entry->natts = 0;
+	if (entry->context != NULL)
+		MemoryContextReset(entry->context);
+
+	targets = find_targets(data, relation);
+	if (targets == NIL)
+		return;
+
+	if (entry->context == NULL)
+		entry->context = AllocSetContextCreate(data->context,
+											   "notify_stats relation",
+											   ALLOCSET_SMALL_SIZES);
+	entry->projections =
+		MemoryContextAllocZero(entry->context,
+							   list_length(targets) * sizeof(Projection));
+	foreach(lc, targets)
+		add_projection(entry, relation, lfirst(lc));
+	entry->full = relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
+
+	/*
+	 * The slots get a copy of the descriptor: the relation's own may go away
+	 * with the next invalidation.  Its constraints are copied too, as they
+	 * hold the values of columns that were added with a default, which older
+	 * tuples lack.
+	 */
+	old_context = MemoryContextSwitchTo(entry->context);
+	desc = CreateTupleDescCopyConstr(RelationGetDescr(relation));
+	entry->old_slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	entry->new_slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	MemoryContextSwitchTo(old_context);
+}
+
+/* Returns what is known of a relation, as of this point of the WAL. */
+static RelationEntry *
+get_relation_entry(PluginData *data, Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+	RelationEntry *entry;
+	bool		found;
+
+	entry = hash_search(data->relations, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->generation = 0;
+		entry->context = NULL;
+	}
+
+	if (entry->generation != catalog_generation)
+	{
+		/* invalidations may arrive while we resolve: take it beforehand */
+		uint64		generation = catalog_generation;
+
+		resolve_relation(data, entry, relation);
+		entry->generation = generation;
+	}
+
+	return entry;
+}
+
+/* Begins a record, and if need be the message that it goes into. */
+static void
+begin_record(PluginData *data, ReorderBufferTXN *txn, char kind, Oid relid)
+{
+	StringInfo	message = &data->message;
+
+	if (message->len == 0)
+	{
+		pq_sendbyte(message, NATIVE_VERSION);
+		pq_sendint32(message, txn->xid);
+		pq_sendint64(message, txn->final_lsn);
+	}
+
+	pq_sendbyte(message, kind);
+	pq_sendint32(message, relid);
+}
+
+/* Adds the record of a change that cannot be told. */
+static void
+send_unknown(PluginData *data, ReorderBufferTXN *txn, Target *target,
+			 char reason)
+{
+	begin_record(data, txn, NATIVE_UNKNOWN, target->relid);
+	pq_sendbyte(&data->message, reason);
+}
+
+/* Announces the target's columns, if they were not yet, or changed since. */
+static void
+send_announcement(PluginData *data, ReorderBufferTXN *txn, Target *target)
+{
+	if (target->announced)
+		return;
+
+	begin_record(data, txn, NATIVE_RELATION, target->relid);
+	pq_sendint16(&data->message, target->ncolumns);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		pq_sendint16(&data->message, target->attnums[i]);
+		pq_sendint32(&data->message, target->types[i]);
+	}
+	target->announced = true;
+}
+
+/*
+ * Adds a value to an image.  A varlena comes with a short header, or plain,
+ * and leaves plain.
+ */
+static void
+send_value(StringInfo message, Form_pg_attribute att, Datum value)
+{
+	if (att->attbyval)
+	{
+		Datum		stored;
+
+		store_att_byval(&stored, value, att->attlen);
+		pq_sendint32(message, att->attlen);
+		pq_sendbytes(message, (const char *) &stored, att->attlen);
+	}
+	else if (att->attlen == -1)
+	{
+		const char *bytes = DatumGetPointer(value);
+		int			len = VARSIZE_ANY_EXHDR(bytes);
+		varattrib_4b header;
+
+		SET_VARSIZE(&header, len + VARHDRSZ);
+		pq_sendint32(message, len + VARHDRSZ);
+		pq_sendbytes(message, (const char *) &header, VARHDRSZ);
+		pq_sendbytes(message, VARDATA_ANY(bytes), len);
+	}
+	else
+	{
+		/* cstring is a pseudo-type: no column has it */
+		Assert(att->attlen > 0);
+		pq_sendint32(message, att->attlen);
+		pq_sendbytes(message, DatumGetPointer(value), att->attlen);
+	}
+}
+
+/* Adds an image: the target's columns of a row. */
+static void
+send_image(PluginData *data, Projection *projection, TupleTableSlot *slot)
+{
+	for (int i = 0; i < projection->target->ncolumns; i++)
+	{
+		int			index = projection->attnums[i] - 1;
+
+		if (slot->tts_isnull[index])
+			pq_sendint32(&data->message, -1);
+		else
+			send_value(&data->message,
+					   TupleDescAttr(slot->tts_tupleDescriptor, index),
+					   slot->tts_values[index]);
+	}
+}
+
+/*
+ * Puts a tuple into a slot, and takes it apart as far as needed.  Returns
+ * NULL if there is none.
+ */
+static TupleTableSlot *
+store_tuple(RelationEntry *entry, TupleTableSlot *slot, HeapTuple tuple)
+{
+	if (tuple == NULL)
+		return NULL;
+
+	ExecStoreHeapTuple(tuple, slot, false);
+	slot_getsomeattrs(slot, entry->natts);
+
+	return slot;
+}
+
+/*
+ * Brings the target's columns of a row into the form that send_value takes,
+ * in place: the slot serves no other purpose, and a second projection finds
+ * the work done.  Returns false if the WAL lacks the row, or a value of it.
+ *
+ * A value that was moved out of line by an earlier change, and is not changed
+ * by an update, is not in its new tuple.  If the column is in the replica
+ * identity, it is in the old one, for which the server fetches such values.
+ * No other tuple should lack a value.  But should there be one, it is better
+ * to say that this change is unknown than to stop at it for ever.
+ */
+static bool
+flatten_columns(Projection *projection, TupleTableSlot *slot,
+				TupleTableSlot *old_slot)
+{
+	if (slot == NULL)
+		return false;
+
+	for (int i = 0; i < projection->target->ncolumns; i++)
+	{
+		int			index = projection->attnums[i] - 1;
+		Datum	   *value = &slot->tts_values[index];
+
+		if (slot->tts_isnull[index] ||
+			TupleDescAttr(slot->tts_tupleDescriptor, index)->attlen != -1)
+			continue;
+
+		if (!VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(*value)))
+			*value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(*value));
+		else if (old_slot != NULL && !old_slot->tts_isnull[index])
+			*value = old_slot->tts_values[index];
+		else
+			return false;
+	}
+
+	return true;
+}
+
+/* Are the target's columns the same in both rows, byte by byte? */
+static bool
+is_same_image(Projection *projection, TupleTableSlot *old_slot,
+			  TupleTableSlot *new_slot)
+{
+	for (int i = 0; i < projection->target->ncolumns; i++)
+	{
+		int			index = projection->attnums[i] - 1;
+		Form_pg_attribute att = TupleDescAttr(new_slot->tts_tupleDescriptor,
+											  index);
+
+		if (old_slot->tts_isnull[index] != new_slot->tts_isnull[index])
+			return false;
+		if (!old_slot->tts_isnull[index] &&
+			!datum_image_eq(old_slot->tts_values[index],
+							new_slot->tts_values[index],
+							att->attbyval, att->attlen))
+			return false;
+	}
+
+	return true;
+}
+
+/*
+ * Gets the rows of a change of a target ready to be sent.  Returns false if
+ * the WAL does not tell them.
+ */
+static bool
+prepare_rows(Projection *projection, char kind,
+			 TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+{
+	switch (kind)
+	{
+		case NATIVE_INSERT:
+			return flatten_columns(projection, new_slot, NULL);
+
+		case NATIVE_UPDATE:
+			return projection->covered &&
+				flatten_columns(projection, old_slot, NULL) &&
+				flatten_columns(projection, new_slot, old_slot);
+
+		case NATIVE_DELETE:
+			/* without columns, there is nothing that could be missing */
+			return projection->target->ncolumns == 0 ||
+				(projection->covered &&
+				 flatten_columns(projection, old_slot, NULL));
+
+		default:
+			Assert(false);
+			return false;
+	}
+}
+
+/*
+ * Adds the record of what a change of a relation means for one target, if it
+ * means anything.  A slot is NULL if the WAL has no such tuple.
+ */
+static void
+send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
+			Projection *projection, char kind,
+			TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+{
+	Target	   *target = projection->target;
+
+	if (!projection->complete)
+	{
+		send_unknown(data, txn, target, NATIVE_NO_COLUMN);
+		return;
+	}
+
+	/*
+	 * An update comes without an old tuple if it changed no column of the
+	 * replica identity.  Only if the identity is the whole row, there always
+	 * is an old tuple.
+	 */
+	if (kind == NATIVE_UPDATE && projection->covered &&
+		(target->ncolumns == 0 || (old_slot == NULL && !entry->full)))
+		return;
+
+	if (!prepare_rows(projection, kind, old_slot, new_slot))
+	{
+		send_unknown(data, txn, target, NATIVE_NO_IDENTITY);
+		return;
+	}
+
+	if (kind == NATIVE_UPDATE && is_same_image(projection, old_slot, new_slot))
+		return;
+
+	send_announcement(data, txn, target);
+	begin_record(data, txn, kind, target->relid);
+	if (kind != NATIVE_INSERT)
+		send_image(data, projection, old_slot);
+	if (kind != NATIVE_DELETE)
+		send_image(data, projection, new_slot);
+}
+
+/* Writes the collected records as a message. */
+static void
+write_message(LogicalDecodingContext *ctx, PluginData *data)
+{
+	/* a callback writes but once, so this is always its last write */
+	OutputPluginPrepareWrite(ctx, true);
+	appendBinaryStringInfo(ctx->out, data->message.data, data->message.len);
+	OutputPluginWrite(ctx, true);
+
+	resetStringInfo(&data->message);
+}
+
+/* Begins a transaction, at the time when it commits. */
+static void
+begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	PluginData *data = ctx->output_plugin_private;
+
+	resetStringInfo(&data->message);
+}
+
+/* Adds the records of one changed row. */
+static void
+change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+		  Relation relation, ReorderBufferChange *change)
+{
+	PluginData *data = ctx->output_plugin_private;
+	MemoryContext old_context = MemoryContextSwitchTo(data->change_context);
+	RelationEntry *entry = get_relation_entry(data, relation);
+
+	if (entry->nprojections > 0)
+	{
+		TupleTableSlot *old_slot;
+		TupleTableSlot *new_slot;
+		char		kind;
+
+		switch (change->action)
+		{
+			case REORDER_BUFFER_CHANGE_INSERT:
+				kind = NATIVE_INSERT;
+				break;
+			case REORDER_BUFFER_CHANGE_UPDATE:
+				kind = NATIVE_UPDATE;
+				break;
+			case REORDER_BUFFER_CHANGE_DELETE:
+				kind = NATIVE_DELETE;
+				break;
+			default:
+				elog(ERROR, "unexpected kind of change: %d",
+					 (int) change->action);
+		}
+
+		old_slot = store_tuple(entry, entry->old_slot,
+							   change_tuple(change->data.tp.oldtuple));
+		new_slot = store_tuple(entry, entry->new_slot,
+							   change_tuple(change->data.tp.newtuple));
+		for (int i = 0; i < entry->nprojections; i++)
+			send_change(data, txn, entry, &entry->projections[i], kind,
+						old_slot, new_slot);
+		ExecClearTuple(entry->old_slot);
+		ExecClearTuple(entry->new_slot);
+
+		/* so that a large transaction does not become one large message */
+		if (data->message.len > MESSAGE_SIZE)
+			write_message(ctx, data);
+	}
+
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(data->change_context);
+}
+
+/*
+ * Adds the records of a TRUNCATE.  If it names a partitioned table, then its
+ * partitions are among the relations as well.  If it names a partition only,
+ * then nothing says what the tables above have lost.
+ */
+static void
+truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+			int nrelations, Relation relations[], ReorderBufferChange *change)
+{
+	PluginData *data = ctx->output_plugin_private;
+	MemoryContext old_context = MemoryContextSwitchTo(data->change_context);
+	List	   *done = NIL;
+
+	/* the tables themselves: of no interest as ancestors any more */
+	for (int i = 0; i < nrelations; i++)
+	{
+		Oid			relid = RelationGetRelid(relations[i]);
+
+		if (hash_search(data->targets, &relid, HASH_FIND, NULL) != NULL)
+			begin_record(data, txn, NATIVE_TRUNCATE, relid);
+		done = lappend_oid(done, relid);
+	}
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		RelationEntry *entry = get_relation_entry(data, relations[i]);
+
+		for (int j = 0; j < entry->nprojections; j++)
+		{
+			Target	   *target = entry->projections[j].target;
+
+			if (list_member_oid(done, target->relid))
+				continue;
+			send_unknown(data, txn, target, NATIVE_PARTITION_TRUNCATED);
+			done = lappend_oid(done, target->relid);
+		}
+	}
+
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(data->change_context);
+}
+
+/* Ends a transaction: writes what was collected since the last message. */
+static void
+commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+		  XLogRecPtr commit_lsn)
+{
+	PluginData *data = ctx->output_plugin_private;
+
+	if (data->message.len > 0)
+		write_message(ctx, data);
+}

@@ -1,0 +1,611 @@
+/*-------------------------------------------------------------------------
+ *
+ * rollup.c
+ *	  The catalog of rollups.
+ *
+ * A rollup is a table, and a view that holds its definition.  The view is an
+ * internal dependent of the table: DROP TABLE takes it along, and it cannot
+ * be dropped alone.  As a view it also makes the server refuse to drop or
+ * retype a column in use, and follow renames.
+ *
+ * The catalog belongs to the extension's owner.  Functions that users call act
+ * as the user, and switch to the owner for the catalog alone.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/view.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "notify_stats.h"
+#include "rollup.h"
+#include "source.h"
+#include "xact.h"
+
+#define DEFINITION_SUFFIX "_definition"
+
+/*
+ * Room on each page for new versions of its rows, so that a counter's update
+ * stays on the page and touches no index.
+ */
+#define ROLLUP_FILLFACTOR 70
+
+static const char *const state_names[] = {"building", "live", "stale", "failed"};
+
+/* The state before a switch to the owner of the catalog. */
+typedef struct CatalogAccess
+{
+	SavedRole	role;
+	int			guc_nestlevel;
+} CatalogAccess;
+
+static CatalogAccess
+catalog_enter(void)
+{
+	CatalogAccess saved;
+
+	saved.role = xact_become(BOOTSTRAP_SUPERUSERID);
+	saved.guc_nestlevel = NewGUCNestLevel();
+	(void) set_config_option("search_path", "", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+	return saved;
+}
+
+static void
+catalog_leave(CatalogAccess saved)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, saved.guc_nestlevel);
+	xact_restore_role(saved.role);
+}
+
+/* Runs a statement that changes the catalog; returns the number of rows. */
+static uint64
+catalog_execute(const char *query, int nargs, Oid *argtypes, Datum *args, const char *nulls)
+{
+	CatalogAccess saved = catalog_enter();
+	int			rc = SPI_execute_with_args(query, nargs, argtypes, args, nulls, false, 0);
+	uint64		processed = SPI_processed;
+
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+	catalog_leave(saved);
+	return processed;
+}
+
+static uint64
+catalog_execute_for(const char *query, Oid relid)
+{
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+
+	return catalog_execute(query, 1, argtypes, args, NULL);
+}
+
+/*
+ * Creating
+ */
+
+/* Makes the position of an error one within the definition's text. */
+static void
+definition_error_callback(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) arg);
+	}
+}
+
+/* Parses the definition; throws unless it is exactly one statement. */
+static RawStmt *
+parse_definition(const char *definition)
+{
+	List	   *statements = raw_parser(definition, RAW_PARSE_DEFAULT);
+	RawStmt    *statement;
+
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("definition must be one SELECT statement"),
+				 errdetail("The text has %d statements.", list_length(statements))));
+	statement = linitial_node(RawStmt, statements);
+	if (!IsA(statement->stmt, SelectStmt) ||
+		((SelectStmt *) statement->stmt)->intoClause != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("definition must be one SELECT statement"),
+				 errhint("Write a query of the form SELECT columns, count(*) FROM table GROUP BY columns.")));
+	return statement;
+}
+
+/* Checks name, schema and privileges; returns the table's schema. */
+static Oid
+check_name(const char *name, RangeVar **table, char **view_name)
+{
+	Oid			namespace;
+
+	*table = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	namespace = RangeVarGetAndCheckCreationNamespace(*table, NoLock, NULL);
+	if (isAnyTempNamespace(namespace))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a rollup cannot be temporary"),
+				 errdetail("The background worker has to write it."),
+				 errhint("Name a permanent schema.")));
+	(*table)->schemaname = get_namespace_name(namespace);
+
+	*view_name = psprintf("%s%s", (*table)->relname, DEFINITION_SUFFIX);
+	if (strlen(*view_name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("rollup name \"%s\" is too long", (*table)->relname),
+				 errdetail("The view \"%s\" would need a name of more than %d bytes.",
+						   *view_name, NAMEDATALEN - 1),
+				 errhint("Choose a name of at most %d bytes.",
+						 (int) (NAMEDATALEN - 1 - strlen(DEFINITION_SUFFIX)))));
+
+	for (int i = 0; i < 2; i++)
+	{
+		const char *relname = i == 0 ? (*table)->relname : *view_name;
+
+		if (OidIsValid(get_relname_relid(relname, namespace)))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_TABLE),
+					 errmsg("relation \"%s\" already exists", relname),
+					 errdetail("A rollup is a table, and a view of the same name with \"%s\" appended.",
+							   DEFINITION_SUFFIX),
+					 errhint("Choose another name, or drop the relation.")));
+	}
+	return namespace;
+}
+
+static bool
+is_rollup(Oid relid)
+{
+	CatalogAccess saved = catalog_enter();
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+	bool		found;
+
+	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1",
+							  1, argtypes, args, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look up a rollup");
+	found = SPI_processed > 0;
+	catalog_leave(saved);
+	return found;
+}
+
+/* Throws unless the changes of every source can be counted. */
+static void
+check_sources(const Definition *definition)
+{
+	ListCell   *lc;
+
+	foreach(lc, definition->sources)
+	{
+		Oid			source = lfirst_oid(lc);
+
+		if (is_rollup(source))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("definition reads \"%s\", which is a rollup itself", get_rel_name(source)),
+					 errdetail("Rollups of rollups are not supported."),
+					 errhint("Write a definition over the tables that \"%s\" is made from.",
+							 get_rel_name(source))));
+		source_check_identity(source, definition_source_columns(definition, source));
+	}
+}
+
+static void
+execute_utility(const char *query)
+{
+	int			rc = SPI_execute(query, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+}
+
+/* Creates the table with its unique index over the group columns. */
+static void
+create_table(const char *table, const char *view, const Definition *definition)
+{
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	for (int i = 0; i < definition->ngroups; i++)
+		appendStringInfo(&columns, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(definition->groups[i].name));
+
+	SPI_connect();
+	/* reads nothing, but fails if the user may not read the sources */
+	execute_utility(psprintf("SELECT FROM %s LIMIT 0", view));
+	execute_utility(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
+							 table, ROLLUP_FILLFACTOR, view));
+	execute_utility(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT",
+							 table, columns.data));
+	SPI_finish();
+}
+
+static Oid
+create_view(const RangeVar *table, const char *view_name, const RawStmt *statement,
+			const char *definition)
+{
+	ViewStmt   *view = makeNode(ViewStmt);
+	ObjectAddress address;
+
+	view->view = makeRangeVar(table->schemaname, pstrdup(view_name), -1);
+	view->query = copyObject(statement->stmt);
+	view->withCheckOption = NO_CHECK_OPTION;
+	address = DefineView(view, definition, statement->stmt_location, statement->stmt_len);
+	CommandCounterIncrement();
+	return address.objectId;
+}
+
+static void
+register_rollup(Oid relid, Oid view)
+{
+	ObjectAddress table_address;
+	ObjectAddress view_address;
+	Oid			argtypes[2] = {OIDOID, OIDOID};
+	Datum		args[2] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view)};
+
+	ObjectAddressSet(table_address, RelationRelationId, relid);
+	ObjectAddressSet(view_address, RelationRelationId, view);
+	recordDependencyOn(&view_address, &table_address, DEPENDENCY_INTERNAL);
+
+	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition) VALUES ($1, $2)",
+					2, argtypes, args, NULL);
+	CommandCounterIncrement();
+}
+
+Oid
+rollup_create(const char *name, const char *definition_text)
+{
+	RangeVar   *table;
+	char	   *view_name;
+	Oid			namespace;
+	RawStmt    *statement;
+	Query	   *query;
+	Definition *definition;
+	Oid			view;
+	Oid			relid;
+	ErrorContextCallback error_context;
+
+	namespace = check_name(name, &table, &view_name);
+
+	error_context.callback = definition_error_callback;
+	error_context.arg = unconstify(char *, definition_text);
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+
+	statement = parse_definition(definition_text);
+	query = parse_analyze_fixedparams(copyObject(statement), definition_text, NULL, 0, NULL);
+	definition = definition_compile(query);
+	check_sources(definition);
+	view = create_view(table, view_name, statement, definition_text);
+
+	error_context_stack = error_context.previous;
+
+	create_table(quote_qualified_identifier(table->schemaname, table->relname),
+				 quote_qualified_identifier(table->schemaname, view_name), definition);
+	relid = get_relname_relid(table->relname, namespace);
+	register_rollup(relid, view);
+	return relid;
+}
+
+/*
+ * Dropping, and asking for a rebuild
+ */
+
+void
+rollup_check_owner(Oid relid)
+{
+	if (!is_rollup(relid) || get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 get_rel_name(relid) ?
+				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)) :
+				 errmsg("rollup with OID %u does not exist", relid),
+				 errhint("The view notify_stats.rollups lists the rollups.")));
+	if (!owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+}
+
+void
+rollup_drop(Oid relid)
+{
+	ObjectAddress address;
+
+	LockRelationOid(relid, AccessExclusiveLock);
+	rollup_check_owner(relid);
+	ObjectAddressSet(address, RelationRelationId, relid);
+	performDeletion(&address, DROP_RESTRICT, 0);
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", relid);
+}
+
+void
+rollup_request_rebuild(Oid relid)
+{
+	rollup_check_owner(relid);
+	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup SET rebuild = true WHERE rollup = $1",
+						relid);
+}
+
+/*
+ * Reading
+ */
+
+static RollupState
+state_from_name(const char *name)
+{
+	for (int i = 0; i < lengthof(state_names); i++)
+		if (strcmp(name, state_names[i]) == 0)
+			return (RollupState) i;
+	elog(ERROR, "unknown state \"%s\" of a rollup", name);
+}
+
+/* Makes a Rollup from the names in the system catalogs; NULL if dropped. */
+static Rollup *
+make_rollup(Oid relid, Oid view, const char *state, bool rebuild)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Rollup	   *rollup;
+
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	rollup = palloc0(sizeof(Rollup));
+	rollup->relid = relid;
+	rollup->view = view;
+	rollup->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	rollup->name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+											  get_rel_name(relid));
+	rollup->view_name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(view)),
+												   get_rel_name(view));
+	rollup->state = state_from_name(state);
+	rollup->rebuild = rebuild;
+	return rollup;
+}
+
+List *
+rollup_list(void)
+{
+	static const char query[] =
+		"SELECT r.rollup::pg_catalog.oid, r.definition::pg_catalog.oid, r.state, r.rebuild,"
+		" c.oid IS NULL OR d.oid IS NULL"
+		" FROM " EXTENSION_SCHEMA ".rollup r"
+		" LEFT JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
+		" LEFT JOIN pg_catalog.pg_class d ON d.oid = r.definition"
+		" ORDER BY r.rollup::pg_catalog.oid";
+	MemoryContext context = CurrentMemoryContext;
+	CatalogAccess saved = catalog_enter();
+	List	   *rollups = NIL;
+	List	   *dropped = NIL;
+	ListCell   *lc;
+
+	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the rollups");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		Oid			relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+		Oid			view = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+		bool		rebuild = DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+		Rollup	   *rollup = NULL;
+
+		if (DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull)))
+			dropped = lappend_oid(dropped, relid);
+		else
+			rollup = make_rollup(relid, view, SPI_getvalue(tuple, desc, 3), rebuild);
+		if (rollup != NULL)
+			rollups = lappend(rollups, rollup);
+		MemoryContextSwitchTo(spi_context);
+	}
+	catalog_leave(saved);
+
+	foreach(lc, dropped)
+		catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", lfirst_oid(lc));
+	return rollups;
+}
+
+Rollup *
+rollup_find(List *rollups, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+		if (rollup->relid == relid)
+			return rollup;
+	}
+	return NULL;
+}
+
+bool
+rollup_compile(Rollup *rollup)
+{
+	Relation	view;
+	SavedRole	saved;
+
+	LockRelationOid(rollup->relid, AccessShareLock);
+	view = try_relation_open(rollup->view, AccessShareLock);
+	if (view == NULL)
+		return false;
+
+	saved = xact_become(rollup->owner);
+	rollup->desc = CreateTupleDescCopy(RelationGetDescr(view));
+	rollup->definition = definition_compile(get_view_query(view));
+	xact_restore_role(saved);
+	relation_close(view, NoLock);
+	return true;
+}
+
+/* Throws if a rollup that is waited for will not come. */
+static void
+check_awaited(Oid relid, SPITupleTable *table)
+{
+	char	   *state;
+
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)),
+				 errhint("The view notify_stats.rollups lists the rollups.")));
+	state = SPI_getvalue(table->vals[0], table->tupdesc, 2);
+	if (strcmp(state, state_names[ROLLUP_FAILED]) == 0 &&
+		strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 1), "f") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup \"%s\" has failed", get_rel_name(relid)),
+				 errdetail("%s", SPI_getvalue(table->vals[0], table->tupdesc, 3)),
+				 errhint("Mend the cause, then call notify_stats.rebuild().")));
+}
+
+bool
+rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
+{
+	/* state 'failed' counts as waiting only when a rebuild was asked for */
+	static const char query[] =
+		"SELECT r.rebuild OR r.state IN ('building', 'stale'), r.state, r.reason"
+		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
+		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
+	static const char position_query[] =
+		"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
+	CatalogAccess saved = catalog_enter();
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+	bool		isnull;
+	bool		result;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the rollups");
+	if (OidIsValid(relid))
+		check_awaited(relid, SPI_tuptable);
+	result = SPI_processed == 0 ||
+		!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+
+	if (result && reached < target)
+	{
+		if (SPI_execute(position_query, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+			elog(ERROR, "could not read the stream");
+		reached = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											&isnull));
+		/* without a slot there is no rollup, and nothing to wait for */
+		result = isnull || reached >= target;
+	}
+	PopActiveSnapshot();
+	catalog_leave(saved);
+	return result;
+}
+
+bool
+rollup_wants_build(const Rollup *rollup)
+{
+	return rollup->rebuild || rollup->state == ROLLUP_BUILDING || rollup->state == ROLLUP_STALE;
+}
+
+/*
+ * Changes of state
+ */
+
+void
+rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr lsn)
+{
+	Oid			argtypes[4] = {OIDOID, TEXTOID, TEXTOID, PG_LSNOID};
+	Datum		args[4];
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+
+	args[0] = ObjectIdGetDatum(relid);
+	args[1] = CStringGetTextDatum(state_names[state]);
+	args[2] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+	nulls[2] = reason ? ' ' : 'n';
+	args[3] = LSNGetDatum(lsn);
+	nulls[3] = XLogRecPtrIsInvalid(lsn) ? 'n' : ' ';
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
+					" SET state = $2, reason = $3, reason_lsn = $4 WHERE rollup = $1",
+					4, argtypes, args, nulls);
+}
+
+void
+rollup_set_built(Oid relid)
+{
+	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup"
+						" SET state = 'live', reason = NULL, reason_lsn = NULL, rebuild = false,"
+						" built_at = pg_catalog.clock_timestamp() WHERE rollup = $1", relid);
+}
+
+void
+rollup_set_all_stale(const char *reason, XLogRecPtr lsn)
+{
+	Oid			argtypes[2] = {TEXTOID, PG_LSNOID};
+	Datum		args[2];
+	char		nulls[2] = {' ', XLogRecPtrIsInvalid(lsn) ? 'n' : ' '};
+
+	args[0] = CStringGetTextDatum(reason);
+	args[1] = LSNGetDatum(lsn);
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
+					" SET state = 'stale', reason = $1, reason_lsn = $2 WHERE state = 'live'",
+					2, argtypes, args, nulls);
+}
+
+void
+rollup_set_changed(List *relids)
+{
+	Datum	   *oids = palloc(sizeof(Datum) * (list_length(relids) + 1));
+	int			noids = 0;
+	ListCell   *lc;
+	Oid			argtypes[1] = {OIDARRAYOID};
+	Datum		args[1];
+
+	foreach(lc, relids)
+		oids[noids++] = ObjectIdGetDatum(lfirst_oid(lc));
+	args[0] = PointerGetDatum(construct_array(oids, noids, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+
+	/*
+	 * Once a second is enough for people, and saves dead rows.  A user's open
+	 * transaction that has asked for a rebuild must not hold up the stream.
+	 */
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET changed_at = pg_catalog.clock_timestamp()"
+					" WHERE rollup IN (SELECT rollup FROM " EXTENSION_SCHEMA ".rollup"
+					" WHERE rollup = ANY ($1) AND (changed_at IS NULL"
+					" OR changed_at < pg_catalog.clock_timestamp() - interval '1 second')"
+					" FOR UPDATE SKIP LOCKED)",
+					1, argtypes, args, NULL);
+}

@@ -1,0 +1,261 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.c
+ *	  What the processes of notify_stats tell each other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "notify_stats.h"
+#include "shared.h"
+
+SharedState *shared_state = NULL;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+request_shared_memory(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
+	RequestNamedLWLockTranche(EXTENSION_NAME, 1);
+}
+
+static void
+startup_shared_memory(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared_state = ShmemInitStruct(EXTENSION_NAME, sizeof(SharedState), &found);
+	if (!found)
+	{
+		memset(shared_state, 0, sizeof(SharedState));
+		shared_state->lock = &(GetNamedLWLockTranche(EXTENSION_NAME))->lock;
+		ConditionVariableInit(&shared_state->reached_cv);
+		pg_atomic_init_u64(&shared_state->own_commits, 0);
+		for (int i = 0; i < SHARED_STREAMS; i++)
+			pg_atomic_init_u64(&shared_state->streams[i].reached_lsn, 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+shared_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared_memory;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shared_memory;
+}
+
+void
+shared_require(void)
+{
+	if (shared_state == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("notify_stats must be loaded via shared_preload_libraries"),
+				 errhint("Add notify_stats to shared_preload_libraries in postgresql.conf and restart the server.")));
+}
+
+SharedStream *
+shared_stream(void)
+{
+	SharedStream *free_entry = NULL;
+	SharedStream *stream = NULL;
+
+	shared_require();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_STREAMS && stream == NULL; i++)
+	{
+		SharedStream *entry = &shared_state->streams[i];
+
+		if (entry->database == MyDatabaseId)
+			stream = entry;
+		else if (free_entry == NULL && !OidIsValid(entry->database))
+			free_entry = entry;
+	}
+	if (stream == NULL && free_entry != NULL)
+	{
+		stream = free_entry;
+		stream->database = MyDatabaseId;
+	}
+	LWLockRelease(shared_state->lock);
+
+	if (stream == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("notify_stats can serve at most %d databases", SHARED_STREAMS)));
+	return stream;
+}
+
+void
+shared_stream_set_state(StreamState state)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->state = state;
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	pg_atomic_write_u64(&stream->reached_lsn, lsn);
+	stream->reached_at = at;
+	LWLockRelease(shared_state->lock);
+	ConditionVariableBroadcast(&shared_state->reached_cv);
+}
+
+void
+shared_stream_count(uint64 nchanges)
+{
+	SharedStream *stream = shared_stream();
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->window_changes += nchanges;
+	if (stream->window_start == 0)
+		stream->window_start = now;
+	else if (TimestampDifferenceExceeds(stream->window_start, now, 1000))
+	{
+		stream->changes_per_second = stream->window_changes * 1000000.0 /
+			(now - stream->window_start);
+		stream->window_changes = 0;
+		stream->window_start = now;
+	}
+	LWLockRelease(shared_state->lock);
+}
+
+uint64
+shared_foreign_transactions(void)
+{
+	return completed_transactions() - pg_atomic_read_u64(&shared_state->own_commits);
+}
+
+static void
+end_builds_of_process(int code, Datum arg)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_BUILDS; i++)
+		if (shared_state->builds[i].pid == MyProcPid)
+			shared_state->builds[i].pid = 0;
+	LWLockRelease(shared_state->lock);
+}
+
+SharedBuild *
+shared_build_begin(Oid rollup, bool verifying)
+{
+	static bool exit_callback_registered = false;
+	SharedBuild *build = NULL;
+	bool		running = false;
+
+	shared_require();
+	if (!exit_callback_registered)
+	{
+		before_shmem_exit(end_builds_of_process, (Datum) 0);
+		exit_callback_registered = true;
+	}
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		SharedBuild *entry = &shared_state->builds[i];
+
+		if (entry->pid == 0)
+			build = build ? build : entry;
+		else if (!verifying && !entry->verifying &&
+				 entry->database == MyDatabaseId && entry->rollup == rollup)
+			running = true;
+	}
+	if (build != NULL && !running)
+	{
+		memset(build, 0, sizeof(SharedBuild));
+		build->pid = MyProcPid;
+		build->database = MyDatabaseId;
+		build->rollup = rollup;
+		build->verifying = verifying;
+		build->phase = BUILD_STARTING;
+		build->started_at = GetCurrentTimestamp();
+	}
+	LWLockRelease(shared_state->lock);
+
+	if (running)
+		return NULL;
+	if (build == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("notify_stats can build or verify at most %d rollups at a time", SHARED_BUILDS),
+				 errhint("Try again when one has ended.")));
+	return build;
+}
+
+void
+shared_build_end(SharedBuild *build)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->pid = 0;
+	LWLockRelease(shared_state->lock);
+	ConditionVariableBroadcast(&shared_state->reached_cv);
+}
+
+bool
+shared_build_running(Oid rollup)
+{
+	bool		running = false;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		SharedBuild *entry = &shared_state->builds[i];
+
+		if (entry->pid != 0 && !entry->verifying &&
+			entry->database == MyDatabaseId && entry->rollup == rollup)
+			running = true;
+	}
+	LWLockRelease(shared_state->lock);
+	return running;
+}
+
+void
+shared_build_phase(SharedBuild *build, BuildPhase phase)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->phase = phase;
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_build_waits_for(SharedBuild *build, TransactionId xid)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->waits_for = xid;
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_build_reached(SharedBuild *build, XLogRecPtr lsn)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->reached_lsn = lsn;
+	LWLockRelease(shared_state->lock);
+}

@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.h
+ *	  What the processes of notify_stats tell each other.
+ *
+ * Shared memory holds nothing that a crash may not lose: how far a stream has
+ * read, who works, and what went wrong.  What must last is in the catalog.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_SHARED_H
+#define NOTIFY_STATS_SHARED_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+
+#define SHARED_MESSAGE_LENGTH 512
+
+/* What the worker of a stream is doing. */
+typedef enum StreamState
+{
+	STREAM_OFF,					/* no worker runs */
+	STREAM_STARTING,			/* it connects, or waits out a failure */
+	STREAM_NO_ROLLUPS,			/* nothing to do, and no slot */
+	STREAM_CREATING_SLOT,		/* waits for running transactions */
+	STREAM_RUNNING
+} StreamState;
+
+/* The main stream of one database; "lock" of SharedState guards it. */
+typedef struct SharedStream
+{
+	Oid			database;		/* InvalidOid: free; never freed again */
+	int			pid;			/* of the worker, or 0 */
+	StreamState state;
+
+	/* everything before it is in the rollups; written by whoever runs a cycle */
+	pg_atomic_uint64 reached_lsn;
+	TimestampTz reached_at;		/* when that was the end of the WAL */
+
+	/* progress that was written for the sake of others' WAL alone */
+	uint64		progress_foreign;	/* their transactions at that time */
+	TimestampTz progress_at;
+
+	/* changes since window_start, and the rate of the window before */
+	uint64		window_changes;
+	TimestampTz window_start;
+	double		changes_per_second;
+
+	int			failures;		/* in a row, for the delay of a restart */
+	TimestampTz last_error_at;	/* 0: none */
+	char		last_error[SHARED_MESSAGE_LENGTH];
+
+	/*
+	 * An error that is one rollup's own, noted by the process that met it, to
+	 * be entered in the catalog by the next cycle.
+	 */
+	Oid			trouble_rollup; /* InvalidOid: none */
+	XLogRecPtr	trouble_lsn;
+	char		trouble_reason[SHARED_MESSAGE_LENGTH];
+} SharedStream;
+
+/* How far a build or verification is. */
+typedef enum BuildPhase
+{
+	BUILD_STARTING,
+	BUILD_WAITING_FOR_TRANSACTIONS,
+	BUILD_READING_SOURCES,
+	BUILD_CATCHING_UP,
+	BUILD_JOINING
+} BuildPhase;
+
+/* A running build or verification; "lock" of SharedState guards it. */
+typedef struct SharedBuild
+{
+	int			pid;			/* 0: free */
+	Oid			database;
+	Oid			rollup;
+	bool		verifying;
+	BuildPhase	phase;
+	NameData	slot_name;
+	TransactionId waits_for;	/* whose end it waits for, or invalid */
+	XLogRecPtr	reached_lsn;
+	TimestampTz started_at;
+} SharedBuild;
+
+#define SHARED_STREAMS 64
+#define SHARED_BUILDS 32
+
+typedef struct SharedState
+{
+	LWLock	   *lock;
+	ConditionVariable reached_cv;	/* some stream moved, or a build ended */
+
+	/* transactions with an xid that our own processes have committed */
+	pg_atomic_uint64 own_commits;
+
+	SharedStream streams[SHARED_STREAMS];
+	SharedBuild builds[SHARED_BUILDS];
+} SharedState;
+
+/* NULL unless the library was preloaded. */
+extern SharedState *shared_state;
+
+/* Reserves the memory; to be called while libraries are preloaded. */
+extern void shared_init(void);
+
+/* Throws, with the line to add, unless the library was preloaded. */
+extern void shared_require(void);
+
+/*
+ * The entry of this database, made when there is none.  Throws if the library
+ * was not preloaded, or if there are too many databases.
+ */
+extern SharedStream *shared_stream(void);
+
+extern void shared_stream_set_state(StreamState state);
+
+/* Publishes how far the stream has come, as of "at", and wakes who waits. */
+extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
+
+/* Counts changes, for the rate that the status shows. */
+extern void shared_stream_count(uint64 nchanges);
+
+/*
+ * Transactions of others that have ended, cluster-wide since an arbitrary
+ * time.  If it stands still, all WAL since is our own or the server's.
+ */
+extern uint64 shared_foreign_transactions(void);
+
+/*
+ * Claims an entry for a build in this process; NULL if that rollup is being
+ * built already.  Throws if all are taken.  Given back by shared_build_end, or
+ * when the process exits.
+ */
+extern SharedBuild *shared_build_begin(Oid rollup, bool verifying);
+extern void shared_build_end(SharedBuild *build);
+extern bool shared_build_running(Oid rollup);
+extern void shared_build_phase(SharedBuild *build, BuildPhase phase);
+extern void shared_build_waits_for(SharedBuild *build, TransactionId xid);
+extern void shared_build_reached(SharedBuild *build, XLogRecPtr lsn);
+
+#endif							/* NOTIFY_STATS_SHARED_H */

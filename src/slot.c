@@ -1,0 +1,351 @@
+/*-------------------------------------------------------------------------
+ *
+ * slot.c
+ *	  Logical slots and positions of the write-ahead log.
+ *
+ * The server's own SQL-callable functions do the work, called directly rather
+ * than by a query, which would copy the result once more and be planned anew
+ * each time, as every peek empties the plan cache.
+ *
+ * A position X stands for all transactions whose commit record starts before
+ * it.  That is the server's own rule (SnapBuildXactNeedsSkip: a transaction is
+ * skipped if its commit record starts before confirmed_flush_lsn), and it
+ * makes any X usable, whether or not a record begins there: a peek up to X
+ * reads the record that spans X to its end.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "replication/slot.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/pg_lsn.h"
+#include "utils/tuplestore.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "native_protocol.h"
+#include "notify_stats.h"
+#include "slot.h"
+
+struct SlotPeek
+{
+	Tuplestorestate *rows;
+	TupleTableSlot *row;
+	ExprContext *econtext;
+};
+
+/* we are within a slot function, whose routine messages nobody wants */
+static bool quiet = false;
+
+static emit_log_hook_type prev_emit_log_hook = NULL;
+
+/*
+ * Each peek and each advance logs several lines, on each cycle.  The server
+ * has no setting for that, so they are kept out here, and nothing else is.
+ */
+static void
+drop_routine_messages(ErrorData *edata)
+{
+	static const char *const routine[] = {
+		"starting logical decoding for slot ",
+		"logical decoding found "
+	};
+
+	if (quiet && edata->elevel == LOG && edata->message_id != NULL)
+		for (int i = 0; i < lengthof(routine); i++)
+			if (strncmp(edata->message_id, routine[i], strlen(routine[i])) == 0)
+			{
+				edata->output_to_server = false;
+				edata->output_to_client = false;
+			}
+
+	if (prev_emit_log_hook)
+		prev_emit_log_hook(edata);
+}
+
+void
+slot_init(void)
+{
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = drop_routine_messages;
+}
+
+void
+slot_main_name(NameData *name)
+{
+	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u", MyDatabaseId);
+}
+
+/*
+ * Since 2026 servers refuse output plugins that output_plugin_libraries does
+ * not list.  Our own code is in this server already, preloaded or called by a
+ * superuser, so listing our own plugin for the rest of this transaction grants
+ * nothing new.  Other plugins are the administrator's to list.
+ */
+static void
+allow_own_plugin(const char *plugin)
+{
+	const char *allowed = GetConfigOption("output_plugin_libraries", true, false);
+	List	   *names = NIL;
+	ListCell   *lc;
+	char	   *value;
+
+	if (allowed == NULL || strcmp(plugin, NATIVE_PLUGIN_NAME) != 0)
+		return;
+
+	if (!SplitIdentifierString(pstrdup(allowed), ',', &names))
+		return;					/* the server itself will complain */
+	foreach(lc, names)
+		if (strcmp((char *) lfirst(lc), plugin) == 0)
+			return;
+
+	value = allowed[0] == '\0' ? pstrdup(plugin) : psprintf("%s, %s", allowed, plugin);
+	(void) set_config_option("output_plugin_libraries", value, PGC_SUSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+bool
+slot_lookup(const char *name, SlotInfo *info)
+{
+	bool		found = false;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots && !found; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+
+		if (!slot->in_use || strcmp(NameStr(slot->data.name), name) != 0)
+			continue;
+
+		SpinLockAcquire(&slot->mutex);
+		info->plugin = slot->data.plugin;
+		info->database = slot->data.database;
+		info->lost = slot_is_invalidated(slot);
+		info->confirmed_flush_lsn = slot->data.confirmed_flush;
+		SpinLockRelease(&slot->mutex);
+		found = true;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return found;
+}
+
+int
+slot_count_free(void)
+{
+	int			count = 0;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
+		if (!ReplicationSlotCtl->replication_slots[i].in_use)
+			count++;
+	LWLockRelease(ReplicationSlotControlLock);
+	return count;
+}
+
+XLogRecPtr
+slot_create(const char *name, const char *plugin)
+{
+	/* by a query, as the number of arguments differs between versions */
+	static const char query[] =
+		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2)";
+	Oid			argtypes[2] = {TEXTOID, TEXTOID};
+	Datum		args[2];
+	bool		isnull;
+	XLogRecPtr	lsn;
+
+	allow_own_plugin(plugin);
+	args[0] = CStringGetTextDatum(name);
+	args[1] = CStringGetTextDatum(plugin);
+
+	SPI_connect();
+	quiet = true;
+	PG_TRY();
+	{
+		if (SPI_execute_with_args(query, 2, argtypes, args, NULL, false, 0) != SPI_OK_SELECT ||
+			SPI_processed != 1)
+			elog(ERROR, "could not create slot \"%s\"", name);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+	lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return lsn;
+}
+
+/*
+ * Calls a server function quietly.  Decoding runs subtransactions of its own,
+ * which leave another memory context behind.
+ */
+static void
+invoke_quietly(FunctionCallInfo fcinfo)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	quiet = true;
+	PG_TRY();
+	{
+		(void) FunctionCallInvoke(fcinfo);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+/* Calls a server function that takes a slot's name first. */
+static void
+call_slot_function(Oid function, const char *name, Datum second, Datum third)
+{
+	LOCAL_FCINFO(fcinfo, 3);
+	FmgrInfo	flinfo;
+	NameData	slot_name;
+
+	namestrcpy(&slot_name, name);
+	fmgr_info(function, &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 3, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = NameGetDatum(&slot_name);
+	fcinfo->args[1].value = second;
+	fcinfo->args[2].value = third;
+	for (int i = 0; i < 3; i++)
+		fcinfo->args[i].isnull = false;
+	invoke_quietly(fcinfo);
+}
+
+XLogRecPtr
+slot_copy(const char *source, const char *name, const char *plugin)
+{
+	NameData	copy_name;
+	SlotInfo	info;
+
+	allow_own_plugin(plugin);
+	namestrcpy(&copy_name, name);
+	call_slot_function(F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL, source,
+					   NameGetDatum(&copy_name), BoolGetDatum(true));
+	if (!slot_lookup(name, &info))
+		elog(ERROR, "replication slot \"%s\" is missing", name);
+	return info.confirmed_flush_lsn;
+}
+
+void
+slot_drop(const char *name)
+{
+	call_slot_function(F_PG_DROP_REPLICATION_SLOT, name, (Datum) 0, (Datum) 0);
+}
+
+void
+slot_advance(const char *name, XLogRecPtr lsn)
+{
+	SlotInfo	info;
+
+	if (slot_lookup(name, &info) && info.confirmed_flush_lsn < lsn)
+		call_slot_function(F_PG_REPLICATION_SLOT_ADVANCE, name,
+						   LSNGetDatum(lsn), (Datum) 0);
+}
+
+XLogRecPtr
+slot_safe_lsn(void)
+{
+	return GetFlushRecPtr(NULL);
+}
+
+XLogRecPtr
+slot_normalize_lsn(XLogRecPtr lsn)
+{
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		return lsn - SizeOfXLogLongPHD;
+	if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return lsn - SizeOfXLogShortPHD;
+	return lsn;
+}
+
+XLogRecPtr
+slot_flush_written(void)
+{
+	XLogRecPtr	lsn = slot_normalize_lsn(GetXLogInsertRecPtr());
+
+	XLogFlush(lsn);
+	return lsn;
+}
+
+SlotPeek *
+slot_peek(const char *name, const char *plugin, bool binary, List *options, XLogRecPtr upto)
+{
+	SlotPeek   *peek = palloc0(sizeof(SlotPeek));
+	LOCAL_FCINFO(fcinfo, 4);
+	FmgrInfo	flinfo;
+	ReturnSetInfo rsinfo;
+	NameData	slot_name;
+	Datum	   *texts = palloc(sizeof(Datum) * (list_length(options) + 1));
+	int			ntexts = 0;
+	ListCell   *lc;
+
+	allow_own_plugin(plugin);
+	foreach(lc, options)
+		texts[ntexts++] = CStringGetTextDatum((char *) lfirst(lc));
+	namestrcpy(&slot_name, name);
+
+	peek->econtext = CreateStandaloneExprContext();
+	memset(&rsinfo, 0, sizeof(rsinfo));
+	rsinfo.type = T_ReturnSetInfo;
+	rsinfo.econtext = peek->econtext;
+	rsinfo.allowedModes = SFRM_Materialize;
+	rsinfo.returnMode = SFRM_Materialize;
+
+	fmgr_info(binary ? F_PG_LOGICAL_SLOT_PEEK_BINARY_CHANGES : F_PG_LOGICAL_SLOT_PEEK_CHANGES,
+			  &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 4, InvalidOid, NULL, (Node *) &rsinfo);
+	fcinfo->args[0].value = NameGetDatum(&slot_name);
+	fcinfo->args[0].isnull = false;
+	fcinfo->args[1].value = LSNGetDatum(upto);
+	fcinfo->args[1].isnull = false;
+	fcinfo->args[2].value = (Datum) 0;
+	fcinfo->args[2].isnull = true;	/* a count would not bound it */
+	fcinfo->args[3].value = PointerGetDatum(construct_array(texts, ntexts, TEXTOID, -1, false,
+															TYPALIGN_INT));
+	fcinfo->args[3].isnull = false;
+	invoke_quietly(fcinfo);
+
+	peek->rows = rsinfo.setResult;
+	peek->row = MakeSingleTupleTableSlot(rsinfo.setDesc, &TTSOpsMinimalTuple);
+	return peek;
+}
+
+bool
+slot_peek_next(SlotPeek *peek, const char **data, int *len)
+{
+	bytea	   *value;
+	bool		isnull;
+
+	if (!tuplestore_gettupleslot(peek->rows, true, false, peek->row))
+		return false;
+	/* lsn, xid, data; a function's result is never compressed or external */
+	value = DatumGetByteaPP(slot_getattr(peek->row, 3, &isnull));
+	*data = VARDATA_ANY(value);
+	*len = VARSIZE_ANY_EXHDR(value);
+	return true;
+}
+
+void
+slot_peek_end(SlotPeek *peek)
+{
+	ExecDropSingleTupleTableSlot(peek->row);
+	tuplestore_end(peek->rows);
+	FreeExprContext(peek->econtext, true);
+	pfree(peek);
+}

@@ -1,0 +1,331 @@
+/*-------------------------------------------------------------------------
+ *
+ * source.c
+ *	  Whether the changes of a table can be counted.
+ *
+ * A table can be a source if two things hold.  Its changes reach logical
+ * decoding, under its own name: that is a matter of its kind, and refused once
+ * and for all (source_check_kind).  And a change of a row tells the old values
+ * of every column in use: that is a matter of its replica identity, which
+ * anybody may alter at any time, so it is also reported without throwing
+ * (source_identity_gaps).
+ *
+ * Replica identity belongs to the tables that hold rows.  That of a
+ * partitioned table means nothing, and a new partition does not take it over;
+ * so leaf partitions are looked at, by column name, because attribute numbers
+ * differ between partitions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "access/transam.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/rls.h"
+
+#include "source.h"
+
+/* Relations that a query can read, but whose changes cannot be counted. */
+static const struct
+{
+	char		relkind;
+	const char *noun;
+	const char *hint;
+}			refused_kinds[] = {
+	{RELKIND_VIEW, "a view",
+	"Write the query of the view as a subquery in FROM."},
+	{RELKIND_MATVIEW, "a materialized view",
+	"Use the table that the materialized view reads."},
+	{RELKIND_FOREIGN_TABLE, "a foreign table",
+	"Create the rollup in the database that holds the table."},
+	{RELKIND_SEQUENCE, "a sequence",
+	"Use a table."},
+	{RELKIND_TOASTVALUE, "a TOAST table",
+	"Use the table that the TOAST table belongs to."},
+	{RELKIND_COMPOSITE_TYPE, "a composite type",
+	"Use a table."},
+};
+
+static void check_storage(Relation rel);
+static void check_visible(Relation rel);
+static void check_partitions(Relation rel);
+static List *leaf_partitions(Oid relid);
+static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns);
+static char *qualified_name(Relation rel);
+
+/*
+ * Throws unless the changes of the relation can be counted.
+ */
+void
+source_check_kind(Oid relid, bool inherit)
+{
+	Relation	rel = relation_open(relid, NoLock);
+
+	check_storage(rel);
+	check_visible(rel);
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		if (!inherit)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("definition reads only the partitioned table \"%s\" itself",
+							RelationGetRelationName(rel)),
+					 errdetail("A partitioned table has no rows without its partitions."),
+					 errhint("Leave ONLY out.")));
+		check_partitions(rel);
+	}
+	else if (inherit && find_inheritance_children(relid, NoLock) != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" has inheritance children",
+						RelationGetRelationName(rel)),
+				 errdetail("A change of a child is not a change of this table."),
+				 errhint("Write FROM ONLY %s, and UNION ALL for the children.",
+						 qualified_name(rel))));
+
+	relation_close(rel, NoLock);
+}
+
+/*
+ * Lists where the columns are not covered by the replica identity.
+ */
+List *
+source_identity_gaps(Oid relid, const Bitmapset *columns)
+{
+	List	   *tables;
+	List	   *gaps = NIL;
+	ListCell   *lc;
+
+	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		tables = leaf_partitions(relid);
+	else
+		tables = list_make1_oid(relid);
+
+	foreach(lc, tables)
+	{
+		IdentityGap *gap = identity_gap(lfirst_oid(lc), relid, columns);
+
+		if (gap != NULL)
+			gaps = lappend(gaps, gap);
+	}
+
+	return gaps;
+}
+
+/*
+ * Throws for the first gap.
+ */
+void
+source_check_identity(Oid relid, const Bitmapset *columns)
+{
+	List	   *gaps = source_identity_gaps(relid, columns);
+	IdentityGap *gap;
+	bool		partition;
+
+	if (gaps == NIL)
+		return;
+
+	gap = linitial(gaps);
+	partition = gap->relid != relid;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("replica identity of %s \"%s\" does not cover the columns that the definition uses",
+					partition ? "partition" : "table",
+					get_rel_name(gap->relid)),
+			 partition
+			 ? errdetail("Missing: %s. Partitions of \"%s\" that lack columns: %d.",
+						 gap->missing, get_rel_name(relid), list_length(gaps))
+			 : errdetail("Missing: %s.", gap->missing),
+			 errhint("Run: %s", gap->statement)));
+}
+
+/*
+ * Throws unless the relation holds rows, or is made of partitions that do,
+ * and its changes are decoded.
+ */
+static void
+check_storage(Relation rel)
+{
+	const char *name = RelationGetRelationName(rel);
+
+	for (int i = 0; i < (int) lengthof(refused_kinds); i++)
+	{
+		if (rel->rd_rel->relkind == refused_kinds[i].relkind)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" is %s", name, refused_kinds[i].noun),
+					 errdetail("Rollups are kept from the row changes of tables."),
+					 errhint("%s", refused_kinds[i].hint)));
+	}
+	if (rel->rd_rel->relkind != RELKIND_RELATION &&
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", name),
+				 errdetail("Rollups are kept from the row changes of tables."),
+				 errhint("Use a table.")));
+
+	/* as is_publishable_class() has it; the OID catches information_schema */
+	if (IsCatalogRelation(rel) || RelationGetRelid(rel) < FirstNormalObjectId)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" belongs to the system", name),
+				 errdetail("Changes of system tables are not decoded."),
+				 errhint("Use a table of your own.")));
+
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" is temporary", name),
+				 errdetail("Changes of temporary tables are not in the write-ahead log."),
+				 errhint("Use a permanent table.")));
+
+	/* of a partitioned table, it means nothing */
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED &&
+		rel->rd_rel->relkind == RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" is unlogged", name),
+				 errdetail("Changes of unlogged tables are not in the write-ahead log."),
+				 errhint("Run: ALTER TABLE %s SET LOGGED;", qualified_name(rel))));
+}
+
+/*
+ * Throws if policies hide rows of the table from the current user, the owner
+ * of the rollup: the write-ahead log has no policies, so that the rollup would
+ * both differ from its definition and show what the user may not see.
+ */
+static void
+check_visible(Relation rel)
+{
+	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("row-level security of table \"%s\" applies to role \"%s\"",
+					RelationGetRelationName(rel),
+					GetUserNameFromId(GetUserId(), false)),
+			 errdetail("The write-ahead log holds the rows of everybody."),
+			 errhint("Let a role create the rollup that row-level security does not apply to.")));
+}
+
+/*
+ * Throws if the changes of some partition cannot be counted.
+ */
+static void
+check_partitions(Relation rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, leaf_partitions(RelationGetRelid(rel)))
+	{
+		Relation	leaf = relation_open(lfirst_oid(lc), NoLock);
+		bool		foreign = leaf->rd_rel->relkind == RELKIND_FOREIGN_TABLE;
+
+		if (foreign || leaf->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("partition \"%s\" of table \"%s\" is %s",
+							RelationGetRelationName(leaf),
+							RelationGetRelationName(rel),
+							foreign ? "a foreign table" : "unlogged"),
+					 errdetail("Its changes are not in the write-ahead log."),
+					 foreign
+					 ? errhint("Read the other partitions instead, with UNION ALL.")
+					 : errhint("Run: ALTER TABLE %s SET LOGGED;", qualified_name(leaf))));
+
+		relation_close(leaf, NoLock);
+	}
+}
+
+/*
+ * The partitions that hold rows, or would in another server, locked so that
+ * they stay.
+ */
+static List *
+leaf_partitions(Oid relid)
+{
+	List	   *leaves = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
+			leaves = lappend_oid(leaves, lfirst_oid(lc));
+	}
+
+	return leaves;
+}
+
+/*
+ * Which of "columns", attribute numbers of "root", the replica identity of
+ * the table "relid" lacks; NULL if none.
+ */
+static IdentityGap *
+identity_gap(Oid relid, Oid root, const Bitmapset *columns)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	IdentityGap *gap = NULL;
+
+	if (rel->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
+	{
+		Bitmapset  *key = RelationGetIndexAttrBitmap(rel,
+													 INDEX_ATTR_BITMAP_IDENTITY_KEY);
+		StringInfoData missing;
+		int			attnum = -1;
+
+		initStringInfo(&missing);
+		while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		{
+			char	   *name = get_attname(root, attnum, false);
+			AttrNumber	own = get_attnum(relid, name);
+
+			if (!bms_is_member(own - FirstLowInvalidHeapAttributeNumber, key))
+				appendStringInfo(&missing, "%s%s", missing.len > 0 ? ", " : "", name);
+		}
+
+		/*
+		 * A definition may read no column, say to count all rows.  It needs
+		 * an identity even so: without any, a DELETE comes without an old
+		 * row, and whoever folds it cannot tell that nothing of it is needed.
+		 */
+		if (bms_is_empty(key) && missing.len == 0)
+			appendStringInfoString(&missing, "any column");
+
+		if (missing.len > 0)
+		{
+			gap = palloc(sizeof(IdentityGap));
+			gap->relid = relid;
+			gap->missing = missing.data;
+			gap->statement = psprintf("ALTER TABLE %s REPLICA IDENTITY FULL;",
+									  qualified_name(rel));
+		}
+	}
+
+	relation_close(rel, NoLock);
+	return gap;
+}
+
+/*
+ * The name of the relation, to be pasted into a statement of any session.
+ */
+static char *
+qualified_name(Relation rel)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									  RelationGetRelationName(rel));
+}

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * source.h
+ *	  Whether the changes of a table can be counted.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_SOURCE_H
+#define NOTIFY_STATS_SOURCE_H
+
+#include "nodes/bitmapset.h"
+
+/* A table whose replica identity lacks columns, and what mends it. */
+typedef struct IdentityGap
+{
+	Oid			relid;			/* the source, or a partition of it */
+	char	   *missing;		/* names of the columns, for a message */
+	char	   *statement;		/* the ALTER TABLE that mends it */
+} IdentityGap;
+
+/*
+ * Throws unless "relid" is a permanent ordinary or partitioned table whose
+ * changes the WAL tells.  "inherit" is false for FROM ONLY.  The caller holds
+ * a lock on the table.
+ */
+extern void source_check_kind(Oid relid, bool inherit);
+
+/*
+ * Lists (of IdentityGap) where "columns", attribute numbers of "relid", are
+ * not covered by the replica identity: of the table itself, or of each leaf
+ * partition.  NIL if all is well.
+ */
+extern List *source_identity_gaps(Oid relid, const Bitmapset *columns);
+
+/* Throws for the first gap, with the statement as the hint. */
+extern void source_check_identity(Oid relid, const Bitmapset *columns);
+
+#endif							/* NOTIFY_STATS_SOURCE_H */

@@ -1,0 +1,108 @@
+/*-------------------------------------------------------------------------
+ *
+ * trouble.c
+ *	  Whose error it is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "shared.h"
+#include "trouble.h"
+
+static Oid	working_for = InvalidOid;
+static XLogRecPtr working_at = InvalidXLogRecPtr;
+
+void
+trouble_begin(Oid rollup)
+{
+	working_for = rollup;
+}
+
+void
+trouble_end(void)
+{
+	working_for = InvalidOid;
+}
+
+void
+trouble_set_lsn(XLogRecPtr lsn)
+{
+	working_at = lsn;
+}
+
+/*
+ * Errors that say nothing about the rollup: a conflict, a full disk, a
+ * shutdown, a lock that was not to be had.  They are tried again.
+ */
+static bool
+is_transient(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+			return true;
+	}
+	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+static void
+copy_message(char *target, const char *source)
+{
+	int			len = pg_mbcliplen(source, strlen(source), SHARED_MESSAGE_LENGTH - 1);
+
+	memcpy(target, source, len);
+	target[len] = '\0';
+}
+
+void
+trouble_record(void)
+{
+	SharedStream *stream = shared_stream();
+	MemoryContext context = MemoryContextSwitchTo(TopTransactionContext ?
+												  TopTransactionContext : TopMemoryContext);
+	ErrorData  *edata = CopyErrorData();
+	const char *message = edata->message ? edata->message : "unknown error";
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN))
+	{
+		stream->last_error_at = GetCurrentTimestamp();
+		copy_message(stream->last_error, message);
+	}
+	if (OidIsValid(working_for) && !is_transient(edata->sqlerrcode))
+	{
+		stream->trouble_rollup = working_for;
+		stream->trouble_lsn = working_at;
+		copy_message(stream->trouble_reason, message);
+	}
+	LWLockRelease(shared_state->lock);
+
+	FreeErrorData(edata);
+	MemoryContextSwitchTo(context);
+	working_for = InvalidOid;
+}
+
+bool
+trouble_take(Oid *rollup, char **reason, XLogRecPtr *lsn)
+{
+	SharedStream *stream = shared_stream();
+	char		copy[SHARED_MESSAGE_LENGTH];
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	*rollup = stream->trouble_rollup;
+	*lsn = stream->trouble_lsn;
+	memcpy(copy, stream->trouble_reason, sizeof(copy));
+	stream->trouble_rollup = InvalidOid;
+	LWLockRelease(shared_state->lock);
+
+	*reason = pstrdup(copy);
+	return OidIsValid(*rollup);
+}

@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * trouble.h
+ *	  Whose error it is.
+ *
+ * An error while a rollup's own expressions, table or privileges are at work
+ * is that rollup's alone, and must not stop the others.  There is no
+ * subtransaction to catch it in.  Instead the error ends the process (or the
+ * caller's command) as any error does, after it has been noted here for whom
+ * work was being done; the next cycle marks that rollup as failed, and goes on
+ * without it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_TROUBLE_H
+#define NOTIFY_STATS_TROUBLE_H
+
+#include "access/xlogdefs.h"
+
+/* From here on, until trouble_end, work is done for that rollup alone. */
+extern void trouble_begin(Oid rollup);
+extern void trouble_end(void);
+
+/* The position that is being applied, to report with an error. */
+extern void trouble_set_lsn(XLogRecPtr lsn);
+
+/*
+ * To be called in PG_CATCH, before PG_RE_THROW: notes the error in shared
+ * memory, for the status, and for the rollup if it is the rollup's own.
+ */
+extern void trouble_record(void);
+
+/*
+ * Takes the note of a rollup's trouble, if there is one: false if not.  The
+ * reason is palloc'd.
+ */
+extern bool trouble_take(Oid *rollup, char **reason, XLogRecPtr *lsn);
+
+#endif							/* NOTIFY_STATS_TROUBLE_H */

@@ -1,0 +1,163 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact.c
+ *	  The transactions that cycles and builds are made of, in a worker or in
+ *	  a procedure.
+ *
+ * A worker has no transaction until it starts one.  A procedure always has
+ * one: SPI_commit ends it and starts the next.  The settings that our own
+ * statements need are made for the worker once, and for a procedure anew in
+ * each transaction, since a commit undoes them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "shared.h"
+#include "xact.h"
+
+/*
+ * What ALTER DATABASE or ALTER ROLE must not change for us.  An empty
+ * search_path leaves only pg_catalog for what is not qualified; a commit has
+ * to be on disk, but does not wait for a standby.
+ */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			settings[] =
+{
+	{"search_path", ""},
+	{"synchronous_commit", "local"},
+	{"statement_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"transaction_timeout", "0"},	/* since 17 */
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"session_replication_role", "origin"},
+	{"row_security", "off"},
+	{"DateStyle", "ISO"},
+	{"IntervalStyle", "postgres"},
+	{"extra_float_digits", "1"},
+	{"bytea_output", "hex"},
+};
+
+static bool in_procedure = false;
+static SavedRole caller;		/* of the procedure */
+
+static void
+apply_settings(GucSource source, GucAction action)
+{
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		if (GetConfigOption(settings[i].name, true, false) == NULL)
+			continue;			/* not in this version */
+		(void) set_config_option(settings[i].name, settings[i].value,
+								 PGC_SUSET, source, action, true, 0, false);
+	}
+}
+
+void
+xact_in_procedure(bool value)
+{
+	in_procedure = value;
+}
+
+void
+xact_set_worker_defaults(void)
+{
+	apply_settings(PGC_S_OVERRIDE, GUC_ACTION_SET);
+}
+
+static void
+begin(int isolation_level)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!in_procedure)
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+	}
+	XactIsoLevel = isolation_level;
+	XactReadOnly = false;
+	if (in_procedure)
+	{
+		/* a worker's rights: it may be called by whom EXECUTE was granted to */
+		GetUserIdAndSecContext(&caller.userid, &caller.sec_context);
+		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
+							   caller.sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		apply_settings(PGC_S_SESSION, GUC_ACTION_LOCAL);
+	}
+	MemoryContextSwitchTo(context);
+}
+
+void
+xact_begin(void)
+{
+	begin(XACT_READ_COMMITTED);
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+xact_begin_repeatable_read(void)
+{
+	begin(XACT_REPEATABLE_READ);
+}
+
+void
+xact_commit(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
+
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	if (in_procedure)
+	{
+		xact_restore_role(caller);
+		SPI_commit();
+	}
+	else
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+
+	if (wrote)
+	{
+		/* a superuser's own synchronous_commit = off must not bite us */
+		XLogFlush(XactLastCommitEnd);
+		pg_atomic_fetch_add_u64(&shared_state->own_commits, 1);
+	}
+	if (!in_procedure)
+		pgstat_report_stat(false);
+}
+
+SavedRole
+xact_become(Oid role)
+{
+	SavedRole	saved;
+
+	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
+	SetUserIdAndSecContext(role, saved.sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	return saved;
+}
+
+void
+xact_restore_role(SavedRole saved)
+{
+	SetUserIdAndSecContext(saved.userid, saved.sec_context);
+}

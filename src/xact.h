@@ -1,0 +1,59 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact.h
+ *	  The transactions that cycles and builds are made of, in a worker or in
+ *	  a procedure.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_XACT_H
+#define NOTIFY_STATS_XACT_H
+
+/*
+ * Says where we are: in a worker (the default), where each transaction is
+ * started and committed, or in a non-atomic procedure that has called
+ * SPI_connect_ext(SPI_OPT_NONATOMIC), where one transaction follows the other
+ * without a gap.
+ */
+extern void xact_in_procedure(bool in_procedure);
+
+/*
+ * Starts a transaction, read committed, with a snapshot, and with the settings
+ * that our statements rely on, whatever the database or role has set.  The
+ * memory context stays what it was.  Nothing may be open.
+ */
+extern void xact_begin(void);
+
+/*
+ * The same, but repeatable read and without a snapshot: the caller takes its
+ * locks and then pushes the one snapshot.
+ */
+extern void xact_begin_repeatable_read(void);
+
+/*
+ * Commits.  If the transaction wrote, its commit is on disk on return.  The
+ * memory context stays what it was.
+ */
+extern void xact_commit(void);
+
+/*
+ * Gives a worker's whole life the settings that xact_begin gives to single
+ * transactions.
+ */
+extern void xact_set_worker_defaults(void);
+
+/*
+ * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION: for
+ * expressions and statements that may call code of users.  Undone by
+ * xact_restore_role, and by the abort of the transaction.
+ */
+typedef struct SavedRole
+{
+	Oid			userid;
+	int			sec_context;
+} SavedRole;
+
+extern SavedRole xact_become(Oid role);
+extern void xact_restore_role(SavedRole saved);
+
+#endif							/* NOTIFY_STATS_XACT_H */

@@ -1,0 +1,213 @@
+# shellcheck shell=bash
+# Shared by test/run and test/demo: missing packages, a private copy of the checkout, and a
+# private copy of the server with this extension in it. Nothing of the system is changed,
+# other than that missing packages are installed.
+#
+# PG_CONFIG chooses another server than the distribution's, packages of which are then not
+# looked for.
+
+SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+WORK=      # work directory, removed at exit
+BIN=       # programs of the private server
+TOOLS=(gcc libc6-dev make)
+
+# Connections of the caller's are nobody's business here, and output must not vary.
+unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE \
+    PGSERVICEFILE PGOPTIONS PGDATA PGSSLMODE PGTZ PGDATESTYLE PGCLIENTENCODING PGAPPNAME \
+    MAKEFLAGS MAKELEVEL
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
+umask 022
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+is_root() {
+    [ "$(id -u)" = 0 ]
+}
+
+# The server refuses to run as root.
+as_server_user() {
+    if is_root; then runuser -u postgres -- "$@"; else "$@"; fi
+}
+
+# --- packages -------------------------------------------------------------------------
+
+# The PostgreSQL of the distribution: Debian 12 has 15.
+distribution_major() {
+    # shellcheck source=/dev/null
+    case $(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_ID:-}") in
+        'debian 13') echo 17 ;;
+        'ubuntu 24.04') echo 16 ;;
+        *) echo 15 ;;
+    esac
+}
+
+# need_server [PACKAGE...]: finds PG_CONFIG, and installs what is missing
+need_server() {
+    local major
+    if [ -n "${PG_CONFIG:-}" ]; then
+        need_packages "${TOOLS[@]}" "$@"
+        PG_CONFIG=$(command -v "$PG_CONFIG") || die "PG_CONFIG names no program"
+    else
+        major=$(distribution_major)
+        need_packages "postgresql-$major" "postgresql-server-dev-$major" "${TOOLS[@]}" "$@"
+        PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config
+        [ -x "$PG_CONFIG" ] ||
+            die "no $PG_CONFIG: set PG_CONFIG to the pg_config of PostgreSQL 15 to 18"
+    fi
+}
+
+# need_packages PACKAGE...: on Debian, installs those that are missing
+need_packages() {
+    local package missing=()
+    command -v dpkg-query >/dev/null || return 0
+    for package; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    if ! is_root; then
+        die "packages are missing. As root:
+  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+    fi
+    printf 'installing %s\n' "${missing[*]}"
+    install_packages "${missing[@]}"
+}
+
+# Debian makes and starts a cluster on port 5432 when a server is first installed. A file in
+# createcluster.d tells it not to, and goes again. In a subshell, for its trap.
+install_packages() (
+    dir=/etc/postgresql-common/createcluster.d
+    snippet=$dir/notify_stats-install.conf
+    made=
+    [ -d "$dir" ] || made=$dir
+    log=$(mktemp)
+    trap 'rm -f "$snippet" "$log"; [ -z "$made" ] || rmdir "$made" 2>/dev/null || true' EXIT
+
+    mkdir -p "$dir"
+    echo "create_main_cluster = false" >"$snippet"
+    export DEBIAN_FRONTEND=noninteractive
+    apt="apt-get -q -o DPkg::Lock::Timeout=300"
+    if ! { $apt update && $apt install -y --no-install-recommends "$@"; } \
+        </dev/null >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        die "could not install $*"
+    fi
+)
+
+# --- the work directory ---------------------------------------------------------------
+
+# A copy of the checkout that the server's user can read and write, in a directory of its
+# own, which becomes the current one: the caller's may be closed to that user.
+make_work() {
+    WORK=$(mktemp -d "${TMPDIR:-/tmp}/notify_stats.XXXXXX")
+    WORK=$(cd "$WORK" && pwd -P)
+    mkdir "$WORK/tree"
+    tar -C "$SOURCE" --exclude=./.git --exclude=./.cache --exclude=./tmp_check \
+        --exclude='*.o' --exclude='*.so' --exclude='*.bc' -cf - . |
+        tar -C "$WORK/tree" --no-same-owner -xf -
+    if is_root; then
+        chown -R postgres: "$WORK"
+        as_server_user test -r "$WORK/tree/Makefile" ||
+            die "user postgres cannot reach $WORK: set TMPDIR to a directory that it can"
+    fi
+    cd "$WORK" || exit
+    export HOME=$WORK
+}
+
+remove_work() {
+    cd / || exit
+    rm -rf "$WORK"
+}
+
+# Ends everything that runs in the work directory, servers at once and without a checkpoint.
+stop_processes() {
+    local try pid pids
+    [ -n "$WORK" ] || return 0
+    for try in $(seq 100); do
+        pids=$(processes_in_work)
+        [ -n "$pids" ] || return 0
+        for pid in $pids; do
+            if [ "$try" = 100 ]; then
+                kill -KILL "$pid"
+            elif [ -e "/proc/$pid/cwd/postmaster.pid" ]; then
+                kill -QUIT "$pid"
+            else
+                kill -TERM "$pid"
+            fi
+        done 2>/dev/null || true
+        sleep 0.1
+    done
+}
+
+processes_in_work() {
+    local link pid
+    for link in /proc/[0-9]*/cwd; do
+        pid=${link//[^0-9]/}
+        case $(readlink "$link" 2>/dev/null) in
+            "$WORK" | "$WORK"/*) [ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ] || echo "$pid" ;;
+        esac
+    done
+}
+
+# --- build ----------------------------------------------------------------------------
+
+# A server finds its files relative to its own programs. So a copy of the programs, beside
+# links to the rest, is a whole installation, into which "make install" can put this
+# extension; $PG_CONFIG of that copy stands for it.
+make_prefix() {
+    local prefix=$WORK/prefix bin lib share
+    bin=$("$PG_CONFIG" --bindir)
+    lib=$("$PG_CONFIG" --pkglibdir)
+    share=$("$PG_CONFIG" --sharedir)
+
+    as_server_user mkdir -p "$prefix$bin" "$prefix$lib" "$prefix$share/extension"
+    # copies, because links are followed before the place is looked at
+    as_server_user cp -a "$bin/." "$prefix$bin/"
+    link_all "$lib" "$prefix$lib"
+    link_all "$share" "$prefix$share"
+    link_all "$share/extension" "$prefix$share/extension"
+    # nor must an installed copy of this extension be mistaken for the one under test
+    find "$prefix" -name 'notify_stats*' -delete
+
+    make_quietly -C tree with_llvm=no DESTDIR="$prefix" PG_CONFIG="$PG_CONFIG" install
+    BIN=$prefix$bin
+    PG_CONFIG=$BIN/pg_config
+}
+
+# link_all FROM TO: links to what is in FROM, other than what TO has already
+link_all() {
+    local entry
+    for entry in "$1"/*; do
+        [ -e "$2/${entry##*/}" ] || printf '%s\0' "$entry"
+    done | as_server_user xargs -0 ln -s -t "$2"
+}
+
+# build [MAKE ARGUMENT...]: compiles; no bitcode, it would only serve inlining by the JIT
+build() {
+    make_quietly -C tree -j "$(nproc)" with_llvm=no PG_CONFIG="$PG_CONFIG" "$@" all
+}
+
+make_quietly() {
+    as_server_user make "$@" >build.log 2>&1 </dev/null || {
+        cat build.log >&2
+        die "make failed"
+    }
+}
+
+# --- GOV.UK Notify's load -------------------------------------------------------------
+
+# load_options: the options of pgbench for the scripts in test/notify, one a line. Their
+# first line holds the weight.
+load_options() {
+    local script weight
+    for script in "$SOURCE"/test/notify/*.sql; do
+        weight=$(sed -n '1s/^-- weight: //p' "$script")
+        [ -z "$weight" ] || printf '%s\n' -f "$WORK/tree/test/notify/${script##*/}@$weight"
+    done
+    # seconds until a notification times out; days until it is archived
+    printf '%s\n' -D timeout=10 -D retention=3 --no-vacuum
+}
