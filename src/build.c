@@ -106,6 +106,17 @@ drop_temporary_table(const char *name)
 		execute(psprintf("DROP TABLE pg_temp.%s", name));
 }
 
+/*
+ * From here on errors are the rollup's own, unless it is only looked at:
+ * verify() tells its caller, and the rollup stays what it is.
+ */
+static void
+begin_own_work(const Build *build)
+{
+	if (!build->verifying)
+		trouble_begin(build->relid);
+}
+
 /* The rollup, compiled; throws if it is gone. */
 static Rollup *
 load_rollup(const Build *build)
@@ -114,7 +125,7 @@ load_rollup(const Build *build)
 
 	if (rollup != NULL)
 	{
-		trouble_begin(rollup->relid);
+		begin_own_work(build);
 		if (!rollup_compile(rollup))
 			rollup = NULL;
 		trouble_end();
@@ -251,7 +262,7 @@ create_temporary_table(const Rollup *rollup, const char *name, const char *query
  * writes would not be run by parallel workers.
  */
 static Tuplestorestate *
-run_definition(const Rollup *rollup, uint64 *nrows)
+run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 {
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, maintenance_work_mem);
 	DestReceiver *receiver = CreateTuplestoreDestReceiver();
@@ -264,7 +275,7 @@ run_definition(const Rollup *rollup, uint64 *nrows)
 	options.must_return_tuples = true;
 	options.dest = receiver;
 
-	trouble_begin(rollup->relid);
+	begin_own_work(build);
 	saved = xact_become(rollup->owner);
 	rc = SPI_execute_extended(psprintf("SELECT * FROM %s", rollup->view_name), &options);
 	if (rc != SPI_OK_SELECT)
@@ -327,7 +338,7 @@ fill_fresh_table(Build *build)
 
 	SPI_connect();
 	create_temporary_table(rollup, FRESH_NAME, psprintf("SELECT * FROM %s", rollup->view_name));
-	rows = run_definition(rollup, &nrows);
+	rows = run_definition(build, rollup, &nrows);
 	apply_query_with_rows("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS,
 						  rows, rollup->desc, nrows);
 	tuplestore_end(rows);
@@ -604,7 +615,7 @@ join_main_stream(Build *build)
 		check_verifiable(rollup, &row);
 	(void) cycle_read_main(&row, rollups, upto);
 
-	trouble_begin(rollup->relid);
+	begin_own_work(build);
 	SPI_connect();
 	if (build->verifying)
 		report_differences(build, rollup);
@@ -661,7 +672,7 @@ run_guarded(Build *build)
 	PG_CATCH();
 	{
 		shared_build_end(build->shared);
-		trouble_record();
+		trouble_record(!build->verifying);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -52,7 +52,7 @@ typedef struct BuilderArgs
 
 PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
 
-/* The worker's one builder at a time. */
+/* The worker's one builder at a time, and when to try the next. */
 static BackgroundWorkerHandle *running = NULL;
 static Oid	running_relid = InvalidOid;
 static int	failures = 0;		/* in a row */
@@ -90,7 +90,20 @@ start_builder(Oid relid, dsm_handle queue)
 	return handle;
 }
 
-/* Notes whether the builder that has ended did its work. */
+/* Puts the next try off: 1, 2, 4 … seconds after failures in a row. */
+static void
+delay_retry(void)
+{
+	int			seconds = Min(MAX_DELAY_SECONDS, 1 << Min(failures, 6));
+
+	failures++;
+	retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
+}
+
+/*
+ * Takes note of the builder's end.  If the rollup still wants to be built
+ * (relids), it has failed.
+ */
 static void
 settle_ended_builder(List *relids)
 {
@@ -101,14 +114,12 @@ settle_ended_builder(List *relids)
 	pfree(running);
 	running = NULL;
 	if (list_member_oid(relids, running_relid))
-	{
-		int			seconds = Min(MAX_DELAY_SECONDS, 1 << Min(failures, 6));
-
-		failures++;
-		retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
-	}
+		delay_retry();
 	else
+	{
 		failures = 0;
+		retry_at = 0;
+	}
 }
 
 void
@@ -122,11 +133,11 @@ builder_start_due(List *relids)
 		retry_at = 0;
 		return;
 	}
-	if (running != NULL || shared_build_running(linitial_oid(relids)) ||
-		GetCurrentTimestamp() < retry_at)
+	if (running != NULL || GetCurrentTimestamp() < retry_at)
+		return;
+	if (shared_build_running(linitial_oid(relids)))
 	{
-		if (retry_at == 0)
-			retry_at = 1;		/* look again when woken */
+		delay_retry();			/* a session is at it */
 		return;
 	}
 
@@ -134,17 +145,23 @@ builder_start_due(List *relids)
 	context = MemoryContextSwitchTo(TopMemoryContext);
 	running = start_builder(running_relid, DSM_HANDLE_INVALID);
 	MemoryContextSwitchTo(context);
-	retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
 	if (running == NULL)
+	{
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("notify_stats could not start a process to build a rollup"),
 				 errhint("You may need to increase \"max_worker_processes\".")));
+		delay_retry();
+	}
 }
 
 bool
 builder_is_due(void)
 {
+	pid_t		pid;
+
+	if (running != NULL)
+		return GetBackgroundWorkerPid(running, &pid) == BGWH_STOPPED;
 	return retry_at != 0 && GetCurrentTimestamp() >= retry_at;
 }
 

@@ -18,7 +18,7 @@
  */
 extern void builder_start_due(List *relids);
 
-/* Whether a build that could not be started, or failed, should be tried now. */
+/* Whether a builder has ended, or a build should be tried again now. */
 extern bool builder_is_due(void);
 
 /*

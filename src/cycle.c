@@ -490,7 +490,7 @@ cycle_run(bool manual)
 	}
 	PG_CATCH();
 	{
-		trouble_record();
+		trouble_record(true);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

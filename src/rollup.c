@@ -559,7 +559,8 @@ rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr ls
 	args[3] = LSNGetDatum(lsn);
 	nulls[3] = XLogRecPtrIsInvalid(lsn) ? 'n' : ' ';
 	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = $2, reason = $3, reason_lsn = $4 WHERE rollup = $1",
+					" SET state = $2, reason = $3, reason_lsn = $4,"
+					" rebuild = rebuild AND $2 <> 'failed' WHERE rollup = $1",
 					4, argtypes, args, nulls);
 }
 

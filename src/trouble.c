@@ -63,7 +63,7 @@ copy_message(char *target, const char *source)
 }
 
 void
-trouble_record(void)
+trouble_record(bool for_status)
 {
 	SharedStream *stream = shared_stream();
 	MemoryContext context = MemoryContextSwitchTo(TopTransactionContext ?
@@ -72,7 +72,8 @@ trouble_record(void)
 	const char *message = edata->message ? edata->message : "unknown error";
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN))
+	if (for_status &&
+		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN))
 	{
 		stream->last_error_at = GetCurrentTimestamp();
 		copy_message(stream->last_error, message);

@@ -26,9 +26,10 @@ extern void trouble_set_lsn(XLogRecPtr lsn);
 
 /*
  * To be called in PG_CATCH, before PG_RE_THROW: notes the error in shared
- * memory, for the status, and for the rollup if it is the rollup's own.
+ * memory, for the rollup if it is the rollup's own, and for the status if it is
+ * not just the answer to one caller.
  */
-extern void trouble_record(void);
+extern void trouble_record(bool for_status);
 
 /*
  * Takes the note of a rollup's trouble, if there is one: false if not.  The
