@@ -470,7 +470,8 @@ rollup_compile(Rollup *rollup)
 
 	saved = xact_become(rollup->owner);
 	rollup->desc = CreateTupleDescCopy(RelationGetDescr(view));
-	rollup->definition = definition_compile(get_view_query(view));
+	/* a copy: the relation cache forgets the rule whenever a peek resets it */
+	rollup->definition = definition_compile(copyObject(get_view_query(view)));
 	xact_restore_role(saved);
 	relation_close(view, NoLock);
 	return true;

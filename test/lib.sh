@@ -193,7 +193,7 @@ build() {
 
 make_quietly() {
     as_server_user make "$@" >build.log 2>&1 </dev/null || {
-        cat build.log >&2
+        grep -v '^gcc ' build.log >&2
         die "make failed"
     }
 }

@@ -1,0 +1,15 @@
+SET client_min_messages = warning;
+\set SHOW_CONTEXT never
+CREATE EXTENSION IF NOT EXISTS notify_stats;
+
+-- What a rollup has and its definition does not give, and the other way round.
+CREATE FUNCTION differences(rollup regclass) RETURNS TABLE (problem text, content text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT ''too much'', r::text FROM (TABLE %1$s EXCEPT ALL TABLE %2$s) r
+         UNION ALL
+         SELECT ''missing'', r::text FROM (TABLE %2$s EXCEPT ALL TABLE %1$s) r
+         ORDER BY 1, 2',
+        rollup, (SELECT r.definition FROM notify_stats.rollup r WHERE r.rollup = differences.rollup));
+END $$;

@@ -1,0 +1,385 @@
+# NotifyStats.pm
+#
+# What the TAP tests share: a server with our settings, Notify's tables, the comparison of
+# rollups with their definitions, and stopping the extension's processes at a debug point.
+# A condition that does not come true within the time limit of the server's own test library
+# (180 s) ends the test.
+
+package NotifyStats;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use File::Basename qw(dirname);
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+	new_node set_and_reload log_position
+	sql sql_error poll start_psql
+	wait_for_worker worker_pid builder_pid wait_for_builder_gone
+	load_notify notify_insert
+	wait_until_applied differences is_exact is_verified
+	stop_points set_stop unset_stop wait_for_stop continue_from_stop
+	crash_restart kill_server start_again slot_is_behind main_slot
+	no_build_slots);
+
+our @EXPORT_OK = ();
+
+my $notify_dir = dirname(__FILE__) . '/../notify';
+
+# new_node(NAME, conf => TEXT, extension => 0, start => 0): a running server with a worker
+# for database postgres, in which the extension has been created.
+sub new_node
+{
+	my ($name, %param) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(
+		allows_streaming => 'logical',
+		extra => [ '--locale=C', '--encoding=UTF8' ]);
+	$node->append_conf(
+		'postgresql.conf', qq{
+shared_preload_libraries = 'notify_stats'
+notify_stats.database = 'postgres'
+notify_stats.naptime = 20ms
+max_connections = 40
+max_prepared_transactions = 10
+max_worker_processes = 16
+shared_buffers = 16MB
+logical_decoding_work_mem = 64kB
+restart_after_crash = on
+log_statement = none
+log_line_prefix = '%m [%p] %b '
+log_error_verbosity = default
+timezone = 'UTC'
+});
+	$node->append_conf('postgresql.conf', $param{conf}) if defined $param{conf};
+	return $node if defined $param{start} && !$param{start};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION notify_stats')
+	  unless defined $param{extension} && !$param{extension};
+	return $node;
+}
+
+# Short forms for database postgres.
+sub sql
+{
+	my ($node, $query) = @_;
+	return $node->safe_psql('postgres', $query);
+}
+
+# The error of a statement that has to fail: "SQLSTATE: message", DETAIL, HINT.
+sub sql_error
+{
+	my ($node, $query, $db) = @_;
+	my ($status, $stdout, $stderr) = $node->psql($db // 'postgres', "\\set VERBOSITY verbose\n$query");
+
+	return "no error: $stdout" if $status == 0;
+	return $stderr;
+}
+
+sub poll
+{
+	my ($node, $query, $expected) = @_;
+
+	$node->poll_query_until('postgres', $query, $expected // 't')
+	  or die "timed out waiting for: $query";
+	return;
+}
+
+# A session that runs one script and is not waited for; ->finish ends it.
+sub start_psql
+{
+	my ($node, $script) = @_;
+	my $output = '';
+	my $run = IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
+		'<' => \$script,
+		'>' => \$output,
+		'2>&1');
+
+	return $run;
+}
+
+sub log_position
+{
+	my ($node) = @_;
+	return -s $node->logfile;
+}
+
+# Changes settings by ALTER SYSTEM, and waits until the postmaster has read them, and so has
+# told the others.  Its new children know at once; an old one at the latest when it next
+# waits.  An undefined value resets.
+sub set_and_reload
+{
+	my ($node, %setting) = @_;
+
+	alter_system($node, %setting);
+	$node->reload;
+	foreach my $name (sort keys %setting)
+	{
+		my $value = $setting{$name};
+		$value = '' if !defined $value && $name eq 'notify_stats.debug_stop_at';
+		poll($node, "SELECT current_setting('$name') = '$value'") if defined $value;
+	}
+	return;
+}
+
+sub alter_system
+{
+	my ($node, %setting) = @_;
+
+	foreach my $name (sort keys %setting)
+	{
+		sql($node, defined $setting{$name}
+			? "ALTER SYSTEM SET $name = '$setting{$name}'"
+			: "ALTER SYSTEM RESET $name");
+	}
+	return;
+}
+
+# --- processes ------------------------------------------------------------------------
+
+sub wait_for_worker
+{
+	my ($node, $db, $not_pid) = @_;
+	$db //= 'postgres';
+	$not_pid ||= 0;
+	poll($node, "SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE backend_type = 'notify_stats worker' AND datname = '$db' AND pid <> $not_pid");
+	return worker_pid($node, $db);
+}
+
+sub worker_pid
+{
+	my ($node, $db) = @_;
+	$db //= 'postgres';
+	return sql($node, "SELECT pid FROM pg_stat_activity
+		WHERE backend_type = 'notify_stats worker' AND datname = '$db'");
+}
+
+sub builder_pid
+{
+	my ($node) = @_;
+	poll($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'notify_stats builder'");
+	return sql($node, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'notify_stats builder'");
+}
+
+sub wait_for_builder_gone
+{
+	my ($node) = @_;
+	poll($node, "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'notify_stats builder'");
+	return;
+}
+
+# --- Notify's tables ------------------------------------------------------------------
+
+sub load_notify
+{
+	my ($node) = @_;
+
+	foreach my $file ('schema.sql', 'rollup.sql')
+	{
+		sql($node, slurp_file("$notify_dir/$file"));
+	}
+	sql($node, q{
+		INSERT INTO services SELECT md5('service ' || i)::uuid FROM generate_series(0, 9) i;
+		INSERT INTO templates_history SELECT md5('template ' || i)::uuid, 1 FROM generate_series(0, 4) i;
+	});
+	return;
+}
+
+# The statement that inserts notifications with numbers FROM to TO, of several groups.
+sub notify_insert
+{
+	my ($from, $to) = @_;
+	return qq{
+		INSERT INTO notifications (id, "to", service_id, template_id, created_at, template_version,
+			key_type, notification_type, billable_units, notification_status)
+		SELECT md5('notification ' || i)::uuid, 'somebody',
+			CASE WHEN i % 11 > 0 THEN md5('service ' || i % 10)::uuid END,
+			md5('template ' || i % 5)::uuid, '2026-03-28 12:00'::timestamp + i * interval '10 min', 1,
+			(ARRAY['normal', 'team', 'test'])[1 + i % 3],
+			(ARRAY['email', 'sms', 'letter'])[1 + i % 3]::notification_type, 1, 'created'
+		FROM generate_series($from, $to) i;
+	};
+}
+
+# --- comparing ------------------------------------------------------------------------
+
+# Waits until everything that was committed is in the rollups.
+sub wait_until_applied
+{
+	my ($node, $db) = @_;
+	my $reached = $node->safe_psql($db // 'postgres',
+		"SELECT notify_stats.wait_for_lsn(timeout => '150 s')");
+	my $status;
+
+	return if $reached eq 't';
+	$status = $node->safe_psql($db // 'postgres',
+		'SELECT * FROM notify_stats.status; SELECT * FROM notify_stats.rollups');
+	die "the rollups did not catch up:\n$status";
+}
+
+# The groups in which rollups differ from their definitions, as text; '' if none.
+sub differences
+{
+	my ($node, $db, @rollups) = @_;
+	my $query = '';
+
+	foreach my $rollup (@rollups)
+	{
+		$query .= "SELECT '$rollup', 'only in rollup', r FROM (TABLE $rollup EXCEPT ALL TABLE ${rollup}_definition) r
+			UNION ALL
+			SELECT '$rollup', 'only in definition', d FROM (TABLE ${rollup}_definition EXCEPT ALL TABLE $rollup) d
+			LIMIT 20;\n";
+	}
+	return $node->safe_psql($db, "BEGIN ISOLATION LEVEL REPEATABLE READ;\n$query\nCOMMIT;");
+}
+
+# is_exact(NODE, TITLE, db => NAME, rollups => [NAME...]): by default all but failed ones.
+# Nobody may be writing.
+sub is_exact
+{
+	my ($node, $title, %param) = @_;
+	my $db = $param{db} // 'postgres';
+	my @rollups;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	wait_until_applied($node, $db);
+	@rollups = $param{rollups} ? @{ $param{rollups} } : split /\n/, $node->safe_psql($db,
+		"SELECT rollup FROM notify_stats.rollups WHERE state <> 'failed' ORDER BY 1");
+	die 'no rollup to compare' if !@rollups;
+	return is(differences($node, $db, @rollups), '', $title);
+}
+
+sub is_verified
+{
+	my ($node, $rollup, $title) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return is(sql($node, "SELECT * FROM notify_stats.verify('$rollup')"), '', $title);
+}
+
+# --- debug points ---------------------------------------------------------------------
+
+sub set_stop
+{
+	my ($node, $point) = @_;
+	set_and_reload($node, 'notify_stats.debug_stop_at' => $point);
+	return;
+}
+
+# Who starts from now on does not stop; who has stopped goes on only if told to reload.
+sub unset_stop
+{
+	my ($node) = @_;
+	alter_system($node, 'notify_stats.debug_stop_at' => undef);
+	return;
+}
+
+# Waits for the message of a stop.  The worker may have read its settings just before the
+# change, so more work, if given, is done until it stops.
+sub wait_for_stop
+{
+	my ($node, $point, $offset, $more_work) = @_;
+	my $pattern = qr/notify_stats stopped at "$point"/;
+
+	if (defined $more_work)
+	{
+		for (my $i = 0; $i < 100; $i++)
+		{
+			last if slurp_file($node->logfile, $offset) =~ $pattern;
+			$more_work->($i);
+		}
+	}
+	return $node->wait_for_log($pattern, $offset);
+}
+
+sub continue_from_stop
+{
+	my ($node) = @_;
+	set_and_reload($node, 'notify_stats.debug_stop_at' => undef);
+	return;
+}
+
+# --- crashes --------------------------------------------------------------------------
+
+# Kills a backend with signal 9, and waits until the server has restarted by itself.
+sub crash_restart
+{
+	my ($node, $pid) = @_;
+	my $offset = log_position($node);
+
+	kill 9, $pid or die "no process $pid";
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
+	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
+	poll($node, 'SELECT true');
+	return;
+}
+
+# Kills the postmaster with signal 9, and waits until its children have noticed.
+sub kill_server
+{
+	my ($node) = @_;
+	my @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+
+	$node->kill9;
+	foreach my $pid (@pids)
+	{
+		for (my $i = 0; kill(0, $pid); $i++)
+		{
+			die "process $pid does not end" if $i > 10 * $PostgreSQL::Test::Utils::timeout_default;
+			select undef, undef, undef, 0.02;    # of a polling loop
+		}
+	}
+	return;
+}
+
+# Starts after a crash: a child unknown to kill_server may keep the memory for a moment.
+sub start_again
+{
+	my ($node) = @_;
+	for (1 .. 20)
+	{
+		return if $node->start(fail_ok => 1);
+	}
+	die 'the server does not start again';
+}
+
+sub main_slot
+{
+	my ($node) = @_;
+	return sql($node, 'SELECT slot_name FROM notify_stats.stream');
+}
+
+# Whether slot.confirmed_flush_lsn <= applied_lsn, without which changes were lost.  The slot
+# is looked at first, as applied_lsn may only grow.
+sub slot_is_behind
+{
+	my ($node, $title) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return is(sql($node, q{
+		SELECT coalesce(max(confirmed_flush_lsn), '0/0') AS confirmed FROM pg_replication_slots
+		WHERE slot_name = (SELECT slot_name FROM notify_stats.stream) \gset
+		SELECT applied_lsn >= :'confirmed' FROM notify_stats.stream
+	}), 't', $title);
+}
+
+# Ended builds leave no slot behind.
+sub no_build_slots
+{
+	my ($node, $title) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	wait_for_builder_gone($node);
+	return is(sql($node, q{SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE '%\_build\_%'}),
+		'', $title);
+}
+
+1;
