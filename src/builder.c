@@ -178,7 +178,7 @@ send_row(const char *group_key, const char *in_rollup, const char *in_definition
 	pq_beginmessage(&buf, MESSAGE_ROW);
 	for (int i = 0; i < 3; i++)
 	{
-		int			len = values[i] ? strlen(values[i]) : -1;
+		int			len = values[i] ? (int) strlen(values[i]) : -1;
 
 		pq_sendint32(&buf, len);
 		if (values[i])
