@@ -110,7 +110,8 @@ shared_stream_set_state(StreamState state)
 	SharedStream *stream = shared_stream();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->state = state;
+	if (stream->pid == MyProcPid)
+		stream->state = state;
 	LWLockRelease(shared_state->lock);
 }
 

@@ -116,6 +116,7 @@ extern void shared_require(void);
  */
 extern SharedStream *shared_stream(void);
 
+/* Says what the worker does, if this process is the worker. */
 extern void shared_stream_set_state(StreamState state);
 
 /* Publishes how far the stream has come, as of "at", and wakes who waits. */
