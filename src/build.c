@@ -7,7 +7,8 @@
  * S while changes go on, and those that S does not see are added from a slot:
  *
  *	1. Copy the main slot: a build stream at its position F.
- *	2. Barrier: wait until every transaction that has an xid by now has ended.
+ *	2. Barrier: wait until every transaction of this database that has an xid
+ *	   by now has ended.
  *	   A commit that is in the WAL before F may still be unknown to snapshots,
  *	   for instance while it waits for a synchronous standby; without the
  *	   barrier it would be neither in the stream nor in S.
@@ -36,6 +37,8 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -196,19 +199,29 @@ copy_slot(Build *build)
  * Step 2: the barrier
  */
 
-/* One of the transactions before "limit" that still run, or invalid. */
+/* Whether a transaction is known to be another database's. */
+static bool
+is_elsewhere(TransactionId xid)
+{
+	int			pid = BackendXidGetPid(xid);
+	PGPROC	   *proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+
+	return proc != NULL && OidIsValid(proc->databaseId) && proc->databaseId != MyDatabaseId;
+}
+
+/* One of this database's transactions before "limit" that still run, or invalid. */
 static TransactionId
 running_before(TransactionId limit)
 {
 	Snapshot	snapshot = GetLatestSnapshot();
 
 	for (uint32 i = 0; i < snapshot->xcnt; i++)
-		if (TransactionIdPrecedes(snapshot->xip[i], limit))
+		if (TransactionIdPrecedes(snapshot->xip[i], limit) && !is_elsewhere(snapshot->xip[i]))
 			return snapshot->xip[i];
 	return InvalidTransactionId;
 }
 
-/* Waits for all transactions that have an xid by now. */
+/* Waits for all transactions of this database that have an xid by now. */
 static void
 wait_for_transactions(Build *build)
 {
