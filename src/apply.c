@@ -48,32 +48,6 @@ apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc, 
 	return rc;
 }
 
-/* Appends the names of the definition's columns, in the table's order. */
-static void
-append_columns(StringInfo buf, const Definition *definition)
-{
-	for (int column = 1; column <= definition->ncolumns; column++)
-	{
-		const char *name = NULL;
-
-		for (int i = 0; i < definition->ngroups; i++)
-			if (definition->groups[i].attnum == column)
-				name = definition->groups[i].name;
-		for (int i = 0; i < definition->nmeasures; i++)
-			if (definition->measures[i].attnum == column)
-				name = definition->measures[i].name;
-		appendStringInfo(buf, "%s%s", column > 1 ? ", " : "", quote_identifier(name));
-	}
-}
-
-static void
-append_groups(StringInfo buf, const Definition *definition)
-{
-	for (int i = 0; i < definition->ngroups; i++)
-		appendStringInfo(buf, "%s%s", i > 0 ? ", " : "",
-						 quote_identifier(definition->groups[i].name));
-}
-
 static bool
 is_nullable_sum(const Measure *measure)
 {
@@ -146,36 +120,51 @@ append_remainder(StringInfo buf, const Definition *definition)
 }
 
 /*
- * The statement that adds the deltas.  It returns the address of each row whose
- * count is now zero, and whether something is wrong with it.
+ * The statement that adds the deltas.  Its first row tells how many rows it has
+ * written; the others are the addresses of those whose count is now zero, and
+ * whether something is wrong with them.
  */
 static char *
-upsert_query(const Definition *definition, const char *target)
+upsert_query(const Rollup *rollup, const char *target)
 {
+	const Definition *definition = rollup->definition;
 	const char *count = quote_identifier(definition->measures[definition->row_count].name);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "WITH applied AS (INSERT INTO %s AS r (", target);
-	append_columns(&buf, definition);
-	appendStringInfoString(&buf, ") ");
+	appendStringInfo(&buf, "WITH applied AS (INSERT INTO %s AS r (%s) ", target,
+					 rollup_columns(rollup));
 	append_select(&buf, definition);
 	/* in key order, for the index's sake */
-	appendStringInfoString(&buf, " FROM " APPLY_ROWS " d ORDER BY ");
-	for (int i = 0; i < definition->ngroups; i++)
-		appendStringInfo(&buf, "%sd.%s", i > 0 ? ", " : "",
-						 quote_identifier(definition->groups[i].name));
-	appendStringInfoString(&buf, " ON CONFLICT (");
-	append_groups(&buf, definition);
-	appendStringInfoString(&buf, ") DO UPDATE SET ");
+	appendStringInfo(&buf, " FROM " APPLY_ROWS " d ORDER BY %s ON CONFLICT (%s) DO UPDATE SET ",
+					 rollup_group_columns(definition, "d."),
+					 rollup_group_columns(definition, ""));
 	append_update(&buf, definition);
 	appendStringInfo(&buf, " RETURNING r.ctid AS address, r.%s AS count, ", count);
 	append_remainder(&buf, definition);
 	appendStringInfoString(&buf,
 						   " AS remainder)"
+						   " SELECT NULL::tid, count(*), NULL::bool FROM applied"
+						   " UNION ALL"
 						   " SELECT address, count, count IS DISTINCT FROM 0 OR remainder"
 						   " FROM applied WHERE count > 0 IS NOT TRUE");
 	return buf.data;
+}
+
+/* Throws unless every group was written: a trigger may have swallowed some. */
+static void
+check_written(const Rollup *rollup, uint64 expected)
+{
+	bool		isnull;
+	Datum		written = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
+
+	if (DatumGetInt64(written) != (int64) expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("could not write all groups of rollup %s", rollup->name),
+				 errdetail("A trigger or rule on the table has kept rows away."),
+				 errhint("Drop it, and run: SELECT notify_stats.rebuild(%s);",
+						 quote_literal_cstr(rollup->name))));
 }
 
 /*
@@ -186,14 +175,14 @@ upsert_query(const Definition *definition, const char *target)
 static void
 delete_empty_groups(const Rollup *rollup, const char *target)
 {
-	uint64		nrows = SPI_processed;
+	uint64		nrows = SPI_processed - 1;	/* but for the first */
 	Datum	   *addresses = palloc(sizeof(Datum) * nrows);
 	Oid			argtypes[1] = {TIDARRAYOID};
 	Datum		args[1];
 
 	for (uint64 i = 0; i < nrows; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
+		HeapTuple	tuple = SPI_tuptable->vals[i + 1];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
 
@@ -239,8 +228,9 @@ apply_delta(Delta *delta, const char *target)
 		elog(ERROR, "could not empty rollup %s", rollup->name);
 	if (rows != NULL)
 	{
-		apply_query_with_rows(upsert_query(rollup->definition, target), rows, rollup->desc, nrows);
-		if (SPI_processed > 0)
+		apply_query_with_rows(upsert_query(rollup, target), rows, rollup->desc, nrows);
+		check_written(rollup, nrows);
+		if (SPI_processed > 1)
 			delete_empty_groups(rollup, target);
 		tuplestore_end(rows);
 	}

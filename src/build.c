@@ -32,6 +32,8 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
 #include "lib/stringinfo.h"
@@ -52,15 +54,19 @@
 #include "notify_stats.h"
 #include "shared.h"
 #include "slot.h"
+#include "source.h"
 #include "stream.h"
 #include "trouble.h"
 #include "xact.h"
 
 /* What the definition gives, and where that differs from the rollup. */
-#define FRESH_NAME "notify_stats_fresh"
-#define DIFF_NAME "notify_stats_diff"
-#define FRESH_TABLE "pg_temp." FRESH_NAME
-#define DIFF_TABLE "pg_temp." DIFF_NAME
+#define FRESH_NAME "notify_stats fresh rows"
+#define DIFF_NAME "notify_stats differences"
+#define FRESH_TABLE "pg_temp.\"" FRESH_NAME "\""
+#define DIFF_TABLE "pg_temp.\"" DIFF_NAME "\""
+
+/* How verify() gets the differences out of the transaction that finds them. */
+#define DIFFERENCE_COLUMNS 3
 
 /* The join may begin when less WAL than this is left, or after so many tries. */
 #define NEAR_ENOUGH (1024 * 1024)
@@ -70,6 +76,8 @@ typedef struct Build
 {
 	Oid			relid;
 	bool		verifying;
+	bool		manual;			/* works on a paused stream as well */
+	int64		request;		/* the last request for a rebuild that is served */
 	SharedBuild *shared;
 	MemoryContext pass_context; /* reset after each transaction */
 
@@ -80,8 +88,8 @@ typedef struct Build
 	VisibleXids visible;		/* to the snapshot that the definition ran in */
 	XLogRecPtr	snapshot_lsn;	/* everything visible is before it */
 
-	VerifyCallback callback;
-	void	   *callback_arg;
+	TupleDesc	difference_desc;
+	Tuplestorestate *differences;	/* what verify() has found, as text */
 } Build;
 
 /* Switches to the context that lives as long as the build. */
@@ -106,7 +114,7 @@ drop_temporary_table(const char *name)
 	Oid			namespace = LookupNamespaceNoError("pg_temp");
 
 	if (OidIsValid(namespace) && OidIsValid(get_relname_relid(name, namespace)))
-		execute(psprintf("DROP TABLE pg_temp.%s", name));
+		execute(psprintf("DROP TABLE pg_temp.%s", quote_identifier(name)));
 }
 
 /*
@@ -120,30 +128,35 @@ begin_own_work(const Build *build)
 		trouble_begin(build->relid);
 }
 
-/* The rollup, compiled; throws if it is gone. */
+/*
+ * The rollup, opened; NULL if it is not told to wait and somebody has locked
+ * something.  Throws if the rollup is gone.
+ */
 static Rollup *
-load_rollup(const Build *build)
+load_rollup(const Build *build, List *rollups, bool wait)
 {
-	Rollup	   *rollup = rollup_find(rollup_list(), build->relid);
+	Rollup	   *rollup = rollup_find(rollups, build->relid);
+	RollupAccess access = ROLLUP_GONE;
+	Oid			busy;
 
 	if (rollup != NULL)
 	{
 		begin_own_work(build);
-		if (!rollup_compile(rollup))
-			rollup = NULL;
+		access = rollup_open(rollup, wait, &busy);
 		trouble_end();
 	}
-	if (rollup == NULL)
+	if (access == ROLLUP_GONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("rollup with OID %u does not exist", build->relid)));
-	return rollup;
+	return access == ROLLUP_READY ? rollup : NULL;
 }
 
 /*
  * Step 1: the build stream
  */
 
+/* Throws unless a live rollup on a stream at work is to be verified. */
 static void
 check_verifiable(const Rollup *rollup, const StreamRow *row)
 {
@@ -161,6 +174,19 @@ check_verifiable(const Rollup *rollup, const StreamRow *row)
 				 errhint("The view notify_stats.rollups shows its progress, or the reason.")));
 }
 
+/* Throws if a build would be stale again with the first update. */
+static void
+check_identities(const Build *build, const Rollup *rollup)
+{
+	ListCell   *lc;
+
+	begin_own_work(build);
+	foreach(lc, rollup->definition->sources)
+		source_check_identity(lfirst_oid(lc),
+							  definition_source_columns(rollup->definition, lfirst_oid(lc)));
+	trouble_end();
+}
+
 /* Copies the main slot.  False if there is nothing to build. */
 static bool
 copy_slot(Build *build)
@@ -171,11 +197,15 @@ copy_slot(Build *build)
 	MemoryContext context;
 
 	xact_begin();
-	rollup = load_rollup(build);
+	rollup = load_rollup(build, rollup_list(), true);
 	wanted = stream_load(&row) && row.has_slot &&
 		(build->verifying || rollup_wants_build(rollup));
+	build->request = rollup->request;
+	trouble_set_request(build->request);
 	if (build->verifying)
 		check_verifiable(rollup, &row);
+	else if (wanted)
+		check_identities(build, rollup);
 	if (wanted)
 	{
 		context = enter_build_context(build);
@@ -185,7 +215,7 @@ copy_slot(Build *build)
 		build->format = row.format;
 		snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
 				 NameStr(row.slot_name), MyProcPid);
-		build->shared->slot_name = build->slot_name;
+		shared_build_set_slot(build->shared, NameStr(build->slot_name));
 		build->position = slot_copy(NameStr(row.slot_name), NameStr(build->slot_name),
 									row.format->plugin);
 		shared_build_reached(build->shared, build->position);
@@ -218,6 +248,10 @@ running_before(TransactionId limit)
 	for (uint32 i = 0; i < snapshot->xcnt; i++)
 		if (TransactionIdPrecedes(snapshot->xip[i], limit) && !is_elsewhere(snapshot->xip[i]))
 			return snapshot->xip[i];
+
+	/* xip has none that were assigned after the last one that has ended */
+	if (TransactionIdPrecedes(snapshot->xmax, limit))
+		return snapshot->xmax;
 	return InvalidTransactionId;
 }
 
@@ -265,6 +299,7 @@ static void
 create_temporary_table(const Rollup *rollup, const char *name, const char *query)
 {
 	drop_temporary_table(name);
+	name = quote_identifier(name);
 	execute(psprintf("CREATE TEMPORARY TABLE %s AS %s WITH NO DATA", name, query));
 	execute(psprintf("ALTER TABLE pg_temp.%s OWNER TO %s", name,
 					 quote_identifier(GetUserNameFromId(rollup->owner, false))));
@@ -298,18 +333,6 @@ run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 	*nrows = SPI_processed;
 	receiver->rDestroy(receiver);
 	return rows;
-}
-
-static char *
-group_list(const Definition *definition)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < definition->ngroups; i++)
-		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
-						 quote_identifier(definition->groups[i].name));
-	return buf.data;
 }
 
 /*
@@ -347,16 +370,17 @@ fill_fresh_table(Build *build)
 	shared_build_phase(build->shared, BUILD_READING_SOURCES);
 	xact_begin_repeatable_read();
 	take_snapshot(build);
-	rollup = load_rollup(build);
+	rollup = load_rollup(build, rollup_list(), true);
 
 	SPI_connect();
-	create_temporary_table(rollup, FRESH_NAME, psprintf("SELECT * FROM %s", rollup->view_name));
+	create_temporary_table(rollup, FRESH_NAME,
+						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
 	rows = run_definition(build, rollup, &nrows);
 	apply_query_with_rows("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS,
 						  rows, rollup->desc, nrows);
 	tuplestore_end(rows);
 	execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
-					 group_list(rollup->definition)));
+					 rollup_group_columns(rollup->definition, "")));
 	SPI_finish();
 	xact_commit();
 	debug_stop("build-filled");
@@ -413,7 +437,7 @@ catch_up(Build *build)
 			pass--;				/* a full window is progress */
 
 		xact_begin();
-		read_build_stream(build, load_rollup(build), upto);
+		read_build_stream(build, load_rollup(build, rollup_list(), true), upto);
 		xact_commit();
 		build->position = upto;
 		shared_build_reached(build->shared, upto);
@@ -504,10 +528,31 @@ column_list(const Definition *definition)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfoString(&buf, group_list(definition));
+	appendStringInfoString(&buf, rollup_group_columns(definition, ""));
 	for (int i = 0; i < definition->nmeasures; i++)
 		appendStringInfo(&buf, ", %s", quote_identifier(definition->measures[i].name));
 	return buf.data;
+}
+
+/* Runs an INSERT from a table whole; throws if rows were kept away. */
+static void
+insert_all(const Rollup *rollup, const char *query, const char *from)
+{
+	uint64		inserted;
+	bool		isnull;
+	Datum		expected;
+
+	execute(query);
+	inserted = SPI_processed;
+	execute(psprintf("SELECT count(*) FROM %s", from));
+	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (DatumGetInt64(expected) != (int64) inserted)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("could not write all groups of rollup %s", rollup->name),
+				 errdetail("A trigger or rule on the table has kept rows away."),
+				 errhint("Drop it, and run: SELECT notify_stats.rebuild(%s);",
+						 quote_literal_cstr(rollup->name))));
 }
 
 /* Makes the table what the definition gives, changing only what differs. */
@@ -526,7 +571,7 @@ replace_differences(const Rollup *rollup)
 	appendStringInfoString(&buf, ", ");
 	append_numbered(&buf, "n", definition->nmeasures);
 	appendStringInfoString(&buf, " FROM " DIFF_TABLE " WHERE in_definition > 0");
-	execute(buf.data);
+	insert_all(rollup, buf.data, DIFF_TABLE " WHERE in_definition > 0");
 	xact_restore_role(saved);
 }
 
@@ -534,12 +579,12 @@ replace_differences(const Rollup *rollup)
 static void
 fill_new_table(const Rollup *rollup)
 {
-	char	   *columns = column_list(rollup->definition);
+	char	   *columns = rollup_columns(rollup);
 	SavedRole	saved = xact_become(rollup->owner);
 
 	execute(psprintf("DELETE FROM %s", rollup->name));
-	execute(psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
-					 rollup->name, columns, columns));
+	insert_all(rollup, psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
+								rollup->name, columns, columns), FRESH_TABLE);
 	xact_restore_role(saved);
 }
 
@@ -548,7 +593,7 @@ static void
 append_json(StringInfo buf, const char *condition, const char *prefix, int n,
 			const char *(*name_of) (const Definition *, int), const Definition *definition)
 {
-	appendStringInfo(buf, "CASE WHEN %s THEN (SELECT to_jsonb(x) FROM (SELECT ", condition);
+	appendStringInfo(buf, "CASE WHEN %s THEN (SELECT to_json(x)::text FROM (SELECT ", condition);
 	for (int i = 0; i < n; i++)
 		appendStringInfo(buf, "%sd.%s%d AS %s", i > 0 ? ", " : "", prefix, i + 1,
 						 quote_identifier(name_of(definition, i)));
@@ -567,11 +612,17 @@ measure_name(const Definition *definition, int i)
 	return definition->measures[i].name;
 }
 
+/*
+ * Collects the differences.  They are told after the commit, since whoever
+ * listens may be slow, and the main stream waits meanwhile.
+ */
 static void
-report_differences(const Build *build, const Rollup *rollup)
+collect_differences(Build *build, const Rollup *rollup)
 {
 	const Definition *definition = rollup->definition;
 	StringInfoData buf;
+	SPIExecuteOptions options = {0};
+	MemoryContext context;
 	SavedRole	saved = find_differences(rollup);
 
 	initStringInfo(&buf);
@@ -583,16 +634,100 @@ report_differences(const Build *build, const Rollup *rollup)
 	append_json(&buf, "d.in_definition > 0", "n", definition->nmeasures, measure_name, definition);
 	appendStringInfoString(&buf, " FROM " DIFF_TABLE " d ORDER BY ");
 	append_numbered(&buf, "g", definition->ngroups);
-	execute(buf.data);
+
+	context = enter_build_context(build);
+	build->difference_desc = CreateTemplateTupleDesc(DIFFERENCE_COLUMNS);
+	for (int i = 1; i <= DIFFERENCE_COLUMNS; i++)
+		TupleDescInitEntry(build->difference_desc, i, NULL, TEXTOID, -1, 0);
+	build->differences = tuplestore_begin_heap(false, true, work_mem);
+	options.must_return_tuples = true;
+	options.dest = CreateTuplestoreDestReceiver();
+	SetTuplestoreDestReceiverParams(options.dest, build->differences,
+									GetMemoryChunkContext(build), false, NULL, NULL);
+	MemoryContextSwitchTo(context);
+
+	if (SPI_execute_extended(buf.data, &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the differences");
 	xact_restore_role(saved);
+}
 
-	for (uint64 i = 0; i < SPI_processed; i++)
+/* Tells the caller of verify() what was found. */
+static void
+report_differences(const Build *build, VerifyCallback callback, void *arg)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(build->difference_desc, &TTSOpsMinimalTuple);
+
+	while (tuplestore_gettupleslot(build->differences, true, false, slot))
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
+		char	   *texts[DIFFERENCE_COLUMNS];
 
-		build->callback(SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2),
-						SPI_getvalue(tuple, desc, 3), build->callback_arg);
+		slot_getallattrs(slot);
+		for (int i = 0; i < DIFFERENCE_COLUMNS; i++)
+			texts[i] = slot->tts_isnull[i] ? NULL : TextDatumGetCString(slot->tts_values[i]);
+		callback(texts[0], texts[1], texts[2], arg);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_end(build->differences);
+}
+
+/*
+ * Opens the transaction of the join: the main stream is locked, and all its
+ * rollups and this one are open.  NULL, and no transaction, if somebody's lock
+ * is in the way.
+ */
+static Rollup *
+open_join(Build *build, StreamRow *row, List **live)
+{
+	List	   *rollups;
+	Rollup	   *rollup = NULL;
+	const char *reason;
+
+	xact_begin();
+	stream_lock();
+	if (!stream_load(row) || !row->has_slot)
+		reason = "the stream has no slot";
+	else if (row->paused && !build->manual)
+		reason = "the stream was paused";
+	else
+		reason = cycle_loss_reason(row);
+	if (reason != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not end the build of a rollup: %s", reason),
+				 errhint("It starts again.")));
+
+	rollups = rollup_list();
+	if (cycle_open_live(rollups, live))
+		rollup = load_rollup(build, rollups, false);
+	if (rollup == NULL)
+		xact_commit();
+	return rollup;
+}
+
+/* Brings the table, or the list of differences, up to date. */
+static void
+settle_differences(Build *build, const Rollup *rollup)
+{
+	begin_own_work(build);
+	SPI_connect();
+	if (build->verifying)
+		collect_differences(build, rollup);
+	else
+	{
+		rollup_check_name(rollup);
+		if (rollup->state == ROLLUP_BUILDING)
+			fill_new_table(rollup);
+		else
+			replace_differences(rollup);
+	}
+	drop_temporary_table(DIFF_NAME);
+	drop_temporary_table(FRESH_NAME);
+	SPI_finish();
+	trouble_end();
+	if (!build->verifying)
+	{
+		rollup_set_built(rollup);
+		rollup_forget_requests(rollup->relid, build->request);
 	}
 }
 
@@ -605,43 +740,31 @@ join_main_stream(Build *build)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	StreamRow	row;
-	List	   *rollups;
+	List	   *live;
 	Rollup	   *rollup;
-	RollupState state;
+	CycleOutput output;
 	XLogRecPtr	upto;
 
 	shared_build_phase(build->shared, BUILD_JOINING);
-	xact_begin();
-	stream_lock();
-	if (!stream_load(&row) || !row.has_slot)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the stream has lost its slot"),
-				 errhint("The build starts again.")));
+	/* a long backlog of the main stream is not for this one transaction */
+	while (cycle_run(build->manual).more)
+		MemoryContextReset(build->pass_context);
+
+	while ((rollup = open_join(build, &row, &live)) == NULL)
+		wait_a_moment();
 	upto = Max(slot_safe_lsn(), Max(build->snapshot_lsn, row.applied_lsn));
 
-	rollup = load_rollup(build);
-	read_build_stream(build, rollup, upto);
-	rollups = rollup_list();
-	state = rollup_find(rollups, build->relid)->state;
 	if (build->verifying)
 		check_verifiable(rollup, &row);
-	(void) cycle_read_main(&row, rollups, upto);
+	read_build_stream(build, rollup, upto);
+	output = cycle_read_main(&row, live, upto);
+	if (build->verifying && list_member_ptr(output.stale, rollup))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rollup %s has become stale", rollup->name),
+				 errhint("It is rebuilt by itself.")));
 
-	begin_own_work(build);
-	SPI_connect();
-	if (build->verifying)
-		report_differences(build, rollup);
-	else if (state == ROLLUP_BUILDING)
-		fill_new_table(rollup);
-	else
-		replace_differences(rollup);
-	drop_temporary_table(DIFF_NAME);
-	drop_temporary_table(FRESH_NAME);
-	SPI_finish();
-	trouble_end();
-	if (!build->verifying)
-		rollup_set_built(rollup->relid);
+	settle_differences(build, rollup);
 	stream_set_applied(upto);
 	debug_stop("build-joined");
 	xact_commit();
@@ -686,20 +809,23 @@ run_guarded(Build *build)
 	{
 		shared_build_end(build->shared);
 		trouble_record(!build->verifying);
+		trouble_set_request(0);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	trouble_set_request(0);
 	shared_build_end(build->shared);
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(build->pass_context);
 }
 
 void
-build_rollup(Oid relid)
+build_rollup(Oid relid, bool manual)
 {
 	Build	   *build = palloc0(sizeof(Build));
 
 	build->relid = relid;
+	build->manual = manual;
 	run_guarded(build);
 }
 
@@ -710,7 +836,7 @@ build_verify(Oid relid, VerifyCallback callback, void *arg)
 
 	build->relid = relid;
 	build->verifying = true;
-	build->callback = callback;
-	build->callback_arg = arg;
 	run_guarded(build);
+	if (build->differences != NULL)
+		report_differences(build, callback, arg);
 }

@@ -19,9 +19,9 @@ typedef void (*VerifyCallback) (const char *group_key, const char *in_rollup,
  * Fills a rollup that is building, or brings a live, stale or failed one to
  * what its definition says, and makes it live.  Runs transactions of its own.
  * Does nothing if the rollup needs no build (any more), or is being built by
- * another process.
+ * another process.  "manual" works on a paused stream as well.
  */
-extern void build_rollup(Oid relid);
+extern void build_rollup(Oid relid, bool manual);
 
 /*
  * Reports the groups in which a live rollup differs from its definition, both

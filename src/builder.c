@@ -69,6 +69,7 @@ start_builder(Oid relid, dsm_handle queue)
 	BackgroundWorkerHandle *handle;
 	BuilderArgs args;
 
+	StaticAssertStmt(sizeof(BuilderArgs) <= BGW_EXTRALEN, "the arguments must fit into bgw_extra");
 	args.database = MyDatabaseId;
 	args.relid = relid;
 	args.queue = queue;
@@ -122,6 +123,28 @@ settle_ended_builder(List *relids)
 	}
 }
 
+/*
+ * The rollup to build next, in turn, so that one that fails again and again
+ * does not keep the others waiting.  InvalidOid if all are being built.
+ */
+static Oid
+next_to_build(List *relids)
+{
+	Oid			first = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, relids)
+	{
+		if (shared_build_running(lfirst_oid(lc)))
+			continue;
+		if (lfirst_oid(lc) > running_relid)
+			return lfirst_oid(lc);
+		if (!OidIsValid(first))
+			first = lfirst_oid(lc);
+	}
+	return first;
+}
+
 void
 builder_start_due(List *relids)
 {
@@ -135,13 +158,13 @@ builder_start_due(List *relids)
 	}
 	if (running != NULL || GetCurrentTimestamp() < retry_at)
 		return;
-	if (shared_build_running(linitial_oid(relids)))
+
+	running_relid = next_to_build(relids);
+	if (!OidIsValid(running_relid))
 	{
-		delay_retry();			/* a session is at it */
+		delay_retry();			/* sessions are at all of them */
 		return;
 	}
-
-	running_relid = linitial_oid(relids);
 	context = MemoryContextSwitchTo(TopMemoryContext);
 	running = start_builder(running_relid, DSM_HANDLE_INVALID);
 	MemoryContextSwitchTo(context);
@@ -224,7 +247,7 @@ notify_stats_builder_main(Datum main_arg)
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "notify_stats builder",
 												ALLOCSET_DEFAULT_SIZES));
 	if (args.queue == DSM_HANDLE_INVALID)
-		build_rollup(args.relid);
+		build_rollup(args.relid, false);
 	else
 		verify_into_queue(&args);
 }

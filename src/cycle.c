@@ -22,6 +22,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
@@ -75,8 +76,11 @@ apply_deltas(const CycleInput *input, Fold *fold, CycleOutput *output)
 		Delta	   *delta = (Delta *) lfirst(lc);
 		Rollup	   *rollup = delta_rollup(delta);
 
-		if (delta_stale_reason(delta) == NULL &&
-			apply_delta(delta, input->target ? input->target : rollup->name))
+		if (delta_stale_reason(delta) != NULL)
+			continue;
+		if (input->target == NULL)
+			rollup_check_name(rollup);
+		if (apply_delta(delta, input->target ? input->target : rollup->name))
 			output->changed = list_append_unique_oid(output->changed, rollup->relid);
 	}
 }
@@ -167,54 +171,82 @@ cycle_read(const CycleInput *input)
  * The main stream
  */
 
-/* The live rollups, compiled, without those that were dropped just now. */
-static List *
-compile_live(List *rollups)
+static void
+mark_stale(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 {
-	List	   *live = NIL;
+	ereport(LOG,
+			(errmsg("rollup %s is stale and will be rebuilt", rollup->name),
+			 errdetail_internal("%s", reason)));
+	rollup_set_state(rollup->relid, ROLLUP_STALE, reason, lsn);
+	rollup->state = ROLLUP_STALE;
+}
+
+/* A live rollup whose definition is not the one that it was made from. */
+static bool
+is_redefined(Rollup *rollup)
+{
+	if (rollup->fingerprint == rollup->built_from)
+		return false;
+	mark_stale(rollup, "the definition was replaced", InvalidXLogRecPtr);
+	return true;
+}
+
+bool
+cycle_open_live(List *rollups, List **live)
+{
+	Oid			busy = InvalidOid;
 	ListCell   *lc;
 
+	*live = NIL;
 	foreach(lc, rollups)
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		RollupAccess access;
 
 		if (rollup->state != ROLLUP_LIVE)
 			continue;
 		trouble_begin(rollup->relid);
-		if (rollup_compile(rollup))
-			live = lappend(live, rollup);
+		access = rollup_open(rollup, false, &busy);
 		trouble_end();
+		if (access == ROLLUP_BUSY)
+			break;
+		if (access == ROLLUP_READY && !is_redefined(rollup))
+			*live = lappend(*live, rollup);
 	}
-	return live;
+	shared_stream_waits_for(busy);
+	return !OidIsValid(busy);
 }
 
 CycleOutput
-cycle_read_main(const StreamRow *row, List *rollups, XLogRecPtr upto)
+cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto)
 {
 	CycleInput	input = {0};
 	CycleOutput output = {0};
+	const char *reason;
 	ListCell   *lc;
 	ListCell   *lc2;
 
 	input.slot_name = NameStr(row->slot_name);
 	input.format = row->format;
-	input.rollups = compile_live(rollups);
+	input.rollups = live;
 	input.applied_lsn = row->applied_lsn;
 	input.upto = upto;
-	if (input.rollups == NIL)
+	if (live == NIL)
 		return output;			/* nothing in the slot matters */
 
 	output = cycle_read(&input);
-	forboth(lc, output.stale, lc2, output.reasons)
-	{
-		const Rollup *rollup = (const Rollup *) lfirst(lc);
-		const char *reason = (const char *) lfirst(lc2);
 
-		ereport(LOG,
-				(errmsg("rollup %s is stale and will be rebuilt", rollup->name),
+	/* the slot was not held before the peek, so it may have been moved */
+	reason = cycle_loss_reason(row);
+	if (reason != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("replication slot \"%s\" was changed while it was read",
+						NameStr(row->slot_name)),
 				 errdetail_internal("%s", reason)));
-		rollup_set_state(rollup->relid, ROLLUP_STALE, reason, upto);
-	}
+
+	forboth(lc, output.stale, lc2, output.reasons)
+		mark_stale((Rollup *) lfirst(lc), (const char *) lfirst(lc2), upto);
 	if (output.changed != NIL)
 		rollup_set_changed(output.changed);
 	return output;
@@ -277,9 +309,8 @@ create_main_slot(void)
 			(errmsg("notify_stats created replication slot \"%s\"", NameStr(name))));
 }
 
-/* Why the slot cannot have kept all changes, or NULL. */
-static const char *
-loss_reason(const StreamRow *row)
+const char *
+cycle_loss_reason(const StreamRow *row)
 {
 	SlotInfo	slot;
 
@@ -311,19 +342,20 @@ give_up_slot(const StreamRow *row, const char *reason)
 	stream_clear_slot();
 }
 
-static void
+/* Marks a rollup as failed if its trouble was noted; false if there is none. */
+static bool
 enter_trouble(void)
 {
-	Oid			relid;
-	char	   *reason;
-	XLogRecPtr	lsn;
+	Trouble		trouble;
 
-	if (!trouble_take(&relid, &reason, &lsn))
-		return;
+	if (!trouble_read(&trouble))
+		return false;
 	ereport(LOG,
-			(errmsg("rollup with OID %u has failed: %s", relid, reason),
+			(errmsg("rollup with OID %u has failed: %s", trouble.rollup, trouble.reason),
 			 errhint("Mend the cause, then call notify_stats.rebuild().")));
-	rollup_set_state(relid, ROLLUP_FAILED, reason, lsn);
+	rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
+	rollup_forget_requests(trouble.rollup, trouble.request);
+	return true;
 }
 
 /*
@@ -355,12 +387,20 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 		return false;
 	}
 
-	enter_trouble();
+	if (enter_trouble())
+	{
+		/* for good, before the next rollup has a chance to fail */
+		xact_commit();
+		trouble_forget();
+		*again = true;
+		return false;
+	}
+	rollup_forget_dropped();
 	*rollups = rollup_list();
 	result->has_rollups = *rollups != NIL;
 	if (row->has_slot)
 	{
-		reason = *rollups ? loss_reason(row) : NULL;
+		reason = *rollups ? cycle_loss_reason(row) : NULL;
 		if (*rollups != NIL && reason == NULL)
 			return true;
 		if (reason != NULL)
@@ -388,15 +428,22 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 
 /*
  * Whether the position should be written although nothing was applied: others
- * have ended transactions, and a second has passed.  "foreign" is their count
- * from before "upto" was read.
+ * have ended transactions, or much WAL has passed that the slot would keep.
+ * "foreign" is their count from before "upto" was read.
  */
 static bool
-progress_is_due(SharedStream *shared, uint64 foreign)
+is_progress(SharedStream *shared, uint64 foreign, XLogRecPtr applied, XLogRecPtr upto)
 {
-	return foreign != shared->progress_foreign &&
-		TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
-								   PROGRESS_INTERVAL_MS);
+	return upto > applied &&
+		(foreign != shared->progress_foreign || upto - applied > (uint64) wal_segment_size);
+}
+
+/* But at most once in a second. */
+static bool
+is_progress_time(SharedStream *shared)
+{
+	return TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
+									  PROGRESS_INTERVAL_MS);
 }
 
 /*
@@ -431,17 +478,26 @@ read_stream(const StreamRow *row, List *rollups, CycleResult *result)
 	XLogRecPtr	safe = slot_safe_lsn();
 	XLogRecPtr	start = Max(row->applied_lsn, pg_atomic_read_u64(&shared->reached_lsn));
 	XLogRecPtr	upto;
+	List	   *live;
 	CycleOutput output = {0};
 	bool		write;
+	bool		progress;
 
+	if (!cycle_open_live(rollups, &live))
+	{
+		xact_commit();
+		result->busy = true;
+		return;
+	}
 	if (safe < start)
 		safe = start;			/* a position may lie in a record's middle */
 	upto = window_end(start, safe);
 	if (upto > start)
-		output = cycle_read_main(row, rollups, upto);
+		output = cycle_read_main(row, live, upto);
 
+	progress = is_progress(shared, foreign, row->applied_lsn, upto);
 	write = output.changed != NIL || output.stale != NIL ||
-		(upto > row->applied_lsn && progress_is_due(shared, foreign));
+		(progress && is_progress_time(shared));
 	if (write)
 		stream_set_applied(upto);
 	debug_stop("after-apply");
@@ -453,6 +509,7 @@ read_stream(const StreamRow *row, List *rollups, CycleResult *result)
 	cycle_finish(row, upto, now, write);
 	result->reached_lsn = upto;
 	result->more = upto < safe;
+	result->unwritten = progress && !write;
 }
 
 static void

@@ -20,8 +20,10 @@ typedef struct CycleResult
 {
 	bool		paused;			/* nothing was done */
 	bool		has_rollups;
+	bool		busy;			/* somebody's lock is in the way: try again */
 	XLogRecPtr	reached_lsn;	/* invalid if the stream rests */
 	bool		more;			/* there is more to read at once */
+	bool		unwritten;		/* a position is to be written in a second */
 	List	   *wants_build;	/* OIDs of the rollups to build, in order */
 } CycleResult;
 
@@ -46,7 +48,7 @@ typedef struct CycleInput
 {
 	const char *slot_name;
 	const Format *format;
-	List	   *rollups;		/* compiled */
+	List	   *rollups;		/* opened */
 	XLogRecPtr	applied_lsn;	/* what starts to commit before is skipped */
 	XLogRecPtr	upto;			/* and what does not start before this */
 	const VisibleXids *visible; /* if set: what it sees is skipped */
@@ -68,11 +70,21 @@ typedef struct CycleOutput
 extern CycleOutput cycle_read(const CycleInput *input);
 
 /*
+ * Opens the live rollups out of a list, into *live.  Takes no lock that is not
+ * free: if there is such a one, says so in the status and returns false, and
+ * the caller should end the transaction and try again.
+ */
+extern bool cycle_open_live(List *rollups, List **live);
+
+/*
  * Brings the main stream up to a safe position, whatever that takes, within
  * the current transaction, which has locked the stream and has loaded "row".
  * The caller writes the position, commits, and then calls cycle_finish.
  */
-extern CycleOutput cycle_read_main(const StreamRow *row, List *rollups, XLogRecPtr upto);
+extern CycleOutput cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto);
+
+/* Why the main slot cannot have kept all changes, or NULL. */
+extern const char *cycle_loss_reason(const StreamRow *row);
 
 /*
  * To be called after the commit: publishes the position, as of "at", and if

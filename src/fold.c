@@ -294,6 +294,16 @@ add_int(MeasureDelta *delta, int64 value, int sign)
 				 errmsg("bigint out of range")));
 }
 
+static Numeric
+int8_to_numeric(Fold *fold, int64 value)
+{
+	MemoryContext caller_context = MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
+	Numeric		result = int64_to_numeric(value);
+
+	MemoryContextSwitchTo(caller_context);
+	return result;
+}
+
 /* Adds the argument of a sum. */
 static void
 add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value, int sign)
@@ -307,7 +317,7 @@ add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value, in
 			add_int(delta, DatumGetInt32(value), sign);
 			break;
 		case INT8OID:
-			add_numeric(fold, delta, int64_to_numeric(DatumGetInt64(value)), sign);
+			add_numeric(fold, delta, int8_to_numeric(fold, DatumGetInt64(value)), sign);
 			break;
 		case NUMERICOID:
 			add_numeric(fold, delta, DatumGetNumeric(value), sign);

@@ -147,6 +147,17 @@ interval_ms(const Interval *interval)
 	return Max(0, days * SECS_PER_DAY * 1000 + interval->time / 1000);
 }
 
+/* Throws on a standby, where the rollups are what the primary sends. */
+static void
+check_primary(void)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("recovery is in progress"),
+				 errhint("On a standby compare notify_stats.applied_lsn() with the position.")));
+}
+
 /*
  * Waits until every transaction before a position is in the rollups, and none
  * of them (or not this one) is being built.  Sleeps on a condition variable
@@ -163,11 +174,7 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	SharedStream *stream = shared_stream();
 	bool		reached;
 
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("recovery is in progress"),
-				 errhint("On a standby compare notify_stats.applied_lsn() with the position.")));
+	check_primary();
 
 	/* what is not on disk yet cannot be read from the WAL */
 	target = slot_flush_written();
@@ -194,6 +201,16 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
  * Catching up by hand
  */
 
+/* If another process builds that rollup, waits for its end, a while at most. */
+static void
+wait_for_other_build(Oid relid)
+{
+	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
+	if (shared_build_running(relid))
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+}
+
 /* Works until all is done that there was to do at the start. */
 static void
 catch_up(void)
@@ -211,14 +228,12 @@ catch_up(void)
 
 		foreach(lc, result.wants_build)
 		{
-			build_rollup(lfirst_oid(lc));
-			/* if the worker is building it, wait for that */
-			if (shared_build_running(lfirst_oid(lc)))
-				(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000,
-												   PG_WAIT_EXTENSION);
-			ConditionVariableCancelSleep();
+			build_rollup(lfirst_oid(lc), true);
+			wait_for_other_build(lfirst_oid(lc));
 		}
-		done = result.wants_build == NIL &&
+		if (result.busy)
+			wait_a_moment();
+		done = !result.busy && result.wants_build == NIL &&
 			(!result.has_rollups || result.reached_lsn >= target);
 		MemoryContextReset(context);
 	}
@@ -236,6 +251,7 @@ notify_stats_catch_up(PG_FUNCTION_ARGS)
 				 errmsg("catch_up() cannot run inside a transaction block or a function"),
 				 errdetail("It runs transactions of its own."),
 				 errhint("Run CALL notify_stats.catch_up() as a statement of its own.")));
+	check_primary();
 	shared_require();
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
@@ -314,8 +330,8 @@ Datum
 notify_stats_stream_activity(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Datum		values[9] = {0};
-	bool		nulls[9];
+	Datum		values[10] = {0};
+	bool		nulls[10];
 	SharedStream copy;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -348,6 +364,8 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 		values[7] = CStringGetTextDatum(copy.last_error);
 		nulls[7] = copy.last_error_at == 0;
 		values[8] = timestamp_or_null(copy.last_error_at, &nulls[8]);
+		values[9] = ObjectIdGetDatum(copy.waits_for);
+		nulls[9] = !OidIsValid(copy.waits_for);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
@@ -400,8 +418,10 @@ notify_stats_source_gaps(PG_FUNCTION_ARGS)
 	foreach(lc, rollup_list())
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		Oid			busy;
 
-		if (!rollup_compile(rollup))
+		/* one that has failed may not even compile; its state tells */
+		if (rollup->state == ROLLUP_FAILED || rollup_open(rollup, false, &busy) != ROLLUP_READY)
 			continue;
 		foreach(lc2, rollup->definition->sources)
 		{

@@ -14,7 +14,6 @@ CREATE TABLE @extschema@.stream (
     format      text,
     applied_lsn pg_lsn,
     applied_at  timestamptz,
-    paused      boolean NOT NULL DEFAULT false,
     CHECK ((slot_name IS NULL) = (applied_lsn IS NULL)),
     CHECK ((slot_name IS NULL) = (format IS NULL))
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
@@ -29,10 +28,31 @@ COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
     'a transaction is in the rollups if and only if its commit record starts before this position';
 COMMENT ON COLUMN @extschema@.stream.applied_at IS
     'when applied_lsn was written';
-COMMENT ON COLUMN @extschema@.stream.paused IS
-    'the worker leaves the stream alone';
 
 INSERT INTO @extschema@.stream DEFAULT VALUES;
+
+-- What users write is kept apart from what a cycle writes, so that a user's
+-- open transaction holds up nobody.
+
+CREATE TABLE @extschema@.control (
+    main        boolean PRIMARY KEY DEFAULT true CHECK (main),
+    paused      boolean NOT NULL DEFAULT false
+);
+
+COMMENT ON TABLE @extschema@.control IS
+    'what the worker is told: one row';
+COMMENT ON COLUMN @extschema@.control.paused IS
+    'the worker leaves the stream alone';
+
+INSERT INTO @extschema@.control DEFAULT VALUES;
+
+CREATE TABLE @extschema@.rebuild_request (
+    id          bigint GENERATED ALWAYS AS IDENTITY,
+    rollup      regclass NOT NULL
+);
+
+COMMENT ON TABLE @extschema@.rebuild_request IS
+    'rollups that are to be rebuilt; deleted by the build that served the request';
 
 CREATE TABLE @extschema@.rollup (
     rollup       regclass PRIMARY KEY,
@@ -41,7 +61,7 @@ CREATE TABLE @extschema@.rollup (
                  CHECK (state IN ('building', 'live', 'stale', 'failed')),
     reason       text,
     reason_lsn   pg_lsn,
-    rebuild      boolean NOT NULL DEFAULT false,
+    fingerprint  bigint,
     built_at     timestamptz,
     changed_at   timestamptz
 ) WITH (fillfactor = 50);
@@ -58,8 +78,8 @@ COMMENT ON COLUMN @extschema@.rollup.reason IS
     'why the rollup is stale or failed';
 COMMENT ON COLUMN @extschema@.rollup.reason_lsn IS
     'where in the write-ahead log the reason was met';
-COMMENT ON COLUMN @extschema@.rollup.rebuild IS
-    'a rebuild was asked for';
+COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
+    'hash of the definition that the content was made with';
 COMMENT ON COLUMN @extschema@.rollup.built_at IS
     'when the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollup.changed_at IS
@@ -119,14 +139,14 @@ REVOKE ALL ON PROCEDURE @extschema@.catch_up() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.pause() RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$ UPDATE @extschema@.stream SET paused = true $$;
+    AS $$ UPDATE @extschema@.control SET paused = true $$;
 COMMENT ON FUNCTION @extschema@.pause() IS
     'makes the worker leave the stream alone after its present cycle; the slot keeps the write-ahead log';
 REVOKE ALL ON FUNCTION @extschema@.pause() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.resume() RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$ UPDATE @extschema@.stream SET paused = false $$;
+    AS $$ UPDATE @extschema@.control SET paused = false $$;
 COMMENT ON FUNCTION @extschema@.resume() IS
     'lets the worker go on';
 REVOKE ALL ON FUNCTION @extschema@.resume() FROM PUBLIC;
@@ -137,12 +157,13 @@ REVOKE ALL ON FUNCTION @extschema@.resume() FROM PUBLIC;
 CREATE FUNCTION @extschema@.stream_activity(
         OUT preloaded boolean, OUT worker_registered boolean, OUT state text, OUT pid int,
         OUT reached_lsn pg_lsn, OUT reached_at timestamptz, OUT changes_per_second float8,
-        OUT last_error text, OUT last_error_at timestamptz) RETURNS record
+        OUT last_error text, OUT last_error_at timestamptz, OUT waits_for_relation regclass) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
     'what shared memory knows of the main stream; see the view status';
 REVOKE ALL ON FUNCTION @extschema@.stream_activity() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.stream_activity() TO pg_monitor;
 
 CREATE FUNCTION @extschema@.build_activity(
         OUT rollup regclass, OUT pid int, OUT verifying boolean, OUT slot_name name, OUT phase text,
@@ -152,11 +173,12 @@ CREATE FUNCTION @extschema@.build_activity(
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'what shared memory knows of running builds; see the views status and rollups';
 REVOKE ALL ON FUNCTION @extschema@.build_activity() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.build_activity() TO pg_monitor;
 
 CREATE VIEW @extschema@.status AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
-                WHEN s.paused THEN 'paused'
+                WHEN c.paused THEN 'paused'
                 ELSE a.state END AS state,
            a.pid,
            s.slot_name,
@@ -172,12 +194,15 @@ CREATE VIEW @extschema@.status AS
            a.changes_per_second,
            a.last_error,
            a.last_error_at,
-           CASE WHEN s.paused THEN 'resume()'
+           CASE WHEN c.paused THEN 'resume()'
                 WHEN a.preloaded AND NOT a.worker_registered THEN 'a worker: the database is not in notify_stats.database'
+                WHEN a.waits_for_relation IS NOT NULL THEN
+                    'a lock on ' || a.waits_for_relation::text
                 WHEN act.wait_event_type = 'Lock' THEN
                     'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
            END AS waits_for
     FROM @extschema@.stream s
+         CROSS JOIN @extschema@.control c
          CROSS JOIN @extschema@.stream_activity() a
          CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
                                  ELSE pg_catalog.pg_current_wal_flush_lsn() END AS flushed) w

@@ -21,15 +21,20 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
 #include "commands/view.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteSupport.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -37,6 +42,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -347,10 +353,12 @@ rollup_drop(Oid relid)
 {
 	ObjectAddress address;
 
-	LockRelationOid(relid, AccessExclusiveLock);
 	rollup_check_owner(relid);
+	LockRelationOid(relid, AccessExclusiveLock);
+	rollup_check_owner(relid);	/* it may have changed hands meanwhile */
 	ObjectAddressSet(address, RelationRelationId, relid);
 	performDeletion(&address, DROP_RESTRICT, 0);
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request WHERE rollup = $1", relid);
 	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", relid);
 }
 
@@ -358,8 +366,18 @@ void
 rollup_request_rebuild(Oid relid)
 {
 	rollup_check_owner(relid);
-	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup SET rebuild = true WHERE rollup = $1",
+	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
 						relid);
+}
+
+void
+rollup_forget_requests(Oid relid, int64 request)
+{
+	Oid			argtypes[2] = {OIDOID, INT8OID};
+	Datum		args[2] = {ObjectIdGetDatum(relid), Int64GetDatum(request)};
+
+	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request WHERE rollup = $1 AND id <= $2",
+					2, argtypes, args, NULL);
 }
 
 /*
@@ -375,26 +393,17 @@ state_from_name(const char *name)
 	elog(ERROR, "unknown state \"%s\" of a rollup", name);
 }
 
-/* Makes a Rollup from the names in the system catalogs; NULL if dropped. */
 static Rollup *
-make_rollup(Oid relid, Oid view, const char *state, bool rebuild)
+make_rollup(HeapTuple tuple, TupleDesc desc)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Rollup	   *rollup;
+	Rollup	   *rollup = palloc0(sizeof(Rollup));
+	bool		isnull;
 
-	if (!HeapTupleIsValid(tuple))
-		return NULL;
-	rollup = palloc0(sizeof(Rollup));
-	rollup->relid = relid;
-	rollup->view = view;
-	rollup->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	rollup->name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-											  get_rel_name(relid));
-	rollup->view_name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(view)),
-												   get_rel_name(view));
-	rollup->state = state_from_name(state);
-	rollup->rebuild = rebuild;
+	rollup->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+	rollup->view = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+	rollup->state = state_from_name(SPI_getvalue(tuple, desc, 3));
+	rollup->built_from = DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
+	rollup->request = DatumGetInt64(SPI_getbinval(tuple, desc, 5, &isnull));
 	return rollup;
 }
 
@@ -402,44 +411,38 @@ List *
 rollup_list(void)
 {
 	static const char query[] =
-		"SELECT r.rollup::pg_catalog.oid, r.definition::pg_catalog.oid, r.state, r.rebuild,"
-		" c.oid IS NULL OR d.oid IS NULL"
+		"SELECT r.rollup::pg_catalog.oid, r.definition::pg_catalog.oid, r.state,"
+		" coalesce(r.fingerprint, 0), coalesce((SELECT max(q.id) FROM " EXTENSION_SCHEMA
+		".rebuild_request q WHERE q.rollup = r.rollup), 0)"
 		" FROM " EXTENSION_SCHEMA ".rollup r"
-		" LEFT JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
-		" LEFT JOIN pg_catalog.pg_class d ON d.oid = r.definition"
+		" JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" ORDER BY r.rollup::pg_catalog.oid";
 	MemoryContext context = CurrentMemoryContext;
 	CatalogAccess saved = catalog_enter();
 	List	   *rollups = NIL;
-	List	   *dropped = NIL;
-	ListCell   *lc;
 
 	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the rollups");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
-		Oid			view = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
-		bool		rebuild = DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
-		Rollup	   *rollup = NULL;
 
-		if (DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull)))
-			dropped = lappend_oid(dropped, relid);
-		else
-			rollup = make_rollup(relid, view, SPI_getvalue(tuple, desc, 3), rebuild);
-		if (rollup != NULL)
-			rollups = lappend(rollups, rollup);
+		rollups = lappend(rollups, make_rollup(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
 		MemoryContextSwitchTo(spi_context);
 	}
 	catalog_leave(saved);
-
-	foreach(lc, dropped)
-		catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", lfirst_oid(lc));
 	return rollups;
+}
+
+void
+rollup_forget_dropped(void)
+{
+	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request q WHERE NOT EXISTS"
+					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = q.rollup)",
+					0, NULL, NULL, NULL);
+	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
+					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
+					0, NULL, NULL, NULL);
 }
 
 Rollup *
@@ -457,25 +460,235 @@ rollup_find(List *rollups, Oid relid)
 	return NULL;
 }
 
-bool
-rollup_compile(Rollup *rollup)
+/*
+ * Opening
+ */
+
+/* Locks a relation; false if not told to wait and somebody else has it. */
+static bool
+lock_relation(Oid relid, LOCKMODE mode, bool wait, Oid *busy)
 {
-	Relation	view;
-	SavedRole	saved;
-
-	LockRelationOid(rollup->relid, AccessShareLock);
-	view = try_relation_open(rollup->view, AccessShareLock);
-	if (view == NULL)
+	if (wait)
+		LockRelationOid(relid, mode);
+	else if (!ConditionalLockRelationOid(relid, mode))
+	{
+		*busy = relid;
 		return false;
-
-	saved = xact_become(rollup->owner);
-	rollup->desc = CreateTupleDescCopy(RelationGetDescr(view));
-	/* a copy: the relation cache forgets the rule whenever a peek resets it */
-	rollup->definition = definition_compile(copyObject(get_view_query(view)));
-	xact_restore_role(saved);
-	relation_close(view, NoLock);
+	}
 	return true;
 }
+
+/* Collects the relations that a query reads. */
+static bool
+collect_relations(Node *node, void *context)
+{
+	List	  **relids = (List **) context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
+			*relids = list_append_unique_oid(*relids, ((RangeTblEntry *) node)->relid);
+		return false;			/* its subquery is walked as a Query */
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, collect_relations, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, collect_relations, context);
+}
+
+/* Locks the sources and their partitions. */
+static bool
+lock_sources(Query *query, bool wait, Oid *busy)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	(void) collect_relations((Node *) query, &relids);
+	foreach(lc, relids)
+	{
+		if (!lock_relation(lfirst_oid(lc), AccessShareLock, wait, busy))
+			return false;
+		foreach(lc2, find_all_inheritors(lfirst_oid(lc), NoLock, NULL))
+			if (!lock_relation(lfirst_oid(lc2), AccessShareLock, wait, busy))
+				return false;
+	}
+	return true;
+}
+
+/*
+ * A hash of the definition as it is stored.  Renames do not change it; CREATE
+ * OR REPLACE VIEW does.
+ */
+static int64
+definition_fingerprint(Oid view)
+{
+	HeapTuple	rule = SearchSysCache2(RULERELNAME, ObjectIdGetDatum(view),
+									   PointerGetDatum(ViewSelectRuleName));
+	bool		isnull;
+	char	   *action;
+	int64		hash;
+
+	if (!HeapTupleIsValid(rule))
+		elog(ERROR, "cache lookup failed for the rule of view %u", view);
+	action = TextDatumGetCString(SysCacheGetAttr(RULERELNAME, rule, Anum_pg_rewrite_ev_action,
+												 &isnull));
+	hash = (int64) hash_bytes_extended((unsigned char *) action, strlen(action), 0);
+	ReleaseSysCache(rule);
+	return hash;
+}
+
+/* The owner of the table, who has to own the definition as well. */
+static Oid
+common_owner(Relation table, Relation view)
+{
+	if (table->rd_rel->relowner != view->rd_rel->relowner)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("rollup \"%s\" and its definition have different owners",
+						RelationGetRelationName(table)),
+				 errhint("Run: ALTER VIEW %s OWNER TO %s;",
+						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(view)),
+													RelationGetRelationName(view)),
+						 quote_identifier(GetUserNameFromId(table->rd_rel->relowner, false)))));
+	return table->rd_rel->relowner;
+}
+
+/*
+ * The names of columns are the table's, whatever the definition calls them:
+ * either may have been renamed.
+ */
+static void
+use_table_names(Rollup *rollup, TupleDesc table)
+{
+	for (int i = 0; i < rollup->desc->natts; i++)
+	{
+		Form_pg_attribute attribute = i < table->natts ? TupleDescAttr(table, i) : NULL;
+
+		if (attribute == NULL || attribute->attisdropped ||
+			attribute->atttypid != TupleDescAttr(rollup->desc, i)->atttypid)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("rollup %s no longer has the columns of its definition", rollup->name),
+					 errdetail("Column %d was dropped, or has another type.", i + 1),
+					 errhint("Drop the rollup and create it anew.")));
+		TupleDescAttr(rollup->desc, i)->attname = attribute->attname;
+	}
+	for (int i = 0; i < rollup->definition->ngroups; i++)
+	{
+		GroupColumn *group = &rollup->definition->groups[i];
+
+		group->name = NameStr(TupleDescAttr(rollup->desc, group->attnum - 1)->attname);
+	}
+	for (int i = 0; i < rollup->definition->nmeasures; i++)
+	{
+		Measure    *measure = &rollup->definition->measures[i];
+
+		measure->name = NameStr(TupleDescAttr(rollup->desc, measure->attnum - 1)->attname);
+	}
+}
+
+static char *
+qualified_name(Relation relation)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+									  RelationGetRelationName(relation));
+}
+
+/* Compiles what is locked. */
+static void
+compile(Rollup *rollup, Relation table, Relation view, Query *query)
+{
+	SavedRole	saved;
+
+	rollup->name = qualified_name(table);
+	rollup->view_name = qualified_name(view);
+	rollup->owner = common_owner(table, view);
+	rollup->fingerprint = definition_fingerprint(rollup->view);
+	rollup->desc = CreateTupleDescCopy(RelationGetDescr(view));
+
+	saved = xact_become(rollup->owner);
+	rollup->definition = definition_compile(query);
+	xact_restore_role(saved);
+	use_table_names(rollup, RelationGetDescr(table));
+}
+
+RollupAccess
+rollup_open(Rollup *rollup, bool wait, Oid *busy)
+{
+	Relation	table;
+	Relation	view;
+	Query	   *query;
+	RollupAccess access = ROLLUP_READY;
+
+	if (!lock_relation(rollup->relid, RowExclusiveLock, wait, busy) ||
+		!lock_relation(rollup->view, AccessShareLock, wait, busy))
+		return ROLLUP_BUSY;
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)) ||
+		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->view)))
+		return ROLLUP_GONE;
+
+	table = relation_open(rollup->relid, NoLock);
+	view = relation_open(rollup->view, NoLock);
+	/* the relcache's own tree goes away with the next peek */
+	query = copyObject(get_view_query(view));
+	if (lock_sources(query, wait, busy))
+		compile(rollup, table, view, query);
+	else
+		access = ROLLUP_BUSY;
+	relation_close(view, NoLock);
+	relation_close(table, NoLock);
+	return access;
+}
+
+void
+rollup_check_name(const Rollup *rollup)
+{
+	List	   *names = stringToQualifiedNameList(rollup->name);
+
+	/* a schema can be renamed without a lock on its tables */
+	if (RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true) != rollup->relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rollup %s has been renamed meanwhile", rollup->name)));
+}
+
+bool
+rollup_wants_build(const Rollup *rollup)
+{
+	return rollup->request > 0 || rollup->state == ROLLUP_BUILDING ||
+		rollup->state == ROLLUP_STALE;
+}
+
+char *
+rollup_columns(const Rollup *rollup)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < rollup->desc->natts; i++)
+		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(NameStr(TupleDescAttr(rollup->desc, i)->attname)));
+	return buf.data;
+}
+
+char *
+rollup_group_columns(const Definition *definition, const char *prefix)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < definition->ngroups; i++)
+		appendStringInfo(&buf, "%s%s%s", i > 0 ? ", " : "", prefix,
+						 quote_identifier(definition->groups[i].name));
+	return buf.data;
+}
+
+/*
+ * Waiting
+ */
 
 /* Throws if a rollup that is waited for will not come. */
 static void
@@ -503,7 +716,8 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 {
 	/* state 'failed' counts as waiting only when a rebuild was asked for */
 	static const char query[] =
-		"SELECT r.rebuild OR r.state IN ('building', 'stale'), r.state, r.reason"
+		"SELECT r.state IN ('building', 'stale') OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
+		".rebuild_request q WHERE q.rollup = r.rollup), r.state, r.reason"
 		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
 	static const char position_query[] =
@@ -536,12 +750,6 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 	return result;
 }
 
-bool
-rollup_wants_build(const Rollup *rollup)
-{
-	return rollup->rebuild || rollup->state == ROLLUP_BUILDING || rollup->state == ROLLUP_STALE;
-}
-
 /*
  * Changes of state
  */
@@ -560,17 +768,20 @@ rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr ls
 	args[3] = LSNGetDatum(lsn);
 	nulls[3] = XLogRecPtrIsInvalid(lsn) ? 'n' : ' ';
 	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = $2, reason = $3, reason_lsn = $4,"
-					" rebuild = rebuild AND $2 <> 'failed' WHERE rollup = $1",
+					" SET state = $2, reason = $3, reason_lsn = $4 WHERE rollup = $1",
 					4, argtypes, args, nulls);
 }
 
 void
-rollup_set_built(Oid relid)
+rollup_set_built(const Rollup *rollup)
 {
-	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup"
-						" SET state = 'live', reason = NULL, reason_lsn = NULL, rebuild = false,"
-						" built_at = pg_catalog.clock_timestamp() WHERE rollup = $1", relid);
+	Oid			argtypes[2] = {OIDOID, INT8OID};
+	Datum		args[2] = {ObjectIdGetDatum(rollup->relid), Int64GetDatum(rollup->fingerprint)};
+
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
+					" SET state = 'live', reason = NULL, reason_lsn = NULL, fingerprint = $2,"
+					" built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
+					2, argtypes, args, NULL);
 }
 
 void
@@ -600,14 +811,9 @@ rollup_set_changed(List *relids)
 		oids[noids++] = ObjectIdGetDatum(lfirst_oid(lc));
 	args[0] = PointerGetDatum(construct_array(oids, noids, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 
-	/*
-	 * Once a second is enough for people, and saves dead rows.  A user's open
-	 * transaction that has asked for a rebuild must not hold up the stream.
-	 */
+	/* once a second is enough for people, and saves dead rows */
 	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET changed_at = pg_catalog.clock_timestamp()"
-					" WHERE rollup IN (SELECT rollup FROM " EXTENSION_SCHEMA ".rollup"
 					" WHERE rollup = ANY ($1) AND (changed_at IS NULL"
-					" OR changed_at < pg_catalog.clock_timestamp() - interval '1 second')"
-					" FOR UPDATE SKIP LOCKED)",
+					" OR changed_at < pg_catalog.clock_timestamp() - interval '1 second')",
 					1, argtypes, args, NULL);
 }

@@ -26,16 +26,25 @@ typedef struct Rollup
 {
 	Oid			relid;
 	Oid			view;			/* the definition */
+	RollupState state;
+	int64		request;		/* the last rebuild that was asked for, or 0 */
+	int64		built_from;		/* fingerprint of the definition at that time */
+
+	/* set by rollup_open, under its locks */
 	Oid			owner;
 	char	   *name;			/* schema-qualified and quoted, for SQL */
 	char	   *view_name;		/* likewise */
-	RollupState state;
-	bool		rebuild;		/* a rebuild was asked for */
-
-	/* set by rollup_compile */
-	Definition *definition;
-	TupleDesc	desc;			/* of the definition's result */
+	int64		fingerprint;	/* of the definition as it is now */
+	Definition *definition;		/* with the table's column names */
+	TupleDesc	desc;			/* of the definition's result, likewise */
 } Rollup;
+
+typedef enum RollupAccess
+{
+	ROLLUP_READY,				/* locked and compiled */
+	ROLLUP_BUSY,				/* somebody has locked something it needs */
+	ROLLUP_GONE					/* dropped just now */
+} RollupAccess;
 
 /*
  * Creates the table and the definition view as the current user, and registers
@@ -53,21 +62,32 @@ extern void rollup_request_rebuild(Oid relid);
 /* Throws unless "relid" is a rollup that the current user owns. */
 extern void rollup_check_owner(Oid relid);
 
-/*
- * Lists (of Rollup, not compiled) the rollups of this database, in order of
- * their creation, and forgets those whose table has been dropped.
- */
+/* Lists (of Rollup, not opened) the rollups of this database. */
 extern List *rollup_list(void);
+
+/* Forgets the rollups whose table has been dropped. */
+extern void rollup_forget_dropped(void);
 
 /* The rollup of that OID out of a list, or NULL. */
 extern Rollup *rollup_find(List *rollups, Oid relid);
 
 /*
- * Compiles the definition, as the rollup's owner, and locks the rollup and what it reads
- * against changes of their shape until the transaction ends.  False if the
- * rollup has just been dropped.
+ * Locks the rollup and what it reads against changes of their shape until the
+ * transaction ends, and compiles the definition, as the rollup's owner.  Unless
+ * told to wait, it takes only the locks that are free; if one is not, its
+ * relation is in *busy, and the caller should end the transaction, since others
+ * may wait for the locks that it has.
  */
-extern bool rollup_compile(Rollup *rollup);
+extern RollupAccess rollup_open(Rollup *rollup, bool wait, Oid *busy);
+
+/* The columns of an opened rollup, quoted, in the definition's order. */
+extern char *rollup_columns(const Rollup *rollup);
+
+/* Its group columns, each behind a prefix such as "d.". */
+extern char *rollup_group_columns(const Definition *definition, const char *prefix);
+
+/* Throws a transient error if another table has taken the rollup's name. */
+extern void rollup_check_name(const Rollup *rollup);
 
 /*
  * Whether this rollup, or with InvalidOid every one that has not failed, holds
@@ -84,7 +104,10 @@ extern bool rollup_wants_build(const Rollup *rollup);
 extern void rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr lsn);
 
 /* Enters the end of a build. */
-extern void rollup_set_built(Oid relid);
+extern void rollup_set_built(const Rollup *rollup);
+
+/* Forgets the requests for a rebuild up to that one: served, or failed. */
+extern void rollup_forget_requests(Oid relid, int64 request);
 
 /* Marks all live rollups as stale. */
 extern void rollup_set_all_stale(const char *reason, XLogRecPtr lsn);

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -121,10 +122,23 @@ shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
 	SharedStream *stream = shared_stream();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	pg_atomic_write_u64(&stream->reached_lsn, lsn);
-	stream->reached_at = at;
+	if (lsn >= pg_atomic_read_u64(&stream->reached_lsn))
+	{
+		pg_atomic_write_u64(&stream->reached_lsn, lsn);
+		stream->reached_at = Max(stream->reached_at, at);
+	}
 	LWLockRelease(shared_state->lock);
 	ConditionVariableBroadcast(&shared_state->reached_cv);
+}
+
+void
+shared_stream_waits_for(Oid relid)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->waits_for = relid;
+	LWLockRelease(shared_state->lock);
 }
 
 void
@@ -235,6 +249,14 @@ shared_build_running(Oid rollup)
 	}
 	LWLockRelease(shared_state->lock);
 	return running;
+}
+
+void
+shared_build_set_slot(SharedBuild *build, const char *slot_name)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	namestrcpy(&build->slot_name, slot_name);
+	LWLockRelease(shared_state->lock);
 }
 
 void

@@ -40,8 +40,13 @@ typedef struct SharedStream
 	pg_atomic_uint64 reached_lsn;
 	TimestampTz reached_at;		/* when that was the end of the WAL */
 
-	/* progress that was written for the sake of others' WAL alone */
-	uint64		progress_foreign;	/* their transactions at that time */
+	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
+
+	/*
+	 * When progress was written last, and how many transactions of others had
+	 * ended by then; stream_lock guards these two
+	 */
+	uint64		progress_foreign;
 	TimestampTz progress_at;
 
 	/* changes since window_start, and the rate of the window before */
@@ -59,6 +64,7 @@ typedef struct SharedStream
 	 */
 	Oid			trouble_rollup; /* InvalidOid: none */
 	XLogRecPtr	trouble_lsn;
+	int64		trouble_request;	/* rebuilds asked for up to this one failed */
 	char		trouble_reason[SHARED_MESSAGE_LENGTH];
 } SharedStream;
 
@@ -119,8 +125,14 @@ extern SharedStream *shared_stream(void);
 /* Says what the worker does, if this process is the worker. */
 extern void shared_stream_set_state(StreamState state);
 
-/* Publishes how far the stream has come, as of "at", and wakes who waits. */
+/*
+ * Publishes how far the stream has come, as of "at", and wakes who waits.  It
+ * never goes back, whoever else has published meanwhile.
+ */
 extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
+
+/* Says for which relation's lock the stream waits; InvalidOid: for none. */
+extern void shared_stream_waits_for(Oid relid);
 
 /* Counts changes, for the rate that the status shows. */
 extern void shared_stream_count(uint64 nchanges);
@@ -139,6 +151,7 @@ extern uint64 shared_foreign_transactions(void);
 extern SharedBuild *shared_build_begin(Oid rollup, bool verifying);
 extern void shared_build_end(SharedBuild *build);
 extern bool shared_build_running(Oid rollup);
+extern void shared_build_set_slot(SharedBuild *build, const char *slot_name);
 extern void shared_build_phase(SharedBuild *build, BuildPhase phase);
 extern void shared_build_waits_for(SharedBuild *build, TransactionId xid);
 extern void shared_build_reached(SharedBuild *build, XLogRecPtr lsn);

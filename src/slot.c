@@ -45,7 +45,7 @@ struct SlotPeek
 	ExprContext *econtext;
 };
 
-/* we are within a slot function, whose routine messages nobody wants */
+/* we are within a peek or an advance, whose routine messages nobody wants */
 static bool quiet = false;
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
@@ -169,18 +169,9 @@ slot_create(const char *name, const char *plugin)
 	args[1] = CStringGetTextDatum(plugin);
 
 	SPI_connect();
-	quiet = true;
-	PG_TRY();
-	{
-		if (SPI_execute_with_args(query, 2, argtypes, args, NULL, false, 0) != SPI_OK_SELECT ||
-			SPI_processed != 1)
-			elog(ERROR, "could not create slot \"%s\"", name);
-	}
-	PG_FINALLY();
-	{
-		quiet = false;
-	}
-	PG_END_TRY();
+	if (SPI_execute_with_args(query, 2, argtypes, args, NULL, false, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not create slot \"%s\"", name);
 	lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	return lsn;

@@ -43,7 +43,8 @@ bool
 stream_load(StreamRow *row)
 {
 	static const char query[] =
-		"SELECT slot_name, format, applied_lsn, paused FROM " EXTENSION_SCHEMA ".stream";
+		"SELECT s.slot_name, s.format, s.applied_lsn, c.paused"
+		" FROM " EXTENSION_SCHEMA ".stream s, " EXTENSION_SCHEMA ".control c";
 	SPITupleTable *table;
 	Datum		value;
 	bool		isnull;
@@ -56,7 +57,8 @@ stream_load(StreamRow *row)
 	if (SPI_execute(query, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"%s.stream\" does not have exactly one row", EXTENSION_SCHEMA),
+				 errmsg("tables \"stream\" and \"control\" in schema \"%s\" do not have exactly one row",
+						EXTENSION_SCHEMA),
 				 errhint("Drop and create the extension.")));
 	table = SPI_tuptable;
 

@@ -16,6 +16,7 @@
 
 static Oid	working_for = InvalidOid;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
+static int64 serving = 0;
 
 void
 trouble_begin(Oid rollup)
@@ -27,6 +28,12 @@ void
 trouble_end(void)
 {
 	working_for = InvalidOid;
+}
+
+void
+trouble_set_request(int64 request)
+{
+	serving = request;
 }
 
 void
@@ -50,7 +57,7 @@ is_transient(int sqlerrcode)
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
 			return true;
 	}
-	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || sqlerrcode == ERRCODE_OBJECT_IN_USE;
 }
 
 static void
@@ -82,6 +89,7 @@ trouble_record(bool for_status)
 	{
 		stream->trouble_rollup = working_for;
 		stream->trouble_lsn = working_at;
+		stream->trouble_request = serving;
 		copy_message(stream->trouble_reason, message);
 	}
 	LWLockRelease(shared_state->lock);
@@ -89,21 +97,32 @@ trouble_record(bool for_status)
 	FreeErrorData(edata);
 	MemoryContextSwitchTo(context);
 	working_for = InvalidOid;
+	working_at = InvalidXLogRecPtr;
 }
 
 bool
-trouble_take(Oid *rollup, char **reason, XLogRecPtr *lsn)
+trouble_read(Trouble *trouble)
 {
 	SharedStream *stream = shared_stream();
 	char		copy[SHARED_MESSAGE_LENGTH];
 
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	*rollup = stream->trouble_rollup;
-	*lsn = stream->trouble_lsn;
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	trouble->rollup = stream->trouble_rollup;
+	trouble->lsn = stream->trouble_lsn;
+	trouble->request = stream->trouble_request;
 	memcpy(copy, stream->trouble_reason, sizeof(copy));
-	stream->trouble_rollup = InvalidOid;
 	LWLockRelease(shared_state->lock);
 
-	*reason = pstrdup(copy);
-	return OidIsValid(*rollup);
+	trouble->reason = pstrdup(copy);
+	return OidIsValid(trouble->rollup);
+}
+
+void
+trouble_forget(void)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->trouble_rollup = InvalidOid;
+	LWLockRelease(shared_state->lock);
 }

@@ -21,6 +21,9 @@
 extern void trouble_begin(Oid rollup);
 extern void trouble_end(void);
 
+/* The last request for a rebuild that this process is serving; 0: none. */
+extern void trouble_set_request(int64 request);
+
 /* The position that is being applied, to report with an error. */
 extern void trouble_set_lsn(XLogRecPtr lsn);
 
@@ -31,10 +34,19 @@ extern void trouble_set_lsn(XLogRecPtr lsn);
  */
 extern void trouble_record(bool for_status);
 
-/*
- * Takes the note of a rollup's trouble, if there is one: false if not.  The
- * reason is palloc'd.
- */
-extern bool trouble_take(Oid *rollup, char **reason, XLogRecPtr *lsn);
+/* A rollup's trouble; the reason is palloc'd. */
+typedef struct Trouble
+{
+	Oid			rollup;
+	char	   *reason;
+	XLogRecPtr	lsn;			/* invalid: not known */
+	int64		request;
+} Trouble;
+
+/* Reads the note of a rollup's trouble; false if there is none. */
+extern bool trouble_read(Trouble *trouble);
+
+/* Forgets the note, once it is in the catalog. */
+extern void trouble_forget(void);
 
 #endif							/* NOTIFY_STATS_TROUBLE_H */

@@ -45,14 +45,29 @@ PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
 static List *
 database_names(void)
 {
+	List	   *entries = NIL;
 	List	   *names = NIL;
+	ListCell   *lc;
 
 	if (notify_stats_database != NULL &&
-		!SplitGUCList(pstrdup(notify_stats_database), ',', &names))
+		!SplitGUCList(pstrdup(notify_stats_database), ',', &entries))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid list syntax in parameter \"%s\"", "notify_stats.database"),
 				 errhint("Write database names separated by commas.")));
+
+	/* a name that is listed twice is one database */
+	foreach(lc, entries)
+	{
+		char	   *name = (char *) lfirst(lc);
+		bool		known = false;
+		ListCell   *lc2;
+
+		foreach(lc2, names)
+			known |= strcmp((char *) lfirst(lc2), name) == 0;
+		if (!known)
+			names = lappend(names, name);
+	}
 	return names;
 }
 
@@ -159,7 +174,7 @@ wait_after_failures(int failures)
 }
 
 /* One cycle, and the start of a build that is due. */
-static bool
+static CycleResult
 work(SharedStream *stream)
 {
 	CycleResult result;
@@ -169,12 +184,12 @@ work(SharedStream *stream)
 	note_success(stream, result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
 	builder_start_due(result.wants_build);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	return result.more;
+	return result;
 }
 
 /*
- * Looks at the WAL every naptime, and runs a cycle if it has grown, or if a
- * build waits to be tried again.
+ * Looks at the WAL every naptime, and runs a cycle if it has grown, if the last
+ * one left something, or if a build waits to be tried again.
  */
 static void
 run(SharedStream *stream)
@@ -182,21 +197,23 @@ run(SharedStream *stream)
 	MemoryContext cycle_context = AllocSetContextCreate(TopMemoryContext, "notify_stats cycle",
 														ALLOCSET_DEFAULT_SIZES);
 	XLogRecPtr	seen = InvalidXLogRecPtr;
+	CycleResult last = {0};
+	TimestampTz write_at = 0;	/* when to write a position that was held back */
 
 	MemoryContextSwitchTo(cycle_context);
 	for (;;)
 	{
 		XLogRecPtr	safe = slot_safe_lsn();
-		bool		more = false;
 
-		if (safe != seen || builder_is_due())
+		if (safe != seen || last.more || last.busy || builder_is_due() ||
+			(last.unwritten && GetCurrentTimestamp() >= write_at))
 		{
-			more = work(stream);
+			last = work(stream);
 			seen = safe;
+			write_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
 			MemoryContextReset(cycle_context);
 		}
-		if (!more)
-			wait_for(notify_stats_naptime);
+		wait_for(last.more ? 0 : notify_stats_naptime);
 	}
 }
 

@@ -48,6 +48,7 @@ static const struct
 	{"default_transaction_read_only", "off"},
 	{"session_replication_role", "origin"},
 	{"row_security", "off"},
+	{"jit", "off"},
 	{"DateStyle", "ISO"},
 	{"IntervalStyle", "postgres"},
 	{"extra_float_digits", "1"},
