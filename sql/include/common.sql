@@ -1,5 +1,6 @@
 SET client_min_messages = warning;
 \set SHOW_CONTEXT never
+\pset null NULL
 CREATE EXTENSION IF NOT EXISTS notify_stats;
 
 -- What a rollup has and its definition does not give, and the other way round.

@@ -118,7 +118,8 @@ foreach my $point (@points)
 	my $session;
 
 	change();
-	$session = start_psql($node, "SET notify_stats.debug_stop_at = '$point'; CALL notify_stats.catch_up();");
+	$session = start_psql($node, "SET notify_stats.debug_stop_at = '$point'",
+		'CALL notify_stats.catch_up()');
 	wait_for_stop($node, $point, $offset);
 	$node->stop('immediate');
 	$session->finish;

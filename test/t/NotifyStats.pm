@@ -91,18 +91,30 @@ sub poll
 	return;
 }
 
-# A session that runs one script and is not waited for; ->finish ends it.
+# A session that runs statements, and is not waited for.  ->finish on the result waits for its
+# end, and returns what it said.
 sub start_psql
 {
-	my ($node, $script) = @_;
-	my $output = '';
-	my $run = IPC::Run::start(
-		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
-		'<' => \$script,
-		'>' => \$output,
-		'2>&1');
+	my ($node, @statements) = @_;
+	my $session = bless { output => '' }, 'NotifyStats::Session';
+	local %ENV = $node->_get_env();
 
-	return $run;
+	$session->{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'),
+			map { ('-c', $_) } @statements ],
+		'<' => \undef,
+		'>' => \$session->{output},
+		'2>&1');
+	return $session;
+}
+
+sub NotifyStats::Session::finish
+{
+	my ($session) = @_;
+
+	$session->{run}->finish;
+	chomp $session->{output};
+	return $session->{output};
 }
 
 sub log_position
@@ -229,15 +241,21 @@ sub wait_until_applied
 sub differences
 {
 	my ($node, $db, @rollups) = @_;
+	my $list = join ', ', map { "'$_'::regclass" } @rollups;
 	my $query = '';
 
-	foreach my $rollup (@rollups)
+	foreach my $pair (split /\n/, $node->safe_psql($db,
+		"SELECT rollup, definition FROM notify_stats.rollup WHERE rollup IN ($list) ORDER BY 1"))
 	{
-		$query .= "SELECT '$rollup', 'only in rollup', r FROM (TABLE $rollup EXCEPT ALL TABLE ${rollup}_definition) r
+		my ($rollup, $definition) = split /\|/, $pair;
+
+		$query .= "(SELECT '$rollup', 'only in rollup', r FROM (TABLE $rollup EXCEPT ALL TABLE $definition) r)
 			UNION ALL
-			SELECT '$rollup', 'only in definition', d FROM (TABLE ${rollup}_definition EXCEPT ALL TABLE $rollup) d
+			(SELECT '$rollup', 'only in definition', d FROM (TABLE $definition EXCEPT ALL TABLE $rollup) d)
 			LIMIT 20;\n";
+		@rollups = @rollups[1 .. $#rollups];
 	}
+	die 'there is no such rollup' if @rollups > 0;
 	return $node->safe_psql($db, "BEGIN ISOLATION LEVEL REPEATABLE READ;\n$query\nCOMMIT;");
 }
 
