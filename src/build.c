@@ -133,16 +133,15 @@ begin_own_work(const Build *build)
  * something.  Throws if the rollup is gone.
  */
 static Rollup *
-load_rollup(const Build *build, List *rollups, bool wait)
+load_rollup(const Build *build, List *rollups, bool wait, BusyLock *busy)
 {
 	Rollup	   *rollup = rollup_find(rollups, build->relid);
 	RollupAccess access = ROLLUP_GONE;
-	Oid			busy;
 
 	if (rollup != NULL)
 	{
 		begin_own_work(build);
-		access = rollup_open(rollup, wait, &busy);
+		access = rollup_open(rollup, wait, busy);
 		trouble_end();
 	}
 	if (access == ROLLUP_GONE)
@@ -197,7 +196,7 @@ copy_slot(Build *build)
 	MemoryContext context;
 
 	xact_begin();
-	rollup = load_rollup(build, rollup_list(), true);
+	rollup = load_rollup(build, rollup_list(), true, NULL);
 	wanted = stream_load(&row) && row.has_slot &&
 		(build->verifying || rollup_wants_build(rollup));
 	build->request = rollup->request;
@@ -370,7 +369,7 @@ fill_fresh_table(Build *build)
 	shared_build_phase(build->shared, BUILD_READING_SOURCES);
 	xact_begin_repeatable_read();
 	take_snapshot(build);
-	rollup = load_rollup(build, rollup_list(), true);
+	rollup = load_rollup(build, rollup_list(), true, NULL);
 
 	SPI_connect();
 	create_temporary_table(rollup, FRESH_NAME,
@@ -437,7 +436,7 @@ catch_up(Build *build)
 			pass--;				/* a full window is progress */
 
 		xact_begin();
-		read_build_stream(build, load_rollup(build, rollup_list(), true), upto);
+		read_build_stream(build, load_rollup(build, rollup_list(), true, NULL), upto);
 		xact_commit();
 		build->position = upto;
 		shared_build_reached(build->shared, upto);
@@ -673,13 +672,14 @@ report_differences(const Build *build, VerifyCallback callback, void *arg)
 /*
  * Opens the transaction of the join: the main stream is locked, and all its
  * rollups and this one are open.  NULL, and no transaction, if somebody's lock
- * is in the way.
+ * was in the way.
  */
 static Rollup *
 open_join(Build *build, StreamRow *row, List **live)
 {
 	List	   *rollups;
 	Rollup	   *rollup = NULL;
+	BusyLock	busy;
 	const char *reason;
 
 	xact_begin();
@@ -697,10 +697,13 @@ open_join(Build *build, StreamRow *row, List **live)
 				 errhint("It starts again.")));
 
 	rollups = rollup_list();
-	if (cycle_open_live(rollups, live))
-		rollup = load_rollup(build, rollups, false);
+	if (cycle_open_live(rollups, live, &busy))
+		rollup = load_rollup(build, rollups, false, &busy);
 	if (rollup == NULL)
+	{
 		xact_commit();
+		rollup_wait_for_lock(busy);
+	}
 	return rollup;
 }
 
@@ -749,9 +752,8 @@ join_main_stream(Build *build)
 	/* a long backlog of the main stream is not for this one transaction */
 	while (cycle_run(build->manual).more)
 		MemoryContextReset(build->pass_context);
-
 	while ((rollup = open_join(build, &row, &live)) == NULL)
-		wait_a_moment();
+		MemoryContextReset(build->pass_context);
 	upto = Max(slot_safe_lsn(), Max(build->snapshot_lsn, row.applied_lsn));
 
 	if (build->verifying)

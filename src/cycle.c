@@ -192,11 +192,11 @@ is_redefined(Rollup *rollup)
 }
 
 bool
-cycle_open_live(List *rollups, List **live)
+cycle_open_live(List *rollups, List **live, BusyLock *busy)
 {
-	Oid			busy = InvalidOid;
 	ListCell   *lc;
 
+	busy->relid = InvalidOid;
 	*live = NIL;
 	foreach(lc, rollups)
 	{
@@ -206,15 +206,15 @@ cycle_open_live(List *rollups, List **live)
 		if (rollup->state != ROLLUP_LIVE)
 			continue;
 		trouble_begin(rollup->relid);
-		access = rollup_open(rollup, false, &busy);
+		access = rollup_open(rollup, false, busy);
 		trouble_end();
 		if (access == ROLLUP_BUSY)
 			break;
 		if (access == ROLLUP_READY && !is_redefined(rollup))
 			*live = lappend(*live, rollup);
 	}
-	shared_stream_waits_for(busy);
-	return !OidIsValid(busy);
+	shared_stream_waits_for(busy->relid);
+	return !OidIsValid(busy->relid);
 }
 
 CycleOutput
@@ -483,10 +483,9 @@ read_stream(const StreamRow *row, List *rollups, CycleResult *result)
 	bool		write;
 	bool		progress;
 
-	if (!cycle_open_live(rollups, &live))
+	if (!cycle_open_live(rollups, &live, &result->busy))
 	{
 		xact_commit();
-		result->busy = true;
 		return;
 	}
 	if (safe < start)

@@ -20,7 +20,7 @@ typedef struct CycleResult
 {
 	bool		paused;			/* nothing was done */
 	bool		has_rollups;
-	bool		busy;			/* somebody's lock is in the way: try again */
+	BusyLock	busy;			/* if set, this lock was in the way: try again */
 	XLogRecPtr	reached_lsn;	/* invalid if the stream rests */
 	bool		more;			/* there is more to read at once */
 	bool		unwritten;		/* a position is to be written in a second */
@@ -71,10 +71,10 @@ extern CycleOutput cycle_read(const CycleInput *input);
 
 /*
  * Opens the live rollups out of a list, into *live.  Takes no lock that is not
- * free: if there is such a one, says so in the status and returns false, and
- * the caller should end the transaction and try again.
+ * free: if there is such a one it is in *busy, and false is returned; the
+ * caller should end the transaction, wait for the lock, and try again.
  */
-extern bool cycle_open_live(List *rollups, List **live);
+extern bool cycle_open_live(List *rollups, List **live, BusyLock *busy);
 
 /*
  * Brings the main stream up to a safe position, whatever that takes, within

@@ -231,9 +231,9 @@ catch_up(void)
 			build_rollup(lfirst_oid(lc), true);
 			wait_for_other_build(lfirst_oid(lc));
 		}
-		if (result.busy)
-			wait_a_moment();
-		done = !result.busy && result.wants_build == NIL &&
+		if (OidIsValid(result.busy.relid))
+			rollup_wait_for_lock(result.busy);
+		done = !OidIsValid(result.busy.relid) && result.wants_build == NIL &&
 			(!result.has_rollups || result.reached_lsn >= target);
 		MemoryContextReset(context);
 	}
@@ -418,7 +418,7 @@ notify_stats_source_gaps(PG_FUNCTION_ARGS)
 	foreach(lc, rollup_list())
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
-		Oid			busy;
+		BusyLock	busy;
 
 		/* one that has failed may not even compile; its state tells */
 		if (rollup->state == ROLLUP_FAILED || rollup_open(rollup, false, &busy) != ROLLUP_READY)

@@ -85,15 +85,6 @@ _PG_init(void)
 }
 
 void
-wait_a_moment(void)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 notify_stats_naptime, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
-
-void
 debug_stop(const char *point)
 {
 	bool		said = false;

@@ -21,12 +21,6 @@ extern int	notify_stats_naptime;
 extern int	notify_stats_max_batch_wal;
 
 /*
- * Sleeps for notify_stats.naptime, interruptibly: for what has to be tried
- * again and cannot be waited for.
- */
-extern void wait_a_moment(void);
-
-/*
  * Waits, interruptibly, for as long as notify_stats.debug_stop_at names this
  * point.  For tests that kill a process at a certain point.
  */

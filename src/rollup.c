@@ -466,13 +466,14 @@ rollup_find(List *rollups, Oid relid)
 
 /* Locks a relation; false if not told to wait and somebody else has it. */
 static bool
-lock_relation(Oid relid, LOCKMODE mode, bool wait, Oid *busy)
+lock_relation(Oid relid, LOCKMODE mode, bool wait, BusyLock *busy)
 {
 	if (wait)
 		LockRelationOid(relid, mode);
 	else if (!ConditionalLockRelationOid(relid, mode))
 	{
-		*busy = relid;
+		busy->relid = relid;
+		busy->mode = mode;
 		return false;
 	}
 	return true;
@@ -500,7 +501,7 @@ collect_relations(Node *node, void *context)
 
 /* Locks the sources and their partitions. */
 static bool
-lock_sources(Query *query, bool wait, Oid *busy)
+lock_sources(Query *query, bool wait, BusyLock *busy)
 {
 	List	   *relids = NIL;
 	ListCell   *lc;
@@ -616,7 +617,7 @@ compile(Rollup *rollup, Relation table, Relation view, Query *query)
 }
 
 RollupAccess
-rollup_open(Rollup *rollup, bool wait, Oid *busy)
+rollup_open(Rollup *rollup, bool wait, BusyLock *busy)
 {
 	Relation	table;
 	Relation	view;
@@ -641,6 +642,16 @@ rollup_open(Rollup *rollup, bool wait, Oid *busy)
 	relation_close(view, NoLock);
 	relation_close(table, NoLock);
 	return access;
+}
+
+void
+rollup_wait_for_lock(BusyLock busy)
+{
+	xact_begin();
+	PopActiveSnapshot();		/* it may be long; vacuum should go on */
+	LockRelationOid(busy.relid, busy.mode);
+	PushActiveSnapshot(GetLatestSnapshot());
+	xact_commit();
 }
 
 void

@@ -11,6 +11,7 @@
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
 
 #include "definition.h"
 
@@ -38,6 +39,13 @@ typedef struct Rollup
 	Definition *definition;		/* with the table's column names */
 	TupleDesc	desc;			/* of the definition's result, likewise */
 } Rollup;
+
+/* A lock that was not free. */
+typedef struct BusyLock
+{
+	Oid			relid;			/* InvalidOid: none */
+	LOCKMODE	mode;
+} BusyLock;
 
 typedef enum RollupAccess
 {
@@ -74,11 +82,14 @@ extern Rollup *rollup_find(List *rollups, Oid relid);
 /*
  * Locks the rollup and what it reads against changes of their shape until the
  * transaction ends, and compiles the definition, as the rollup's owner.  Unless
- * told to wait, it takes only the locks that are free; if one is not, its
- * relation is in *busy, and the caller should end the transaction, since others
- * may wait for the locks that it has.
+ * told to wait, it takes only the locks that are free; if one is not, it is
+ * in *busy, and the caller should end the transaction, since others may wait
+ * for the locks that it has, and then call rollup_wait_for_lock.
  */
-extern RollupAccess rollup_open(Rollup *rollup, bool wait, Oid *busy);
+extern RollupAccess rollup_open(Rollup *rollup, bool wait, BusyLock *busy);
+
+/* Waits, in a transaction of its own, until a lock is free. */
+extern void rollup_wait_for_lock(BusyLock busy);
 
 /* The columns of an opened rollup, quoted, in the definition's order. */
 extern char *rollup_columns(const Rollup *rollup);

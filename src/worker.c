@@ -182,6 +182,8 @@ work(SharedStream *stream)
 	pgstat_report_activity(STATE_RUNNING, "notify_stats: applying changes");
 	result = cycle_run(false);
 	note_success(stream, result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
+	if (OidIsValid(result.busy.relid))
+		rollup_wait_for_lock(result.busy);
 	builder_start_due(result.wants_build);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return result;
@@ -205,7 +207,7 @@ run(SharedStream *stream)
 	{
 		XLogRecPtr	safe = slot_safe_lsn();
 
-		if (safe != seen || last.more || last.busy || builder_is_due() ||
+		if (safe != seen || last.more || OidIsValid(last.busy.relid) || builder_is_due() ||
 			(last.unwritten && GetCurrentTimestamp() >= write_at))
 		{
 			last = work(stream);
