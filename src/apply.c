@@ -151,20 +151,26 @@ upsert_query(const Rollup *rollup, const char *target)
 	return buf.data;
 }
 
-/* Throws unless every group was written: a trigger may have swallowed some. */
-static void
-check_written(const Rollup *rollup, uint64 expected)
+void
+apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 {
-	bool		isnull;
-	Datum		written = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
-
-	if (DatumGetInt64(written) != (int64) expected)
+	if (written != expected)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("could not write all groups of rollup %s", rollup->name),
 				 errdetail("A trigger or rule on the table has kept rows away."),
 				 errhint("Drop it, and run: SELECT notify_stats.rebuild(%s);",
 						 quote_literal_cstr(rollup->name))));
+}
+
+/* The count that the query at hand has in a column of its first row. */
+static uint64
+first_count(int column)
+{
+	bool		isnull;
+
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column,
+									   &isnull));
 }
 
 /*
@@ -229,7 +235,7 @@ apply_delta(Delta *delta, const char *target)
 	if (rows != NULL)
 	{
 		apply_query_with_rows(upsert_query(rollup, target), rows, rollup->desc, nrows);
-		check_written(rollup, nrows);
+		apply_check_written(rollup, first_count(2), nrows);
 		if (SPI_processed > 1)
 			delete_empty_groups(rollup, target);
 		tuplestore_end(rows);

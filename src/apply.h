@@ -18,6 +18,9 @@
  */
 extern bool apply_delta(Delta *delta, const char *target);
 
+/* Throws unless as many groups were written as there were to write. */
+extern void apply_check_written(const Rollup *rollup, uint64 written, uint64 expected);
+
 /*
  * Runs a query that reads rows handed over in a tuplestore, which it names
  * notify_stats_rows, and whose columns are those of "desc".  Returns the SPI

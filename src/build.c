@@ -244,13 +244,20 @@ running_before(TransactionId limit)
 {
 	Snapshot	snapshot = GetLatestSnapshot();
 
+	TransactionId xid;
+
 	for (uint32 i = 0; i < snapshot->xcnt; i++)
 		if (TransactionIdPrecedes(snapshot->xip[i], limit) && !is_elsewhere(snapshot->xip[i]))
 			return snapshot->xip[i];
 
 	/* xip has none that were assigned after the last one that has ended */
-	if (TransactionIdPrecedes(snapshot->xmax, limit))
-		return snapshot->xmax;
+	xid = snapshot->xmax;
+	while (TransactionIdPrecedes(xid, limit))
+	{
+		if (TransactionIdIsInProgress(xid) && !is_elsewhere(xid))
+			return xid;
+		TransactionIdAdvance(xid);
+	}
 	return InvalidTransactionId;
 }
 
@@ -389,8 +396,11 @@ fill_fresh_table(Build *build)
  * Step 4: catching up
  */
 
-/* Reads the build stream, within the current transaction. */
-static void
+/*
+ * Reads the build stream, within the current transaction.  False if a change
+ * came that cannot be told, so that the build has to start again.
+ */
+static bool
 read_build_stream(Build *build, Rollup *rollup, XLogRecPtr upto)
 {
 	CycleInput	input = {0};
@@ -405,11 +415,12 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr upto)
 	input.target = FRESH_TABLE;
 	output = cycle_read(&input);
 	if (output.stale != NIL)
-		ereport(ERROR,
+		ereport(build->verifying ? ERROR : LOG,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the build of rollup %s was overtaken by a change: %s", rollup->name,
+				 errmsg("rollup %s was overtaken by a change: %s", rollup->name,
 						(char *) linitial(output.reasons)),
-				 errhint("It starts again.")));
+				 build->verifying ? errhint("Try again.") : errhint("Its build starts again.")));
+	return output.stale == NIL;
 }
 
 static void
@@ -420,7 +431,7 @@ advance_build_slot(Build *build)
 	xact_commit();
 }
 
-static void
+static bool
 catch_up(Build *build)
 {
 	shared_build_phase(build->shared, BUILD_CATCHING_UP);
@@ -429,6 +440,7 @@ catch_up(Build *build)
 		XLogRecPtr	safe = slot_safe_lsn();
 		uint64		window = (uint64) notify_stats_max_batch_wal * 1024;
 		XLogRecPtr	upto = safe - build->position > window ? build->position + window : safe;
+		bool		sound;
 
 		if (upto == safe && safe - build->position < NEAR_ENOUGH)
 			break;
@@ -436,13 +448,16 @@ catch_up(Build *build)
 			pass--;				/* a full window is progress */
 
 		xact_begin();
-		read_build_stream(build, load_rollup(build, rollup_list(), true, NULL), upto);
+		sound = read_build_stream(build, load_rollup(build, rollup_list(), true, NULL), upto);
 		xact_commit();
+		if (!sound)
+			return false;
 		build->position = upto;
 		shared_build_reached(build->shared, upto);
 		advance_build_slot(build);
 		MemoryContextReset(build->pass_context);
 	}
+	return true;
 }
 
 /*
@@ -545,13 +560,7 @@ insert_all(const Rollup *rollup, const char *query, const char *from)
 	inserted = SPI_processed;
 	execute(psprintf("SELECT count(*) FROM %s", from));
 	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (DatumGetInt64(expected) != (int64) inserted)
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("could not write all groups of rollup %s", rollup->name),
-				 errdetail("A trigger or rule on the table has kept rows away."),
-				 errhint("Drop it, and run: SELECT notify_stats.rebuild(%s);",
-						 quote_literal_cstr(rollup->name))));
+	apply_check_written(rollup, inserted, DatumGetInt64(expected));
 }
 
 /* Makes the table what the definition gives, changing only what differs. */
@@ -736,9 +745,10 @@ settle_differences(Build *build, const Rollup *rollup)
 
 /*
  * Reads both streams up to one position and settles what differs, in one
- * transaction.  The main stream stands still until it is over.
+ * transaction.  The main stream stands still until it is over.  False if the
+ * build has to start again.
  */
-static void
+static bool
 join_main_stream(Build *build)
 {
 	TimestampTz now = GetCurrentTimestamp();
@@ -758,7 +768,11 @@ join_main_stream(Build *build)
 
 	if (build->verifying)
 		check_verifiable(rollup, &row);
-	read_build_stream(build, rollup, upto);
+	if (!read_build_stream(build, rollup, upto))
+	{
+		xact_commit();
+		return false;
+	}
 	output = cycle_read_main(&row, live, upto);
 	if (build->verifying && list_member_ptr(output.stale, rollup))
 		ereport(ERROR,
@@ -771,6 +785,7 @@ join_main_stream(Build *build)
 	debug_stop("build-joined");
 	xact_commit();
 	cycle_finish(&row, upto, now, true);
+	return true;
 }
 
 /*
@@ -784,8 +799,7 @@ run_build(Build *build)
 		return;
 	wait_for_transactions(build);
 	fill_fresh_table(build);
-	catch_up(build);
-	join_main_stream(build);
+	(void) (catch_up(build) && join_main_stream(build));
 
 	xact_begin();
 	slot_drop(NameStr(build->slot_name));

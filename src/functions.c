@@ -45,6 +45,17 @@ PG_FUNCTION_INFO_V1(notify_stats_stream_activity);
 PG_FUNCTION_INFO_V1(notify_stats_build_activity);
 PG_FUNCTION_INFO_V1(notify_stats_source_gaps);
 
+/* Throws on a standby, where the rollups are what the primary sends. */
+static void
+check_primary(void)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("recovery is in progress"),
+				 errhint("Run this on the primary. On a standby, notify_stats.applied_lsn() tells how fresh the rollups are.")));
+}
+
 /*
  * Rollups
  */
@@ -127,6 +138,7 @@ notify_stats_verify(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
 
+	check_primary();
 	shared_require();
 	rollup_check_owner(relid);
 	InitMaterializedSRF(fcinfo, 0);
@@ -145,17 +157,6 @@ interval_ms(const Interval *interval)
 	int64		days = interval->day + (int64) interval->month * DAYS_PER_MONTH;
 
 	return Max(0, days * SECS_PER_DAY * 1000 + interval->time / 1000);
-}
-
-/* Throws on a standby, where the rollups are what the primary sends. */
-static void
-check_primary(void)
-{
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("recovery is in progress"),
-				 errhint("On a standby compare notify_stats.applied_lsn() with the position.")));
 }
 
 /*

@@ -22,12 +22,10 @@ our @EXPORT = qw(
 	sql sql_error poll start_psql
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
 	load_notify notify_insert
-	wait_until_applied differences is_exact is_verified
-	stop_points set_stop unset_stop wait_for_stop continue_from_stop
+	wait_until_rebuilt wait_until_applied differences is_exact is_verified
+	set_stop unset_stop wait_for_stop continue_from_stop
 	crash_restart kill_server start_again slot_is_behind main_slot
 	no_build_slots);
-
-our @EXPORT_OK = ();
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
 
@@ -72,7 +70,8 @@ sub sql
 	return $node->safe_psql('postgres', $query);
 }
 
-# The error of a statement that has to fail: "SQLSTATE: message", DETAIL, HINT.
+# The error of a statement that should fail, with SQLSTATE, DETAIL and HINT; or else
+# "no error: " and what it returned.
 sub sql_error
 {
 	my ($node, $query, $db) = @_;
@@ -228,13 +227,22 @@ sub wait_until_applied
 {
 	my ($node, $db) = @_;
 	my $reached = $node->safe_psql($db // 'postgres',
-		"SELECT notify_stats.wait_for_lsn(timeout => '150 s')");
+		"SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s')");
 	my $status;
 
 	return if $reached eq 't';
 	$status = $node->safe_psql($db // 'postgres',
 		'SELECT * FROM notify_stats.status; SELECT * FROM notify_stats.rollups');
 	die "the rollups did not catch up:\n$status";
+}
+
+# Waits until no request for a rebuild is left, whatever became of it.
+sub wait_until_rebuilt
+{
+	my ($node, $rollup) = @_;
+
+	poll($node, "SELECT count(*) = 0 FROM notify_stats.rebuild_request WHERE rollup = '$rollup'::regclass");
+	return;
 }
 
 # The groups in which rollups differ from their definitions, as text; '' if none.

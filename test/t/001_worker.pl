@@ -1,0 +1,196 @@
+# 001_worker.pl
+#
+# The life of the background worker: it starts with the server and waits for the extension,
+# keeps the rollups of each database in the list, comes back whatever ends it, obeys pause(),
+# resume() and changed settings, drops its slot when the extension goes, leaves the server's
+# log alone, and falls silent when everybody else does.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('worker', extension => 0, conf => qq{
+notify_stats.database = 'postgres, "Second", nowhere'
+autovacuum = off
+});
+my ($pid, $old_pid, $slot);
+
+sub create_rollup
+{
+	my ($db) = @_;
+	$node->safe_psql($db, q{
+		CREATE TABLE source (id int PRIMARY KEY, kind text);
+		ALTER TABLE source REPLICA IDENTITY FULL;
+		INSERT INTO source SELECT i, 'kind ' || i % 3 FROM generate_series(1, 10) i;
+		SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
+	});
+	return;
+}
+
+my $next = 1000;
+
+sub change
+{
+	my ($db) = @_;
+	$next += 10;
+	$node->safe_psql($db // 'postgres', qq{
+		INSERT INTO source SELECT i, 'kind ' || i % 5 FROM generate_series($next, $next + 9) i;
+		UPDATE source SET kind = 'changed' WHERE id % 4 = 0;
+		DELETE FROM source WHERE id % 7 = 0;
+	});
+	return;
+}
+
+# The extension comes and goes while the worker runs.
+$pid = wait_for_worker($node);
+poll($node, "SELECT state = 'idle' FROM pg_stat_activity WHERE pid = $pid");
+is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'no slot before CREATE EXTENSION');
+sql($node, 'CREATE EXTENSION notify_stats');
+change_waits('no rollups');
+is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'no slot before the first rollup');
+create_rollup('postgres');
+is_exact($node, 'the worker builds a rollup');
+change();
+is_exact($node, 'and counts');
+is(worker_pid($node), $pid, 'the worker is still the same');
+is(sql($node, "SELECT application_name, usename FROM pg_stat_activity WHERE pid = $pid"),
+	'notify_stats worker|' . sql($node, 'SELECT rolname FROM pg_roles WHERE oid = 10'),
+	'pg_stat_activity shows it');
+is(sql($node, 'SELECT state, pid FROM notify_stats.status'), "running|$pid", 'the status shows it');
+
+# A state that the worker enters by itself.
+sub change_waits
+{
+	my ($state) = @_;
+	return poll($node, "SELECT state = '$state' FROM notify_stats.status WHERE stream = 'main'");
+}
+
+# Another database in the list, with a name that has to be quoted; and one that never existed.
+$node->safe_psql('postgres', 'CREATE DATABASE "Second"');
+wait_for_worker($node, 'Second');
+$node->safe_psql('Second', 'CREATE EXTENSION notify_stats');
+create_rollup('Second');
+is_exact($node, 'a second database', db => 'Second');
+change('Second');
+change();
+is_exact($node, 'a second database counts', db => 'Second');
+is_exact($node, 'the first database counts');
+is(sql($node, 'SELECT count(DISTINCT database) FROM pg_replication_slots'), '2', 'a slot for each');
+$node->wait_for_log(qr/database "nowhere" does not exist/);
+
+# It comes back.
+$old_pid = worker_pid($node);
+sql($node, "SELECT pg_terminate_backend($old_pid)");
+$pid = wait_for_worker($node, 'postgres', $old_pid);
+change();
+is_exact($node, 'exact after pg_terminate_backend()');
+kill 'TERM', $pid;
+wait_for_worker($node, 'postgres', $pid);
+change();
+is_exact($node, 'exact after SIGTERM');
+kill_server($node);
+start_again($node);
+wait_for_worker($node);
+change();
+is_exact($node, 'exact after a kill of the postmaster');
+change();
+$node->restart;
+change();
+is_exact($node, 'exact after a restart');
+
+# pause() and resume()
+sql($node, 'SELECT notify_stats.pause()');
+change();
+is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '300 ms')"), 'f', 'a paused worker does not count');
+is(sql($node, "SELECT state, waits_for FROM notify_stats.status WHERE stream = 'main'"), 'paused|resume()',
+	'the status says how to go on');
+isnt(differences($node, 'postgres', 'kinds'), '', 'indeed there is something to count');
+sql($node, 'CALL notify_stats.catch_up()');
+is(differences($node, 'postgres', 'kinds'), '', 'catch_up() counts while the worker is paused');
+change();
+sql($node, 'SELECT notify_stats.resume()');
+is_exact($node, 'exact after resume()');
+
+# A changed naptime takes effect at once.
+$node->append_conf('postgresql.conf', 'notify_stats.naptime = 1h');
+$node->restart;
+wait_for_worker($node);
+change();
+$node->append_conf('postgresql.conf', 'notify_stats.naptime = 20ms');
+$node->reload;
+change();
+is_exact($node, 'exact after naptime was shortened');
+
+# Nobody writes any more: nor do we, even if the server's own records make the worker look
+# at the log, again and again and for longer than the interval of its progress.
+sub checkpoint_and_look
+{
+	sql($node, q{
+		CHECKPOINT;
+		SELECT pg_current_wal_insert_lsn() AS lsn \gset
+		SELECT notify_stats.wait_for_lsn(:'lsn');
+	});
+	return;
+}
+sub let_a_second_pass
+{
+	my $start = sql($node, 'SELECT clock_timestamp()');
+	poll($node, "SELECT clock_timestamp() > '$start'::timestamptz + interval '1.1 s'");
+	checkpoint_and_look();
+	return;
+}
+wait_until_applied($node, 'Second');
+let_a_second_pass() for 1 .. 2;
+my $idle_query = 'SELECT applied_lsn, pg_snapshot_xmax(pg_current_snapshot()) FROM notify_stats.stream';
+my $before = sql($node, $idle_query);
+my $from = sql($node, 'SELECT pg_current_wal_flush_lsn()');
+let_a_second_pass() for 1 .. 3;
+is(sql($node, $idle_query), $before, 'a server left alone is silent: no transaction');
+my $to = sql($node, 'SELECT pg_current_wal_flush_lsn()');
+my ($stdout, $stderr) = run_command(
+	[ 'pg_waldump', '-p', $node->data_dir . '/pg_wal', '-s', $from, '-e', $to ]);
+is(join("\n", grep { !/^rmgr: (XLOG|Standby) / } split /\n/, $stdout), '',
+	'a server left alone is silent: no record but of checkpoints');
+like($stdout, qr/CHECKPOINT_ONLINE/, 'the records of checkpoints');
+change();
+is_exact($node, 'and it wakes up again');
+
+# The routine messages of decoding stay out of the log, and a worker that cannot connect
+# restarts nothing.
+my $log = slurp_file($node->logfile);
+unlike($log, qr/starting logical decoding for slot/, 'no message for each cycle in the log');
+cmp_ok(scalar(() = $log =~ /consistent point/g), '<=', scalar(() = $log =~ /created replication slot/g),
+	'decoding is mentioned only where a slot is made');
+unlike($log, qr/terminating any other active server processes/, 'a missing database did no harm');
+
+# DROP EXTENSION, and then the slot would keep all WAL if nobody dropped it.
+$slot = main_slot($node);
+sql($node, 'DROP EXTENSION notify_stats CASCADE');
+poll($node, "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$slot'");
+pass('the worker drops the slot after DROP EXTENSION');
+sql($node, 'DROP TABLE kinds CASCADE; DROP TABLE source; CREATE EXTENSION notify_stats');
+create_rollup('postgres');
+change();
+is_exact($node, 'the extension can be created again');
+sql($node, "SELECT notify_stats.drop_rollup('kinds')");
+poll($node, "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$slot'");
+is(sql($node, "SELECT slot_name IS NULL AND applied_lsn IS NULL FROM notify_stats.stream"), 't',
+	'no slot after the last rollup');
+
+# The worker does not keep its database from being dropped.  (It does for the moment in
+# which its slot is active.)
+my $dropped = 0;
+for (1 .. 50)
+{
+	last if $dropped = $node->psql('postgres', 'DROP DATABASE "Second" WITH (FORCE)') == 0;
+}
+ok($dropped, 'DROP DATABASE ... WITH (FORCE)');
+is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'its slot went with it');
+
+done_testing();

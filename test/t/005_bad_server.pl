@@ -1,0 +1,189 @@
+# 005_bad_server.pl
+#
+# Servers that lack something.  What cannot work is refused with an SQLSTATE, and a hint that
+# can be followed, and leaves nothing half-made; what may work later waits, and says so.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $create = q{SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')};
+my $nothing_made = q{SELECT count(*) FROM pg_class WHERE relname LIKE 'kinds%'};
+my $schema = q{
+	CREATE TABLE source (id int PRIMARY KEY, kind text);
+	ALTER TABLE source REPLICA IDENTITY FULL;
+	INSERT INTO source VALUES (1, 'a'), (2, 'a'), (3, 'b');
+};
+my $allow_plugin;
+my ($node, $error, $offset);
+
+# "item|ok|hint is there" of check()
+sub checked
+{
+	my ($item) = @_;
+	return sql($node, "SELECT ok, hint IS NOT NULL FROM notify_stats.check() WHERE item = '$item'");
+}
+
+sub restart_with
+{
+	my ($conf) = @_;
+	$node->append_conf('postgresql.conf', $conf);
+	$node->restart;
+	return;
+}
+
+# --- wal_level ------------------------------------------------------------------------
+
+$node = new_node('bad', conf => "wal_level = replica\n");
+sql($node, $schema);
+$allow_plugin = sql($node, q{SELECT current_setting('output_plugin_libraries', true) IS NOT NULL}) eq 't';
+$error = sql_error($node, $create);
+like($error, qr/ERROR:  55000: notify_stats needs wal_level >= logical/, 'wal_level = replica is refused');
+like($error, qr/DETAIL: .*\nHINT:  Set wal_level = logical in postgresql.conf and restart/, 'with a hint');
+is(sql($node, $nothing_made), '0', 'and nothing is made');
+is(checked('wal_level'), 'f|t', 'check() tells');
+
+# --- not preloaded --------------------------------------------------------------------
+
+# As an output plugin the library may be loaded by any server.  It defines no settings then,
+# and starts nothing.
+sub not_preloaded
+{
+	my $hint = qr/ERROR:  55000: notify_stats must be loaded via shared_preload_libraries\nHINT:  Add notify_stats to shared_preload_libraries in postgresql.conf and restart the server/;
+	my $oid;
+
+	foreach my $call (
+		$create,
+		q{SELECT notify_stats.verify('source')},
+		'SELECT notify_stats.wait_for_lsn()',
+		'CALL notify_stats.catch_up()')
+	{
+		like(sql_error($node, $call), $hint, "not preloaded: $call");
+	}
+	is(sql($node, $nothing_made), '0', 'not preloaded: nothing is made');
+	is(checked('preload'), 'f|t', 'not preloaded: check() tells');
+	is(sql($node, 'SELECT state FROM notify_stats.status'), 'not preloaded', 'not preloaded: so does the status');
+	is(sql($node, 'SELECT count(*) FROM notify_stats.rollups'), '0', 'not preloaded: the rollups can be read');
+	is(sql($node, 'SELECT notify_stats.applied_lsn() IS NULL'), 't', 'not preloaded: applied_lsn() can be called');
+
+	$oid = sql($node, "SELECT 'source'::regclass::oid");
+	sql($node, q{SELECT pg_create_logical_replication_slot('plain', 'notify_stats')});
+	sql($node, q{INSERT INTO source VALUES (4, 'c')});
+	is(sql($node, qq{SELECT count(*) FROM pg_logical_slot_get_binary_changes('plain', NULL, NULL,
+		'version', '1', 'tables', '$oid:2')}), '1', 'not preloaded: the output plugin works');
+	like(sql_error($node, q{SELECT * FROM pg_logical_slot_get_binary_changes('plain', NULL, NULL)}),
+		qr/ERROR:  22023: option "\w+" of output plugin "notify_stats" is missing/,
+		'not preloaded: the output plugin refuses missing options');
+	is(sql($node, q{
+		LOAD 'notify_stats';
+		SELECT count(*) FROM pg_settings WHERE name LIKE 'notify\_stats.%';
+	}), '0', 'not preloaded: loading it defines no settings');
+	is(sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'notify_stats%'}), '0',
+		'not preloaded: and starts nothing');
+	sql($node, q{SELECT pg_drop_replication_slot('plain')});
+	return;
+}
+
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->append_conf('postgresql.conf', "output_plugin_libraries = 'pgoutput, test_decoding, notify_stats'\n")
+  if $allow_plugin;
+restart_with("wal_level = logical\n");
+not_preloaded();
+
+# --- no free slot ---------------------------------------------------------------------
+
+# Without its name in output_plugin_libraries from here on: our own calls add it.
+$node->append_conf('postgresql.conf', "output_plugin_libraries = 'pgoutput, test_decoding'\n")
+  if $allow_plugin;
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'notify_stats'");
+restart_with("max_replication_slots = 2\n");
+wait_for_worker($node);
+sql($node, q{SELECT pg_create_physical_replication_slot('taken')});
+$error = sql_error($node, $create);
+like($error, qr/ERROR:  53400: all replication slots are in use/, 'no free slot for the build is refused');
+like($error, qr/DETAIL: .*\nHINT:  Drop unused slots, or raise max_replication_slots/, 'with a hint');
+is(sql($node, $nothing_made), '0', 'and nothing is made');
+is(checked('replication slots'), 'f|t', 'check() tells');
+
+# Taken only afterwards: the build waits, says why, and is made when there is one.
+sql($node, q{SELECT pg_drop_replication_slot('taken')});
+is(checked('replication slots'), 't|f', 'check() is content');
+sql($node, qq{
+	SELECT notify_stats.pause();
+	$create;
+	SELECT pg_create_physical_replication_slot('taken');
+	SELECT notify_stats.resume();
+});
+poll($node, q{SELECT last_error LIKE '%all replication slots are in use%' FROM notify_stats.status WHERE stream = 'main'});
+pass('a build without a slot says why it waits');
+sql($node, q{INSERT INTO source VALUES (5, 'd')});
+sql($node, q{SELECT pg_drop_replication_slot('taken')});
+is_exact($node, 'and comes when there is a slot');
+
+# verify() needs one, too.
+sql($node, q{SELECT pg_create_physical_replication_slot('taken')});
+like(sql_error($node, q{SELECT * FROM notify_stats.verify('kinds')}),
+	qr/ERROR:  53400: all replication slots are in use\nHINT:/, 'verify() without a slot');
+sql($node, q{INSERT INTO source VALUES (6, 'd')});
+is_exact($node, 'while the stream goes on');
+sql($node, q{SELECT pg_drop_replication_slot('taken')});
+is_verified($node, 'kinds', 'verify() with a slot');
+
+# --- no free worker process -----------------------------------------------------------
+
+# The server's own logical replication launcher takes one process, and our worker one.
+restart_with("max_worker_processes = 2\n");
+wait_for_worker($node);
+poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'logical replication launcher'});
+is(checked('worker processes'), 'f|t', 'check() tells that there is no process for a build');
+$offset = log_position($node);
+sql($node, q{SELECT notify_stats.rebuild('kinds')});
+$node->wait_for_log(qr/could not start a process to build a rollup/, $offset);
+$node->wait_for_log(qr/HINT:  You may need to increase "max_worker_processes"/, $offset);
+sql($node, q{INSERT INTO source VALUES (7, 'd')});
+poll($node, q{SELECT sum(n) = 7 FROM kinds});
+pass('the stream goes on while a build waits for a process');
+$error = sql_error($node, q{SELECT * FROM notify_stats.verify('kinds')});
+like($error, qr/ERROR:  53400: could not start a process to verify the rollup\nHINT:  You may need to increase "max_worker_processes"/,
+	'verify() without a process');
+sql($node, 'CALL notify_stats.catch_up()');
+is(sql($node, q{SELECT count(*) FROM notify_stats.rebuild_request}), '0', 'catch_up() builds without a process');
+sql($node, q{SELECT notify_stats.rebuild('kinds')});
+restart_with("max_worker_processes = 8\n");
+is_exact($node, 'the build comes when there is a process');
+is_verified($node, 'kinds', 'and verify() finds nothing');
+
+# --- no worker at all -----------------------------------------------------------------
+
+sql($node, q{SELECT notify_stats.create_rollup('dropped', 'SELECT id, count(*) AS n FROM source GROUP BY id')});
+is_exact($node, 'exact with the worker');
+restart_with("notify_stats.database = ''\n");
+sql($node, q{INSERT INTO source VALUES (8, 'e')});
+is(checked('worker'), 'f|t', 'check() tells that no worker serves the database');
+is(sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '100 ms')}), 'f', 'wait_for_lsn() runs out of time');
+sql($node, 'CALL notify_stats.catch_up()');
+is(differences($node, 'postgres', 'kinds'), '', 'catch_up() does the work of the worker');
+
+# Nobody but verify() itself has noticed yet that another rollup is gone.
+sql($node, 'DROP TABLE dropped');
+is_verified($node, 'kinds', 'verify() after DROP TABLE of another rollup');
+
+# --- a server that left ---------------------------------------------------------------
+
+# The slot keeps the server from starting at a lower wal_level, as the server itself says.
+$node->append_conf('postgresql.conf', "wal_level = replica\n");
+$node->stop;
+is($node->start(fail_ok => 1), 0, 'a server with our slot does not start at a lower wal_level');
+$node->append_conf('postgresql.conf', "wal_level = logical\n");
+$node->start;
+sql($node, q{SELECT notify_stats.drop_rollup('kinds')});
+sql($node, 'CALL notify_stats.catch_up()');
+is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'catch_up() drops the slot after the last rollup');
+
+done_testing();

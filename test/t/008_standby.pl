@@ -1,0 +1,66 @@
+# 008_standby.pl
+#
+# A streaming standby has the rollups as well, and with them, in one snapshot, the position
+# that they stand for.  When it is promoted the worker starts there; the slot did not come
+# along, so the rollups are rebuilt.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('primary');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+my ($lsn, $offset);
+
+load_notify($node);
+sql($node, notify_insert(1, 50));
+$node->backup('backup');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->start;
+
+sql($node, notify_insert(51, 100));
+sql($node, q{UPDATE notifications SET notification_status = 'sending'});
+$lsn = sql($node, 'SELECT pg_current_wal_insert_lsn()');
+is_exact($node, 'exact on the primary');
+
+# The position alone tells a reader how fresh the rows are.
+poll($standby, "SELECT notify_stats.applied_lsn() >= '$lsn'");
+is(differences($standby, 'postgres', 'ft_service_stats'), '', 'exact on the standby once the position says so');
+is(sql($standby, q{SELECT sum(notification_count) FROM ft_service_stats WHERE notification_status = 'sending'}),
+	sql($node, q{SELECT count(*) FROM notifications WHERE key_type <> 'test'}), 'with the rows of the primary');
+like(sql_error($standby, 'SELECT notify_stats.wait_for_lsn()'),
+	qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\. On a standby, notify_stats\.applied_lsn\(\)/,
+	'wait_for_lsn() says what to do on a standby');
+is(sql($standby, q{SELECT stream, state FROM notify_stats.status}), 'main|off', 'the status can be read on a standby');
+is(sql($standby, q{SELECT state FROM notify_stats.rollups}), 'live', 'so can the rollups');
+is(sql($standby, q{SELECT count(*) > 0 FROM notify_stats.check()}), 't', 'and check() be called');
+is(sql($standby, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'notify_stats%'}), '0',
+	'no worker runs on a standby');
+foreach my $call ("SELECT notify_stats.rebuild('ft_service_stats')", 'CALL notify_stats.catch_up()',
+	"SELECT notify_stats.verify('ft_service_stats')", 'SELECT notify_stats.pause()')
+{
+	like(sql_error($standby, "SET statement_timeout = '10s'; $call"), qr/ERROR:  (25006|55000): /, "refused on a standby: $call");
+}
+
+# Promotion, with changes that the primary had not counted.
+sql($node, 'SELECT notify_stats.pause()');
+sql($node, notify_insert(101, 150));
+$node->wait_for_catchup($standby);
+$node->stop;
+$offset = log_position($standby);
+$standby->promote;
+wait_for_worker($standby);
+sql($standby, 'SELECT notify_stats.resume()');
+$standby->wait_for_log(qr/changes were lost: the replication slot is missing/, $offset);
+is_exact($standby, 'rebuilt and exact after promotion');
+sql($standby, notify_insert(151, 200));
+is_exact($standby, 'and goes on');
+is_verified($standby, 'ft_service_stats', 'verify() finds nothing');
+
+done_testing();

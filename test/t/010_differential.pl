@@ -1,0 +1,377 @@
+# 010_differential.pl
+#
+# The rollups against their definitions, under whatever the seed comes up with: sessions that
+# run random transactions over several kinds of tables at the same time, while rollups are
+# created, rebuilt, verified and dropped, processes are ended, and the server crashes.  After
+# each round each rollup has to equal its definition.
+#
+#   NS_SEED     repeats a run: the same statements, if not at the same times (random)
+#   NS_SECONDS  how long (45)
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use IPC::Run ();
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $seed = $ENV{NS_SEED} || int(rand(2**31));
+my $seconds = $ENV{NS_SECONDS} || 45;
+my $sessions = 4;
+my $ids = 300;
+
+diag("NS_SEED=$seed");
+srand($seed);
+
+my $node = new_node('differential', conf => qq{
+deadlock_timeout = 50ms
+notify_stats.max_batch_wal = 512kB
+});
+
+# --- tables and definitions -----------------------------------------------------------
+
+sql($node, q{
+	CREATE TYPE mood AS ENUM ('calm', 'cross', 'glad');
+	CREATE DOMAIN tag AS text CHECK (length(value) < 20);
+	-- with dropped columns
+	CREATE TABLE a (gap1 int, id int PRIMARY KEY, gap2 text, kind int NOT NULL, label text, amount int,
+		at timestamptz NOT NULL, flag boolean, long text, mood mood, num numeric, tag tag);
+	ALTER TABLE a DROP COLUMN gap1, DROP COLUMN gap2;
+	-- the same columns under other numbers
+	CREATE TABLE b (tag tag, num numeric, flag boolean, long text, gap1 int, amount int, label text,
+		mood mood, at timestamptz NOT NULL, kind int NOT NULL, id int PRIMARY KEY);
+	ALTER TABLE b DROP COLUMN gap1;
+	-- partitioned, with leaves in different orders, and a partitioned partition
+	CREATE TABLE p (id int, kind int NOT NULL, label text, amount int, at timestamptz NOT NULL, flag boolean,
+		long text, mood mood, num numeric, tag tag, PRIMARY KEY (id, kind)) PARTITION BY LIST (kind);
+	CREATE TABLE p1 PARTITION OF p FOR VALUES IN (0, 1, 2);
+	CREATE TABLE p2 (num numeric, kind int NOT NULL, gap1 int, at timestamptz NOT NULL, tag tag, amount int,
+		flag boolean, mood mood, long text, label text, id int NOT NULL, PRIMARY KEY (id, kind));
+	ALTER TABLE p2 DROP COLUMN gap1;
+	ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (3, 4);
+	CREATE TABLE p3 PARTITION OF p DEFAULT PARTITION BY HASH (id);
+	CREATE TABLE p30 PARTITION OF p3 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+	CREATE TABLE p31 PARTITION OF p3 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+	-- without a key, and with a name to be quoted
+	CREATE TABLE "N n" (id int, kind int, label text, amount int, at timestamptz, flag boolean,
+		long text, mood mood, num numeric, tag tag);
+	-- identified by an index
+	CREATE TABLE k (id int NOT NULL, kind int NOT NULL, label text, amount int, at timestamptz NOT NULL,
+		flag boolean, long text, mood mood, num numeric, tag tag);
+	CREATE UNIQUE INDEX k_index ON k (id, kind);
+	ALTER TABLE k REPLICA IDENTITY USING INDEX k_index;
+	DO $$ DECLARE t regclass; BEGIN
+		FOREACH t IN ARRAY '{a, b, p1, p2, p30, p31, "\"N n\""}'::regclass[] LOOP
+			EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', t);
+		END LOOP;
+	END $$;
+});
+
+my @tables = ('a', 'b', 'p', '"N n"', 'k');
+my @columns = ('id', 'kind', 'label', 'amount', 'at', 'flag', 'long', 'mood', 'num', 'tag');
+
+my %definition = (
+	kinds => 'SELECT kind, count(*) AS n FROM a GROUP BY kind',
+	days => q{SELECT (at AT TIME ZONE 'Europe/London')::date AS day, mood, count(*) AS n,
+			count(*) FILTER (WHERE flag) AS flagged, count(label) FILTER (WHERE amount > 2) AS labels
+		FROM a WHERE kind <> 3 AND amount IS DISTINCT FROM 4 GROUP BY 1, 2},
+	both => q{SELECT label, kind % 3 AS third, count(*) AS n, coalesce(sum(amount), 0) AS amount
+		FROM (SELECT label, kind, amount, flag FROM a UNION ALL SELECT label, kind, amount, flag FROM b WHERE kind > 1) s
+		WHERE flag IS NOT FALSE GROUP BY label, kind % 3},
+	parts => q{SELECT kind, flag, count(*) AS n, sum(num) AS num, count(num) AS nums, count(tag) AS tags
+		FROM p GROUP BY kind, flag},
+	keyless => q{SELECT label, amount, count(*) AS "how many", count(label) AS labels,
+			sum(num) FILTER (WHERE flag) AS num, count(num) FILTER (WHERE flag) AS nums
+		FROM "N n" GROUP BY label, amount},
+	all_of_them => q{SELECT upper(label) AS label, source, count(*) AS n, count(tag) AS tags
+		FROM (SELECT label, 'a' AS source, tag FROM a UNION ALL SELECT label, 'b', tag FROM b
+			UNION ALL SELECT label, 'p', tag FROM p UNION ALL SELECT label, tag, 'n' FROM "N n" WHERE amount > 1) s
+		GROUP BY 1, 2},
+	keys => 'SELECT kind, count(*) AS n, count(*) FILTER (WHERE id > 100) AS high FROM k WHERE kind < 6 GROUP BY kind',
+	lengths => 'SELECT length(long) / 1000 AS kb, tag, count(*) AS n FROM b GROUP BY 1, 2',
+	"arrays" => q{SELECT ARRAY[kind, amount] AS pair, CASE WHEN flag THEN mood END AS "Mood", count(*) AS n
+		FROM p WHERE label <> 'l3' OR label IS NULL GROUP BY 1, 2});
+
+my %exists;
+my $serial = 0;
+
+sub create_rollup
+{
+	my ($name) = @_;
+	my $rollup = $name . '_' . $serial++;
+
+	sql($node, "SELECT notify_stats.create_rollup('$rollup', \$\$ $definition{$name} \$\$)");
+	$exists{$rollup} = 1;
+	return;
+}
+
+# --- random statements ----------------------------------------------------------------
+
+sub random
+{
+	my ($n) = @_;
+	return int(rand($n));
+}
+
+sub one_of
+{
+	return $_[ random(scalar @_) ];
+}
+
+# A value for a column, NULL now and then where it may be.
+sub value
+{
+	my ($column, $table) = @_;
+
+	return 1 + random($ids) if $column eq 'id';
+	return random(8) if $column eq 'kind';
+	return sprintf "'2026-%02d-28 %02d:30+00'", one_of(3, 10), random(24) if $column eq 'at';
+	return 'NULL' if random(6) == 0;
+	return "'l" . random(5) . "'" if $column eq 'label';
+	return random(6) if $column eq 'amount';
+	return one_of('true', 'false') if $column eq 'flag';
+	# incompressible, so that it is stored out of line
+	return "(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, " . one_of(1, 3, 100, 200) . '))'
+	  if $column eq 'long';
+	return one_of("'calm'", "'cross'", "'glad'") if $column eq 'mood';
+	return one_of('0.5', '1e10', '-3.25', '0', '12345678901234567890.123') if $column eq 'num';
+	return one_of("'red'", "'green'", "'blue'");
+}
+
+sub insert
+{
+	my ($table) = @_;
+	my $rows = one_of(1, 1, 1, 2, 5, 30);
+	my $statement = "INSERT INTO $table (" . join(', ', @columns) . ') VALUES '
+	  . join(', ', map { '(' . join(', ', map { value($_, $table) } @columns) . ')' } 1 .. $rows);
+
+	return $statement if $table eq '"N n"';
+	return $statement . ' ON CONFLICT DO NOTHING' if random(2) == 0;
+	return $statement if random(10) == 0;
+	return 'INSERT INTO ' . $table . ' (' . join(', ', @columns) . ') VALUES ('
+	  . join(', ', map { value($_, $table) } @columns) . ') ON CONFLICT '
+	  . ($table eq 'a' || $table eq 'b' ? '(id)' : '(id, kind)')
+	  . ' DO UPDATE SET ' . assignments($table);
+}
+
+sub assignments
+{
+	my ($table) = @_;
+	my %set;
+
+	for (0 .. random(3))
+	{
+		my $column = $columns[ 1 + random($#columns) ];
+		$set{$column} = value($column, $table);
+	}
+	return join ', ', map { "$_ = $set{$_}" } sort keys %set;
+}
+
+sub condition
+{
+	my $id = 1 + random($ids);
+	return one_of("id = $id", "id = $id", "id BETWEEN $id AND $id + 10", 'kind = ' . random(8),
+		"label = 'l" . random(5) . "' AND amount < 3", 'id % 10 = ' . random(10), 'mood IS NULL');
+}
+
+sub statement
+{
+	my $table = one_of(@tables);
+	my $other = one_of('a', 'b');
+	my $what = random(100);
+	my $columns = join ', ', @columns;
+
+	return insert($table) if $what < 45;
+	return "UPDATE $table SET " . assignments($table) . ' WHERE ' . condition() if $what < 75;
+	return "DELETE FROM $table WHERE " . condition() if $what < 88;
+	# rows that move from table to table
+	return "WITH gone AS (DELETE FROM $table WHERE " . condition() . " RETURNING $columns)"
+	  . " INSERT INTO $other ($columns) SELECT $columns FROM gone WHERE at IS NOT NULL ON CONFLICT DO NOTHING"
+	  if $what < 92 && $table ne $other;
+	return "COPY $table ($columns) FROM STDIN;\n"
+	  . join('', map { join("\t", $_ + $ids * 10 + random(1000), random(8), 'copied', 1, '2026-01-01', 't', 'x', 'glad', 1, 'red') . "\n" } 1 .. 3)
+	  . '\\.'
+	  if $what < 95;
+	return 'TRUNCATE ' . one_of('a', 'b', 'p', 'p2', '"N n"', 'a, b', 'k') if $what < 96;
+	return "INSERT INTO $table ($columns) SELECT i, i % 8, 'many', i % 3, '2026-05-05', i % 2 = 0, NULL, NULL, i, NULL"
+	  . " FROM generate_series($ids * 20, $ids * 20 + " . one_of(10, 500) . ') i' . ($table eq '"N n"' ? '' : ' ON CONFLICT DO NOTHING')
+	  if $what < 98;
+	return "DELETE FROM $table";
+}
+
+# The end of COPY's data ends the statement.
+sub terminated
+{
+	my ($statement) = @_;
+	return $statement =~ /^\\\.$/m ? "$statement\n" : "$statement;\n";
+}
+
+# A transaction of statements, with savepoints, and an end.
+sub transaction
+{
+	my ($gid) = @_;
+	my $script = '';
+	my $end = random(100);
+
+	return terminated(statement()) if random(3) == 0;
+	$script = 'BEGIN' . one_of('', '', ' ISOLATION LEVEL REPEATABLE READ') . ";\n";
+	for (0 .. random(5))
+	{
+		my $savepoint = random(4) == 0;
+
+		$script .= "SAVEPOINT s;\n" if $savepoint;
+		$script .= terminated(statement());
+		$script .= one_of("ROLLBACK TO s;\n", "RELEASE s;\n", '') if $savepoint;
+	}
+	return $script . "ROLLBACK;\n" if $end < 15;
+	return $script . "PREPARE TRANSACTION '$gid';\n" . one_of('COMMIT', 'COMMIT', 'ROLLBACK') . " PREPARED '$gid';\n"
+	  if $end < 25;
+	return $script . "COMMIT;\n";
+}
+
+# --- a round --------------------------------------------------------------------------
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+
+# Sessions that run random scripts at the same time; their errors (deadlocks, conflicts, the
+# crash of the server) are theirs.
+sub start_sessions
+{
+	my ($round, $transactions) = @_;
+	my @runs;
+	local %ENV = $node->_get_env(
+		PGOPTIONS => '-c lock_timeout=500ms -c synchronous_commit=' . one_of('on', 'on', 'off'));
+
+	foreach my $session (1 .. $sessions)
+	{
+		my $file = "$dir/$round.$session.sql";
+		my $script = join '', map { transaction("$round.$session.$_") } 1 .. $transactions;
+
+		append_to_file($file, $script);
+		push @runs, IPC::Run::start(
+			[ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-f', $file ],
+			'<' => \undef, '>' => "$file.log", '2>&1');
+	}
+	return @runs;
+}
+
+# What may fail for a good reason: a deadlock with the sessions, a TRUNCATE that overtakes a
+# build (40), or a rollup that is stale by one when it is to be verified (55000).
+sub attempt
+{
+	my ($round, $query) = @_;
+	my ($status, $stdout, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\n$query");
+
+	fail("round $round: $query: $stderr") if $stderr =~ /(ERROR|FATAL):  (?!40|55000)/;
+	return $stdout;
+}
+
+# What happens to the rollups, in the middle of it.
+sub trouble_rollups
+{
+	my ($round) = @_;
+	my $rollup = one_of(sort keys %exists);
+	my $what = random(100);
+
+	if ($what < 25)
+	{
+		create_rollup(one_of(sort keys %definition)) if keys %exists < 12;
+	}
+	elsif ($what < 50)
+	{
+		sql($node, "SELECT notify_stats.rebuild('$rollup')");
+	}
+	elsif ($what < 60)
+	{
+		return if keys %exists < 5;
+		sql($node, one_of("SELECT notify_stats.drop_rollup('$rollup')", "DROP TABLE $rollup CASCADE"));
+		delete $exists{$rollup};
+	}
+	elsif ($what < 90)
+	{
+		my $found = attempt($round, "SELECT * FROM notify_stats.verify('$rollup')");
+
+		fail("round $round: verify('$rollup') under load finds $found") if $found ne '';
+	}
+	else
+	{
+		attempt($round, one_of('SELECT notify_stats.pause()', 'SELECT notify_stats.resume()', 'CHECKPOINT',
+			'CALL notify_stats.catch_up()', 'ALTER TABLE a ADD COLUMN IF NOT EXISTS extra int DEFAULT 5; ALTER TABLE a DROP COLUMN extra'));
+	}
+	return;
+}
+
+sub crash
+{
+	my $what = random(100);
+
+	if ($what < 20)
+	{
+		my $pid = worker_pid($node);
+		crash_restart($node, $pid) if $pid ne '';
+	}
+	elsif ($what < 40)
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
+	elsif ($what < 55)
+	{
+		kill_server($node);
+		start_again($node);
+	}
+	elsif ($what < 65)
+	{
+		sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'notify_stats%'});
+	}
+	return;
+}
+
+create_rollup($_) foreach ('kinds', 'days', 'both', 'parts', 'keyless', 'all_of_them', 'keys');
+
+my $end = time + $seconds;
+my $round = 0;
+
+while (time < $end && Test::More->builder->is_passing)
+{
+	my @runs = start_sessions(++$round, one_of(5, 20, 60));
+	my $crash = random(2) == 0;
+
+	trouble_rollups($round) for 0 .. random(4);
+	if ($crash)
+	{
+		# with the sessions in flight, or after them
+		if (random(2) == 0)
+		{
+			crash();
+			$_->finish foreach @runs;
+		}
+		else
+		{
+			$_->finish foreach @runs;
+			crash();
+		}
+	}
+	else
+	{
+		$_->finish foreach @runs;
+	}
+	foreach my $gid (split /\n/, sql($node, 'SELECT gid FROM pg_prepared_xacts ORDER BY 1'))
+	{
+		sql($node, one_of('COMMIT', 'ROLLBACK') . " PREPARED '$gid'");
+	}
+	sql($node, 'SELECT notify_stats.resume()');
+	is_exact($node, "round $round: exact");
+	is(sql($node, q{SELECT rollup, reason FROM notify_stats.rollups WHERE state <> 'live'}), '', "round $round: all are live");
+	slot_is_behind($node, "round $round: the slot is not ahead");
+	is_verified($node, one_of(sort keys %exists), "round $round: verify() finds nothing") if random(4) == 0;
+}
+no_build_slots($node, 'no slot is left');
+unlike(slurp_file($node->logfile), qr/changes were lost/, 'no change was ever lost');
+diag("repeat it by NS_SEED=$seed NS_SECONDS=" . ($seconds + 10)) if !Test::More->builder->is_passing;
+
+done_testing();
