@@ -53,6 +53,7 @@ FROM pg_depend d
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'notify_stats')
       AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+      AND pg_describe_object(d.classid, d.objid, 0) NOT LIKE 'sequence %'
       AND NOT EXISTS (SELECT FROM pg_description c
                       WHERE c.classoid = d.classid AND c.objoid = d.objid AND c.objsubid = 0)
 ORDER BY 1;

@@ -349,6 +349,14 @@ SELECT notify_stats.create_rollup('supported_partitions', $$
     SELECT kind, count(*), sum(pieces) AS pieces FROM parcels GROUP BY 1 $$);
 SELECT notify_stats.create_rollup('supported_only', $$
     SELECT kind, count(*) FROM ONLY parent GROUP BY 1 $$);
+-- what hints above say to write instead
+SELECT notify_stats.create_rollup('supported_hints', $$
+    SELECT kind, kind AS again, 1 AS one, words::text AS words, writer::text AS writer,
+           count(*), coalesce(sum(share::numeric), 0) AS share, count(*) FILTER (WHERE pages > 1) AS any_long,
+           count(*) FILTER (WHERE NOT pages > 1) AS not_all_long
+    FROM letters GROUP BY 1, 2, 3, 4, 5 $$);
+SELECT notify_stats.create_rollup('supported_children', $$
+    SELECT kind, count(*) FROM (SELECT kind FROM ONLY parent UNION ALL SELECT kind FROM archive) s GROUP BY 1 $$);
 SELECT attrelid::regclass AS rollup, attname AS column, format_type(atttypid, atttypmod) AS type
 FROM pg_attribute
 WHERE attrelid IN (SELECT oid FROM pg_class WHERE relname LIKE 'supported%' AND relkind = 'r') AND attnum > 0

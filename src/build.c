@@ -78,6 +78,7 @@ typedef struct Build
 	bool		verifying;
 	bool		manual;			/* works on a paused stream as well */
 	int64		request;		/* the last request for a rebuild that is served */
+	bool		gone;			/* the rollup was dropped meanwhile */
 	SharedBuild *shared;
 	MemoryContext pass_context; /* reset after each transaction */
 
@@ -129,11 +130,12 @@ begin_own_work(const Build *build)
 }
 
 /*
- * The rollup, opened; NULL if it is not told to wait and somebody has locked
- * something.  Throws if the rollup is gone.
+ * The rollup, opened.  NULL if it has been dropped, which is an error only to
+ * who verifies it; then build->gone is set.  NULL also if not told to wait, and
+ * somebody has locked something.
  */
 static Rollup *
-load_rollup(const Build *build, List *rollups, bool wait, BusyLock *busy)
+load_rollup(Build *build, List *rollups, bool wait, BusyLock *busy)
 {
 	Rollup	   *rollup = rollup_find(rollups, build->relid);
 	RollupAccess access = ROLLUP_GONE;
@@ -144,7 +146,8 @@ load_rollup(const Build *build, List *rollups, bool wait, BusyLock *busy)
 		access = rollup_open(rollup, wait, busy);
 		trouble_end();
 	}
-	if (access == ROLLUP_GONE)
+	build->gone = access == ROLLUP_GONE;
+	if (build->gone && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("rollup with OID %u does not exist", build->relid)));
@@ -191,16 +194,23 @@ static bool
 copy_slot(Build *build)
 {
 	StreamRow	row;
+	List	   *rollups;
 	Rollup	   *rollup;
 	bool		wanted;
 	MemoryContext context;
 
 	xact_begin();
-	rollup = load_rollup(build, rollup_list(), true, NULL);
-	wanted = stream_load(&row) && row.has_slot &&
-		(build->verifying || rollup_wants_build(rollup));
-	build->request = rollup->request;
+	rollups = rollup_list();
+	rollup = rollup_find(rollups, build->relid);
+	if (!build->verifying && (rollup == NULL || !rollup_wants_build(rollup)))
+	{
+		xact_commit();
+		return false;			/* dropped, or built meanwhile */
+	}
+	build->request = rollup ? rollup->request : 0;
 	trouble_set_request(build->request);
+	rollup = load_rollup(build, rollups, true, NULL);
+	wanted = rollup != NULL && stream_load(&row) && row.has_slot;
 	if (build->verifying)
 		check_verifiable(rollup, &row);
 	else if (wanted)
@@ -366,7 +376,8 @@ take_snapshot(Build *build)
 	debug_stop("build-snapshot");
 }
 
-static void
+/* False if the rollup has been dropped. */
+static bool
 fill_fresh_table(Build *build)
 {
 	Rollup	   *rollup;
@@ -377,6 +388,11 @@ fill_fresh_table(Build *build)
 	xact_begin_repeatable_read();
 	take_snapshot(build);
 	rollup = load_rollup(build, rollup_list(), true, NULL);
+	if (rollup == NULL)
+	{
+		xact_commit();
+		return false;
+	}
 
 	SPI_connect();
 	create_temporary_table(rollup, FRESH_NAME,
@@ -390,6 +406,7 @@ fill_fresh_table(Build *build)
 	SPI_finish();
 	xact_commit();
 	debug_stop("build-filled");
+	return true;
 }
 
 /*
@@ -431,6 +448,7 @@ advance_build_slot(Build *build)
 	xact_commit();
 }
 
+/* Reads the build stream until little is left; false if in vain. */
 static bool
 catch_up(Build *build)
 {
@@ -440,6 +458,7 @@ catch_up(Build *build)
 		XLogRecPtr	safe = slot_safe_lsn();
 		uint64		window = (uint64) notify_stats_max_batch_wal * 1024;
 		XLogRecPtr	upto = safe - build->position > window ? build->position + window : safe;
+		Rollup	   *rollup;
 		bool		sound;
 
 		if (upto == safe && safe - build->position < NEAR_ENOUGH)
@@ -448,7 +467,8 @@ catch_up(Build *build)
 			pass--;				/* a full window is progress */
 
 		xact_begin();
-		sound = read_build_stream(build, load_rollup(build, rollup_list(), true, NULL), upto);
+		rollup = load_rollup(build, rollup_list(), true, NULL);
+		sound = rollup != NULL && read_build_stream(build, rollup, upto);
 		xact_commit();
 		if (!sound)
 			return false;
@@ -681,7 +701,7 @@ report_differences(const Build *build, VerifyCallback callback, void *arg)
 /*
  * Opens the transaction of the join: the main stream is locked, and all its
  * rollups and this one are open.  NULL, and no transaction, if somebody's lock
- * was in the way.
+ * was in the way, or if the rollup is gone.
  */
 static Rollup *
 open_join(Build *build, StreamRow *row, List **live)
@@ -711,7 +731,8 @@ open_join(Build *build, StreamRow *row, List **live)
 	if (rollup == NULL)
 	{
 		xact_commit();
-		rollup_wait_for_lock(busy);
+		if (!build->gone)
+			rollup_wait_for_lock(busy);
 	}
 	return rollup;
 }
@@ -720,6 +741,7 @@ open_join(Build *build, StreamRow *row, List **live)
 static void
 settle_differences(Build *build, const Rollup *rollup)
 {
+	trouble_set_request(build->request);
 	begin_own_work(build);
 	SPI_connect();
 	if (build->verifying)
@@ -745,8 +767,8 @@ settle_differences(Build *build, const Rollup *rollup)
 
 /*
  * Reads both streams up to one position and settles what differs, in one
- * transaction.  The main stream stands still until it is over.  False if the
- * build has to start again.
+ * transaction.  The main stream stands still until it is over.  False if in
+ * vain: the build has to start again, or the rollup is gone.
  */
 static bool
 join_main_stream(Build *build)
@@ -759,20 +781,27 @@ join_main_stream(Build *build)
 	XLogRecPtr	upto;
 
 	shared_build_phase(build->shared, BUILD_JOINING);
+	trouble_set_request(0);		/* the main stream's errors are not the build's */
 	/* a long backlog of the main stream is not for this one transaction */
 	while (cycle_run(build->manual).more)
 		MemoryContextReset(build->pass_context);
 	while ((rollup = open_join(build, &row, &live)) == NULL)
+	{
+		if (build->gone)
+			return false;
 		MemoryContextReset(build->pass_context);
+	}
 	upto = Max(slot_safe_lsn(), Max(build->snapshot_lsn, row.applied_lsn));
 
 	if (build->verifying)
 		check_verifiable(rollup, &row);
+	trouble_set_request(build->request);
 	if (!read_build_stream(build, rollup, upto))
 	{
 		xact_commit();
 		return false;
 	}
+	trouble_set_request(0);
 	output = cycle_read_main(&row, live, upto);
 	if (build->verifying && list_member_ptr(output.stale, rollup))
 		ereport(ERROR,
@@ -798,8 +827,7 @@ run_build(Build *build)
 	if (!copy_slot(build))
 		return;
 	wait_for_transactions(build);
-	fill_fresh_table(build);
-	(void) (catch_up(build) && join_main_stream(build));
+	(void) (fill_fresh_table(build) && catch_up(build) && join_main_stream(build));
 
 	xact_begin();
 	slot_drop(NameStr(build->slot_name));

@@ -238,6 +238,8 @@ catch_up(void)
 			(!result.has_rollups || result.reached_lsn >= target);
 		MemoryContextReset(context);
 	}
+	/* past our own last commit, so that wait_for_lsn() finds all done */
+	(void) cycle_run(true);
 	MemoryContextSwitchTo(caller_context);
 	MemoryContextDelete(context);
 }

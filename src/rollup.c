@@ -229,6 +229,13 @@ check_sources(const Definition *definition)
 					 errdetail("Rollups of rollups are not supported."),
 					 errhint("Write a definition over the tables that \"%s\" is made from.",
 							 get_rel_name(source))));
+		if (get_rel_namespace(source) == get_namespace_oid(EXTENSION_SCHEMA, false))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("definition reads \"%s\", which belongs to notify_stats itself",
+							get_rel_name(source)),
+					 errdetail("Keeping such a rollup would change what it counts."),
+					 errhint("Read a table of your own.")));
 		source_check_identity(source, definition_source_columns(definition, source));
 	}
 }
@@ -557,6 +564,32 @@ common_owner(Relation table, Relation view)
 	return table->rd_rel->relowner;
 }
 
+/* Throws unless the owner may read what the definition reads, as a query would. */
+static void
+check_privileges(const Rollup *rollup)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollup->definition->sources)
+	{
+		Oid			source = lfirst_oid(lc);
+		Bitmapset  *columns = definition_source_columns(rollup->definition, source);
+		bool		allowed;
+		int			column = -1;
+
+		if (pg_class_aclcheck(source, rollup->owner, ACL_SELECT) == ACLCHECK_OK)
+			continue;
+		/* count(*) alone needs any column */
+		allowed = pg_attribute_aclcheck_all(source, rollup->owner, ACL_SELECT,
+											ACLMASK_ANY) == ACLCHECK_OK;
+		while (allowed && (column = bms_next_member(columns, column)) >= 0)
+			allowed = pg_attribute_aclcheck(source, column, rollup->owner,
+											ACL_SELECT) == ACLCHECK_OK;
+		if (!allowed)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(source));
+	}
+}
+
 /*
  * The names of columns are the table's, whatever the definition calls them:
  * either may have been renamed.
@@ -613,6 +646,7 @@ compile(Rollup *rollup, Relation table, Relation view, Query *query)
 	saved = xact_become(rollup->owner);
 	rollup->definition = definition_compile(query);
 	xact_restore_role(saved);
+	check_privileges(rollup);
 	use_table_names(rollup, RelationGetDescr(table));
 }
 

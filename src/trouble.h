@@ -21,7 +21,10 @@
 extern void trouble_begin(Oid rollup);
 extern void trouble_end(void);
 
-/* The last request for a rebuild that this process is serving; 0: none. */
+/*
+ * From here on errors of the rollup are those of its build, which serves the
+ * requests for a rebuild up to this one; 0: they are not.
+ */
 extern void trouble_set_request(int64 request);
 
 /* The position that is being applied, to report with an error. */

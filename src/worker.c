@@ -33,6 +33,7 @@
 #include "notify_stats.h"
 #include "shared.h"
 #include "slot.h"
+#include "trouble.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -224,6 +225,7 @@ notify_stats_worker_main(Datum main_arg)
 {
 	SharedStream *stream;
 	int			failures;
+	Trouble		trouble;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -237,6 +239,8 @@ notify_stats_worker_main(Datum main_arg)
 	failures = enter_stream(stream);
 	ereport(LOG,
 			(errmsg("notify_stats worker for database \"%s\" started", MyBgworkerEntry->bgw_extra)));
-	wait_after_failures(failures);
+	/* a rollup's own trouble is settled by the next cycle, so go on at once */
+	if (!trouble_read(&trouble))
+		wait_after_failures(failures);
 	run(stream);
 }

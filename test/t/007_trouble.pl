@@ -161,7 +161,9 @@ wait_until_rebuilt($node, 'bad');
 	poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'bad'::regclass});
 like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'bad'::regclass}), qr/^permission denied for table source/,
 	'a build without the right to read has failed');
-sql($node, q{GRANT SELECT ON source TO app; SELECT notify_stats.rebuild('bad')});
+# what is kept from changes needs it, too
+poll($node, q{SELECT bool_and(state = 'failed') FROM notify_stats.rollup});
+sql($node, q{GRANT SELECT ON source TO app; SELECT notify_stats.rebuild(rollup) FROM notify_stats.rollups});
 is_exact($node, 'exact with the right to read', rollups => [ 'good', 'bad', 'worse' ]);
 sql($node, q{ALTER TABLE source OWNER TO app});
 

@@ -1,0 +1,97 @@
+-- The views status and rollups, and check().
+CREATE SCHEMA monitoring;
+SET search_path = monitoring;
+\getenv srcdir PG_ABS_SRCDIR
+\set common :srcdir '/sql/include/common.sql'
+\i :common
+
+\d notify_stats.status
+\d notify_stats.rollups
+SELECT proargnames FROM pg_proc WHERE oid = 'notify_stats.build_activity'::regproc;
+SELECT proargnames FROM pg_proc WHERE oid = 'notify_stats.stream_activity'::regproc;
+
+-- before there is anything
+SELECT stream, state, slot_name, format, applied_lsn, retained_bytes, wal_status, waits_for FROM notify_stats.status;
+SELECT * FROM notify_stats.rollups;
+SELECT * FROM notify_stats.build_activity();
+SELECT * FROM notify_stats.source_gaps();
+
+CREATE TABLE letters (id integer PRIMARY KEY, kind text);
+ALTER TABLE letters REPLICA IDENTITY FULL;
+INSERT INTO letters VALUES (1, 'a'), (2, 'b');
+SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
+SELECT rollup, definition, state, reason, reason_lsn, build_phase, build_started_at, groups, built_at, changed_at
+FROM notify_stats.rollups;
+CALL notify_stats.catch_up();
+SELECT rollup, definition, state, reason, reason_lsn, build_phase, build_started_at, groups,
+       built_at BETWEEN now() - interval '1 hour' AND clock_timestamp() AS built_at, changed_at
+FROM notify_stats.rollups;
+
+-- the stream, caught up; behind; and paused
+SELECT stream, slot_name ~ '^notify_stats_\d+$' AS slot_name, format, pid, applied_lsn <= reached_lsn AS reached,
+       lag_bytes >= 0 AS lag_bytes, lag_seconds >= 0 AS lag_seconds, retained_bytes > 0 AS retained_bytes, wal_status,
+       changes_per_second >= 0 AS changes_per_second, waits_for
+FROM notify_stats.status;
+SELECT lag_bytes AS before FROM notify_stats.status \gset
+INSERT INTO letters SELECT i, 'c' FROM generate_series(3, 10000) i;
+SELECT lag_bytes > :before + 500000 AS behind, lag_seconds > 0 AS lag_seconds FROM notify_stats.status;
+SELECT applied_lsn AS before FROM notify_stats.status \gset
+CALL notify_stats.catch_up();
+SELECT lag_bytes < 500000 AS near, applied_lsn > :'before' AS moved FROM notify_stats.status;
+SELECT applied_lsn = notify_stats.applied_lsn() AS same FROM notify_stats.status;
+SELECT changed_at BETWEEN now() - interval '1 hour' AND clock_timestamp() AS changed_at FROM notify_stats.rollups;
+ANALYZE by_kind;
+SELECT groups FROM notify_stats.rollups;
+SELECT notify_stats.pause();
+SELECT state, waits_for FROM notify_stats.status;
+SELECT notify_stats.resume();
+SELECT state <> 'paused' AS resumed FROM notify_stats.status;
+
+-- a rollup that fails: its reason, the stream's last error, and what check() says of it
+ALTER TABLE by_kind ADD CHECK (count < 10000);
+INSERT INTO letters SELECT i, 'c' FROM generate_series(20000, 20010) i;
+CALL notify_stats.catch_up();
+SELECT last_error, last_error_at BETWEEN now() - interval '1 hour' AND clock_timestamp() AS last_error_at FROM notify_stats.status;
+CALL notify_stats.catch_up();
+SELECT rollup, state, reason, reason_lsn > '0/0' AS reason_lsn FROM notify_stats.rollups;
+
+-- check(): the settings of the test server, and each trouble with a hint
+SELECT item, ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, regexp_replace(hint, '\d+', 'N', 'g') AS hint
+FROM notify_stats.check() WHERE item <> 'output plugin' ORDER BY item;
+SELECT ok, hint FROM notify_stats.check() WHERE item = 'output plugin';
+ALTER TABLE by_kind DROP CONSTRAINT by_kind_count_check;
+SELECT notify_stats.rebuild('by_kind');
+CALL notify_stats.catch_up();
+ALTER TABLE letters REPLICA IDENTITY NOTHING;
+SELECT item, ok, detail, hint FROM notify_stats.check() WHERE item IN ('replica identity', 'rollup');
+SELECT * FROM notify_stats.source_gaps();
+ALTER TABLE letters REPLICA IDENTITY FULL;
+SELECT * FROM notify_stats.source_gaps();
+SELECT pg_drop_replication_slot(slot_name) FROM notify_stats.status;
+SELECT stream, wal_status, retained_bytes FROM notify_stats.status;
+SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_stats.check() WHERE item = 'slot';
+CALL notify_stats.catch_up();
+SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_stats.check() WHERE item = 'slot';
+
+-- no slot is left
+SELECT notify_stats.drop_rollup('by_kind');
+CALL notify_stats.catch_up();
+SELECT count(pg_create_logical_replication_slot('monitoring_' || i, 'test_decoding')) FROM generate_series(1, 7) i;
+SELECT item, ok, detail, hint FROM notify_stats.check() WHERE item = 'replication slots';
+SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE slot_name LIKE 'monitoring%';
+SELECT ok FROM notify_stats.check() WHERE item = 'replication slots';
+
+-- who may look
+CREATE ROLE regress_monitoring IN ROLE pg_monitor;
+SET ROLE regress_monitoring;
+SELECT stream, wal_status FROM notify_stats.status;
+SELECT count(*) FROM notify_stats.rollups;
+SELECT notify_stats.pause();
+RESET ROLE;
+DROP ROLE regress_monitoring;
+
+DROP SCHEMA monitoring CASCADE;
+CALL notify_stats.catch_up();
+SELECT count(*) FROM pg_replication_slots;
