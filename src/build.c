@@ -78,11 +78,13 @@ typedef struct Build
 	bool		verifying;
 	bool		manual;			/* works on a paused stream as well */
 	int64		request;		/* the last request for a rebuild that is served */
-	bool		gone;			/* the rollup was dropped meanwhile */
+	bool		in_vain;		/* the rollup was dropped or redefined meanwhile */
 	SharedBuild *shared;
 	MemoryContext pass_context; /* reset after each transaction */
 
 	List	   *sources;		/* OIDs of what the definition reads */
+	int64		fingerprint;	/* of the definition that was run; 0: not yet */
+	Oid			owner;			/* whom it was run as */
 	const Format *format;
 	NameData	slot_name;		/* the copy of the main slot */
 	XLogRecPtr	position;		/* the build stream's */
@@ -129,10 +131,18 @@ begin_own_work(const Build *build)
 		trouble_begin(build->relid);
 }
 
+/* Whether the definition is still what was run, and by whom. */
+static bool
+is_unchanged(const Build *build, const Rollup *rollup)
+{
+	return build->fingerprint == 0 ||
+		(build->fingerprint == rollup->fingerprint && build->owner == rollup->owner);
+}
+
 /*
- * The rollup, opened.  NULL if it has been dropped, which is an error only to
- * who verifies it; then build->gone is set.  NULL also if not told to wait, and
- * somebody has locked something.
+ * The rollup, opened.  NULL if it has been dropped or redefined, which is an
+ * error only to who verifies it; then build->in_vain is set.  NULL also if not
+ * told to wait, and somebody has locked something.
  */
 static Rollup *
 load_rollup(Build *build, List *rollups, bool wait, BusyLock *busy)
@@ -146,12 +156,13 @@ load_rollup(Build *build, List *rollups, bool wait, BusyLock *busy)
 		access = rollup_open(rollup, wait, busy);
 		trouble_end();
 	}
-	build->gone = access == ROLLUP_GONE;
-	if (build->gone && build->verifying)
+	build->in_vain = access == ROLLUP_GONE ||
+		(access == ROLLUP_READY && !is_unchanged(build, rollup));
+	if (build->in_vain && build->verifying)
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("rollup with OID %u does not exist", build->relid)));
-	return access == ROLLUP_READY ? rollup : NULL;
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rollup with OID %u was dropped or redefined meanwhile", build->relid)));
+	return access == ROLLUP_READY && !build->in_vain ? rollup : NULL;
 }
 
 /*
@@ -253,7 +264,6 @@ static TransactionId
 running_before(TransactionId limit)
 {
 	Snapshot	snapshot = GetLatestSnapshot();
-
 	TransactionId xid;
 
 	for (uint32 i = 0; i < snapshot->xcnt; i++)
@@ -394,6 +404,8 @@ fill_fresh_table(Build *build)
 		return false;
 	}
 
+	build->fingerprint = rollup->fingerprint;
+	build->owner = rollup->owner;
 	SPI_connect();
 	create_temporary_table(rollup, FRESH_NAME,
 						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
@@ -701,7 +713,7 @@ report_differences(const Build *build, VerifyCallback callback, void *arg)
 /*
  * Opens the transaction of the join: the main stream is locked, and all its
  * rollups and this one are open.  NULL, and no transaction, if somebody's lock
- * was in the way, or if the rollup is gone.
+ * was in the way, or if the build is in vain.
  */
 static Rollup *
 open_join(Build *build, StreamRow *row, List **live)
@@ -731,7 +743,7 @@ open_join(Build *build, StreamRow *row, List **live)
 	if (rollup == NULL)
 	{
 		xact_commit();
-		if (!build->gone)
+		if (!build->in_vain)
 			rollup_wait_for_lock(busy);
 	}
 	return rollup;
@@ -768,7 +780,7 @@ settle_differences(Build *build, const Rollup *rollup)
 /*
  * Reads both streams up to one position and settles what differs, in one
  * transaction.  The main stream stands still until it is over.  False if in
- * vain: the build has to start again, or the rollup is gone.
+ * vain: the build has to start again, if the rollup still wants it.
  */
 static bool
 join_main_stream(Build *build)
@@ -787,7 +799,7 @@ join_main_stream(Build *build)
 		MemoryContextReset(build->pass_context);
 	while ((rollup = open_join(build, &row, &live)) == NULL)
 	{
-		if (build->gone)
+		if (build->in_vain)
 			return false;
 		MemoryContextReset(build->pass_context);
 	}
@@ -881,6 +893,11 @@ build_verify(Oid relid, VerifyCallback callback, void *arg)
 	build->relid = relid;
 	build->verifying = true;
 	run_guarded(build);
-	if (build->differences != NULL)
-		report_differences(build, callback, arg);
+	/* no answer must not look like a good one */
+	if (build->differences == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the rollup could not be verified, as the stream has no slot"),
+				 errhint("Try again.")));
+	report_differences(build, callback, arg);
 }

@@ -89,8 +89,16 @@ debug_stop(const char *point)
 {
 	bool		said = false;
 
-	while (debug_stop_at != NULL && strcmp(debug_stop_at, point) == 0)
+	for (;;)
 	{
+		/* the latch may have been reset since the signal came */
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (debug_stop_at == NULL || strcmp(debug_stop_at, point) != 0)
+			return;
 		if (!said)
 			ereport(LOG,
 					(errmsg("notify_stats stopped at \"%s\"", point)));
@@ -98,10 +106,5 @@ debug_stop(const char *point)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1L, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
 	}
 }
