@@ -85,6 +85,7 @@ typedef struct Build
 	List	   *sources;		/* OIDs of what the definition reads */
 	int64		fingerprint;	/* of the definition that was run; 0: not yet */
 	Oid			owner;			/* whom it was run as */
+	char	   *columns;		/* what the rollup's columns were called */
 	const Format *format;
 	NameData	slot_name;		/* the copy of the main slot */
 	XLogRecPtr	position;		/* the build stream's */
@@ -131,29 +132,36 @@ begin_own_work(const Build *build)
 		trouble_begin(build->relid);
 }
 
-/* Whether the definition is still what was run, and by whom. */
+/* Whether the rollup is still what the temporary table was made for. */
 static bool
 is_unchanged(const Build *build, const Rollup *rollup)
 {
 	return build->fingerprint == 0 ||
-		(build->fingerprint == rollup->fingerprint && build->owner == rollup->owner);
+		(build->fingerprint == rollup->fingerprint && build->owner == rollup->owner &&
+		 strcmp(build->columns, rollup_columns(rollup)) == 0);
 }
 
 /*
- * The rollup, opened.  NULL if it has been dropped or redefined, which is an
- * error only to who verifies it; then build->in_vain is set.  NULL also if not
- * told to wait, and somebody has locked something.
+ * The rollup, opened.  NULL if it has been dropped, or changed so that the build
+ * is in vain (which is an error only to who verifies it), or if a lock was not
+ * free: then that is in *busy.
  */
 static Rollup *
-load_rollup(Build *build, List *rollups, bool wait, BusyLock *busy)
+load_rollup(Build *build, List *rollups, BusyLock *busy)
 {
 	Rollup	   *rollup = rollup_find(rollups, build->relid);
 	RollupAccess access = ROLLUP_GONE;
 
 	if (rollup != NULL)
 	{
+		if (!build->verifying && build->sources == NIL)
+		{
+			/* the first look: later requests are for a later build */
+			build->request = rollup->request;
+			trouble_set_request(build->request);
+		}
 		begin_own_work(build);
-		access = rollup_open(rollup, wait, busy);
+		access = rollup_open(rollup, busy);
 		trouble_end();
 	}
 	build->in_vain = access == ROLLUP_GONE ||
@@ -161,8 +169,37 @@ load_rollup(Build *build, List *rollups, bool wait, BusyLock *busy)
 	if (build->in_vain && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rollup with OID %u was dropped or redefined meanwhile", build->relid)));
+				 errmsg("rollup with OID %u was dropped or changed meanwhile", build->relid)));
 	return access == ROLLUP_READY && !build->in_vain ? rollup : NULL;
+}
+
+/*
+ * Ends a transaction for which load_rollup has given NULL, and if that was for
+ * a lock waits for it.  False if the build is in vain.
+ */
+static bool
+may_try_again(Build *build, BusyLock busy)
+{
+	xact_commit();
+	if (build->in_vain)
+		return false;
+	rollup_wait_for_lock(busy);
+	return true;
+}
+
+/* Starts a transaction on the rollup; NULL, and none, if the build is in vain. */
+static Rollup *
+begin_on_rollup(Build *build)
+{
+	Rollup	   *rollup;
+	BusyLock	busy;
+
+	do
+	{
+		xact_begin();
+		rollup = load_rollup(build, rollup_list(), &busy);
+	} while (rollup == NULL && may_try_again(build, busy));
+	return rollup;
 }
 
 /*
@@ -205,23 +242,14 @@ static bool
 copy_slot(Build *build)
 {
 	StreamRow	row;
-	List	   *rollups;
-	Rollup	   *rollup;
+	Rollup	   *rollup = begin_on_rollup(build);
 	bool		wanted;
 	MemoryContext context;
 
-	xact_begin();
-	rollups = rollup_list();
-	rollup = rollup_find(rollups, build->relid);
-	if (!build->verifying && (rollup == NULL || !rollup_wants_build(rollup)))
-	{
-		xact_commit();
-		return false;			/* dropped, or built meanwhile */
-	}
-	build->request = rollup ? rollup->request : 0;
-	trouble_set_request(build->request);
-	rollup = load_rollup(build, rollups, true, NULL);
-	wanted = rollup != NULL && stream_load(&row) && row.has_slot;
+	if (rollup == NULL)
+		return false;
+	wanted = stream_load(&row) && row.has_slot &&
+		(build->verifying || rollup_wants_build(rollup));
 	if (build->verifying)
 		check_verifiable(rollup, &row);
 	else if (wanted)
@@ -362,20 +390,23 @@ run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 }
 
 /*
- * Takes the snapshot that the definition is run with.  The sources are locked
- * before: what rewrites a table makes it look empty to older snapshots.
+ * Starts a transaction with the one snapshot that the definition is run with.
+ * The sources are locked before: what rewrites a table makes it look empty to
+ * older snapshots.
  */
 static void
-take_snapshot(Build *build)
+begin_with_snapshot(Build *build)
 {
 	Snapshot	snapshot;
 	MemoryContext context;
-	ListCell   *lc;
+	BusyLock	busy;
 
-	foreach(lc, build->sources)
+	xact_begin_repeatable_read();
+	while (!rollup_lock_sources(build->sources, &busy))
 	{
-		LockRelationOid(lfirst_oid(lc), AccessShareLock);
-		(void) find_all_inheritors(lfirst_oid(lc), AccessShareLock, NULL);
+		xact_commit();
+		rollup_wait_for_lock(busy);
+		xact_begin_repeatable_read();
 	}
 	snapshot = GetTransactionSnapshot();
 	PushActiveSnapshot(snapshot);
@@ -383,29 +414,15 @@ take_snapshot(Build *build)
 	remember_visible(build, snapshot);
 	MemoryContextSwitchTo(context);
 	build->snapshot_lsn = slot_flush_written();
-	debug_stop("build-snapshot");
 }
 
-/* False if the rollup has been dropped. */
-static bool
-fill_fresh_table(Build *build)
+/* Runs the definition into the temporary table. */
+static void
+fill_fresh_table(Build *build, const Rollup *rollup)
 {
-	Rollup	   *rollup;
 	Tuplestorestate *rows;
 	uint64		nrows;
 
-	shared_build_phase(build->shared, BUILD_READING_SOURCES);
-	xact_begin_repeatable_read();
-	take_snapshot(build);
-	rollup = load_rollup(build, rollup_list(), true, NULL);
-	if (rollup == NULL)
-	{
-		xact_commit();
-		return false;
-	}
-
-	build->fingerprint = rollup->fingerprint;
-	build->owner = rollup->owner;
 	SPI_connect();
 	create_temporary_table(rollup, FRESH_NAME,
 						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
@@ -416,6 +433,32 @@ fill_fresh_table(Build *build)
 	execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
 					 rollup_group_columns(rollup->definition, "")));
 	SPI_finish();
+}
+
+/* Takes the snapshot and what the definition gives there; false if in vain. */
+static bool
+read_sources(Build *build)
+{
+	Rollup	   *rollup;
+	BusyLock	busy;
+	MemoryContext context;
+
+	shared_build_phase(build->shared, BUILD_READING_SOURCES);
+	do
+	{
+		begin_with_snapshot(build);
+		rollup = load_rollup(build, rollup_list(), &busy);
+	} while (rollup == NULL && may_try_again(build, busy));
+	if (rollup == NULL)
+		return false;
+	debug_stop("build-snapshot");
+
+	build->fingerprint = rollup->fingerprint;
+	build->owner = rollup->owner;
+	context = enter_build_context(build);
+	build->columns = rollup_columns(rollup);
+	MemoryContextSwitchTo(context);
+	fill_fresh_table(build, rollup);
 	xact_commit();
 	debug_stop("build-filled");
 	return true;
@@ -442,7 +485,10 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr upto)
 	input.upto = upto;
 	input.visible = &build->visible;
 	input.target = FRESH_TABLE;
+	/* what befalls the temporary table of verify() is not the rollup's trouble */
+	trouble_ignore(build->verifying);
 	output = cycle_read(&input);
+	trouble_ignore(false);
 	if (output.stale != NIL)
 		ereport(build->verifying ? ERROR : LOG,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -478,9 +524,10 @@ catch_up(Build *build)
 		if (upto != safe)
 			pass--;				/* a full window is progress */
 
-		xact_begin();
-		rollup = load_rollup(build, rollup_list(), true, NULL);
-		sound = rollup != NULL && read_build_stream(build, rollup, upto);
+		rollup = begin_on_rollup(build);
+		if (rollup == NULL)
+			return false;
+		sound = read_build_stream(build, rollup, upto);
 		xact_commit();
 		if (!sound)
 			return false;
@@ -710,21 +757,12 @@ report_differences(const Build *build, VerifyCallback callback, void *arg)
 	tuplestore_end(build->differences);
 }
 
-/*
- * Opens the transaction of the join: the main stream is locked, and all its
- * rollups and this one are open.  NULL, and no transaction, if somebody's lock
- * was in the way, or if the build is in vain.
- */
-static Rollup *
-open_join(Build *build, StreamRow *row, List **live)
+/* Throws unless the main stream is sound and at work. */
+static void
+check_stream(const Build *build, StreamRow *row)
 {
-	List	   *rollups;
-	Rollup	   *rollup = NULL;
-	BusyLock	busy;
 	const char *reason;
 
-	xact_begin();
-	stream_lock();
 	if (!stream_load(row) || !row->has_slot)
 		reason = "the stream has no slot";
 	else if (row->paused && !build->manual)
@@ -736,16 +774,29 @@ open_join(Build *build, StreamRow *row, List **live)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not end the build of a rollup: %s", reason),
 				 errhint("It starts again.")));
+}
 
-	rollups = rollup_list();
-	if (cycle_open_live(rollups, live, &busy))
-		rollup = load_rollup(build, rollups, false, &busy);
-	if (rollup == NULL)
+/*
+ * Opens the transaction of the join: the main stream is locked, and all its
+ * rollups and this one are open.  NULL, and no transaction, if in vain.
+ */
+static Rollup *
+begin_join(Build *build, StreamRow *row, List **live)
+{
+	List	   *rollups;
+	Rollup	   *rollup;
+	BusyLock	busy;
+
+	do
 	{
-		xact_commit();
-		if (!build->in_vain)
-			rollup_wait_for_lock(busy);
-	}
+		xact_begin();
+		stream_lock();
+		check_stream(build, row);
+		rollups = rollup_list();
+		rollup = NULL;
+		if (cycle_open_live(rollups, live, &busy))
+			rollup = load_rollup(build, rollups, &busy);
+	} while (rollup == NULL && may_try_again(build, busy));
 	return rollup;
 }
 
@@ -795,14 +846,11 @@ join_main_stream(Build *build)
 	shared_build_phase(build->shared, BUILD_JOINING);
 	trouble_set_request(0);		/* the main stream's errors are not the build's */
 	/* a long backlog of the main stream is not for this one transaction */
-	while (cycle_run(build->manual).more)
+	for (int pass = 0; pass < MAX_PASSES && cycle_run(build->manual).more; pass++)
 		MemoryContextReset(build->pass_context);
-	while ((rollup = open_join(build, &row, &live)) == NULL)
-	{
-		if (build->in_vain)
-			return false;
-		MemoryContextReset(build->pass_context);
-	}
+	rollup = begin_join(build, &row, &live);
+	if (rollup == NULL)
+		return false;
 	upto = Max(slot_safe_lsn(), Max(build->snapshot_lsn, row.applied_lsn));
 
 	if (build->verifying)
@@ -826,6 +874,8 @@ join_main_stream(Build *build)
 	debug_stop("build-joined");
 	xact_commit();
 	cycle_finish(&row, upto, now, true);
+	if (!build->verifying)
+		trouble_forget(build->relid);	/* if there was any, it is mended */
 	return true;
 }
 
@@ -839,7 +889,7 @@ run_build(Build *build)
 	if (!copy_slot(build))
 		return;
 	wait_for_transactions(build);
-	(void) (fill_fresh_table(build) && catch_up(build) && join_main_stream(build));
+	(void) (read_sources(build) && catch_up(build) && join_main_stream(build));
 
 	xact_begin();
 	slot_drop(NameStr(build->slot_name));

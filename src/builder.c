@@ -23,6 +23,9 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shm_mq.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
@@ -47,7 +50,8 @@ typedef struct BuilderArgs
 {
 	Oid			database;
 	Oid			relid;
-	dsm_handle	queue;			/* DSM_HANDLE_INVALID: build, else verify */
+	dsm_handle	queue;			/* DSM_HANDLE_INVALID: build, else verify ... */
+	int			session;		/* ... for the session with this pid */
 } BuilderArgs;
 
 PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
@@ -73,6 +77,7 @@ start_builder(Oid relid, dsm_handle queue)
 	args.database = MyDatabaseId;
 	args.relid = relid;
 	args.queue = queue;
+	args.session = MyProcPid;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -162,7 +167,8 @@ builder_start_due(List *relids)
 	running_relid = next_to_build(relids);
 	if (!OidIsValid(running_relid))
 	{
-		delay_retry();			/* sessions are at all of them */
+		/* sessions are at all of them */
+		retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
 		return;
 	}
 	context = MemoryContextSwitchTo(TopMemoryContext);
@@ -213,11 +219,13 @@ send_row(const char *group_key, const char *in_rollup, const char *in_definition
 static void
 verify_into_queue(const BuilderArgs *args)
 {
+	PGPROC	   *session = BackendPidGetProc(args->session);
 	dsm_segment *segment = dsm_attach(args->queue);
 	shm_mq	   *queue;
 	StringInfoData buf;
 
-	if (segment == NULL)
+	if (segment == NULL || session == NULL ||
+		!BecomeLockGroupMember(session, args->session))
 		return;					/* the session has gone */
 	queue = (shm_mq *) dsm_segment_address(segment);
 	shm_mq_set_sender(queue, MyProc);
@@ -313,6 +321,12 @@ receive(shm_mq_handle *queue, VerifyCallback callback, void *arg)
 	} while (handle_message(data, len, callback, arg));
 }
 
+static void
+terminate_builder(int code, Datum arg)
+{
+	TerminateBackgroundWorker((BackgroundWorkerHandle *) DatumGetPointer(arg));
+}
+
 void
 builder_verify(Oid relid, VerifyCallback callback, void *arg)
 {
@@ -327,6 +341,8 @@ builder_verify(Oid relid, VerifyCallback callback, void *arg)
 				 errdetail("It would wait for that transaction to end."),
 				 errhint("Commit first.")));
 
+	/* so that no lock of this session's can be in the process's way */
+	BecomeLockGroupLeader();
 	segment = dsm_create(QUEUE_SIZE, 0);
 	queue = shm_mq_create(dsm_segment_address(segment), QUEUE_SIZE);
 	shm_mq_set_receiver(queue, MyProc);
@@ -336,16 +352,12 @@ builder_verify(Oid relid, VerifyCallback callback, void *arg)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("could not start a process to verify the rollup"),
 				 errhint("You may need to increase \"max_worker_processes\".")));
-	PG_TRY();
+	/* also if this session is terminated */
+	PG_ENSURE_ERROR_CLEANUP(terminate_builder, PointerGetDatum(handle));
 	{
 		receive(shm_mq_attach(queue, segment, handle), callback, arg);
 	}
-	PG_CATCH();
-	{
-		TerminateBackgroundWorker(handle);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(terminate_builder, PointerGetDatum(handle));
 	(void) WaitForBackgroundWorkerShutdown(handle);
 	dsm_detach(segment);
 }

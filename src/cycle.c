@@ -26,6 +26,7 @@
 #include "catalog/pg_class.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -206,7 +207,7 @@ cycle_open_live(List *rollups, List **live, BusyLock *busy)
 		if (rollup->state != ROLLUP_LIVE)
 			continue;
 		trouble_begin(rollup->relid);
-		access = rollup_open(rollup, false, busy);
+		access = rollup_open(rollup, busy);
 		trouble_end();
 		if (access == ROLLUP_BUSY)
 			break;
@@ -342,20 +343,21 @@ give_up_slot(const StreamRow *row, const char *reason)
 	stream_clear_slot();
 }
 
-/* Marks a rollup as failed if its trouble was noted; false if there is none. */
-static bool
+/* Marks a rollup as failed if its trouble was noted; InvalidOid if there is none. */
+static Oid
 enter_trouble(void)
 {
 	Trouble		trouble;
 
 	if (!trouble_read(&trouble))
-		return false;
+		return InvalidOid;
 	ereport(LOG,
-			(errmsg("rollup with OID %u has failed: %s", trouble.rollup, trouble.reason),
+			(errmsg("rollup \"%s\" has failed: %s",
+					get_rel_name(trouble.rollup) ? get_rel_name(trouble.rollup) : "?", trouble.reason),
 			 errhint("Mend the cause, then call notify_stats.rebuild().")));
 	rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
 	rollup_forget_requests(trouble.rollup, trouble.request);
-	return true;
+	return trouble.rollup;
 }
 
 /*
@@ -368,6 +370,7 @@ static bool
 open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bool *again)
 {
 	const char *reason;
+	Oid			trouble;
 
 	xact_begin();
 	*again = false;
@@ -387,11 +390,12 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 		return false;
 	}
 
-	if (enter_trouble())
+	trouble = enter_trouble();
+	if (OidIsValid(trouble))
 	{
 		/* for good, before the next rollup has a chance to fail */
 		xact_commit();
-		trouble_forget();
+		trouble_forget(trouble);
 		*again = true;
 		return false;
 	}

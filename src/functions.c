@@ -424,7 +424,7 @@ notify_stats_source_gaps(PG_FUNCTION_ARGS)
 		BusyLock	busy;
 
 		/* one that has failed may not even compile; its state tells */
-		if (rollup->state == ROLLUP_FAILED || rollup_open(rollup, false, &busy) != ROLLUP_READY)
+		if (rollup->state == ROLLUP_FAILED || rollup_open(rollup, &busy) != ROLLUP_READY)
 			continue;
 		foreach(lc2, rollup->definition->sources)
 		{

@@ -3,6 +3,7 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION notify_stats" to load this file. \quit
 
+COMMENT ON SCHEMA @extschema@ IS 'summary tables kept exact from the write-ahead log';
 GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 
@@ -20,6 +21,8 @@ CREATE TABLE @extschema@.stream (
 
 COMMENT ON TABLE @extschema@.stream IS
     'the main stream of this database: one row, changed in the transaction that applies the changes';
+COMMENT ON COLUMN @extschema@.stream.main IS
+    'always true: there is one row';
 COMMENT ON COLUMN @extschema@.stream.slot_name IS
     'the logical slot, NULL as long as there is no rollup';
 COMMENT ON COLUMN @extschema@.stream.format IS
@@ -41,6 +44,8 @@ CREATE TABLE @extschema@.control (
 
 COMMENT ON TABLE @extschema@.control IS
     'what the worker is told: one row';
+COMMENT ON COLUMN @extschema@.control.main IS
+    'always true: there is one row';
 COMMENT ON COLUMN @extschema@.control.paused IS
     'the worker leaves the stream alone';
 
@@ -53,6 +58,12 @@ CREATE TABLE @extschema@.rebuild_request (
 
 COMMENT ON TABLE @extschema@.rebuild_request IS
     'rollups that are to be rebuilt; deleted by the build that served the request';
+COMMENT ON COLUMN @extschema@.rebuild_request.id IS
+    'in the order of asking';
+COMMENT ON COLUMN @extschema@.rebuild_request.rollup IS
+    'the table';
+COMMENT ON SEQUENCE @extschema@.rebuild_request_id_seq IS
+    'numbers the requests';
 
 CREATE TABLE @extschema@.rollup (
     rollup       regclass PRIMARY KEY,
@@ -229,6 +240,36 @@ CREATE VIEW @extschema@.status AS
          LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = b.slot_name;
 COMMENT ON VIEW @extschema@.status IS
     'one row a stream: the main stream, and the streams of running builds and verifications';
+COMMENT ON COLUMN @extschema@.status.stream IS
+    'main, or what is built or verified';
+COMMENT ON COLUMN @extschema@.status.state IS
+    'running, no rollups, creating slot, paused, starting, off, not preloaded; of a build: its phase';
+COMMENT ON COLUMN @extschema@.status.pid IS
+    'the process that reads the stream';
+COMMENT ON COLUMN @extschema@.status.slot_name IS
+    'the logical slot';
+COMMENT ON COLUMN @extschema@.status.format IS
+    'how the output plugin of the slot speaks';
+COMMENT ON COLUMN @extschema@.status.applied_lsn IS
+    'the position that the rollups stand for, as written with them';
+COMMENT ON COLUMN @extschema@.status.reached_lsn IS
+    'the position up to which nothing is left to apply; beyond applied_lsn nothing was relevant';
+COMMENT ON COLUMN @extschema@.status.lag_bytes IS
+    'write-ahead log on disk beyond reached_lsn';
+COMMENT ON COLUMN @extschema@.status.lag_seconds IS
+    'age of reached_lsn if there is more to read, else 0';
+COMMENT ON COLUMN @extschema@.status.retained_bytes IS
+    'write-ahead log that the slot keeps';
+COMMENT ON COLUMN @extschema@.status.wal_status IS
+    'of the slot, as in pg_replication_slots';
+COMMENT ON COLUMN @extschema@.status.changes_per_second IS
+    'row changes that mattered to a rollup, of the last seconds';
+COMMENT ON COLUMN @extschema@.status.last_error IS
+    'the last error of a cycle or build since the server started';
+COMMENT ON COLUMN @extschema@.status.last_error_at IS
+    'when it was';
+COMMENT ON COLUMN @extschema@.status.waits_for IS
+    'what holds it up, if anything';
 GRANT SELECT ON @extschema@.status TO pg_monitor;
 
 CREATE VIEW @extschema@.rollups AS
@@ -247,6 +288,26 @@ CREATE VIEW @extschema@.rollups AS
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying;
 COMMENT ON VIEW @extschema@.rollups IS
     'one row a rollup; groups is the estimate of the last ANALYZE';
+COMMENT ON COLUMN @extschema@.rollups.rollup IS
+    'the table';
+COMMENT ON COLUMN @extschema@.rollups.definition IS
+    'the view whose result the table holds';
+COMMENT ON COLUMN @extschema@.rollups.state IS
+    'building, live, stale or failed';
+COMMENT ON COLUMN @extschema@.rollups.reason IS
+    'why the rollup is stale or failed';
+COMMENT ON COLUMN @extschema@.rollups.reason_lsn IS
+    'where in the write-ahead log the reason was met, if known';
+COMMENT ON COLUMN @extschema@.rollups.build_phase IS
+    'how far a running build is';
+COMMENT ON COLUMN @extschema@.rollups.build_started_at IS
+    'when it began';
+COMMENT ON COLUMN @extschema@.rollups.groups IS
+    'rows of the table, as of the last ANALYZE';
+COMMENT ON COLUMN @extschema@.rollups.built_at IS
+    'when the table was last filled or rebuilt';
+COMMENT ON COLUMN @extschema@.rollups.changed_at IS
+    'when changes were last applied, to the second';
 GRANT SELECT ON @extschema@.rollups TO pg_monitor;
 
 CREATE FUNCTION @extschema@.source_gaps(
@@ -259,7 +320,7 @@ REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
         OUT item text, OUT ok boolean, OUT detail text, OUT hint text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
     WITH setting AS (
         SELECT current_setting('wal_level') AS wal_level,
@@ -290,7 +351,7 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'replication slots', slots - slots_used >= CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END,
            format('%s of max_replication_slots = %s are in use', slots_used, slots),
            CASE WHEN slots - slots_used < CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END THEN
-               'notify_stats needs one slot a database, and one more while it builds or verifies: raise max_replication_slots and restart the server.' END
+               'notify_stats needs one slot a database, and one for each build or verification: raise max_replication_slots and restart the server.' END
         FROM setting, @extschema@.stream s
     UNION ALL
     SELECT 'worker processes', current_setting('max_worker_processes')::int - w.used >= 1,
@@ -315,7 +376,7 @@ CREATE FUNCTION @extschema@."check"(
            CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
         FROM @extschema@.stream s LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name
-        WHERE s.slot_name IS NOT NULL
+        WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
            CASE WHEN keep_size = '-1' THEN
@@ -335,3 +396,4 @@ CREATE FUNCTION @extschema@."check"(
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
 REVOKE ALL ON FUNCTION @extschema@."check"() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@."check"() TO pg_monitor;

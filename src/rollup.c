@@ -471,19 +471,15 @@ rollup_find(List *rollups, Oid relid)
  * Opening
  */
 
-/* Locks a relation; false if not told to wait and somebody else has it. */
+/* Locks a relation; false if somebody else has it. */
 static bool
-lock_relation(Oid relid, LOCKMODE mode, bool wait, BusyLock *busy)
+lock_relation(Oid relid, LOCKMODE mode, BusyLock *busy)
 {
-	if (wait)
-		LockRelationOid(relid, mode);
-	else if (!ConditionalLockRelationOid(relid, mode))
-	{
-		busy->relid = relid;
-		busy->mode = mode;
-		return false;
-	}
-	return true;
+	if (ConditionalLockRelationOid(relid, mode))
+		return true;
+	busy->relid = relid;
+	busy->mode = mode;
+	return false;
 }
 
 /* Collects the relations that a query reads. */
@@ -506,21 +502,18 @@ collect_relations(Node *node, void *context)
 	return expression_tree_walker(node, collect_relations, context);
 }
 
-/* Locks the sources and their partitions. */
-static bool
-lock_sources(Query *query, bool wait, BusyLock *busy)
+bool
+rollup_lock_sources(List *relids, BusyLock *busy)
 {
-	List	   *relids = NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	(void) collect_relations((Node *) query, &relids);
 	foreach(lc, relids)
 	{
-		if (!lock_relation(lfirst_oid(lc), AccessShareLock, wait, busy))
+		if (!lock_relation(lfirst_oid(lc), AccessShareLock, busy))
 			return false;
 		foreach(lc2, find_all_inheritors(lfirst_oid(lc), NoLock, NULL))
-			if (!lock_relation(lfirst_oid(lc2), AccessShareLock, wait, busy))
+			if (!lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
 				return false;
 	}
 	return true;
@@ -651,15 +644,16 @@ compile(Rollup *rollup, Relation table, Relation view, Query *query)
 }
 
 RollupAccess
-rollup_open(Rollup *rollup, bool wait, BusyLock *busy)
+rollup_open(Rollup *rollup, BusyLock *busy)
 {
 	Relation	table;
 	Relation	view;
 	Query	   *query;
+	List	   *relids = NIL;
 	RollupAccess access = ROLLUP_READY;
 
-	if (!lock_relation(rollup->relid, RowExclusiveLock, wait, busy) ||
-		!lock_relation(rollup->view, AccessShareLock, wait, busy))
+	if (!lock_relation(rollup->relid, RowExclusiveLock, busy) ||
+		!lock_relation(rollup->view, AccessShareLock, busy))
 		return ROLLUP_BUSY;
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)) ||
 		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->view)))
@@ -669,7 +663,8 @@ rollup_open(Rollup *rollup, bool wait, BusyLock *busy)
 	view = relation_open(rollup->view, NoLock);
 	/* the relcache's own tree goes away with the next peek */
 	query = copyObject(get_view_query(view));
-	if (lock_sources(query, wait, busy))
+	(void) collect_relations((Node *) query, &relids);
+	if (rollup_lock_sources(relids, busy))
 		compile(rollup, table, view, query);
 	else
 		access = ROLLUP_BUSY;

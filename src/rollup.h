@@ -81,12 +81,15 @@ extern Rollup *rollup_find(List *rollups, Oid relid);
 
 /*
  * Locks the rollup and what it reads against changes of their shape until the
- * transaction ends, and compiles the definition, as the rollup's owner.  Unless
- * told to wait, it takes only the locks that are free; if one is not, it is
- * in *busy, and the caller should end the transaction, since others may wait
- * for the locks that it has, and then call rollup_wait_for_lock.
+ * transaction ends, and compiles the definition, as the rollup's owner.  It
+ * takes only locks that are free; if one is not, it is in *busy, and the caller
+ * should end the transaction, since others may wait for the locks that it has,
+ * and then call rollup_wait_for_lock.
  */
-extern RollupAccess rollup_open(Rollup *rollup, bool wait, BusyLock *busy);
+extern RollupAccess rollup_open(Rollup *rollup, BusyLock *busy);
+
+/* Locks tables and their partitions against changes of shape, if they are free. */
+extern bool rollup_lock_sources(List *relids, BusyLock *busy);
 
 /* Waits, in a transaction of its own, until a lock is free. */
 extern void rollup_wait_for_lock(BusyLock busy);

@@ -17,11 +17,18 @@
 static Oid	working_for = InvalidOid;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
+static bool ignoring = false;
 
 void
 trouble_begin(Oid rollup)
 {
-	working_for = rollup;
+	working_for = ignoring ? InvalidOid : rollup;
+}
+
+void
+trouble_ignore(bool ignore)
+{
+	ignoring = ignore;
 }
 
 void
@@ -98,6 +105,7 @@ trouble_record(bool for_status)
 	MemoryContextSwitchTo(context);
 	working_for = InvalidOid;
 	working_at = InvalidXLogRecPtr;
+	ignoring = false;
 }
 
 bool
@@ -118,11 +126,12 @@ trouble_read(Trouble *trouble)
 }
 
 void
-trouble_forget(void)
+trouble_forget(Oid rollup)
 {
 	SharedStream *stream = shared_stream();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->trouble_rollup = InvalidOid;
+	if (stream->trouble_rollup == rollup)
+		stream->trouble_rollup = InvalidOid;
 	LWLockRelease(shared_state->lock);
 }

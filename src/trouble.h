@@ -22,6 +22,12 @@ extern void trouble_begin(Oid rollup);
 extern void trouble_end(void);
 
 /*
+ * While set, errors are nobody's: a rollup is only looked at, and whoever does
+ * so is told.
+ */
+extern void trouble_ignore(bool ignore);
+
+/*
  * From here on errors of the rollup are those of its build, which serves the
  * requests for a rebuild up to this one; 0: they are not.
  */
@@ -49,7 +55,7 @@ typedef struct Trouble
 /* Reads the note of a rollup's trouble; false if there is none. */
 extern bool trouble_read(Trouble *trouble);
 
-/* Forgets the note, once it is in the catalog. */
-extern void trouble_forget(void);
+/* Forgets the note if it is that rollup's: it is in the catalog, or mended. */
+extern void trouble_forget(Oid rollup);
 
 #endif							/* NOTIFY_STATS_TROUBLE_H */
