@@ -291,6 +291,32 @@ no_build_slots($node, 'a verification that was cancelled leaves no slot');
 continue_from_stop($node);
 is_verified($node, 'parts', 'and verify() works again');
 
+# The session that asked is terminated: its process ends as well.
+$offset = log_position($node);
+set_stop($node, 'build-filled');
+$verify = start_psql($node, "SELECT * FROM notify_stats.verify('parts')");
+wait_for_stop($node, 'build-filled', $offset);
+sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%verify(%' AND pid <> pg_backend_pid()});
+like($verify->finish, qr/terminating connection/, 'a session that verifies can be terminated');
+wait_for_builder_gone($node);
+no_build_slots($node, 'and leaves no slot');
+
+# A column that is renamed meanwhile is verify()'s trouble, not the rollup's.
+$offset = log_position($node);
+$verify = start_psql($node, "SELECT * FROM notify_stats.verify('sums')");
+wait_for_stop($node, 'build-filled', $offset);
+sql($node, 'ALTER TABLE sums RENAME COLUMN n TO number');
+write_without_waiting();
+continue_from_stop($node);
+like($verify->finish, qr/dropped or changed meanwhile/, 'verify() says that the rollup was changed');
+sql($node, 'ALTER TABLE sums RENAME COLUMN number TO n');
+is_exact($node, 'a rollup whose column was renamed, and back');
+is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'sums'::regclass}), 'live', 'it has been live throughout');
+
+# A lock of the session's own does not keep its verify() waiting.
+is(sql($node, q{BEGIN; LOCK TABLE sums IN SHARE MODE; SET statement_timeout = '60s';
+	SELECT count(*) FROM notify_stats.verify('sums'); COMMIT}), '0', 'verify() in a transaction that has locked the rollup');
+
 # The definition is replaced after it was run: what it gave is not what it would give now.
 $offset = log_position($node);
 set_stop($node, 'build-filled');
