@@ -277,14 +277,25 @@ copy_slot(Build *build)
  * Step 2: the barrier
  */
 
-/* Whether a transaction is known to be another database's. */
+/*
+ * Whether a transaction is known to be another database's.  The array of all
+ * processes has an entry for prepared transactions as well.
+ */
 static bool
 is_elsewhere(TransactionId xid)
 {
-	int			pid = BackendXidGetPid(xid);
-	PGPROC	   *proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+	Oid			database = InvalidOid;
 
-	return proc != NULL && OidIsValid(proc->databaseId) && proc->databaseId != MyDatabaseId;
+	LWLockAcquire(ProcArrayLock, LW_SHARED);
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		PGPROC	   *proc = &ProcGlobal->allProcs[i];
+
+		if (TransactionIdEquals(proc->xid, xid))
+			database = proc->databaseId;
+	}
+	LWLockRelease(ProcArrayLock);
+	return OidIsValid(database) && database != MyDatabaseId;
 }
 
 /* One of this database's transactions before "limit" that still run, or invalid. */

@@ -152,7 +152,10 @@ is(sql_error($node, q{SET statement_timeout = '20s'; SELECT * FROM notify_stats.
 	'verify() does not wait for the newest transaction of another database');
 sql($node, "SELECT notify_stats.rebuild('second')");
 is_exact($node, 'nor does a rebuild wait for an older one');
-$elsewhere->query_safe('COMMIT');
+$elsewhere->query_safe("PREPARE TRANSACTION 'elsewhere'");
+is(sql_error($node, q{SET statement_timeout = '20s'; SELECT * FROM notify_stats.verify('first')}), 'no error: ',
+	'nor does verify() wait for a prepared one');
+$elsewhere->query_safe("COMMIT PREPARED 'elsewhere'");
 $elsewhere->quit;
 no_build_slots($node, 'no slot is left');
 
