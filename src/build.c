@@ -29,6 +29,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
@@ -277,17 +278,15 @@ copy_slot(Build *build)
  * Step 2: the barrier
  */
 
-/*
- * Whether a transaction is known to be another database's.  The array of all
- * processes has an entry for prepared transactions as well.
- */
+/* Whether a transaction, prepared ones included, is another database's. */
 static bool
 is_elsewhere(TransactionId xid)
 {
 	Oid			database = InvalidOid;
 
 	LWLockAcquire(ProcArrayLock, LW_SHARED);
-	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	/* allProcCount leaves out those of prepared transactions, which follow */
+	for (uint32 i = 0; i < ProcGlobal->allProcCount + max_prepared_xacts; i++)
 	{
 		PGPROC	   *proc = &ProcGlobal->allProcs[i];
 

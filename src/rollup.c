@@ -42,7 +42,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
-#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -686,7 +685,7 @@ rollup_wait_for_lock(BusyLock busy)
 void
 rollup_check_name(const Rollup *rollup)
 {
-	List	   *names = stringToQualifiedNameList(rollup->name);
+	List	   *names = textToQualifiedNameList(cstring_to_text(rollup->name));
 
 	/* a schema can be renamed without a lock on its tables */
 	if (RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true) != rollup->relid)
