@@ -198,7 +198,7 @@ begin_on_rollup(Build *build)
 	do
 	{
 		xact_begin();
-		rollup = load_rollup(build, rollup_list(), &busy);
+		rollup = load_rollup(build, rollup_list(NULL), &busy);
 	} while (rollup == NULL && may_try_again(build, busy));
 	return rollup;
 }
@@ -457,7 +457,7 @@ read_sources(Build *build)
 	do
 	{
 		begin_with_snapshot(build);
-		rollup = load_rollup(build, rollup_list(), &busy);
+		rollup = load_rollup(build, rollup_list(NULL), &busy);
 	} while (rollup == NULL && may_try_again(build, busy));
 	if (rollup == NULL)
 		return false;
@@ -802,7 +802,7 @@ begin_join(Build *build, StreamRow *row, List **live)
 		xact_begin();
 		stream_lock();
 		check_stream(build, row);
-		rollups = rollup_list();
+		rollups = rollup_list(NULL);
 		rollup = NULL;
 		if (cycle_open_live(rollups, live, &busy))
 			rollup = load_rollup(build, rollups, &busy);

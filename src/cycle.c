@@ -371,6 +371,7 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 {
 	const char *reason;
 	Oid			trouble;
+	bool		some_dropped;
 
 	xact_begin();
 	*again = false;
@@ -399,8 +400,9 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 		*again = true;
 		return false;
 	}
-	rollup_forget_dropped();
-	*rollups = rollup_list();
+	*rollups = rollup_list(&some_dropped);
+	if (some_dropped)
+		rollup_forget_dropped();
 	result->has_rollups = *rollups != NIL;
 	if (row->has_slot)
 	{

@@ -418,7 +418,7 @@ notify_stats_source_gaps(PG_FUNCTION_ARGS)
 	ListCell   *lc3;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach(lc, rollup_list())
+	foreach(lc, rollup_list(NULL))
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
 		BusyLock	busy;

@@ -85,6 +85,16 @@ _PG_init(void)
 }
 
 void
+reload_settings(void)
+{
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+void
 debug_stop(const char *point)
 {
 	bool		said = false;
@@ -92,11 +102,7 @@ debug_stop(const char *point)
 	for (;;)
 	{
 		/* the latch may have been reset since the signal came */
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
+		reload_settings();
 		if (debug_stop_at == NULL || strcmp(debug_stop_at, point) != 0)
 			return;
 		if (!said)

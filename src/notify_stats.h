@@ -20,6 +20,9 @@ extern int	notify_stats_naptime;
 /* notify_stats.max_batch_wal: kilobytes of WAL that one cycle reads */
 extern int	notify_stats_max_batch_wal;
 
+/* Reads the configuration anew if the postmaster has said so. */
+extern void reload_settings(void);
+
 /*
  * Waits, interruptibly, for as long as notify_stats.debug_stop_at names this
  * point.  For tests that kill a process at a certain point.

@@ -414,14 +414,14 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 }
 
 List *
-rollup_list(void)
+rollup_list(bool *some_dropped)
 {
 	static const char query[] =
 		"SELECT r.rollup::pg_catalog.oid, r.definition::pg_catalog.oid, r.state,"
 		" coalesce(r.fingerprint, 0), coalesce((SELECT max(q.id) FROM " EXTENSION_SCHEMA
-		".rebuild_request q WHERE q.rollup = r.rollup), 0)"
+		".rebuild_request q WHERE q.rollup = r.rollup), 0), c.oid IS NULL"
 		" FROM " EXTENSION_SCHEMA ".rollup r"
-		" JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
+		" LEFT JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" ORDER BY r.rollup::pg_catalog.oid";
 	MemoryContext context = CurrentMemoryContext;
 	CatalogAccess saved = catalog_enter();
@@ -429,11 +429,19 @@ rollup_list(void)
 
 	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the rollups");
+	if (some_dropped != NULL)
+		*some_dropped = false;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
+		bool		isnull;
 
-		rollups = lappend(rollups, make_rollup(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+		if (!DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull)))
+			rollups = lappend(rollups, make_rollup(tuple, desc));
+		else if (some_dropped != NULL)
+			*some_dropped = true;
 		MemoryContextSwitchTo(spi_context);
 	}
 	catalog_leave(saved);
@@ -540,6 +548,13 @@ definition_fingerprint(Oid view)
 	return hash;
 }
 
+static char *
+qualified_name(Relation relation)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+									  RelationGetRelationName(relation));
+}
+
 /* The owner of the table, who has to own the definition as well. */
 static Oid
 common_owner(Relation table, Relation view)
@@ -549,9 +564,7 @@ common_owner(Relation table, Relation view)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("rollup \"%s\" and its definition have different owners",
 						RelationGetRelationName(table)),
-				 errhint("Run: ALTER VIEW %s OWNER TO %s;",
-						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(view)),
-													RelationGetRelationName(view)),
+				 errhint("Run: ALTER VIEW %s OWNER TO %s;", qualified_name(view),
 						 quote_identifier(GetUserNameFromId(table->rd_rel->relowner, false)))));
 	return table->rd_rel->relowner;
 }
@@ -614,13 +627,6 @@ use_table_names(Rollup *rollup, TupleDesc table)
 
 		measure->name = NameStr(TupleDescAttr(rollup->desc, measure->attnum - 1)->attname);
 	}
-}
-
-static char *
-qualified_name(Relation relation)
-{
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-									  RelationGetRelationName(relation));
 }
 
 /* Compiles what is locked. */

@@ -70,8 +70,11 @@ extern void rollup_request_rebuild(Oid relid);
 /* Throws unless "relid" is a rollup that the current user owns. */
 extern void rollup_check_owner(Oid relid);
 
-/* Lists (of Rollup, not opened) the rollups of this database. */
-extern List *rollup_list(void);
+/*
+ * Lists (of Rollup, not opened) the rollups of this database.  *some_dropped,
+ * unless NULL, tells whether the catalog has one whose table is gone.
+ */
+extern List *rollup_list(bool *some_dropped);
 
 /* Forgets the rollups whose table has been dropped. */
 extern void rollup_forget_dropped(void);

@@ -152,11 +152,7 @@ wait_for(long milliseconds)
 					 milliseconds, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	reload_settings();
 }
 
 /* Waits out earlier failures: 1, 2, 4 … seconds after the second. */
