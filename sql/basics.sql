@@ -35,7 +35,7 @@ SELECT * FROM notify_stats.verify('letters_by_kind');
 SELECT notify_stats.wait_for_lsn(rollup => 'letters');
 
 -- one slot a database; a paused stream is caught up with by hand all the same
-SELECT slot_name ~ '^notify_stats_\d+$' AS name, plugin, slot_type, temporary, active
+SELECT slot_name ~ '^notify_stats_\d+$' AS name, plugin = current_setting('notify_stats.format') AS plugin, slot_type, temporary, active
 FROM pg_replication_slots;
 SELECT notify_stats.pause();
 INSERT INTO letters VALUES (5, 'parcel');

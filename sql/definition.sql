@@ -16,14 +16,13 @@ CREATE TABLE letters (
     pages integer,
     sheets smallint NOT NULL,
     weight bigint,
-    cost numeric(10, 2),
-    share double precision,
+    cost numeric(10, 2) CHECK (cost > '-Infinity' AND cost < 'Infinity'),
+    share double precision CHECK (share > '-Infinity' AND share < 'Infinity'),
     price money,
     delay interval,
     feeling mood,
     words tsvector,
-    writer xid,
-    total integer GENERATED ALWAYS AS (pages * 2) STORED
+    writer xid
 );
 ALTER TABLE letters DROP COLUMN gone;
 ALTER TABLE letters REPLICA IDENTITY FULL;
@@ -338,7 +337,7 @@ SELECT notify_stats.create_rollup('supported_union', $$
     WHERE sheets > 0
     GROUP BY 1, 2 $$);
 SELECT notify_stats.create_rollup('supported_expressions', $$
-    SELECT (posted_at AT TIME ZONE 'Europe/London')::date AS day, feeling, total,
+    SELECT (posted_at AT TIME ZONE 'Europe/London')::date AS day, feeling, pages * 2 AS total,
            CASE WHEN pages > 1 THEN 'long' ELSE 'short' END AS length, count(*)
     FROM letters WHERE kind = ANY ('{a,b}') AND greatest(pages, sheets) > 1 GROUP BY 1, 2, 3, 4 $$);
 SELECT notify_stats.create_rollup('supported_constant', $$

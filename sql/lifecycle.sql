@@ -4,7 +4,7 @@ SET search_path = lifecycle;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
-CREATE FUNCTION states() RETURNS TABLE (rollup regclass, definition regclass, state text, reason text) LANGUAGE sql AS $$
+CREATE FUNCTION all_states() RETURNS TABLE (rollup regclass, definition regclass, state text, reason text) LANGUAGE sql AS $$
     SELECT rollup, definition, state, reason FROM notify_stats.rollups ORDER BY rollup::text
 $$;
 
@@ -16,18 +16,18 @@ INSERT INTO letters VALUES (1, 'a', 1), (2, 'a', 2), (3, 'b', 3);
 BEGIN;
 SELECT notify_stats.create_rollup('by_kind', $$
     SELECT kind, count(*), coalesce(sum(pages), 0) AS pages FROM letters GROUP BY kind $$);
-SELECT * FROM states();
+SELECT * FROM all_states();
 ROLLBACK;
-SELECT * FROM states();
+SELECT * FROM all_states();
 SELECT to_regclass('by_kind') AS rollup, to_regclass('by_kind_definition') AS definition;
 -- created: empty until it is built
 SELECT notify_stats.create_rollup('by_kind', $$
     SELECT kind, count(*), coalesce(sum(pages), 0) AS pages FROM letters GROUP BY kind $$);
-SELECT * FROM states();
+SELECT * FROM all_states();
 TABLE by_kind;
 SELECT * FROM notify_stats.verify('by_kind');
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 TABLE by_kind ORDER BY kind;
 -- several, in one transaction with rows of their sources
 BEGIN;
@@ -41,7 +41,7 @@ SELECT notify_stats.drop_rollup('gone');
 COMMIT;
 INSERT INTO letters VALUES (6, 'c', NULL);
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 SELECT * FROM differences('by_kind');
 SELECT * FROM differences('by_pages');
 
@@ -53,10 +53,10 @@ INSERT INTO by_kind VALUES ('x', 1, 1), (NULL, 2, NULL);
 SELECT * FROM notify_stats.verify('by_kind');
 SELECT ctid AS before FROM by_kind WHERE kind = 'c' \gset
 SELECT notify_stats.rebuild('by_kind');
-SELECT * FROM states();
+SELECT * FROM all_states();
 INSERT INTO letters VALUES (7, 'd', 7);
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 TABLE by_kind ORDER BY kind;
 SELECT ctid = :'before' AS untouched FROM by_kind WHERE kind = 'c';
 SELECT * FROM notify_stats.verify('by_kind');
@@ -81,11 +81,11 @@ SELECT * FROM notify_stats.verify('by_kind');
 INSERT INTO letters VALUES (8, 'a', 8);
 CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 CREATE UNIQUE INDEX ON by_kind (kind) NULLS NOT DISTINCT;
 SELECT notify_stats.rebuild('by_kind');
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 SELECT * FROM differences('by_kind');
 
 -- columns, indexes and statistics of one's own on the table
@@ -112,7 +112,7 @@ ALTER TABLE "By Kind" SET SCHEMA lifecycle_2;
 ALTER TABLE by_pages RENAME pages TO sheets;
 UPDATE lifecycle_2.post SET "Kind of letter" = 'g', pages = 12 WHERE id = 11;
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 TABLE by_pages ORDER BY sheets;
 SELECT * FROM differences('by_pages');
 SELECT * FROM notify_stats.verify('by_pages');
@@ -137,7 +137,7 @@ CREATE OR REPLACE VIEW by_kind_definition AS
     SELECT kind, count(*), coalesce(sum(pages), 0) AS pages FROM letters WHERE id > 1 GROUP BY kind;
 SELECT * FROM notify_stats.verify('by_kind');
 CALL notify_stats.catch_up();
-SELECT state, reason FROM states() WHERE rollup = 'by_kind'::regclass;
+SELECT state, reason FROM all_states() WHERE rollup = 'by_kind'::regclass;
 SELECT * FROM differences('by_kind');
 
 -- another owner has to own the definition as well, and to have the right to read the sources
@@ -147,12 +147,12 @@ ALTER TABLE by_pages OWNER TO regress_lifecycle_owner;
 INSERT INTO letters VALUES (12, 'a', 1);
 CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
-SELECT state, reason FROM states() WHERE rollup = 'by_pages'::regclass;
+SELECT state, reason FROM all_states() WHERE rollup = 'by_pages'::regclass;
 ALTER VIEW by_pages_definition OWNER TO regress_lifecycle_owner;
 GRANT SELECT ON letters TO regress_lifecycle_owner;
 SELECT notify_stats.rebuild('by_pages');
 CALL notify_stats.catch_up();
-SELECT state, reason FROM states() WHERE rollup = 'by_pages'::regclass;
+SELECT state, reason FROM all_states() WHERE rollup = 'by_pages'::regclass;
 SELECT * FROM differences('by_pages');
 SET ROLE regress_lifecycle_owner;
 SELECT * FROM notify_stats.verify('lifecycle.by_pages');
@@ -162,7 +162,7 @@ REVOKE SELECT ON letters FROM regress_lifecycle_owner;
 INSERT INTO letters VALUES (13, 'a', 1);
 CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
-SELECT state, reason FROM states() WHERE rollup = 'by_pages'::regclass;
+SELECT state, reason FROM all_states() WHERE rollup = 'by_pages'::regclass;
 GRANT SELECT ON letters TO regress_lifecycle_owner;
 SELECT notify_stats.rebuild('by_pages');
 CALL notify_stats.catch_up();
@@ -170,11 +170,11 @@ REVOKE UPDATE ON by_pages FROM regress_lifecycle_owner;
 INSERT INTO letters VALUES (14, 'a', 1);
 CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
-SELECT state, reason FROM states() WHERE rollup = 'by_pages'::regclass;
+SELECT state, reason FROM all_states() WHERE rollup = 'by_pages'::regclass;
 GRANT UPDATE ON by_pages TO regress_lifecycle_owner;
 SELECT notify_stats.rebuild('by_pages');
 CALL notify_stats.catch_up();
-SELECT state, reason FROM states() WHERE rollup = 'by_pages'::regclass;
+SELECT state, reason FROM all_states() WHERE rollup = 'by_pages'::regclass;
 SELECT * FROM differences('by_pages');
 
 -- dropped in each of the ways
@@ -182,10 +182,10 @@ SELECT notify_stats.create_rollup('by_four', $$ SELECT id % 4 AS four, count(*) 
 SELECT notify_stats.create_rollup('by_five', $$ SELECT id % 5 AS five, count(*) FROM letters GROUP BY 1 $$);
 DROP TABLE by_four;
 CALL notify_stats.catch_up();
-SELECT rollup, state FROM states();
+SELECT rollup, state FROM all_states();
 DROP TABLE by_five;
 INSERT INTO letters VALUES (15, 'a', 15);
-SELECT rollup, state FROM states();
+SELECT rollup, state FROM all_states();
 CALL notify_stats.catch_up();
 SELECT count(*) FROM notify_stats.rollup;
 CREATE VIEW reader AS SELECT * FROM by_pages;
@@ -208,7 +208,7 @@ SELECT * FROM differences('by_kind');
 -- a source with all that hangs on it
 DROP TABLE letters CASCADE;
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 SELECT count(*) FROM notify_stats.rollup;
 SELECT count(*) FROM pg_replication_slots;
 SELECT to_regclass('by_kind') IS NULL AS gone, to_regclass('by_kind_definition') IS NULL AS definition_gone;
@@ -228,7 +228,7 @@ CREATE EXTENSION notify_stats;
 SELECT notify_stats.applied_lsn();
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;
-SELECT * FROM states();
+SELECT * FROM all_states();
 -- or until the next rollup makes its own
 SELECT notify_stats.create_rollup('by_id', $$ SELECT id % 2 AS odd, count(*) FROM letters GROUP BY 1 $$);
 CALL notify_stats.catch_up();
@@ -238,7 +238,7 @@ SELECT count(*) FROM pg_replication_slots;
 SELECT notify_stats.create_rollup('by_kind_2', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
 INSERT INTO letters VALUES (3, 'a', 1);
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 TABLE by_kind_2;
 SELECT count(*) FROM pg_replication_slots;
 
@@ -247,14 +247,14 @@ SELECT pg_drop_replication_slot(slot_name) FROM notify_stats.status WHERE stream
 INSERT INTO letters VALUES (4, 'b', 1);
 UPDATE by_kind_2 SET count = 100;
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 TABLE by_kind_2 ORDER BY kind;
 -- or somebody has moved it on
 INSERT INTO letters VALUES (5, 'c', 1);
 SELECT count(*) FROM notify_stats.status s, pg_replication_slot_advance(s.slot_name, pg_current_wal_flush_lsn());
 INSERT INTO letters VALUES (6, 'c', 1);
 CALL notify_stats.catch_up();
-SELECT * FROM states();
+SELECT * FROM all_states();
 TABLE by_kind_2 ORDER BY kind;
 SELECT count(*) FROM pg_replication_slots;
 

@@ -28,7 +28,7 @@ SELECT rollup, definition, state, reason, reason_lsn, build_phase, build_started
 FROM notify_stats.rollups;
 
 -- the stream, caught up; behind; and paused
-SELECT stream, slot_name ~ '^notify_stats_\d+$' AS slot_name, format, pid, applied_lsn <= reached_lsn AS reached,
+SELECT stream, slot_name ~ '^notify_stats_\d+$' AS slot_name, format = current_setting('notify_stats.format') AS format, pid, applied_lsn <= reached_lsn AS reached,
        lag_bytes >= 0 AS lag_bytes, lag_seconds >= 0 AS lag_seconds, retained_bytes > 0 AS retained_bytes, wal_status,
        changes_per_second >= 0 AS changes_per_second, waits_for
 FROM notify_stats.status;

@@ -4,12 +4,6 @@ SET search_path = partition;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
-CREATE FUNCTION all_differences() RETURNS TABLE (rollup regclass, problem text, content text) LANGUAGE sql AS $$
-    SELECT r.rollup, d.* FROM notify_stats.rollups r, differences(r.rollup) d ORDER BY r.rollup::text, 2, 3
-$$;
-CREATE FUNCTION states() RETURNS TABLE (rollup regclass, state text, reason text) LANGUAGE sql AS $$
-    SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text
-$$;
 -- tells what became stale meanwhile
 CREATE TABLE stale_seen (rollup text, reason text);
 CREATE FUNCTION note_stale() RETURNS trigger LANGUAGE plpgsql AS
@@ -89,8 +83,8 @@ UPDATE parcels SET pieces = pieces + 1 WHERE country = 'us';
 DELETE FROM parcels WHERE id = 21;
 CALL notify_stats.catch_up();
 SELECT * FROM of_root WHERE country = 'us';
-SELECT * FROM stale_seen;
 SELECT * FROM all_differences();
+DELETE FROM stale_seen;
 
 -- truncating a leaf: what the tables above have lost cannot be told, so they are rebuilt
 BEGIN;
@@ -99,7 +93,7 @@ TRUNCATE parcels_gb;
 INSERT INTO parcels VALUES (31, 'gb', 31);
 COMMIT;
 CALL notify_stats.catch_up();
-SELECT * FROM stale_seen ORDER BY 1;
+SELECT rollup, regexp_replace(reason, ' .table.*', '') AS reason FROM stale_seen ORDER BY 1;
 SELECT * FROM states();
 SELECT * FROM of_root WHERE country = 'gb';
 SELECT * FROM all_differences();
@@ -108,44 +102,19 @@ DELETE FROM stale_seen;
 TRUNCATE parcels_fr;
 INSERT INTO parcels VALUES (32, 'fr', 32);
 CALL notify_stats.catch_up();
-SELECT * FROM stale_seen ORDER BY 1;
+SELECT rollup, regexp_replace(reason, ' .table.*', '') AS reason FROM stale_seen ORDER BY 1;
 TABLE of_leaf;
 SELECT * FROM all_differences();
 DELETE FROM stale_seen;
 TRUNCATE parcels;
 INSERT INTO parcels VALUES (33, 'fr', 33), (34, 'de', 34);
 CALL notify_stats.catch_up();
-SELECT * FROM stale_seen ORDER BY 1;
+SELECT rollup, regexp_replace(reason, ' .table.*', '') AS reason FROM stale_seen ORDER BY 1;
 TABLE of_root ORDER BY country;
 TABLE of_middle ORDER BY country;
 SELECT * FROM states();
 SELECT * FROM all_differences();
 DELETE FROM stale_seen;
-
--- partitions that are attached or detached bring and take rows that no row change tells of:
--- verify() sees it, and rebuild() mends it
-CREATE TABLE parcels_nl (LIKE parcels);
-ALTER TABLE parcels_nl REPLICA IDENTITY FULL;
-INSERT INTO parcels_nl VALUES (40, 'nl', 40);
-ALTER TABLE parcels ATTACH PARTITION parcels_nl FOR VALUES IN ('nl');
-ALTER TABLE parcels DETACH PARTITION parcels_fr;
-CALL notify_stats.catch_up();
-SELECT * FROM notify_stats.verify('of_root');
-SELECT notify_stats.rebuild(rollup) FROM notify_stats.rollups;
-CALL notify_stats.catch_up();
-INSERT INTO parcels VALUES (41, 'nl', 41);
-INSERT INTO parcels_fr (id, country, pieces) VALUES (42, 'fr', 42);
-CALL notify_stats.catch_up();
-TABLE of_root ORDER BY country;
-TABLE of_leaf ORDER BY pieces;
-SELECT * FROM states();
-SELECT * FROM all_differences();
-SELECT * FROM notify_stats.verify('of_root');
-DROP TABLE parcels_nl;
-SELECT notify_stats.rebuild('of_root');
-SELECT notify_stats.rebuild('of_root_and_leaf');
-CALL notify_stats.catch_up();
-SELECT * FROM all_differences();
 
 DROP TRIGGER note_stale ON notify_stats.rollup;
 DROP SCHEMA partition CASCADE;

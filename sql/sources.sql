@@ -4,12 +4,6 @@ SET search_path = sources;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
-CREATE FUNCTION all_differences() RETURNS TABLE (rollup regclass, problem text, content text) LANGUAGE sql AS $$
-    SELECT r.rollup, d.* FROM notify_stats.rollups r, differences(r.rollup) d ORDER BY r.rollup::text, 2, 3
-$$;
-CREATE FUNCTION states() RETURNS TABLE (rollup regclass, state text, reason text) LANGUAGE sql AS $$
-    SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text
-$$;
 
 -- tables of one meaning and three shapes: other attribute numbers, other types, dropped columns
 CREATE TABLE letters (
@@ -25,7 +19,7 @@ ALTER TABLE letters DROP COLUMN gone, DROP COLUMN also_gone, REPLICA IDENTITY FU
 CREATE TABLE history (test boolean NOT NULL DEFAULT false, weight bigint, extra text, kind text, id bigint);
 ALTER TABLE history REPLICA IDENTITY FULL;
 INSERT INTO history VALUES (false, 30, NULL, 'a', 3);
-CREATE TABLE imports (type name NOT NULL, heaviness numeric, id integer);
+CREATE TABLE imports (type name NOT NULL, heaviness numeric CHECK (heaviness > '-Infinity' AND heaviness < 'Infinity'), id integer);
 ALTER TABLE imports REPLICA IDENTITY FULL;
 INSERT INTO imports VALUES ('c', 0.5, 4);
 
@@ -119,31 +113,6 @@ SELECT * FROM states();
 SELECT * FROM all_differences();
 SELECT notify_stats.drop_rollup('of_colour');
 
--- the replica identity falls short: with the first update that does not tell the old row, the
--- rollups are stale; they are not rebuilt, to be stale again, but fail, and say how to mend it
-ALTER TABLE letters REPLICA IDENTITY DEFAULT;
-SELECT detail, hint FROM notify_stats.check() WHERE item = 'replica identity' ORDER BY 1;
-CREATE TABLE stale_seen (rollup text, state text, reason text);
-CREATE FUNCTION note_stale() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO sources.stale_seen VALUES (NEW.rollup, NEW.state, NEW.reason); RETURN NULL; END $$;
-CREATE TRIGGER note_stale AFTER UPDATE OF state ON notify_stats.rollup FOR EACH ROW
-    WHEN (NEW.state IS DISTINCT FROM OLD.state) EXECUTE FUNCTION note_stale();
-INSERT INTO letters VALUES (24, 'g', 4);
-CALL notify_stats.catch_up();
-TABLE stale_seen;
-UPDATE letters SET kind = 'h' WHERE id = 24;
-CALL notify_stats.catch_up();
-CALL notify_stats.catch_up();
-SELECT * FROM stale_seen ORDER BY 1, 2 DESC;
-SELECT * FROM states();
-DROP TRIGGER note_stale ON notify_stats.rollup;
-ALTER TABLE letters REPLICA IDENTITY FULL;
-SELECT notify_stats.rebuild('of_one');
-SELECT notify_stats.rebuild('of_two');
-SELECT detail, hint FROM notify_stats.check() WHERE item = 'replica identity';
-UPDATE letters SET kind = 'i' WHERE id = 24;
-CALL notify_stats.catch_up();
-SELECT * FROM all_differences();
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
 
 -- an identity by the primary key, or by an index, will do for what they cover
@@ -220,22 +189,6 @@ SELECT * FROM states();
 SELECT * FROM all_differences();
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
-
--- generated columns
-CREATE TABLE areas (id integer PRIMARY KEY, width integer, height integer,
-                    area integer GENERATED ALWAYS AS (width * height) STORED);
-ALTER TABLE areas REPLICA IDENTITY FULL;
-INSERT INTO areas VALUES (1, 2, 3), (2, 6, 1);
-SELECT notify_stats.create_rollup('by_area', $$
-    SELECT area, count(*) FROM areas GROUP BY 1 $$);
-CALL notify_stats.catch_up();
-SELECT clock_timestamp() AS start \gset
-UPDATE areas SET width = 3 WHERE id = 1;
-INSERT INTO areas VALUES (3, 3, 3), (4, NULL, 1);
-CALL notify_stats.catch_up();
-TABLE by_area ORDER BY area;
-SELECT * FROM all_differences();
-SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 
 -- a table alone of those that inherit
 CREATE TABLE parents (kind text);

@@ -6,7 +6,8 @@
  * Nobody is locked out, so the definition's result is read at some snapshot
  * S while changes go on, and those that S does not see are added from a slot:
  *
- *	1. Copy the main slot: a build stream at its position F.
+ *	1. Copy the main slot, and move the copy to the end of the WAL: a build
+ *	   stream at a position F.
  *	2. Barrier: wait until every transaction of this database that has an xid
  *	   by now has ended.
  *	   A commit that is in the WAL before F may still be unknown to snapshots,
@@ -52,7 +53,9 @@
 #include "apply.h"
 #include "build.h"
 #include "cycle.h"
+#include "facts.h"
 #include "notify_stats.h"
+#include "publication.h"
 #include "shared.h"
 #include "slot.h"
 #include "source.h"
@@ -88,6 +91,7 @@ typedef struct Build
 	Oid			owner;			/* whom it was run as */
 	char	   *columns;		/* what the rollup's columns were called */
 	const Format *format;
+	List	   *facts;			/* of the sources, if the format needs any */
 	NameData	slot_name;		/* the copy of the main slot */
 	XLogRecPtr	position;		/* the build stream's */
 	VisibleXids visible;		/* to the snapshot that the definition ran in */
@@ -133,6 +137,29 @@ begin_own_work(const Build *build)
 		trouble_begin(build->relid);
 }
 
+/*
+ * Whether the format can tell what has happened to the sources since the last
+ * look, the first of which was at the snapshot.
+ */
+static bool
+facts_hold(Build *build, Rollup *rollup)
+{
+	MemoryContext context;
+	List	   *now;
+	bool		hold = true;
+	ListCell   *lc;
+
+	if (build->fingerprint == 0)
+		return true;
+	context = enter_build_context(build);
+	now = facts_collect(build->format, list_make1(rollup));
+	foreach(lc, build->sources)
+		hold &= facts_break(build->format, build->facts, now, lfirst_oid(lc)) == NULL;
+	build->facts = now;
+	MemoryContextSwitchTo(context);
+	return hold;
+}
+
 /* Whether the rollup is still what the temporary table was made for. */
 static bool
 is_unchanged(const Build *build, const Rollup *rollup)
@@ -164,9 +191,13 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 		begin_own_work(build);
 		access = rollup_open(rollup, busy);
 		trouble_end();
+		if (access == ROLLUP_READY && build->format != NULL &&
+			!cycle_lock_facts(build->format, list_make1(rollup), busy))
+			access = ROLLUP_BUSY;
 	}
 	build->in_vain = access == ROLLUP_GONE ||
-		(access == ROLLUP_READY && !is_unchanged(build, rollup));
+		(access == ROLLUP_READY &&
+		 !(is_unchanged(build, rollup) && facts_hold(build, rollup)));
 	if (build->in_vain && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -225,17 +256,72 @@ check_verifiable(const Rollup *rollup, const StreamRow *row)
 				 errhint("The view notify_stats.rollups shows its progress, or the reason.")));
 }
 
-/* Throws if a build would be stale again with the first update. */
 static void
-check_identities(const Build *build, const Rollup *rollup)
+advance_build_slot(Build *build)
+{
+	xact_begin();
+	slot_advance(NameStr(build->slot_name), build->position);
+	xact_commit();
+}
+
+/* Throws if the changes of a source cannot be told. */
+static void
+check_sources(const Build *build, const Rollup *rollup, const Format *format)
 {
 	ListCell   *lc;
 
 	begin_own_work(build);
 	foreach(lc, rollup->definition->sources)
-		source_check_identity(lfirst_oid(lc),
-							  definition_source_columns(rollup->definition, lfirst_oid(lc)));
+	{
+		Oid			source = lfirst_oid(lc);
+		Bitmapset  *columns = definition_source_columns(rollup->definition, source);
+
+		source_check_identity(source, columns);
+		if (format->check_source != NULL)
+			format->check_source(source, columns);
+	}
 	trouble_end();
+}
+
+/*
+ * Sees to it that pgoutput tells the sources' changes from here on, in a
+ * transaction of its own.  False if the build is in vain.
+ */
+static bool
+publish_sources(Build *build)
+{
+	Rollup	   *rollup;
+	BusyLock	busy;
+	StreamRow	row;
+
+	do
+	{
+		xact_begin();
+		rollup = load_rollup(build, rollup_list(NULL), &busy);
+		if (rollup != NULL && !build->verifying && stream_load(&row) &&
+			row.has_slot && row.format == &format_pgoutput)
+		{
+			check_sources(build, rollup, row.format);
+			(void) publication_ensure();
+			if (!publication_add(rollup->definition->sources, &busy))
+				rollup = NULL;
+		}
+	} while (rollup == NULL && may_try_again(build, busy));
+	if (rollup != NULL)
+		xact_commit();
+	return rollup != NULL;
+}
+
+/*
+ * Moves the copy to the end of the WAL: the barrier comes after, so that the
+ * snapshot sees what has committed until here.
+ */
+static void
+skip_past(Build *build)
+{
+	build->position = slot_flush_written();
+	advance_build_slot(build);
+	shared_build_reached(build->shared, build->position);
 }
 
 /* Copies the main slot.  False if there is nothing to build. */
@@ -254,7 +340,7 @@ copy_slot(Build *build)
 	if (build->verifying)
 		check_verifiable(rollup, &row);
 	else if (wanted)
-		check_identities(build, rollup);
+		check_sources(build, rollup, row.format);
 	if (wanted)
 	{
 		context = enter_build_context(build);
@@ -270,6 +356,8 @@ copy_slot(Build *build)
 		shared_build_reached(build->shared, build->position);
 	}
 	xact_commit();
+	if (wanted)
+		skip_past(build);
 	debug_stop("build-copied");
 	return wanted;
 }
@@ -467,6 +555,7 @@ read_sources(Build *build)
 	build->owner = rollup->owner;
 	context = enter_build_context(build);
 	build->columns = rollup_columns(rollup);
+	build->facts = facts_collect(build->format, list_make1(rollup));
 	MemoryContextSwitchTo(context);
 	fill_fresh_table(build, rollup);
 	xact_commit();
@@ -483,7 +572,7 @@ read_sources(Build *build)
  * came that cannot be told, so that the build has to start again.
  */
 static bool
-read_build_stream(Build *build, Rollup *rollup, XLogRecPtr upto)
+read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 {
 	CycleInput	input = {0};
 	CycleOutput output;
@@ -492,13 +581,14 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr upto)
 	input.format = build->format;
 	input.rollups = list_make1(rollup);
 	input.applied_lsn = build->position;
-	input.upto = upto;
+	input.upto = *upto;
 	input.visible = &build->visible;
 	input.target = FRESH_TABLE;
 	/* what befalls the temporary table of verify() is not the rollup's trouble */
 	trouble_ignore(build->verifying);
 	output = cycle_read(&input);
 	trouble_ignore(false);
+	*upto = output.reached_lsn;
 	if (output.stale != NIL)
 		ereport(build->verifying ? ERROR : LOG,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -506,14 +596,6 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr upto)
 						(char *) linitial(output.reasons)),
 				 build->verifying ? errhint("Try again.") : errhint("Its build starts again.")));
 	return output.stale == NIL;
-}
-
-static void
-advance_build_slot(Build *build)
-{
-	xact_begin();
-	slot_advance(NameStr(build->slot_name), build->position);
-	xact_commit();
 }
 
 /* Reads the build stream until little is left; false if in vain. */
@@ -537,7 +619,7 @@ catch_up(Build *build)
 		rollup = begin_on_rollup(build);
 		if (rollup == NULL)
 			return false;
-		sound = read_build_stream(build, rollup, upto);
+		sound = read_build_stream(build, rollup, &upto);
 		xact_commit();
 		if (!sound)
 			return false;
@@ -804,7 +886,7 @@ begin_join(Build *build, StreamRow *row, List **live)
 		check_stream(build, row);
 		rollups = rollup_list(NULL);
 		rollup = NULL;
-		if (cycle_open_live(rollups, live, &busy))
+		if (cycle_open_live(row, rollups, live, &busy))
 			rollup = load_rollup(build, rollups, &busy);
 	} while (rollup == NULL && may_try_again(build, busy));
 	return rollup;
@@ -866,13 +948,14 @@ join_main_stream(Build *build)
 	if (build->verifying)
 		check_verifiable(rollup, &row);
 	trouble_set_request(build->request);
-	if (!read_build_stream(build, rollup, upto))
+	if (!read_build_stream(build, rollup, &upto))
 	{
 		xact_commit();
 		return false;
 	}
 	trouble_set_request(0);
 	output = cycle_read_main(&row, live, upto);
+	upto = output.reached_lsn;
 	if (build->verifying && list_member_ptr(output.stale, rollup))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -880,6 +963,8 @@ join_main_stream(Build *build)
 				 errhint("It is rebuilt by itself.")));
 
 	settle_differences(build, rollup);
+	if (row.format->by_name)
+		facts_store(facts_load(), facts_collect(row.format, list_append_unique_ptr(list_copy(live), rollup)));
 	stream_set_applied(upto);
 	debug_stop("build-joined");
 	xact_commit();
@@ -896,7 +981,7 @@ join_main_stream(Build *build)
 static void
 run_build(Build *build)
 {
-	if (!copy_slot(build))
+	if (!publish_sources(build) || !copy_slot(build))
 		return;
 	wait_for_transactions(build);
 	(void) (read_sources(build) && catch_up(build) && join_main_stream(build));

@@ -95,4 +95,30 @@
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #endif
 
+/* what pgoutput tells of stored generated columns */
+#if PG_VERSION_NUM >= 180000
+#define PUBLISHES_GENERATED_COLUMNS true
+#define PUBLICATION_OPTIONS ", publish_generated_columns = stored"
+#else
+#define PUBLISHES_GENERATED_COLUMNS false
+#define PUBLICATION_OPTIONS ""
+#endif
+
+/* functions that the JSON parser calls return an error code since 16 */
+#if PG_VERSION_NUM >= 160000
+#define JSON_ACTION_RESULT JsonParseErrorType
+#define JSON_ACTION_DONE return JSON_SUCCESS
+#else
+#define JSON_ACTION_RESULT void
+#define JSON_ACTION_DONE return
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define make_json_lexer(json, len, encoding) \
+	makeJsonLexContextCstringLen(NULL, json, len, encoding, true)
+#else
+#define make_json_lexer(json, len, encoding) \
+	makeJsonLexContextCstringLen(json, len, encoding, true)
+#endif
+
 #endif							/* NOTIFY_STATS_COMPAT_H */

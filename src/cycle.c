@@ -32,8 +32,10 @@
 
 #include "apply.h"
 #include "cycle.h"
+#include "facts.h"
 #include "fold.h"
 #include "notify_stats.h"
+#include "publication.h"
 #include "shared.h"
 #include "slot.h"
 #include "trouble.h"
@@ -58,14 +60,14 @@ is_visible(const VisibleXids *visible, TransactionId xid)
 	return true;
 }
 
-/* Whether the input's rollups hold this change already, or must not yet. */
-static bool
-is_skipped(const CycleInput *input, const RowChange *change)
+/* A pass at work. */
+typedef struct Pass
 {
-	return change->commit_lsn < input->applied_lsn ||
-		change->commit_lsn >= input->upto ||
-		(input->visible != NULL && is_visible(input->visible, change->xid));
-}
+	const CycleInput *input;
+	CycleOutput *output;
+	Fold	   *fold;
+	SlotRow		row;			/* the row of the peek at hand */
+} Pass;
 
 static void
 apply_deltas(const CycleInput *input, Fold *fold, CycleOutput *output)
@@ -102,30 +104,61 @@ note_stale(Fold *fold, CycleOutput *output)
 	}
 }
 
-static void
-fold_peek(const CycleInput *input, SlotPeek *peek, FormatReader *reader, Fold *fold,
-		  CycleOutput *output)
+/*
+ * Whether a transaction is not in the input's rollups yet.  One that commits
+ * across the end was read to its end, and so moves the end.
+ */
+static bool
+wants_transaction(void *arg, TransactionId xid, XLogRecPtr commit_lsn)
 {
-	RowChange	change;
-	const char *data;
-	int			len;
+	Pass	   *pass = (Pass *) arg;
 
-	while (slot_peek_next(peek, &data, &len))
+	if (commit_lsn >= pass->output->reached_lsn)
+		pass->output->reached_lsn = commit_lsn + 1;
+	return commit_lsn >= pass->input->applied_lsn &&
+		(pass->input->visible == NULL || !is_visible(pass->input->visible, xid));
+}
+
+static void
+take_change(void *arg, const RowChange *change)
+{
+	Pass	   *pass = (Pass *) arg;
+
+	fold_change(pass->fold, change);
+	if (fold_is_large(pass->fold))
+	{
+		apply_deltas(pass->input, pass->fold, pass->output);
+		fold_reset(pass->fold);
+	}
+}
+
+static void
+record_error_callback(void *arg)
+{
+	const Pass *pass = (const Pass *) arg;
+
+	errcontext("reading the output of slot \"%s\" at %X/%X, transaction %u",
+			   pass->input->slot_name, LSN_FORMAT_ARGS(pass->row.lsn), pass->row.xid);
+}
+
+/* Reads all that the peek has given. */
+static void
+read_peek(Pass *pass, SlotPeek *peek, FormatReader *reader)
+{
+	ErrorContextCallback error_context;
+
+	error_context.callback = record_error_callback;
+	error_context.arg = pass;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+	while (slot_peek_next(peek, &pass->row))
 	{
 		CHECK_FOR_INTERRUPTS();
-		input->format->reader_feed(reader, data, len);
-		while (input->format->reader_next(reader, &change))
-		{
-			if (is_skipped(input, &change))
-				continue;
-			fold_change(fold, &change);
-			if (fold_is_large(fold))
-			{
-				apply_deltas(input, fold, output);
-				fold_reset(fold);
-			}
-		}
+		trouble_set_record(pass->input->slot_name, pass->row.lsn, pass->row.xid);
+		pass->input->format->reader_feed(reader, pass->row.data, pass->row.len);
 	}
+	trouble_set_record(NULL, InvalidXLogRecPtr, InvalidTransactionId);
+	error_context_stack = error_context.previous;
 }
 
 static void
@@ -142,8 +175,9 @@ CycleOutput
 cycle_read(const CycleInput *input)
 {
 	CycleOutput output = {0};
+	Pass		pass = {0};
+	ChangeConsumer consumer = {wants_transaction, take_change, &pass};
 	ErrorContextCallback error_context;
-	Fold	   *fold;
 	FormatReader *reader;
 	SlotPeek   *peek;
 
@@ -152,17 +186,22 @@ cycle_read(const CycleInput *input)
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;
 
-	fold = fold_begin(input->rollups);
-	reader = input->format->reader_create(fold_sources(fold));
+	output.reached_lsn = input->upto;
+	pass.input = input;
+	pass.output = &output;
+	pass.fold = fold_begin(input->rollups);
+	if (input->format->by_name)
+		xact_use_server_encoding();
+	reader = input->format->reader_create(fold_sources(pass.fold), &consumer);
 	peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary,
 					 input->format->reader_options(reader), input->upto);
 	debug_stop("after-peek");
-	fold_peek(input, peek, reader, fold, &output);
-	apply_deltas(input, fold, &output);
-	note_stale(fold, &output);
-	output.nchanges = fold_count(fold);
+	read_peek(&pass, peek, reader);
+	apply_deltas(input, pass.fold, &output);
+	note_stale(pass.fold, &output);
+	output.nchanges = fold_count(pass.fold);
 	slot_peek_end(peek);
-	fold_end(fold);
+	fold_end(pass.fold);
 
 	error_context_stack = error_context.previous;
 	return output;
@@ -193,7 +232,13 @@ is_redefined(Rollup *rollup)
 }
 
 bool
-cycle_open_live(List *rollups, List **live, BusyLock *busy)
+cycle_lock_facts(const Format *format, List *rollups, BusyLock *busy)
+{
+	return !format->by_name || rollup_lock_partitioning(rollups, busy);
+}
+
+bool
+cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy)
 {
 	ListCell   *lc;
 
@@ -214,8 +259,47 @@ cycle_open_live(List *rollups, List **live, BusyLock *busy)
 		if (access == ROLLUP_READY && !is_redefined(rollup))
 			*live = lappend(*live, rollup);
 	}
+	if (!OidIsValid(busy->relid))
+		(void) cycle_lock_facts(row->format, *live, busy);
 	shared_stream_waits_for(busy->relid);
 	return !OidIsValid(busy->relid);
+}
+
+/*
+ * Marks those rollups as stale whose sources changed such that the format cannot
+ * tell unread changes, and returns the others.  Writes new facts.
+ */
+static List *
+settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, CycleOutput *output)
+{
+	List	   *before = facts_load();
+	List	   *now = facts_collect(row->format, live);
+	List	   *sound = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, live)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		const char *reason = NULL;
+
+		foreach(lc2, rollup->definition->sources)
+			if (reason == NULL)
+				reason = facts_break(row->format, before, now, lfirst_oid(lc2));
+		if (reason != NULL)
+			mark_stale(rollup, reason, lsn);
+		else
+			sound = lappend(sound, rollup);
+	}
+	now = facts_collect(row->format, sound);
+	output->new_facts = !facts_equal(before, now);
+	if (output->new_facts)
+	{
+		facts_store(before, now);
+		if (row->format == &format_pgoutput)
+			publication_remove_unused();
+	}
+	return sound;
 }
 
 CycleOutput
@@ -223,19 +307,25 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto)
 {
 	CycleInput	input = {0};
 	CycleOutput output = {0};
+	bool		new_facts;
 	const char *reason;
 	ListCell   *lc;
 	ListCell   *lc2;
 
+	output.reached_lsn = upto;
+	if (row->format->by_name)
+		live = settle_facts(row, live, upto, &output);
+	if (live == NIL)
+		return output;			/* nothing in the slot matters */
+
+	new_facts = output.new_facts;
 	input.slot_name = NameStr(row->slot_name);
 	input.format = row->format;
 	input.rollups = live;
 	input.applied_lsn = row->applied_lsn;
 	input.upto = upto;
-	if (live == NIL)
-		return output;			/* nothing in the slot matters */
-
 	output = cycle_read(&input);
+	output.new_facts = new_facts;
 
 	/* the slot was not held before the peek, so it may have been moved */
 	reason = cycle_loss_reason(row);
@@ -274,8 +364,7 @@ cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at, bool 
 static bool
 is_own_slot(const SlotInfo *slot)
 {
-	return slot->database == MyDatabaseId &&
-		strcmp(NameStr(slot->plugin), format_native.plugin) == 0;
+	return slot->database == MyDatabaseId && format_of_plugin(NameStr(slot->plugin)) != NULL;
 }
 
 /* Drops the slot of our name, if it is ours and no stream reads it. */
@@ -294,20 +383,27 @@ drop_orphaned_slot(void)
 	}
 }
 
-/* Makes the slot, in a transaction that has written nothing. */
+/*
+ * Makes the slot, in a transaction that has written nothing.  Instead it makes
+ * the publication if there is to be one and is none.
+ */
 static void
 create_main_slot(void)
 {
+	const Format *format = format_chosen();
 	NameData	name;
 	XLogRecPtr	lsn;
 
 	shared_stream_set_state(STREAM_CREATING_SLOT);
 	slot_main_name(&name);
 	drop_orphaned_slot();
-	lsn = slot_create(NameStr(name), format_native.plugin);
-	stream_set_slot(NameStr(name), &format_native, lsn);
+	if (format == &format_pgoutput && publication_ensure())
+		return;
+	lsn = slot_create(NameStr(name), format->plugin);
+	stream_set_slot(NameStr(name), format, lsn);
 	ereport(LOG,
-			(errmsg("notify_stats created replication slot \"%s\"", NameStr(name))));
+			(errmsg("notify_stats created replication slot \"%s\" of output plugin \"%s\"",
+					NameStr(name), format->plugin)));
 }
 
 const char *
@@ -379,6 +475,7 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 	{
 		/* dropped, or not created yet: a slot that is left would keep all WAL */
 		drop_orphaned_slot();
+		publication_drop();
 		xact_commit();
 		return false;
 	}
@@ -416,7 +513,10 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 		*again = true;
 	}
 	else if (*rollups == NIL)
+	{
 		drop_orphaned_slot();
+		publication_drop();
+	}
 	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		*again = true;			/* a slot cannot be made after a write */
 	else
@@ -489,7 +589,7 @@ read_stream(const StreamRow *row, List *rollups, CycleResult *result)
 	bool		write;
 	bool		progress;
 
-	if (!cycle_open_live(rollups, &live, &result->busy))
+	if (!cycle_open_live(row, rollups, &live, &result->busy))
 	{
 		xact_commit();
 		return;
@@ -498,10 +598,13 @@ read_stream(const StreamRow *row, List *rollups, CycleResult *result)
 		safe = start;			/* a position may lie in a record's middle */
 	upto = window_end(start, safe);
 	if (upto > start)
+	{
 		output = cycle_read_main(row, live, upto);
+		upto = output.reached_lsn;
+	}
 
 	progress = is_progress(shared, foreign, row->applied_lsn, upto);
-	write = output.changed != NIL || output.stale != NIL ||
+	write = output.changed != NIL || output.stale != NIL || output.new_facts ||
 		(progress && is_progress_time(shared));
 	if (write)
 		stream_set_applied(upto);

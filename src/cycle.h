@@ -57,7 +57,9 @@ typedef struct CycleInput
 
 typedef struct CycleOutput
 {
+	XLogRecPtr	reached_lsn;	/* the given end, or that of a commit across it */
 	uint64		nchanges;
+	bool		new_facts;		/* facts were written, so the position must be */
 	List	   *changed;		/* OIDs of the rollups with changes */
 	List	   *stale;			/* of Rollup: no longer exact ... */
 	List	   *reasons;		/* ... and why, in the same order */
@@ -74,7 +76,13 @@ extern CycleOutput cycle_read(const CycleInput *input);
  * free: if there is such a one it is in *busy, and false is returned; the
  * caller should end the transaction, wait for the lock, and try again.
  */
-extern bool cycle_open_live(List *rollups, List **live, BusyLock *busy);
+extern bool cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy);
+
+/*
+ * Takes the locks, beside those of rollup_open, without which facts would not
+ * hold until the end of the transaction; like these, if they are free.
+ */
+extern bool cycle_lock_facts(const Format *format, List *rollups, BusyLock *busy);
 
 /*
  * Brings the main stream up to a safe position, whatever that takes, within

@@ -52,16 +52,29 @@ typedef enum RowChangeKind
 
 /*
  * One change of a source.  The rows are in source->old_row and
- * source->new_row, and stay valid until the next call of the format.
+ * source->new_row, and stay valid until the consumer returns.
  */
 typedef struct RowChange
 {
 	RowChangeKind kind;
 	Source	   *source;
-	TransactionId xid;			/* of the top-level transaction */
-	XLogRecPtr	commit_lsn;		/* start of its commit record */
+	XLogRecPtr	commit_lsn;		/* as ChangeConsumer.wants was told */
 	const char *reason;			/* of ROW_UNKNOWN: why, for people */
 } RowChange;
+
+/* Who is given the changes. */
+typedef struct ChangeConsumer
+{
+	/*
+	 * Asked at the beginning of a transaction whether its changes are wanted.
+	 * "xid" is its top-level one.  "commit_lsn" lies in its commit record: it
+	 * is the start, or, where the plugin tells only the end, the last byte.
+	 */
+	bool		(*wants) (void *arg, TransactionId xid, XLogRecPtr commit_lsn);
+
+	void		(*change) (void *arg, const RowChange *change);
+	void	   *arg;
+} ChangeConsumer;
 
 typedef struct FormatReader FormatReader;
 
@@ -72,31 +85,55 @@ typedef struct Format
 	bool		binary;			/* its output is bytea, not text */
 
 	/*
-	 * Makes a reader of the slot's output, in the current memory context,
-	 * which has to live as long as the reader.  "sources" is a list of Source
-	 * and is kept by reference.
+	 * The plugin tells tables or columns by their names, and finds partitions
+	 * by other ways than the catalogs as of the change.  So what has to be as
+	 * it was is checked (facts.h), and partitions are locked.  "facts_of"
+	 * appends the format's facts of a source, see facts.h; "check_source"
+	 * throws if the plugin cannot tell the changes of these columns.
 	 */
-	FormatReader *(*reader_create) (List *sources);
+	bool		by_name;
+	List	   *(*facts_of) (List *facts, Oid relid, const Bitmapset *columns);
+	void		(*check_source) (Oid relid, const Bitmapset *columns);
+
+	/*
+	 * Makes a reader of the slot's output, in the current memory context,
+	 * which has to live as long as the reader.  "sources" is a list of Source,
+	 * kept by reference, as the consumer is.
+	 */
+	FormatReader *(*reader_create) (List *sources, const ChangeConsumer *consumer);
 
 	/* The options to peek with: a list of char *, names and values in turn. */
 	List	   *(*reader_options) (FormatReader *reader);
 
 	/*
-	 * Hands over one row of the slot's output.  "data" has to stay until the
-	 * next call.
+	 * Reads one row of the slot's output, and hands its changes to the
+	 * consumer.  Throws, most often ERRCODE_PROTOCOL_VIOLATION, if it is not
+	 * what the plugin writes.
 	 */
 	void		(*reader_feed) (FormatReader *reader, const char *data, int len);
-
-	/*
-	 * Gives the next change of what was fed; false if there is none.  Throws
-	 * ERRCODE_PROTOCOL_VIOLATION if the output is not what its plugin writes.
-	 */
-	bool		(*reader_next) (FormatReader *reader, RowChange *change);
 } Format;
 
 extern const Format format_native;
+extern const Format format_pgoutput;
+extern const Format format_wal2json;
 
 /* Returns the format of that name, or NULL. */
 extern const Format *format_lookup(const char *name);
+
+/* Returns the format of the slots of an output plugin, or NULL. */
+extern const Format *format_of_plugin(const char *plugin);
+
+/* The format that a new slot gets: the setting notify_stats.format. */
+extern const Format *format_chosen(void);
+
+/*
+ * Throws ERRCODE_PROTOCOL_VIOLATION for output that "plugin" cannot have
+ * written; the rest is the detail.
+ */
+#define throw_violation(plugin, ...) \
+	ereport(ERROR, \
+			(errcode(ERRCODE_PROTOCOL_VIOLATION), \
+			 errmsg("invalid output of output plugin \"%s\"", plugin), \
+			 errdetail(__VA_ARGS__)))
 
 #endif							/* NOTIFY_STATS_FORMAT_H */

@@ -48,18 +48,14 @@ struct FormatReader
 	int			nrelations;
 	NativeRelation *relations;	/* one a source, ascending by OID */
 	StringInfoData message;		/* the caller's bytes, and how far we are */
-	TransactionId xid;			/* of the message */
-	XLogRecPtr	commit_lsn;		/* likewise */
+	XLogRecPtr	commit_lsn;		/* of the message */
+	bool		wanted;			/* likewise */
+	const ChangeConsumer *consumer;
 	Datum		byval;			/* room for a value passed by value */
 };
 
 /* Throws for a message that the plugin cannot have written. */
-#define throw_violation(...) \
-	ereport(ERROR, \
-			(errcode(ERRCODE_PROTOCOL_VIOLATION), \
-			 errmsg("invalid output of output plugin \"%s\"", \
-					NATIVE_PLUGIN_NAME), \
-			 errdetail(__VA_ARGS__)))
+#define violation(...) throw_violation(NATIVE_PLUGIN_NAME, __VA_ARGS__)
 
 /* Orders relations by OID, for qsort and bsearch. */
 static int
@@ -73,7 +69,7 @@ compare_relations(const void *a, const void *b)
 
 /* Makes a reader; see format.h. */
 static FormatReader *
-native_reader_create(List *sources)
+native_reader_create(List *sources, const ChangeConsumer *consumer)
 {
 	FormatReader *reader = palloc0(sizeof(FormatReader));
 	ListCell   *lc;
@@ -83,6 +79,7 @@ native_reader_create(List *sources)
 													"notify_stats message",
 													ALLOCSET_DEFAULT_SIZES);
 	reader->sources = sources;
+	reader->consumer = consumer;
 	reader->relations = palloc0(list_length(sources) * sizeof(NativeRelation));
 	foreach(lc, sources)
 	{
@@ -125,33 +122,6 @@ native_reader_options(FormatReader *reader)
 					  "tables", tables.data);
 }
 
-/* Takes the next message, and reads its header. */
-static void
-native_reader_feed(FormatReader *reader, const char *data, int len)
-{
-	StringInfo	message = &reader->message;
-	int			version;
-
-	MemoryContextReset(reader->message_context);
-
-	/* initReadOnlyStringInfo came with PostgreSQL 17 */
-	message->data = unconstify(char *, data);
-	message->len = len;
-	message->maxlen = 0;
-	message->cursor = 0;
-
-	version = pq_getmsgbyte(message);
-	if (version != NATIVE_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("output plugin \"%s\" wrote version %d of its protocol, not version %d",
-						NATIVE_PLUGIN_NAME, version, NATIVE_VERSION),
-				 errdetail("The library that this process has in memory is of another version than the one that the plugin was loaded from."),
-				 errhint("Restart the server.")));
-	reader->xid = pq_getmsgint(message, 4);
-	reader->commit_lsn = pq_getmsgint64(message);
-}
-
 /* Reads the OID of a source, and returns what we know of it. */
 static NativeRelation *
 read_relation(FormatReader *reader)
@@ -163,7 +133,7 @@ read_relation(FormatReader *reader)
 	relation = bsearch(&key, reader->relations, reader->nrelations,
 					   sizeof(NativeRelation), compare_relations);
 	if (relation == NULL)
-		throw_violation("Table %u was not asked for.", source.relid);
+		violation("Table %u was not asked for.", source.relid);
 
 	return relation;
 }
@@ -181,7 +151,7 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 	int			expected = -1;
 
 	if (ncolumns != bms_num_members(source->columns))
-		throw_violation("Table %u was announced with %d columns instead of %d.",
+		violation("Table %u was announced with %d columns instead of %d.",
 						source->relid, ncolumns,
 						bms_num_members(source->columns));
 
@@ -200,7 +170,7 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 
 		expected = bms_next_member(source->columns, expected);
 		if (attnum != expected || attnum > source->desc->natts)
-			throw_violation("Column %d of table %u was announced out of turn.",
+			violation("Column %d of table %u was announced out of turn.",
 							attnum, source->relid);
 
 		att = TupleDescAttr(source->desc, attnum - 1);
@@ -226,7 +196,7 @@ read_value(FormatReader *reader, Form_pg_attribute att, int len)
 
 	if (att->attlen > 0 ? len != att->attlen :
 		att->attlen != -1 || len < VARHDRSZ)
-		throw_violation("A value of column \"%s\" has %d bytes.",
+		violation("A value of column \"%s\" has %d bytes.",
 						NameStr(att->attname), len);
 
 	/* fetch_att wants it aligned, and the bytes of the message are not */
@@ -238,7 +208,7 @@ read_value(FormatReader *reader, Form_pg_attribute att, int len)
 
 	if (att->attlen == -1 &&
 		(!VARATT_IS_4B_U(copy) || (int) VARSIZE(copy) != len))
-		throw_violation("A value of column \"%s\" has a header that does not match its %d bytes.",
+		violation("A value of column \"%s\" has a header that does not match its %d bytes.",
 						NameStr(att->attname), len);
 
 	return fetch_att(copy, att->attbyval, att->attlen);
@@ -280,7 +250,7 @@ read_row_change(FormatReader *reader, NativeRelation *relation, int kind,
 	Source	   *source = relation->source;
 
 	if (!relation->announced)
-		throw_violation("Table %u was not announced.", source->relid);
+		violation("Table %u was not announced.", source->relid);
 
 	if (kind != NATIVE_INSERT)
 		read_image(reader, relation, &source->old_row);
@@ -315,51 +285,85 @@ read_reason(FormatReader *reader)
 		case NATIVE_PARTITION_TRUNCATED:
 			return _("a partition was truncated");
 		default:
-			throw_violation("Unexpected reason %d of an unknown change.",
+			violation("Unexpected reason %d of an unknown change.",
 							reason);
 			return NULL;		/* keep compiler quiet */
 	}
 }
 
-/* Reads records up to the next change. */
-static bool
-native_reader_next(FormatReader *reader, RowChange *change)
+/* Reads the header of a message, which is of one transaction. */
+static void
+read_header(FormatReader *reader)
 {
 	StringInfo	message = &reader->message;
+	int			version = pq_getmsgbyte(message);
+	TransactionId xid;
 
-	while (message->cursor < message->len)
+	if (version != NATIVE_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("output plugin \"%s\" wrote version %d of its protocol, not version %d",
+						NATIVE_PLUGIN_NAME, version, NATIVE_VERSION),
+				 errdetail("The library that this process has in memory is of another version than the one that the plugin was loaded from."),
+				 errhint("Restart the server.")));
+	xid = pq_getmsgint(message, 4);
+	reader->commit_lsn = pq_getmsgint64(message);
+	reader->wanted = reader->consumer->wants(reader->consumer->arg, xid, reader->commit_lsn);
+}
+
+/* Reads a record; true if it is a change. */
+static bool
+read_record(FormatReader *reader, RowChange *change)
+{
+	int			kind = pq_getmsgbyte(&reader->message);
+	NativeRelation *relation = read_relation(reader);
+
+	change->source = relation->source;
+	change->commit_lsn = reader->commit_lsn;
+	change->reason = NULL;
+
+	switch (kind)
 	{
-		int			kind = pq_getmsgbyte(message);
-		NativeRelation *relation = read_relation(reader);
-
-		change->source = relation->source;
-		change->xid = reader->xid;
-		change->commit_lsn = reader->commit_lsn;
-		change->reason = NULL;
-
-		switch (kind)
-		{
-			case NATIVE_RELATION:
-				read_announcement(reader, relation);
-				break;
-			case NATIVE_INSERT:
-			case NATIVE_UPDATE:
-			case NATIVE_DELETE:
-				read_row_change(reader, relation, kind, change);
-				return true;
-			case NATIVE_TRUNCATE:
-				change->kind = ROW_TRUNCATE;
-				return true;
-			case NATIVE_UNKNOWN:
-				change->kind = ROW_UNKNOWN;
-				change->reason = read_reason(reader);
-				return true;
-			default:
-				throw_violation("Unexpected record of kind %d.", kind);
-		}
+		case NATIVE_RELATION:
+			read_announcement(reader, relation);
+			return false;
+		case NATIVE_INSERT:
+		case NATIVE_UPDATE:
+		case NATIVE_DELETE:
+			read_row_change(reader, relation, kind, change);
+			return true;
+		case NATIVE_TRUNCATE:
+			change->kind = ROW_TRUNCATE;
+			return true;
+		case NATIVE_UNKNOWN:
+			change->kind = ROW_UNKNOWN;
+			change->reason = read_reason(reader);
+			return true;
+		default:
+			violation("Unexpected record of kind %d.", kind);
+			return false;		/* keep compiler quiet */
 	}
+}
 
-	return false;
+/* Reads a message; see format.h. */
+static void
+native_reader_feed(FormatReader *reader, const char *data, int len)
+{
+	StringInfo	message = &reader->message;
+	RowChange	change;
+
+	MemoryContextReset(reader->message_context);
+
+	/* initReadOnlyStringInfo came with PostgreSQL 17 */
+	message->data = unconstify(char *, data);
+	message->len = len;
+	message->maxlen = 0;
+	message->cursor = 0;
+
+	read_header(reader);
+	while (message->cursor < message->len)
+		if (read_record(reader, &change) && reader->wanted)
+			reader->consumer->change(reader->consumer->arg, &change);
 }
 
 const Format format_native = {
@@ -368,6 +372,5 @@ const Format format_native = {
 	.binary = true,
 	.reader_create = native_reader_create,
 	.reader_options = native_reader_options,
-	.reader_feed = native_reader_feed,
-	.reader_next = native_reader_next
+	.reader_feed = native_reader_feed
 };

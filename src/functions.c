@@ -60,13 +60,14 @@ check_primary(void)
  * Rollups
  */
 
-/* Throws if this server could never keep a rollup. */
-static void
+/* Throws if this server could never keep a rollup; else returns its format. */
+static const Format *
 check_server(void)
 {
 	SlotInfo	slot;
 	NameData	name;
-	int			needed;
+	int			needed = 2;
+	const Format *format = NULL;
 
 	shared_require();
 	if (wal_level < WAL_LEVEL_LOGICAL)
@@ -78,7 +79,14 @@ check_server(void)
 
 	/* one for the stream, if it has none yet, and one for the build */
 	slot_main_name(&name);
-	needed = slot_lookup(NameStr(name), &slot) ? 1 : 2;
+	if (slot_lookup(NameStr(name), &slot))
+	{
+		needed = 1;
+		format = format_of_plugin(NameStr(slot.plugin));
+	}
+	if (format == NULL)
+		format = format_chosen();
+	slot_check_plugin(format->plugin);
 	if (slot_count_free() < needed)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -90,6 +98,7 @@ check_server(void)
 		ereport(NOTICE,
 				(errmsg("no worker serves database \"%s\"", get_database_name(MyDatabaseId)),
 				 errhint("Add the database to notify_stats.database and restart the server, or CALL notify_stats.catch_up().")));
+	return format;
 }
 
 Datum
@@ -98,8 +107,7 @@ notify_stats_create_rollup(PG_FUNCTION_ARGS)
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 
-	check_server();
-	PG_RETURN_OID(rollup_create(name, definition));
+	PG_RETURN_OID(rollup_create(name, definition, check_server()));
 }
 
 Datum

@@ -51,6 +51,22 @@ COMMENT ON COLUMN @extschema@.control.paused IS
 
 INSERT INTO @extschema@.control DEFAULT VALUES;
 
+CREATE TABLE @extschema@.source_fact (
+    source      oid NOT NULL,
+    fact        text NOT NULL,
+    value       text NOT NULL,
+    PRIMARY KEY (source, fact)
+);
+
+COMMENT ON TABLE @extschema@.source_fact IS
+    'what was true of the sources at applied_lsn and has to be for unread changes to be understood; empty for slots of our own plugin';
+COMMENT ON COLUMN @extschema@.source_fact.source IS
+    'the table';
+COMMENT ON COLUMN @extschema@.source_fact.fact IS
+    'what it is a fact of';
+COMMENT ON COLUMN @extschema@.source_fact.value IS
+    'if it changes, the rollups of the table are rebuilt';
+
 CREATE TABLE @extschema@.rebuild_request (
     id          bigint GENERATED ALWAYS AS IDENTITY,
     rollup      regclass NOT NULL
@@ -161,6 +177,22 @@ CREATE FUNCTION @extschema@.resume() RETURNS void
 COMMENT ON FUNCTION @extschema@.resume() IS
     'lets the worker go on';
 REVOKE ALL ON FUNCTION @extschema@.resume() FROM PUBLIC;
+
+
+-- Noticing what happens to sources
+
+CREATE FUNCTION @extschema@.note_ddl() RETURNS event_trigger
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'notify_stats_note_ddl';
+COMMENT ON FUNCTION @extschema@.note_ddl() IS
+    'notes that a table was altered such that unread changes cannot be understood; for slots of other output plugins';
+REVOKE ALL ON FUNCTION @extschema@.note_ddl() FROM PUBLIC;
+
+CREATE EVENT TRIGGER notify_stats_ddl ON ddl_command_end
+    EXECUTE FUNCTION @extschema@.note_ddl();
+ALTER EVENT TRIGGER notify_stats_ddl ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER notify_stats_ddl IS
+    'notes what happens to the tables that rollups read';
 
 
 -- Monitoring

@@ -29,7 +29,18 @@ PG_MODULE_MAGIC;
 char	   *notify_stats_database = NULL;
 int			notify_stats_naptime = 100;
 int			notify_stats_max_batch_wal = 256 * 1024;
+int			notify_stats_format = 0;
+int			notify_stats_wal2json_format_version = 2;
+bool		notify_stats_wal2json_numeric_as_string = false;
 static char *debug_stop_at = NULL;
+
+/* in the order of the formats in format.c */
+static const struct config_enum_entry format_options[] = {
+	{"notify_stats", 0, false},
+	{"pgoutput", 1, false},
+	{"wal2json", 2, false},
+	{NULL, 0, false}
+};
 
 PGDLLEXPORT void _PG_init(void);
 
@@ -60,6 +71,30 @@ define_settings(void)
 							PGC_SIGHUP,
 							GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomEnumVariable("notify_stats.format",
+							 "Output plugin of a new replication slot.",
+							 "A slot that exists stays what it is.",
+							 &notify_stats_format,
+							 0, format_options,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.wal2json_format_version",
+							"Version of its format that wal2json is asked for.",
+							"Version 1 makes one string of a transaction, which cannot exceed 1 GB.",
+							&notify_stats_wal2json_format_version,
+							2, 1, 2,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("notify_stats.wal2json_numeric_as_string",
+							 "Has wal2json write numbers as strings, so that it tells NaN and infinity.",
+							 "Only wal2json 2.6 and later know how to.",
+							 &notify_stats_wal2json_numeric_as_string,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
 	DefineCustomStringVariable("notify_stats.debug_stop_at",
 							   "Point of a cycle or build at which to wait, for tests.",
 							   NULL,

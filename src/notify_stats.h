@@ -20,6 +20,15 @@ extern int	notify_stats_naptime;
 /* notify_stats.max_batch_wal: kilobytes of WAL that one cycle reads */
 extern int	notify_stats_max_batch_wal;
 
+/* notify_stats.format: of a new slot; an index into the formats of format.c */
+extern int	notify_stats_format;
+
+/* notify_stats.wal2json_format_version: 1 or 2 */
+extern int	notify_stats_wal2json_format_version;
+
+/* notify_stats.wal2json_numeric_as_string: wal2json 2.6 or later can do it */
+extern bool notify_stats_wal2json_numeric_as_string;
+
 /* Reads the configuration anew if the postmaster has said so. */
 extern void reload_settings(void);
 

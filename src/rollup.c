@@ -213,7 +213,7 @@ is_rollup(Oid relid)
 
 /* Throws unless the changes of every source can be counted. */
 static void
-check_sources(const Definition *definition)
+check_sources(const Definition *definition, const Format *format)
 {
 	ListCell   *lc;
 
@@ -236,6 +236,8 @@ check_sources(const Definition *definition)
 					 errdetail("Keeping such a rollup would change what it counts."),
 					 errhint("Read a table of your own.")));
 		source_check_identity(source, definition_source_columns(definition, source));
+		if (format->check_source != NULL)
+			format->check_source(source, definition_source_columns(definition, source));
 	}
 }
 
@@ -302,7 +304,7 @@ register_rollup(Oid relid, Oid view)
 }
 
 Oid
-rollup_create(const char *name, const char *definition_text)
+rollup_create(const char *name, const char *definition_text, const Format *format)
 {
 	RangeVar   *table;
 	char	   *view_name;
@@ -324,7 +326,7 @@ rollup_create(const char *name, const char *definition_text)
 	statement = parse_definition(definition_text);
 	query = parse_analyze_fixedparams(copyObject(statement), definition_text, NULL, 0, NULL);
 	definition = definition_compile(query);
-	check_sources(definition);
+	check_sources(definition, format);
 	view = create_view(table, view_name, statement, definition_text);
 
 	error_context_stack = error_context.previous;
@@ -522,6 +524,31 @@ rollup_lock_sources(List *relids, BusyLock *busy)
 		foreach(lc2, find_all_inheritors(lfirst_oid(lc), NoLock, NULL))
 			if (!lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
 				return false;
+	}
+	return true;
+}
+
+bool
+rollup_lock_partitioning(List *rollups, BusyLock *busy)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	foreach(lc, rollups)
+	{
+		foreach(lc2, ((Rollup *) lfirst(lc))->definition->sources)
+		{
+			if (get_rel_relkind(lfirst_oid(lc2)) != RELKIND_PARTITIONED_TABLE)
+				continue;
+			foreach(lc3, find_all_inheritors(lfirst_oid(lc2), NoLock, NULL))
+				if (get_rel_relkind(lfirst_oid(lc3)) == RELKIND_PARTITIONED_TABLE &&
+					!lock_relation(lfirst_oid(lc3), ShareUpdateExclusiveLock, busy))
+					return false;
+			/* those that have come before the lock */
+			if (!rollup_lock_sources(list_make1_oid(lfirst_oid(lc2)), busy))
+				return false;
+		}
 	}
 	return true;
 }

@@ -14,6 +14,7 @@
 #include "storage/lockdefs.h"
 
 #include "definition.h"
+#include "format.h"
 
 typedef enum RollupState
 {
@@ -57,9 +58,10 @@ typedef enum RollupAccess
 /*
  * Creates the table and the definition view as the current user, and registers
  * the rollup as building.  Returns the table.  Throws for a definition that
- * cannot be kept, a source whose changes do not tell enough, a name in use.
+ * cannot be kept, a source whose changes do not tell enough in that format, a
+ * name in use.
  */
-extern Oid	rollup_create(const char *name, const char *definition);
+extern Oid	rollup_create(const char *name, const char *definition, const Format *format);
 
 /* Drops table, view and entry.  The current user must own the table. */
 extern void rollup_drop(Oid relid);
@@ -93,6 +95,12 @@ extern RollupAccess rollup_open(Rollup *rollup, BusyLock *busy);
 
 /* Locks tables and their partitions against changes of shape, if they are free. */
 extern bool rollup_lock_sources(List *relids, BusyLock *busy);
+
+/*
+ * Locks what the rollups read, all of them opened, against partitions coming
+ * and going, if these locks are free.  Writers do not wait for it.
+ */
+extern bool rollup_lock_partitioning(List *rollups, BusyLock *busy);
 
 /* Waits, in a transaction of its own, until a lock is free. */
 extern void rollup_wait_for_lock(BusyLock busy);

@@ -87,6 +87,50 @@ slot_main_name(NameData *name)
 	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u", MyDatabaseId);
 }
 
+/* The value of output_plugin_libraries, or NULL in servers without it. */
+static const char *
+allowed_plugins(void)
+{
+	return GetConfigOption("output_plugin_libraries", true, false);
+}
+
+/* Whether servers that have such a list let this plugin be used. */
+static bool
+is_allowed_plugin(const char *plugin)
+{
+	const char *allowed = allowed_plugins();
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	if (allowed == NULL || !SplitIdentifierString(pstrdup(allowed), ',', &names))
+		return true;			/* no list; or the server itself will complain */
+	foreach(lc, names)
+		if (strcmp((char *) lfirst(lc), plugin) == 0)
+			return true;
+	return false;
+}
+
+static char *
+extended_list(const char *plugin)
+{
+	const char *allowed = allowed_plugins();
+
+	return allowed[0] == '\0' ? pstrdup(plugin) : psprintf("%s, %s", allowed, plugin);
+}
+
+void
+slot_check_plugin(const char *plugin)
+{
+	if (strcmp(plugin, NATIVE_PLUGIN_NAME) == 0 || is_allowed_plugin(plugin))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("this server does not allow output plugin \"%s\"", plugin),
+			 errdetail("The setting output_plugin_libraries does not list it."),
+			 errhint("Write output_plugin_libraries = '%s' in postgresql.conf, or run ALTER SYSTEM SET output_plugin_libraries = %s; (a list, without quotes). Then reload.",
+					 extended_list(plugin), extended_list(plugin))));
+}
+
 /*
  * Since 2026 servers refuse output plugins that output_plugin_libraries does
  * not list.  Our own code is in this server already, preloaded or called by a
@@ -94,25 +138,12 @@ slot_main_name(NameData *name)
  * nothing new.  Other plugins are the administrator's to list.
  */
 static void
-allow_own_plugin(const char *plugin)
+prepare_plugin(const char *plugin)
 {
-	const char *allowed = GetConfigOption("output_plugin_libraries", true, false);
-	List	   *names = NIL;
-	ListCell   *lc;
-	char	   *value;
-
-	if (allowed == NULL || strcmp(plugin, NATIVE_PLUGIN_NAME) != 0)
-		return;
-
-	if (!SplitIdentifierString(pstrdup(allowed), ',', &names))
-		return;					/* the server itself will complain */
-	foreach(lc, names)
-		if (strcmp((char *) lfirst(lc), plugin) == 0)
-			return;
-
-	value = allowed[0] == '\0' ? pstrdup(plugin) : psprintf("%s, %s", allowed, plugin);
-	(void) set_config_option("output_plugin_libraries", value, PGC_SUSET,
-							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	slot_check_plugin(plugin);
+	if (!is_allowed_plugin(plugin))
+		(void) set_config_option("output_plugin_libraries", extended_list(plugin), PGC_SUSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
 bool
@@ -164,7 +195,7 @@ slot_create(const char *name, const char *plugin)
 	bool		isnull;
 	XLogRecPtr	lsn;
 
-	allow_own_plugin(plugin);
+	prepare_plugin(plugin);
 	args[0] = CStringGetTextDatum(name);
 	args[1] = CStringGetTextDatum(plugin);
 
@@ -224,7 +255,7 @@ slot_copy(const char *source, const char *name, const char *plugin)
 	NameData	copy_name;
 	SlotInfo	info;
 
-	allow_own_plugin(plugin);
+	prepare_plugin(plugin);
 	namestrcpy(&copy_name, name);
 	call_slot_function(F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL, source,
 					   NameGetDatum(&copy_name), BoolGetDatum(true));
@@ -286,7 +317,7 @@ slot_peek(const char *name, const char *plugin, bool binary, List *options, XLog
 	int			ntexts = 0;
 	ListCell   *lc;
 
-	allow_own_plugin(plugin);
+	prepare_plugin(plugin);
 	foreach(lc, options)
 		texts[ntexts++] = CStringGetTextDatum((char *) lfirst(lc));
 	namestrcpy(&slot_name, name);
@@ -318,17 +349,20 @@ slot_peek(const char *name, const char *plugin, bool binary, List *options, XLog
 }
 
 bool
-slot_peek_next(SlotPeek *peek, const char **data, int *len)
+slot_peek_next(SlotPeek *peek, SlotRow *row)
 {
-	bytea	   *value;
+	struct varlena *value;
 	bool		isnull;
 
 	if (!tuplestore_gettupleslot(peek->rows, true, false, peek->row))
 		return false;
-	/* lsn, xid, data; a function's result is never compressed or external */
-	value = DatumGetByteaPP(slot_getattr(peek->row, 3, &isnull));
-	*data = VARDATA_ANY(value);
-	*len = VARSIZE_ANY_EXHDR(value);
+	slot_getallattrs(peek->row);
+	row->lsn = DatumGetLSN(slot_getattr(peek->row, 1, &isnull));
+	row->xid = DatumGetTransactionId(slot_getattr(peek->row, 2, &isnull));
+	/* text or bytea; a function's result is never compressed or external */
+	value = PG_DETOAST_DATUM_PACKED(slot_getattr(peek->row, 3, &isnull));
+	row->data = VARDATA_ANY(value);
+	row->len = VARSIZE_ANY_EXHDR(value);
 	return true;
 }
 

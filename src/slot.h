@@ -33,6 +33,12 @@ extern void slot_init(void);
 /* Writes the name of the main slot of this database. */
 extern void slot_main_name(NameData *name);
 
+/*
+ * Throws, with the line to write, if this server does not let that output
+ * plugin be used.
+ */
+extern void slot_check_plugin(const char *plugin);
+
 /* Looks up a slot; false if there is none of that name. */
 extern bool slot_lookup(const char *name, SlotInfo *info);
 
@@ -80,8 +86,17 @@ extern XLogRecPtr slot_normalize_lsn(XLogRecPtr lsn);
 extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 						   List *options, XLogRecPtr upto);
 
+/* A row of a peek. */
+typedef struct SlotRow
+{
+	XLogRecPtr	lsn;			/* where the plugin was, roughly */
+	TransactionId xid;
+	const char *data;			/* bytes or text, not NUL-terminated */
+	int			len;
+} SlotRow;
+
 /* The next row of a peek, valid until the next call; false at the end. */
-extern bool slot_peek_next(SlotPeek *peek, const char **data, int *len);
+extern bool slot_peek_next(SlotPeek *peek, SlotRow *row);
 extern void slot_peek_end(SlotPeek *peek);
 
 /*

@@ -320,6 +320,21 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns)
 	return gap;
 }
 
+bool
+source_identity_covers(Relation rel, char **names, int nnames)
+{
+	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+
+	for (int i = 0; i < nnames; i++)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), names[i]);
+
+		if (!bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, key))
+			return false;
+	}
+	return true;
+}
+
 /*
  * The name of the relation, to be pasted into a statement of any session.
  */

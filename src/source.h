@@ -9,6 +9,7 @@
 #define NOTIFY_STATS_SOURCE_H
 
 #include "nodes/bitmapset.h"
+#include "utils/relcache.h"
 
 /* A table whose replica identity lacks columns, and what mends it. */
 typedef struct IdentityGap
@@ -34,5 +35,11 @@ extern List *source_identity_gaps(Oid relid, const Bitmapset *columns);
 
 /* Throws for the first gap, with the statement as the hint. */
 extern void source_check_identity(Oid relid, const Bitmapset *columns);
+
+/*
+ * Whether the replica identity of one table, which is not FULL, covers columns
+ * of these names.
+ */
+extern bool source_identity_covers(Relation rel, char **names, int nnames);
 
 #endif							/* NOTIFY_STATS_SOURCE_H */

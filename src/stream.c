@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 
+#include "facts.h"
 #include "notify_stats.h"
 #include "stream.h"
 
@@ -106,6 +107,7 @@ stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn)
 	update_stream("UPDATE " EXTENSION_SCHEMA ".stream"
 				  " SET slot_name = $1, format = $2, applied_lsn = $3, applied_at = pg_catalog.clock_timestamp()",
 				  3, argtypes, args);
+	facts_store(facts_load(), NIL);
 }
 
 void

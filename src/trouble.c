@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -18,6 +19,9 @@ static Oid	working_for = InvalidOid;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
 static bool ignoring = false;
+static const char *reading_slot = NULL; /* NULL: no record is being read */
+static XLogRecPtr reading_lsn;
+static TransactionId reading_xid;
 
 void
 trouble_begin(Oid rollup)
@@ -49,6 +53,14 @@ trouble_set_lsn(XLogRecPtr lsn)
 	working_at = lsn;
 }
 
+void
+trouble_set_record(const char *slot_name, XLogRecPtr lsn, TransactionId xid)
+{
+	reading_slot = slot_name;
+	reading_lsn = lsn;
+	reading_xid = xid;
+}
+
 /*
  * Errors that say nothing about the rollup: a conflict, a full disk, a
  * shutdown, a lock that was not to be had.  They are tried again.
@@ -76,6 +88,26 @@ copy_message(char *target, const char *source)
 	target[len] = '\0';
 }
 
+/*
+ * An error for the status, with where it was if that is a record of a slot.  Of
+ * the details only ours are shown, as others may hold values of rows.
+ */
+static char *
+describe(const ErrorData *edata, const char *message)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, message);
+	if (reading_slot == NULL)
+		return buf.data;
+	if (edata->sqlerrcode == ERRCODE_PROTOCOL_VIOLATION && edata->detail != NULL)
+		appendStringInfo(&buf, ": %s", edata->detail);
+	appendStringInfo(&buf, " (slot \"%s\", record at %X/%X, transaction %u)", reading_slot,
+					 LSN_FORMAT_ARGS(reading_lsn), reading_xid);
+	return buf.data;
+}
+
 void
 trouble_record(bool for_status)
 {
@@ -85,12 +117,14 @@ trouble_record(bool for_status)
 	ErrorData  *edata = CopyErrorData();
 	const char *message = edata->message ? edata->message : "unknown error";
 
+	char	   *whole = describe(edata, message);
+
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (for_status &&
 		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN))
 	{
 		stream->last_error_at = GetCurrentTimestamp();
-		copy_message(stream->last_error, message);
+		copy_message(stream->last_error, whole);
 	}
 	if (OidIsValid(working_for) && !is_transient(edata->sqlerrcode))
 	{
@@ -105,6 +139,7 @@ trouble_record(bool for_status)
 	MemoryContextSwitchTo(context);
 	working_for = InvalidOid;
 	working_at = InvalidXLogRecPtr;
+	reading_slot = NULL;
 	ignoring = false;
 }
 

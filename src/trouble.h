@@ -37,6 +37,12 @@ extern void trouble_set_request(int64 request);
 extern void trouble_set_lsn(XLogRecPtr lsn);
 
 /*
+ * The record of a slot's output that is being read, to report with an error;
+ * NULL: none.  The name is kept by reference.
+ */
+extern void trouble_set_record(const char *slot_name, XLogRecPtr lsn, TransactionId xid);
+
+/*
  * To be called in PG_CATCH, before PG_RE_THROW: notes the error in shared
  * memory, for the rollup if it is the rollup's own, and for the status if it is
  * not just the answer to one caller.

@@ -17,6 +17,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/guc.h"
@@ -53,6 +54,7 @@ static const struct
 	{"IntervalStyle", "postgres"},
 	{"extra_float_digits", "1"},
 	{"bytea_output", "hex"},
+	{"TimeZone", "UTC"},
 };
 
 static bool in_procedure = false;
@@ -143,6 +145,14 @@ xact_commit(void)
 	}
 	if (!in_procedure)
 		pgstat_report_stat(false);
+}
+
+void
+xact_use_server_encoding(void)
+{
+	if (pg_get_client_encoding() != GetDatabaseEncoding())
+		(void) set_config_option("client_encoding", GetDatabaseEncodingName(), PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
 SavedRole

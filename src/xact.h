@@ -43,6 +43,12 @@ extern void xact_commit(void);
 extern void xact_set_worker_defaults(void);
 
 /*
+ * Until the transaction ends, what the server converts for clients stays in the
+ * server's encoding: the text that pgoutput writes.
+ */
+extern void xact_use_server_encoding(void);
+
+/*
  * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION: for
  * expressions and statements that may call code of users.  Undone by
  * xact_restore_role, and by the abort of the transaction.

@@ -44,15 +44,18 @@ distribution_major() {
     esac
 }
 
-# need_server [PACKAGE...]: finds PG_CONFIG, and installs what is missing
+# need_server [PACKAGE...]: finds PG_CONFIG, and installs what is missing; "wal2json" stands
+# for the package of the server's version
 need_server() {
     local major
     if [ -n "${PG_CONFIG:-}" ]; then
-        need_packages "${TOOLS[@]}" "$@"
+        # its wal2json is to be found beside its other libraries
+        need_packages "${TOOLS[@]}" "${@/wal2json/}"
         PG_CONFIG=$(command -v "$PG_CONFIG") || die "PG_CONFIG names no program"
     else
         major=$(distribution_major)
-        need_packages "postgresql-$major" "postgresql-server-dev-$major" "${TOOLS[@]}" "$@"
+        need_packages "postgresql-$major" "postgresql-server-dev-$major" "${TOOLS[@]}" \
+            "${@/#wal2json/postgresql-$major-wal2json}"
         PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config
         [ -x "$PG_CONFIG" ] ||
             die "no $PG_CONFIG: set PG_CONFIG to the pg_config of PostgreSQL 15 to 18"
@@ -64,6 +67,7 @@ need_packages() {
     local package missing=()
     command -v dpkg-query >/dev/null || return 0
     for package; do
+        [ -n "$package" ] || continue
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
             missing+=("$package")
     done
@@ -196,6 +200,21 @@ make_quietly() {
         grep -v '^gcc ' build.log >&2
         die "make failed"
     }
+}
+
+# format_conf FORMAT: the settings with which new slots have it
+format_conf() {
+    case $1 in
+        notify_stats | pgoutput | wal2json) printf "notify_stats.format = '%s'\n" "$1" ;;
+        wal2json1)
+            printf "notify_stats.format = 'wal2json'\nnotify_stats.wal2json_format_version = 1\n"
+            ;;
+        *) die "no format is named $1" ;;
+    esac
+    # servers of before August 2026 do not know it, and would not start
+    if as_server_user "$BIN/postgres" --describe-config | grep '^output_plugin_libraries' >/dev/null; then
+        echo "output_plugin_libraries = 'pgoutput, test_decoding, wal2json'"
+    fi
 }
 
 # --- GOV.UK Notify's load -------------------------------------------------------------

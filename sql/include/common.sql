@@ -14,3 +14,11 @@ BEGIN
          ORDER BY 1, 2',
         rollup, (SELECT r.definition FROM notify_stats.rollup r WHERE r.rollup = differences.rollup));
 END $$;
+
+CREATE FUNCTION all_differences() RETURNS TABLE (rollup regclass, problem text, content text) LANGUAGE sql AS $$
+    SELECT r.rollup, d.* FROM notify_stats.rollups r, differences(r.rollup) d ORDER BY r.rollup::text, 2, 3
+$$;
+
+CREATE FUNCTION states() RETURNS TABLE (rollup regclass, state text, reason text) LANGUAGE sql AS $$
+    SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text
+$$;

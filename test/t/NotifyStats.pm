@@ -18,7 +18,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-	new_node set_and_reload log_position
+	format_name new_node set_and_reload log_position
 	sql sql_error poll start_psql
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
 	load_notify notify_insert
@@ -28,6 +28,12 @@ our @EXPORT = qw(
 	no_build_slots);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
+
+# The format of the slots: notify_stats, pgoutput, wal2json, wal2json1.
+sub format_name
+{
+	return $ENV{NS_FORMAT_CONF} && $ENV{NS_FORMAT_CONF} =~ m{/(\w+)\.conf$} ? $1 : 'notify_stats';
+}
 
 # new_node(NAME, conf => TEXT, extension => 0, start => 0): a running server with a worker
 # for database postgres, in which the extension has been created.
@@ -55,6 +61,7 @@ log_line_prefix = '%m [%p] %b '
 log_error_verbosity = default
 timezone = 'UTC'
 });
+	$node->append_conf('postgresql.conf', slurp_file($ENV{NS_FORMAT_CONF})) if $ENV{NS_FORMAT_CONF};
 	$node->append_conf('postgresql.conf', $param{conf}) if defined $param{conf};
 	return $node if defined $param{start} && !$param{start};
 	$node->start;

@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * ddl.c
+ *	  Notices what DDL does to sources.
+ *
+ * A cycle compares the facts of sources (facts.h) with those of its last
+ * position, and so sees what a column was renamed to, but not that it had
+ * another name for a while.  An event trigger looks at them after each command,
+ * and notes when changes that are unread by then cannot be told any more.
+ *
+ * It runs in the transactions of others, so it does nothing but look at
+ * catalogs, and takes no lock: the command holds those on what it has altered.
+ * Slots of our own plugin have no facts, and there it returns at once.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "commands/event_trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+
+#include "facts.h"
+#include "stream.h"
+
+PG_FUNCTION_INFO_V1(notify_stats_note_ddl);
+
+/* A command, as far as it matters. */
+typedef struct Command
+{
+	Oid			class;
+	Oid			object;
+	bool		alters;			/* rather than creates */
+} Command;
+
+/* The commands on relations and schemas that the event is about. */
+static List *
+list_commands(void)
+{
+	static const char query[] =
+		"SELECT classid, objid, command_tag LIKE 'ALTER%' FROM pg_catalog.pg_event_trigger_ddl_commands()"
+		" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass)";
+	MemoryContext context = CurrentMemoryContext;
+	List	   *commands = NIL;
+
+	SPI_connect();
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the commands of an event");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Command    *command = MemoryContextAlloc(context, sizeof(Command));
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+		bool		isnull;
+
+		command->class = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+		command->object = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+		command->alters = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
+		commands = lappend(commands, command);
+		MemoryContextSwitchTo(spi_context);
+	}
+	SPI_finish();
+	return commands;
+}
+
+/* The sources that a command on a relation, or a schema, may have changed. */
+static List *
+sources_of(List *facts, const Command *command)
+{
+	List	   *sources = NIL;
+	ListCell   *lc;
+
+	if (command->class == RelationRelationId)
+		return facts_sources_of(facts, command->object);
+	foreach(lc, facts)
+		sources = list_append_unique_oid(sources, ((const Fact *) lfirst(lc))->source);
+	return sources;
+}
+
+/* Notes the sources whose unread changes the command has broken. */
+static void
+note_command(const Format *format, List *before, const Command *command)
+{
+	ListCell   *lc;
+
+	foreach(lc, sources_of(before, command))
+	{
+		Oid			source = lfirst_oid(lc);
+		List	   *now = facts_renew(format, before, source);
+
+		if (now != NIL &&
+			(facts_break(format, before, now, source) != NULL ||
+			 (command->alters && facts_bring_rows(before, now, source))))
+			facts_note_break(source);
+	}
+}
+
+Datum
+notify_stats_note_ddl(PG_FUNCTION_ARGS)
+{
+	List	   *facts;
+	StreamRow	row;
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+
+	facts = facts_load();
+	if (facts != NIL && stream_load(&row) && row.has_slot && row.format->by_name)
+		foreach(lc, list_commands())
+			note_command(row.format, facts, (const Command *) lfirst(lc));
+	PG_RETURN_NULL();
+}

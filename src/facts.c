@@ -1,0 +1,360 @@
+/*-------------------------------------------------------------------------
+ *
+ * facts.c
+ *	  What has to stay as it is between a change and its reading.
+ *
+ * The tables are locked against changes of their shape whenever facts are
+ * collected and until they are written with the new position.  So if they are
+ * now what they were at the old position, nothing has changed in between.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "facts.h"
+#include "notify_stats.h"
+#include "rollup.h"
+
+/* names of facts that may go, or come, with a definition or a partition */
+#define COLUMN_FACT "column "
+#define PARTITION_FACT "partition "
+
+/* that DDL has broken unread changes; one for each transaction, never equal */
+#define BREAK_FACT "shape"
+
+List *
+facts_add(List *facts, Oid source, const char *name, const char *value)
+{
+	Fact	   *fact = palloc(sizeof(Fact));
+
+	fact->source = source;
+	fact->name = name;
+	fact->value = value;
+	return lappend(facts, fact);
+}
+
+/* Name and type of a column, which may be dropped. */
+static char *
+column_value(Oid source, AttrNumber attnum)
+{
+	char	   *name = get_attname(source, attnum, true);
+
+	return name ? psprintf("%u %s", get_atttype(source, attnum), name) : "dropped";
+}
+
+List *
+facts_add_columns(List *facts, Oid source, const Bitmapset *columns)
+{
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		facts = facts_add(facts, source, psprintf(COLUMN_FACT "%d", attnum),
+						  column_value(source, attnum));
+	return facts;
+}
+
+List *
+facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid))
+{
+	ListCell   *lc;
+
+	if (get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
+		return facts;
+	foreach(lc, find_all_inheritors(source, NoLock, NULL))
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
+			facts = facts_add(facts, source, psprintf(PARTITION_FACT "%u", relid),
+							  value ? value(relid) : "");
+	}
+	return facts;
+}
+
+List *
+facts_collect(const Format *format, List *rollups)
+{
+	List	   *facts = NIL;
+	List	   *done = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	if (!format->by_name)
+		return NIL;
+	foreach(lc, rollups)
+	{
+		foreach(lc2, ((Rollup *) lfirst(lc))->definition->sources)
+		{
+			Oid			source = lfirst_oid(lc2);
+			Bitmapset  *columns = NULL;
+
+			if (list_member_oid(done, source))
+				continue;
+			done = lappend_oid(done, source);
+			foreach(lc3, rollups)
+				columns = bms_add_members(columns,
+										  definition_source_columns(((Rollup *) lfirst(lc3))->definition,
+																	source));
+			facts = format->facts_of(facts, source, columns);
+		}
+	}
+	return facts;
+}
+
+static bool
+has_prefix(const Fact *fact, const char *prefix)
+{
+	return strncmp(fact->name, prefix, strlen(prefix)) == 0;
+}
+
+/* The partition that a fact is of. */
+static Oid
+partition_of(const Fact *fact)
+{
+	return strtoul(fact->name + strlen(PARTITION_FACT), NULL, 10);
+}
+
+/* The columns that the facts of a source tell of. */
+static Bitmapset *
+columns_of(List *facts, Oid source)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == source && has_prefix(fact, COLUMN_FACT))
+			columns = bms_add_member(columns, atoi(fact->name + strlen(COLUMN_FACT)));
+	}
+	return columns;
+}
+
+List *
+facts_renew(const Format *format, List *facts, Oid source)
+{
+	if (get_rel_name(source) == NULL)
+		return NIL;
+	return format->facts_of(NIL, source, columns_of(facts, source));
+}
+
+List *
+facts_sources_of(List *facts, Oid relid)
+{
+	List	   *ancestors = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
+	List	   *sources = NIL;
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == relid || list_member_oid(ancestors, fact->source) ||
+			(has_prefix(fact, PARTITION_FACT) && partition_of(fact) == relid))
+			sources = list_append_unique_oid(sources, fact->source);
+	}
+	return sources;
+}
+
+static const Fact *
+find_fact(List *facts, const Fact *wanted)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == wanted->source && strcmp(fact->name, wanted->name) == 0)
+			return fact;
+	}
+	return NULL;
+}
+
+/* What a fact is of, for people. */
+static const char *
+describe(const Fact *fact)
+{
+	char	   *name;
+
+	if (has_prefix(fact, BREAK_FACT))
+		return BREAK_FACT;
+	name = has_prefix(fact, PARTITION_FACT) ? get_rel_name(partition_of(fact)) : NULL;
+	return name ? psprintf(PARTITION_FACT "\"%s\"", name) : fact->name;
+}
+
+const char *
+facts_break(const Format *format, List *before, List *now, Oid source)
+{
+	ListCell   *lc;
+
+	foreach(lc, before)
+	{
+		const Fact *old_fact = (const Fact *) lfirst(lc);
+		const Fact *fact;
+
+		if (old_fact->source != source)
+			continue;
+		fact = find_fact(now, old_fact);
+		if (fact == NULL && has_prefix(old_fact, COLUMN_FACT))
+			continue;			/* no definition uses it any more */
+		if (fact == NULL || strcmp(fact->value, old_fact->value) != 0)
+			return psprintf(_("the %s of table \"%s\" has changed, which output plugin \"%s\" does not tell"),
+							describe(old_fact), get_rel_name(source), format->plugin);
+	}
+	return NULL;
+}
+
+/* Whether a table was made in this transaction and has never had a row. */
+static bool
+is_brand_new(Oid relid)
+{
+	Relation	relation = try_relation_open(relid, NoLock);
+	bool		result;
+
+	if (relation == NULL)
+		return true;
+	result = relation->rd_createSubid != InvalidSubTransactionId &&
+		relation->rd_rel->relkind == RELKIND_RELATION &&
+		RelationGetNumberOfBlocks(relation) == 0;
+	relation_close(relation, NoLock);
+	return result;
+}
+
+bool
+facts_bring_rows(List *before, List *now, Oid source)
+{
+	ListCell   *lc;
+
+	foreach(lc, now)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == source && has_prefix(fact, PARTITION_FACT) &&
+			find_fact(before, fact) == NULL && !is_brand_new(partition_of(fact)))
+			return true;
+	}
+	return false;
+}
+
+/* Whether each fact of one set is in the other. */
+static bool
+is_subset(List *facts, List *of)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+		const Fact *other = find_fact(of, fact);
+
+		if (other == NULL || strcmp(other->value, fact->value) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+facts_equal(List *before, List *now)
+{
+	return list_length(before) == list_length(now) && is_subset(before, now);
+}
+
+List *
+facts_load(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *facts = NIL;
+
+	SPI_connect();
+	if (SPI_execute("SELECT source::pg_catalog.oid, fact, value FROM " EXTENSION_SCHEMA ".source_fact",
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the facts of sources");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+		bool		isnull;
+
+		facts = facts_add(facts, DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull)),
+						  SPI_getvalue(tuple, desc, 2), SPI_getvalue(tuple, desc, 3));
+		MemoryContextSwitchTo(spi_context);
+	}
+	SPI_finish();
+	return facts;
+}
+
+/* Three arrays of the same length, as arguments of a query. */
+static void
+make_arrays(List *facts, Datum *args)
+{
+	int			nfacts = list_length(facts);
+	Datum	   *sources = palloc(sizeof(Datum) * (nfacts + 1));
+	Datum	   *names = palloc(sizeof(Datum) * (nfacts + 1));
+	Datum	   *values = palloc(sizeof(Datum) * (nfacts + 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		sources[n] = ObjectIdGetDatum(fact->source);
+		names[n] = CStringGetTextDatum(fact->name);
+		values[n++] = CStringGetTextDatum(fact->value);
+	}
+	args[0] = PointerGetDatum(construct_array(sources, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	args[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+void
+facts_store(List *loaded, List *facts)
+{
+	/* those that were not seen, of facts_note_break, are for the next time */
+	static const char delete[] =
+		"DELETE FROM " EXTENSION_SCHEMA ".source_fact f"
+		" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+		" l (source, fact, value) WHERE f.source = l.source AND f.fact = l.fact";
+	static const char insert[] =
+		"INSERT INTO " EXTENSION_SCHEMA ".source_fact (source, fact, value)"
+		" SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) n";
+	Oid			argtypes[3] = {OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		args[3];
+
+	SPI_connect();
+	make_arrays(loaded, args);
+	if (SPI_execute_with_args(delete, 3, argtypes, args, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete the facts of sources");
+	make_arrays(facts, args);
+	if (SPI_execute_with_args(insert, 3, argtypes, args, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write the facts of sources");
+	SPI_finish();
+}
+
+void
+facts_note_break(Oid source)
+{
+	Fact	   *fact = palloc(sizeof(Fact));
+
+	fact->source = source;
+	fact->name = psprintf(BREAK_FACT " %u", GetTopTransactionId());
+	fact->value = "";
+	facts_store(list_make1(fact), list_make1(fact));
+}

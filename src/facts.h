@@ -1,0 +1,80 @@
+/*-------------------------------------------------------------------------
+ *
+ * facts.h
+ *	  What has to stay as it is between a change and its reading.
+ *
+ * Some output plugins call tables and columns by the names that they had when
+ * the change was made, and we look these up in the catalogs as they are now.
+ * So the facts that this rests on are written down with the position of the
+ * stream.  If one has changed since, then unread changes cannot be told any
+ * more, and the rollups of that source are stale.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_FACTS_H
+#define NOTIFY_STATS_FACTS_H
+
+#include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
+
+#include "format.h"
+
+typedef struct Fact
+{
+	Oid			source;
+	const char *name;			/* what it is a fact of, for people */
+	const char *value;
+} Fact;
+
+/* Appends a fact; the strings are kept by reference. */
+extern List *facts_add(List *facts, Oid source, const char *name, const char *value);
+
+/* Appends the names and types of columns. */
+extern List *facts_add_columns(List *facts, Oid source, const Bitmapset *columns);
+
+/*
+ * Appends the leaf partitions of a partitioned source, each with what "value"
+ * says of it, or, with NULL, only that there is such a one.
+ */
+extern List *facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid));
+
+/*
+ * The facts of what the given rollups read, all of them opened; NIL for a
+ * format that needs none.
+ */
+extern List *facts_collect(const Format *format, List *rollups);
+
+/*
+ * The facts of a source as they are now, of the same columns as those given;
+ * NIL if it does not exist any more.
+ */
+extern List *facts_renew(const Format *format, List *facts, Oid source);
+
+/* The sources that a relation is, or is a leaf partition of, in a set of facts. */
+extern List *facts_sources_of(List *facts, Oid relid);
+
+/*
+ * Notes that the source was altered, in this transaction, such that unread
+ * changes cannot be told.
+ */
+extern void facts_note_break(Oid source);
+
+/* Why changes of a source cannot be told between two sets of facts, or NULL. */
+extern const char *facts_break(const Format *format, List *before, List *now, Oid source);
+
+/*
+ * Whether a partition is in the second set alone which may have had rows before
+ * it was one, or may have had its replica identity changed.
+ */
+extern bool facts_bring_rows(List *before, List *now, Oid source);
+
+/* Whether the two sets are the same. */
+extern bool facts_equal(List *before, List *now);
+
+/* The facts as they were when the stream's position was written. */
+extern List *facts_load(void);
+
+/* Writes facts in place of those that were loaded. */
+extern void facts_store(List *loaded, List *facts);
+
+#endif							/* NOTIFY_STATS_FACTS_H */
