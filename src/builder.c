@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "libpq/pqformat.h"
 #include "libpq/pqmq.h"
@@ -24,11 +25,14 @@
 #include "postmaster/interrupt.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shm_mq.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
@@ -51,7 +55,8 @@ typedef struct BuilderArgs
 	Oid			database;
 	Oid			relid;
 	dsm_handle	queue;			/* DSM_HANDLE_INVALID: build, else verify ... */
-	int			session;		/* ... for the session with this pid */
+	int			session;		/* ... for the session with this pid ... */
+	bool		shares_locks;	/* ... which holds locks of its own */
 } BuilderArgs;
 
 PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
@@ -67,7 +72,7 @@ static TimestampTz retry_at = 0;
  */
 
 static BackgroundWorkerHandle *
-start_builder(Oid relid, dsm_handle queue)
+start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
@@ -78,6 +83,7 @@ start_builder(Oid relid, dsm_handle queue)
 	args.relid = relid;
 	args.queue = queue;
 	args.session = MyProcPid;
+	args.shares_locks = shares_locks;
 
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -172,7 +178,7 @@ builder_start_due(List *relids)
 		return;
 	}
 	context = MemoryContextSwitchTo(TopMemoryContext);
-	running = start_builder(running_relid, DSM_HANDLE_INVALID);
+	running = start_builder(running_relid, DSM_HANDLE_INVALID, false);
 	MemoryContextSwitchTo(context);
 	if (running == NULL)
 	{
@@ -216,6 +222,21 @@ send_row(const char *group_key, const char *in_rollup, const char *in_definition
 	pq_endmessage(&buf);
 }
 
+/*
+ * Shares the locks of the session that asked; false if it has gone.  A member of
+ * a lock group cannot have parallel workers: it would have to lead another, and
+ * the server does not check that it does not.
+ */
+static bool
+join_session(const BuilderArgs *args, PGPROC *session)
+{
+	if (!args->shares_locks)
+		return true;
+	SetConfigOption("max_parallel_workers_per_gather", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("max_parallel_maintenance_workers", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	return BecomeLockGroupMember(session, args->session);
+}
+
 static void
 verify_into_queue(const BuilderArgs *args)
 {
@@ -224,8 +245,7 @@ verify_into_queue(const BuilderArgs *args)
 	shm_mq	   *queue;
 	StringInfoData buf;
 
-	if (segment == NULL || session == NULL ||
-		!BecomeLockGroupMember(session, args->session))
+	if (segment == NULL || session == NULL || !join_session(args, session))
 		return;					/* the session has gone */
 	queue = (shm_mq *) dsm_segment_address(segment);
 	shm_mq_set_sender(queue, MyProc);
@@ -327,12 +347,27 @@ terminate_builder(int code, Datum arg)
 	TerminateBackgroundWorker((BackgroundWorkerHandle *) DatumGetPointer(arg));
 }
 
+/* Whether this session holds a lock that the process would wait for. */
+static bool
+has_locked(Oid relid)
+{
+	Relation	relation = try_relation_open(relid, AccessShareLock);
+	bool		result;
+
+	if (relation == NULL)
+		return false;
+	result = CheckRelationLockedByMe(relation, ShareLock, true);
+	relation_close(relation, AccessShareLock);
+	return result;
+}
+
 void
 builder_verify(Oid relid, VerifyCallback callback, void *arg)
 {
 	dsm_segment *segment;
 	shm_mq	   *queue;
 	BackgroundWorkerHandle *handle;
+	bool		shares_locks;
 
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		ereport(ERROR,
@@ -341,12 +376,14 @@ builder_verify(Oid relid, VerifyCallback callback, void *arg)
 				 errdetail("It would wait for that transaction to end."),
 				 errhint("Commit first.")));
 
-	/* so that no lock of this session's can be in the process's way */
-	BecomeLockGroupLeader();
+	/* no lock that this session has taken may be in the process's way */
+	shares_locks = IsTransactionBlock() || has_locked(relid);
+	if (shares_locks)
+		BecomeLockGroupLeader();
 	segment = dsm_create(QUEUE_SIZE, 0);
 	queue = shm_mq_create(dsm_segment_address(segment), QUEUE_SIZE);
 	shm_mq_set_receiver(queue, MyProc);
-	handle = start_builder(relid, dsm_segment_handle(segment));
+	handle = start_builder(relid, dsm_segment_handle(segment), shares_locks);
 	if (handle == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

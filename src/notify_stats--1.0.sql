@@ -396,11 +396,23 @@ CREATE FUNCTION @extschema@."check"(
                                          'autovacuum launcher', 'autovacuum worker', 'io worker',
                                          'slotsync worker', 'walsummarizer')) w
     UNION ALL
-    SELECT 'output plugin', true,
+    SELECT 'output plugin', p.allowed,
            CASE WHEN plugins IS NULL THEN 'this server has no list of allowed output plugins'
-                ELSE 'notify_stats adds its own plugin to output_plugin_libraries for its own calls' END,
-           NULL
-        FROM setting
+                WHEN f.plugin = 'notify_stats' THEN 'notify_stats adds its own plugin to output_plugin_libraries for its own calls'
+                ELSE format('output_plugin_libraries is %s', plugins) END,
+           CASE WHEN NOT p.allowed THEN
+               format('Write output_plugin_libraries = ''%s, %s'' in postgresql.conf and reload.', plugins, f.plugin) END
+        FROM setting CROSS JOIN @extschema@.stream s
+             CROSS JOIN LATERAL (SELECT coalesce(s.format, current_setting('notify_stats.format', true), 'notify_stats')) f (plugin)
+             CROSS JOIN LATERAL (SELECT plugins IS NULL OR f.plugin = 'notify_stats' OR
+                                        f.plugin = ANY (regexp_split_to_array(plugins, '[ ,"]+'))) p (allowed)
+    UNION ALL
+    SELECT 'format', s.format = current_setting('notify_stats.format'),
+           format('slot %I has the format %s, and notify_stats.format is %s', s.slot_name, s.format, current_setting('notify_stats.format')),
+           CASE WHEN s.format <> current_setting('notify_stats.format') THEN
+               format('Set notify_stats.format to what the slot has, or run: SELECT pg_drop_replication_slot(%L); then the worker makes a new one and rebuilds the rollups.', s.slot_name) END
+        FROM @extschema@.stream s
+        WHERE s.format IS NOT NULL AND current_setting('notify_stats.format', true) IS NOT NULL
     UNION ALL
     SELECT 'slot', coalesce(p.wal_status, 'none') IN ('reserved', 'extended'),
            CASE WHEN p.slot_name IS NULL THEN format('slot %I is missing', s.slot_name)

@@ -313,7 +313,10 @@ sql($node, 'ALTER TABLE sums RENAME COLUMN number TO n');
 is_exact($node, 'a rollup whose column was renamed, and back');
 is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'sums'::regclass}), 'live', 'it has been live throughout');
 
-# A lock of the session's own does not keep its verify() waiting.
+# A lock of the session's own does not keep its verify() waiting.  Parallel plans, and waiters
+# that look for deadlocks, must not get in each other's way then.
+set_and_reload($node, min_parallel_table_scan_size => 0, parallel_setup_cost => 0, parallel_tuple_cost => 0,
+	deadlock_timeout => '10ms');
 is(sql($node, q{BEGIN; LOCK TABLE sums IN SHARE MODE; SET statement_timeout = '60s';
 	SELECT count(*) FROM notify_stats.verify('sums'); COMMIT}), '0', 'verify() in a transaction that has locked the rollup');
 
