@@ -38,6 +38,7 @@
 #include "publication.h"
 #include "shared.h"
 #include "slot.h"
+#include "source.h"
 #include "trouble.h"
 #include "xact.h"
 
@@ -194,7 +195,8 @@ cycle_read(const CycleInput *input)
 		xact_use_server_encoding();
 	reader = input->format->reader_create(fold_sources(pass.fold), &consumer);
 	peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary,
-					 input->format->reader_options(reader), input->upto);
+					 input->format->reader_options(reader, shared_stream()->text_only),
+					 input->upto);
 	debug_stop("after-peek");
 	read_peek(&pass, peek, reader);
 	apply_deltas(input, pass.fold, &output);
@@ -265,6 +267,21 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 	return !OidIsValid(busy->relid);
 }
 
+/* Why the format cannot tell unread changes of a rollup's source, or NULL. */
+static const char *
+reason_untold(const Format *format, const Rollup *rollup, List *before, List *now, Oid source)
+{
+	const char *reason = facts_break(format, before, now, source);
+	List	   *gaps;
+
+	if (reason != NULL || !format->needs_identity)
+		return reason;
+	gaps = source_identity_gaps(source, definition_source_columns(rollup->definition, source));
+	return gaps == NIL ? NULL :
+		psprintf(_("the replica identity of \"%s\" does not cover the columns in use"),
+				 get_rel_name(((IdentityGap *) linitial(gaps))->relid));
+}
+
 /*
  * Marks those rollups as stale whose sources changed such that the format cannot
  * tell unread changes, and returns the others.  Writes new facts.
@@ -285,7 +302,7 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, CycleOutput *outp
 
 		foreach(lc2, rollup->definition->sources)
 			if (reason == NULL)
-				reason = facts_break(row->format, before, now, lfirst_oid(lc2));
+				reason = reason_untold(row->format, rollup, before, now, lfirst_oid(lc2));
 		if (reason != NULL)
 			mark_stale(rollup, reason, lsn);
 		else

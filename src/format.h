@@ -92,6 +92,7 @@ typedef struct Format
 	 * throws if the plugin cannot tell the changes of these columns.
 	 */
 	bool		by_name;
+	bool		needs_identity; /* else it passes over changes in silence */
 	List	   *(*facts_of) (List *facts, Oid relid, const Bitmapset *columns);
 	void		(*check_source) (Oid relid, const Bitmapset *columns);
 
@@ -102,8 +103,11 @@ typedef struct Format
 	 */
 	FormatReader *(*reader_create) (List *sources, const ChangeConsumer *consumer);
 
-	/* The options to peek with: a list of char *, names and values in turn. */
-	List	   *(*reader_options) (FormatReader *reader);
+	/*
+	 * The options to peek with: a list of char *, names and values in turn.
+	 * "text_only": some type has proved to have no binary form.
+	 */
+	List	   *(*reader_options) (FormatReader *reader, bool text_only);
 
 	/*
 	 * Reads one row of the slot's output, and hands its changes to the

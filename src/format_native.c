@@ -97,7 +97,7 @@ native_reader_create(List *sources, const ChangeConsumer *consumer)
 
 /* Returns the options that make the plugin write what the sources list. */
 static List *
-native_reader_options(FormatReader *reader)
+native_reader_options(FormatReader *reader, bool text_only)
 {
 	StringInfoData tables;
 	ListCell   *lc;

@@ -107,7 +107,11 @@ has_binary_form(Oid type)
 	return (typtype == TYPTYPE_BASE || typtype == TYPTYPE_ENUM) && sends && receives;
 }
 
-/* Whether all columns of all sources have a binary form: pgoutput sends them all. */
+/*
+ * Whether all columns of all sources have a binary form: pgoutput sends them all.
+ * It also sends columns that have been dropped since, and other tables that are
+ * still published, which is what text_only is for.
+ */
 static bool
 all_have_binary_form(List *sources)
 {
@@ -129,13 +133,14 @@ all_have_binary_form(List *sources)
 }
 
 static List *
-pgoutput_reader_options(FormatReader *reader)
+pgoutput_reader_options(FormatReader *reader, bool text_only)
 {
 	List	   *options = list_make4("proto_version", PROTOCOL_VERSION,
 									 "publication_names", PUBLICATION_NAME);
 
 	options = lappend(options, "binary");
-	return lappend(options, all_have_binary_form(reader->sources) ? "true" : "false");
+	return lappend(options, !text_only && all_have_binary_form(reader->sources) ?
+				   "true" : "false");
 }
 
 /*
@@ -415,7 +420,10 @@ pgoutput_reader_feed(FormatReader *reader, const char *data, int len)
 
 	MemoryContextReset(reader->message_context);
 	context = MemoryContextSwitchTo(reader->message_context);
-	message->data = unconstify(char *, data);
+	/* pq_getmsgstring looks for a NUL, if need be the one behind the message */
+	message->data = palloc(len + 1);
+	memcpy(message->data, data, len);
+	message->data[len] = '\0';
 	message->len = len;
 	message->maxlen = 0;
 	message->cursor = 0;

@@ -292,10 +292,10 @@ wal2json_check_source(Oid relid, const Bitmapset *columns)
 static void
 append_identity(StringInfo buf, Relation relation)
 {
-	HeapTuple	index = SearchSysCache1(INDEXRELID,
-										ObjectIdGetDatum(RelationGetReplicaIndex(relation)));
+	Oid			index_oid = RelationGetReplicaIndex(relation);
+	HeapTuple	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index_oid));
 
-	appendStringInfoChar(buf, relation->rd_rel->relreplident);
+	appendStringInfo(buf, "%c %u", relation->rd_rel->relreplident, index_oid);
 	if (!HeapTupleIsValid(index))
 		return;
 	for (int i = 0; i < ((Form_pg_index) GETSTRUCT(index))->indnkeyatts; i++)
@@ -303,7 +303,7 @@ append_identity(StringInfo buf, Relation relation)
 	ReleaseSysCache(index);
 }
 
-/* Name, replica identity and, for version 1, storage of a table. */
+/* Name, replica identity, persistence and, for version 1, storage of a table. */
 static char *
 table_facts(Oid relid)
 {
@@ -317,6 +317,8 @@ table_facts(Oid relid)
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 												RelationGetRelationName(relation)));
 	append_identity(&buf, relation);
+	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		appendStringInfoString(&buf, ", unlogged");
 	/* a TRUNCATE gives the table a new file */
 	if (notify_stats_wal2json_format_version == 1)
 		appendStringInfo(&buf, ", file %u", relation->rd_rel->relfilenode);
@@ -440,8 +442,24 @@ append_escaped(StringInfo buf, const char *name)
 	}
 }
 
+/*
+ * A prefix that no message has: anybody may emit messages, and asking for those
+ * of some prefix is the only way to have no others.
+ */
+static char *
+random_prefix(void)
+{
+	uint64		random[2];
+
+	if (!pg_strong_random(random, sizeof(random)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	return psprintf("none" UINT64_FORMAT "x" UINT64_FORMAT, random[0], random[1]);
+}
+
 static List *
-wal2json_reader_options(FormatReader *reader)
+wal2json_reader_options(FormatReader *reader, bool text_only)
 {
 	List	   *options;
 	StringInfoData tables;
@@ -465,6 +483,7 @@ wal2json_reader_options(FormatReader *reader)
 	options = list_concat(options, list_make4("include-transaction", "true", "actions",
 											  reader->version == 1 ? "insert,update,delete" :
 											  "insert,update,delete,truncate"));
+	options = list_concat(options, list_make2("add-msg-prefixes", random_prefix()));
 	if (notify_stats_wal2json_numeric_as_string)
 		options = list_concat(options, list_make2("numeric-data-types-as-string", "true"));
 	return list_concat(options, list_make2("add-tables", tables.data));
@@ -546,6 +565,9 @@ begin_change(FormatReader *reader)
 	reader->table = NULL;
 	reader->has_new = false;
 	reader->has_old = false;
+	/* names belong to the rows of the change that they are in */
+	reader->row = NULL;
+	reader->ncolumns = reader->nvalues = 0;
 }
 
 /* The rows that follow are of this table. */
@@ -556,6 +578,9 @@ set_table(FormatReader *reader, const char *name)
 
 	if (reader->schema == NULL)
 		violation("Table \"%s\" comes without its schema.", name);
+	/* the rows' arrays are as long as their table has columns in use */
+	if (reader->table != NULL)
+		violation("A change has two tables.");
 	reader->table = find_table(reader, reader->schema, name);
 	decoded = reader->table->decoded;
 	decoded_row_fill(decoded, decoded->new_row, CELL_ABSENT);
@@ -973,6 +998,7 @@ const Format format_wal2json = {
 	.plugin = PLUGIN_NAME,
 	.binary = false,
 	.by_name = true,
+	.needs_identity = true,
 	.facts_of = wal2json_facts_of,
 	.check_source = wal2json_check_source,
 	.reader_create = wal2json_reader_create,

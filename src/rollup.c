@@ -268,6 +268,8 @@ create_table(const char *table, const char *view, const Definition *definition)
 							 table, ROLLUP_FILLFACTOR, view));
 	execute_utility(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT",
 							 table, columns.data));
+	/* the server refuses updates without one if somebody publishes all tables */
+	execute_utility(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
 	SPI_finish();
 }
 

@@ -49,6 +49,12 @@ typedef struct SharedStream
 	uint64		progress_foreign;
 	TimestampTz progress_at;
 
+	/*
+	 * pgoutput has failed to send some value in binary form; set by whoever met
+	 * that, until the server restarts
+	 */
+	bool		text_only;
+
 	/* changes since window_start, and the rate of the window before */
 	uint64		window_changes;
 	TimestampTz window_start;

@@ -118,6 +118,22 @@ extended_list(const char *plugin)
 	return allowed[0] == '\0' ? pstrdup(plugin) : psprintf("%s, %s", allowed, plugin);
 }
 
+/* The same for ALTER SYSTEM, where each name is an identifier. */
+static char *
+extended_identifiers(const char *plugin)
+{
+	StringInfoData buf;
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	(void) SplitIdentifierString(pstrdup(allowed_plugins()), ',', &names);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%s, ", quote_identifier((char *) lfirst(lc)));
+	appendStringInfoString(&buf, quote_identifier(plugin));
+	return buf.data;
+}
+
 void
 slot_check_plugin(const char *plugin)
 {
@@ -128,7 +144,7 @@ slot_check_plugin(const char *plugin)
 			 errmsg("this server does not allow output plugin \"%s\"", plugin),
 			 errdetail("The setting output_plugin_libraries does not list it."),
 			 errhint("Write output_plugin_libraries = '%s' in postgresql.conf, or run ALTER SYSTEM SET output_plugin_libraries = %s; (a list, without quotes). Then reload.",
-					 extended_list(plugin), extended_list(plugin))));
+					 extended_list(plugin), extended_identifiers(plugin))));
 }
 
 /*

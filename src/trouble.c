@@ -126,6 +126,9 @@ trouble_record(bool for_status)
 		stream->last_error_at = GetCurrentTimestamp();
 		copy_message(stream->last_error, whole);
 	}
+	/* a type without a send function, see format_pgoutput.c */
+	if (!OidIsValid(working_for) && edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
+		stream->text_only = true;
 	if (OidIsValid(working_for) && !is_transient(edata->sqlerrcode))
 	{
 		stream->trouble_rollup = working_for;

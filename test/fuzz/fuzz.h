@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * fuzz.h
+ *	  What the files of the fuzzer share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include <setjmp.h>
+
+#include "format.h"
+
+/*
+ * stubs.c
+ */
+
+/* Where an ereport(ERROR) goes, and what it said, without the values in it. */
+extern jmp_buf stub_catch;
+extern char stub_error[128];
+
+/* Bytes in all memory contexts. */
+extern size_t stub_memory;
+
+/* Reports what a parser must never do, and ends the program. */
+extern void stub_fail(const char *format,...) pg_attribute_printf(1, 2) __attribute__((noreturn));
+
+/*
+ * catalog.c
+ */
+
+/* Reads the file of types and tables, the lines of which are described there. */
+extern void catalog_load(const char *path);
+
+/* The sources that the catalog names, with rows in the current context. */
+extern List *catalog_sources(void);
+
+/*
+ * session.c
+ */
+
+#define MAX_MESSAGES 300
+#define MAX_LEN (64 * 1024)		/* of a message */
+#define NKINDS (ROW_UNKNOWN + 1)
+
+typedef struct Message
+{
+	char	   *data;
+	size_t		len;
+} Message;
+
+/* What one reader is fed. */
+typedef struct Session
+{
+	int32		expected[NKINDS];	/* changes of each RowChangeKind, or -1 */
+	int			nmessages;
+	Message		messages[MAX_MESSAGES];
+} Session;
+
+/*
+ * Of a file: the expected numbers, and each message after its length, or the
+ * length -1 at the end; int32 in network byte order.
+ */
+#define MAX_SESSION_FILE (4 * (NKINDS + 1) + MAX_MESSAGES * (4 + MAX_LEN))
+extern Session *session_load(const char *path);
+extern void session_write(const Session *session, char *to);
+
+extern Session *session_copy(const Session *session);
+extern void session_free(Session *session);
+
+/* Changes a session somehow, with messages of another one at hand. */
+extern void session_mutate(Session *session, const Session *other, bool json);
+
+/* Starts the sequence of random numbers. */
+extern void random_start(uint64 seed);
+extern size_t random_below(size_t limit);
+
+#endif							/* FUZZ_H */
