@@ -139,7 +139,7 @@ begin_own_work(const Build *build)
 
 /*
  * Whether the format can tell what has happened to the sources since the last
- * look, the first of which was at the snapshot.
+ * look, the first of which was when the slot was copied.
  */
 static bool
 facts_hold(Build *build, Rollup *rollup)
@@ -149,10 +149,10 @@ facts_hold(Build *build, Rollup *rollup)
 	bool		hold = true;
 	ListCell   *lc;
 
-	if (build->fingerprint == 0)
+	if (build->facts == NIL)
 		return true;
 	context = enter_build_context(build);
-	now = facts_collect(build->format, list_make1(rollup));
+	now = facts_collect_versions(build->format, list_make1(rollup));
 	foreach(lc, build->sources)
 		hold &= facts_break(build->format, build->facts, now, lfirst_oid(lc)) == NULL;
 	build->facts = now;
@@ -191,7 +191,8 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 		begin_own_work(build);
 		access = rollup_open(rollup, busy);
 		trouble_end();
-		if (access == ROLLUP_READY && build->format != NULL &&
+		/* not while the definition is run, which would hold up the main stream */
+		if (access == ROLLUP_READY && build->fingerprint != 0 &&
 			!cycle_lock_facts(build->format, list_make1(rollup), busy))
 			access = ROLLUP_BUSY;
 	}
@@ -348,6 +349,9 @@ copy_slot(Build *build)
 		MemoryContextSwitchTo(context);
 
 		build->format = row.format;
+		context = enter_build_context(build);
+		build->facts = facts_collect_versions(row.format, list_make1(rollup));
+		MemoryContextSwitchTo(context);
 		snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
 				 NameStr(row.slot_name), MyProcPid);
 		shared_build_set_slot(build->shared, NameStr(build->slot_name));
@@ -555,7 +559,6 @@ read_sources(Build *build)
 	build->owner = rollup->owner;
 	context = enter_build_context(build);
 	build->columns = rollup_columns(rollup);
-	build->facts = facts_collect(build->format, list_make1(rollup));
 	MemoryContextSwitchTo(context);
 	fill_fresh_table(build, rollup);
 	xact_commit();

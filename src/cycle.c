@@ -311,11 +311,7 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, CycleOutput *outp
 	now = facts_collect(row->format, sound);
 	output->new_facts = !facts_equal(before, now);
 	if (output->new_facts)
-	{
 		facts_store(before, now);
-		if (row->format == &format_pgoutput)
-			publication_remove_unused();
-	}
 	return sound;
 }
 
@@ -473,6 +469,20 @@ enter_trouble(void)
 	return trouble.rollup;
 }
 
+/* Once in a second, or by hand, takes tables out of the publication that nobody reads. */
+static void
+tidy_publication(const StreamRow *row, bool manual)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (row->format != &format_pgoutput ||
+		!(manual || TimestampDifferenceExceeds(last, now, PROGRESS_INTERVAL_MS)))
+		return;
+	last = now;
+	publication_remove_unused();
+}
+
 /*
  * Opens a transaction on the main stream, and settles what has to be settled
  * before it can be read.  True: the transaction is open, the stream is locked
@@ -522,7 +532,10 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 	{
 		reason = *rollups ? cycle_loss_reason(row) : NULL;
 		if (*rollups != NIL && reason == NULL)
+		{
+			tidy_publication(row, manual);
 			return true;
+		}
 		if (reason != NULL)
 			give_up_slot(row, reason);
 		else

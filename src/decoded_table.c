@@ -27,6 +27,8 @@
 #include "utils/memutils.h"
 
 #include "decoded_table.h"
+#include "source.h"
+#include "xact.h"
 
 /* How a column's values are read. */
 typedef struct ColumnInput
@@ -44,6 +46,7 @@ typedef struct ColumnInput
 struct DecodedTarget
 {
 	Source	   *source;
+	Oid			owner;			/* of the source */
 	int			ncolumns;
 	ColumnInput *columns;		/* those that the source lists */
 };
@@ -101,6 +104,7 @@ add_target(DecodedTable *table, Source *source)
 	int			attnum = -1;
 
 	target->source = source;
+	target->owner = source_owner(source->relid);
 	target->columns = palloc0(sizeof(ColumnInput) * (bms_num_members(source->columns) + 1));
 	while ((attnum = bms_next_member(source->columns, attnum)) >= 0)
 	{
@@ -109,8 +113,9 @@ add_target(DecodedTable *table, Source *source)
 
 		column->attnum = attnum;
 		column->cell = add_column(table, att);
-		column->type = att->atttypid;
+		/* the value is one of the domain's already; its constraints are users' code */
 		column->typmod = att->atttypmod;
+		column->type = getBaseTypeAndTypmod(att->atttypid, &column->typmod);
 	}
 }
 
@@ -356,6 +361,7 @@ change_target(TableDecoder *decoder, DecodedTable *table, DecodedTarget *target,
 			  RowChangeKind kind, bool has_old)
 {
 	const char *reason = NULL;
+	SavedRole	saved;
 
 	if (target->ncolumns == 0)
 	{
@@ -381,10 +387,13 @@ change_target(TableDecoder *decoder, DecodedTable *table, DecodedTarget *target,
 	}
 
 	MemoryContextReset(decoder->value_context);
+	/* elements of arrays and composite types may be of a domain, too */
+	saved = xact_become(target->owner);
 	if (kind != ROW_INSERT)
 		read_row(decoder, table, target, table->old_row, &target->source->old_row);
 	if (kind != ROW_DELETE)
 		read_row(decoder, table, target, table->new_row, &target->source->new_row);
+	xact_restore_role(saved);
 	tell(decoder, target->source, kind, NULL);
 }
 

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/partition.h"
@@ -23,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "facts.h"
 #include "notify_stats.h"
@@ -184,6 +186,43 @@ find_fact(List *facts, const Fact *wanted)
 			return fact;
 	}
 	return NULL;
+}
+
+/* The version of a row of a catalog, by its cache. */
+static TransactionId
+row_version(HeapTuple tuple)
+{
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidTransactionId;
+	xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return xmin;
+}
+
+List *
+facts_collect_versions(const Format *format, List *rollups)
+{
+	List	   *facts = facts_collect(format, rollups);
+	List	   *result = list_copy(facts);
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+		Oid			relid = has_prefix(fact, PARTITION_FACT) ? partition_of(fact) : fact->source;
+		Oid			namespace = get_rel_namespace(relid);
+		int			attnum = has_prefix(fact, COLUMN_FACT) ? atoi(fact->name + strlen(COLUMN_FACT)) : 0;
+
+		result = facts_add(result, fact->source, psprintf("version of %s", fact->name),
+						   psprintf("%u %u %u",
+									row_version(SearchSysCache1(RELOID, ObjectIdGetDatum(relid))),
+									row_version(SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace))),
+									row_version(SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
+																Int16GetDatum(attnum)))));
+	}
+	return result;
 }
 
 /* What a fact is of, for people. */

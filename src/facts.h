@@ -59,6 +59,12 @@ extern List *facts_sources_of(List *facts, Oid relid);
  */
 extern void facts_note_break(Oid source);
 
+/*
+ * The same, and the versions of the catalog rows that they are from: nothing
+ * about the sources was altered, not even for a while, as long as these hold.
+ */
+extern List *facts_collect_versions(const Format *format, List *rollups);
+
 /* Why changes of a source cannot be told between two sets of facts, or NULL. */
 extern const char *facts_break(const Format *format, List *before, List *now, Oid source);
 

@@ -68,7 +68,7 @@ COMMENT ON COLUMN @extschema@.source_fact.value IS
     'if it changes, the rollups of the table are rebuilt';
 
 CREATE TABLE @extschema@.rebuild_request (
-    id          bigint GENERATED ALWAYS AS IDENTITY,
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     rollup      regclass NOT NULL
 );
 

@@ -119,6 +119,24 @@ alter_publication(const char *verb, Oid relid)
 												get_rel_name(relid))));
 }
 
+/* Whether all rows and columns of a table are published; *member: some are. */
+static bool
+is_published_whole(Oid relid, Oid publication, bool *member)
+{
+	HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid),
+										ObjectIdGetDatum(publication));
+	bool		all_rows = false;
+	bool		all_columns = false;
+
+	*member = HeapTupleIsValid(tuple);
+	if (!*member)
+		return false;
+	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prqual, &all_rows);
+	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prattrs, &all_columns);
+	ReleaseSysCache(tuple);
+	return all_rows && all_columns;
+}
+
 bool
 publication_add(List *relids, BusyLock *busy)
 {
@@ -129,8 +147,9 @@ publication_add(List *relids, BusyLock *busy)
 	{
 		Oid			relid = lfirst_oid(lc);
 
-		if (SearchSysCacheExists2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid),
-								  ObjectIdGetDatum(publication)))
+		bool		member;
+
+		if (is_published_whole(relid, publication, &member))
 			continue;
 		/* the command would wait for it, with our other locks in hand */
 		if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
@@ -139,6 +158,8 @@ publication_add(List *relids, BusyLock *busy)
 			busy->mode = ShareUpdateExclusiveLock;
 			return false;
 		}
+		if (member)
+			alter_publication("DROP", relid);
 		alter_publication("ADD", relid);
 	}
 	return true;

@@ -42,4 +42,7 @@ extern void source_check_identity(Oid relid, const Bitmapset *columns);
  */
 extern bool source_identity_covers(Relation rel, char **names, int nnames);
 
+/* The owner of a table. */
+extern Oid	source_owner(Oid relid);
+
 #endif							/* NOTIFY_STATS_SOURCE_H */

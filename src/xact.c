@@ -55,6 +55,7 @@ static const struct
 	{"extra_float_digits", "1"},
 	{"bytea_output", "hex"},
 	{"TimeZone", "UTC"},
+	{"array_nulls", "on"},
 };
 
 static bool in_procedure = false;

@@ -296,6 +296,12 @@ getBaseType(Oid oid)
 }
 
 Oid
+getBaseTypeAndTypmod(Oid oid, int32 *typmod)
+{
+	return getBaseType(oid);
+}
+
+Oid
 get_element_type(Oid oid)
 {
 	return find_type(oid)->element;

@@ -30,6 +30,8 @@
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 
+#include "../../src/source.h"
+#include "../../src/xact.h"
 #include "fuzz.h"
 #include "notify_stats.h"
 
@@ -499,4 +501,24 @@ pg_strong_random(void *buf, size_t len)
 {
 	memset(buf, 7, len);
 	return true;
+}
+
+/* Whose rights are used matters to nobody here. */
+SavedRole
+xact_become(Oid role)
+{
+	SavedRole	saved = {0};
+
+	return saved;
+}
+
+void
+xact_restore_role(SavedRole saved)
+{
+}
+
+Oid
+source_owner(Oid relid)
+{
+	return 10;
 }
