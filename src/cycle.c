@@ -398,7 +398,7 @@ drop_orphaned_slot(void)
 
 /*
  * Makes the slot, in a transaction that has written nothing.  Instead it makes
- * the publication if there is to be one and is none.
+ * the publication if there is to be one and is none, or drops one that is left.
  */
 static void
 create_main_slot(void)
@@ -410,7 +410,7 @@ create_main_slot(void)
 	shared_stream_set_state(STREAM_CREATING_SLOT);
 	slot_main_name(&name);
 	drop_orphaned_slot();
-	if (format == &format_pgoutput && publication_ensure())
+	if (format == &format_pgoutput ? publication_ensure() : publication_drop())
 		return;
 	lsn = slot_create(NameStr(name), format->plugin);
 	stream_set_slot(NameStr(name), format, lsn);
@@ -502,7 +502,7 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 	{
 		/* dropped, or not created yet: a slot that is left would keep all WAL */
 		drop_orphaned_slot();
-		publication_drop();
+		(void) publication_drop();
 		xact_commit();
 		return false;
 	}
@@ -545,7 +545,7 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 	else if (*rollups == NIL)
 	{
 		drop_orphaned_slot();
-		publication_drop();
+		(void) publication_drop();
 	}
 	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		*again = true;			/* a slot cannot be made after a write */

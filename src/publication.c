@@ -93,7 +93,7 @@ publication_ensure(void)
 				 errhint("Rename it: ALTER PUBLICATION %s RENAME TO another_name;", PUBLICATION_NAME)));
 	if (OidIsValid(publication) && is_sound(publication))
 		return false;
-	publication_drop();
+	(void) publication_drop();
 	execute("CREATE PUBLICATION " PUBLICATION_NAME
 			" WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = false"
 			PUBLICATION_OPTIONS ")");
@@ -101,13 +101,15 @@ publication_ensure(void)
 	return true;
 }
 
-void
+bool
 publication_drop(void)
 {
 	Oid			publication = get_publication_oid(PUBLICATION_NAME, true);
 
-	if (OidIsValid(publication) && is_ours(publication))
-		execute("DROP PUBLICATION " PUBLICATION_NAME);
+	if (!OidIsValid(publication) || !is_ours(publication))
+		return false;
+	execute("DROP PUBLICATION " PUBLICATION_NAME);
+	return true;
 }
 
 /* Runs ALTER PUBLICATION ... TABLE on a table whose lock is taken. */

@@ -33,8 +33,8 @@ extern bool publication_add(List *relids, BusyLock *busy);
 /* Takes out the tables that no rollup reads, as far as their locks are free. */
 extern void publication_remove_unused(void);
 
-/* Drops the publication if it is ours. */
-extern void publication_drop(void);
+/* Drops the publication if it is ours; returns whether it did. */
+extern bool publication_drop(void);
 
 /*
  * Which publication has the table, and since when, as text that changes if it

@@ -102,7 +102,7 @@ is_allowed_plugin(const char *plugin)
 	List	   *names = NIL;
 	ListCell   *lc;
 
-	if (allowed == NULL || !SplitIdentifierString(pstrdup(allowed), ',', &names))
+	if (allowed == NULL || !SplitGUCList(pstrdup(allowed), ',', &names))
 		return true;			/* no list; or the server itself will complain */
 	foreach(lc, names)
 		if (strcmp((char *) lfirst(lc), plugin) == 0)
@@ -127,7 +127,7 @@ extended_identifiers(const char *plugin)
 	ListCell   *lc;
 
 	initStringInfo(&buf);
-	(void) SplitIdentifierString(pstrdup(allowed_plugins()), ',', &names);
+	(void) SplitGUCList(pstrdup(allowed_plugins()), ',', &names);
 	foreach(lc, names)
 		appendStringInfo(&buf, "%s, ", quote_identifier((char *) lfirst(lc)));
 	appendStringInfoString(&buf, quote_identifier(plugin));

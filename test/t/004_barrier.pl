@@ -7,6 +7,8 @@
 # synchronous_standby_names names nobody, so that a commit is held until we release it.
 #
 # Without wait_for_transactions() in build.c this test fails.
+#
+# formats: all
 
 use strict;
 use warnings FATAL => 'all';
