@@ -26,11 +26,10 @@
 #include "trouble.h"
 #include "xact.h"
 
-int
+void
 apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc, uint64 nrows)
 {
 	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
-	int			rc;
 
 	enr->md.name = APPLY_ROWS;
 	enr->md.reliddesc = InvalidOid;
@@ -41,11 +40,8 @@ apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc, 
 
 	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register the rows");
-	rc = SPI_execute(query, false, 0);
-	if (rc < 0)
-		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+	xact_execute(query);
 	SPI_unregister_relation(APPLY_ROWS);
-	return rc;
 }
 
 static bool

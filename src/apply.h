@@ -23,10 +23,10 @@ extern void apply_check_written(const Rollup *rollup, uint64 written, uint64 exp
 
 /*
  * Runs a query that reads rows handed over in a tuplestore, which it names
- * notify_stats_rows, and whose columns are those of "desc".  Returns the SPI
- * code; SPI must be connected.
+ * notify_stats_rows, and whose columns are those of "desc".  SPI must be
+ * connected.
  */
-extern int	apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc,
+extern void apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc,
 								  uint64 nrows);
 #define APPLY_ROWS "notify_stats_rows"
 

@@ -58,7 +58,6 @@
 #include "publication.h"
 #include "shared.h"
 #include "slot.h"
-#include "source.h"
 #include "stream.h"
 #include "trouble.h"
 #include "xact.h"
@@ -109,21 +108,12 @@ enter_build_context(Build *build)
 }
 
 static void
-execute(const char *query)
-{
-	int			rc = SPI_execute(query, false, 0);
-
-	if (rc < 0)
-		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
-}
-
-static void
 drop_temporary_table(const char *name)
 {
 	Oid			namespace = LookupNamespaceNoError("pg_temp");
 
 	if (OidIsValid(namespace) && OidIsValid(get_relname_relid(name, namespace)))
-		execute(psprintf("DROP TABLE pg_temp.%s", quote_identifier(name)));
+		xact_execute(psprintf("DROP TABLE pg_temp.%s", quote_identifier(name)));
 }
 
 /*
@@ -273,14 +263,7 @@ check_sources(const Build *build, const Rollup *rollup, const Format *format)
 
 	begin_own_work(build);
 	foreach(lc, rollup->definition->sources)
-	{
-		Oid			source = lfirst_oid(lc);
-		Bitmapset  *columns = definition_source_columns(rollup->definition, source);
-
-		source_check_identity(source, columns);
-		if (format->check_source != NULL)
-			format->check_source(source, columns);
-	}
+		rollup_check_source(rollup->definition, lfirst_oid(lc), format);
 	trouble_end();
 }
 
@@ -346,12 +329,9 @@ copy_slot(Build *build)
 	{
 		context = enter_build_context(build);
 		build->sources = list_copy(rollup->definition->sources);
-		MemoryContextSwitchTo(context);
-
-		build->format = row.format;
-		context = enter_build_context(build);
 		build->facts = facts_collect_versions(row.format, list_make1(rollup));
 		MemoryContextSwitchTo(context);
+		build->format = row.format;
 		snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
 				 NameStr(row.slot_name), MyProcPid);
 		shared_build_set_slot(build->shared, NameStr(build->slot_name));
@@ -456,9 +436,9 @@ create_temporary_table(const Rollup *rollup, const char *name, const char *query
 {
 	drop_temporary_table(name);
 	name = quote_identifier(name);
-	execute(psprintf("CREATE TEMPORARY TABLE %s AS %s WITH NO DATA", name, query));
-	execute(psprintf("ALTER TABLE pg_temp.%s OWNER TO %s", name,
-					 quote_identifier(GetUserNameFromId(rollup->owner, false))));
+	xact_execute(psprintf("CREATE TEMPORARY TABLE %s AS %s WITH NO DATA", name, query));
+	xact_execute(psprintf("ALTER TABLE pg_temp.%s OWNER TO %s", name,
+						  quote_identifier(GetUserNameFromId(rollup->owner, false))));
 }
 
 /*
@@ -532,8 +512,8 @@ fill_fresh_table(Build *build, const Rollup *rollup)
 	apply_query_with_rows("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS,
 						  rows, rollup->desc, nrows);
 	tuplestore_end(rows);
-	execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
-					 rollup_group_columns(rollup->definition, "")));
+	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
+						  rollup_group_columns(rollup->definition, "")));
 	SPI_finish();
 }
 
@@ -705,7 +685,7 @@ find_differences(const Rollup *rollup)
 
 	create_temporary_table(rollup, DIFF_NAME, query);
 	saved = xact_become(rollup->owner);
-	execute(psprintf("INSERT INTO " DIFF_TABLE " %s", query));
+	xact_execute(psprintf("INSERT INTO " DIFF_TABLE " %s", query));
 	return saved;
 }
 
@@ -730,9 +710,9 @@ insert_all(const Rollup *rollup, const char *query, const char *from)
 	bool		isnull;
 	Datum		expected;
 
-	execute(query);
+	xact_execute(query);
 	inserted = SPI_processed;
-	execute(psprintf("SELECT count(*) FROM %s", from));
+	xact_execute(psprintf("SELECT count(*) FROM %s", from));
 	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	apply_check_written(rollup, inserted, DatumGetInt64(expected));
 }
@@ -745,8 +725,8 @@ replace_differences(const Rollup *rollup)
 	StringInfoData buf;
 	SavedRole	saved = find_differences(rollup);
 
-	execute(psprintf("DELETE FROM %s WHERE ctid IN"
-					 " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->name));
+	xact_execute(psprintf("DELETE FROM %s WHERE ctid IN"
+						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->name));
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->name, column_list(definition));
 	append_numbered(&buf, "g", definition->ngroups);
@@ -764,7 +744,7 @@ fill_new_table(const Rollup *rollup)
 	char	   *columns = rollup_columns(rollup);
 	SavedRole	saved = xact_become(rollup->owner);
 
-	execute(psprintf("DELETE FROM %s", rollup->name));
+	xact_execute(psprintf("DELETE FROM %s", rollup->name));
 	insert_all(rollup, psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
 								rollup->name, columns, columns), FRESH_TABLE);
 	xact_restore_role(saved);

@@ -59,8 +59,6 @@ struct TableDecoder
 	List	   *sources;
 	const ChangeConsumer *consumer;
 	List	   *tables;			/* of DecodedTable */
-	List	   *strangers;		/* OIDs of tables that no source reads */
-	DecodedTable *last;			/* the one that was asked for last */
 
 	bool		wanted;			/* the transaction at hand */
 	XLogRecPtr	commit_lsn;		/* of it */
@@ -156,24 +154,18 @@ make_table(TableDecoder *decoder, Oid relid)
 DecodedTable *
 decoder_table(TableDecoder *decoder, Oid relid)
 {
-	DecodedTable *table = NULL;
+	DecodedTable *table;
 	MemoryContext context;
 	ListCell   *lc;
 
-	if (decoder->last != NULL && decoder->last->relid == relid)
-		return decoder->last;
-	if (list_member_oid(decoder->strangers, relid))
-		return NULL;
 	foreach(lc, decoder->tables)
 		if (((DecodedTable *) lfirst(lc))->relid == relid)
-			return decoder->last = (DecodedTable *) lfirst(lc);
+			return (DecodedTable *) lfirst(lc);
 
 	context = MemoryContextSwitchTo(decoder->context);
 	table = make_table(decoder, relid);
 	if (table != NULL)
 		decoder->tables = lappend(decoder->tables, table);
-	else
-		decoder->strangers = lappend_oid(decoder->strangers, relid);
 	MemoryContextSwitchTo(context);
 	return table;
 }

@@ -130,6 +130,13 @@ partition_of(const Fact *fact)
 	return strtoul(fact->name + strlen(PARTITION_FACT), NULL, 10);
 }
 
+/* The column that a fact is of. */
+static AttrNumber
+column_of(const Fact *fact)
+{
+	return atoi(fact->name + strlen(COLUMN_FACT));
+}
+
 /* The columns that the facts of a source tell of. */
 static Bitmapset *
 columns_of(List *facts, Oid source)
@@ -142,7 +149,7 @@ columns_of(List *facts, Oid source)
 		const Fact *fact = (const Fact *) lfirst(lc);
 
 		if (fact->source == source && has_prefix(fact, COLUMN_FACT))
-			columns = bms_add_member(columns, atoi(fact->name + strlen(COLUMN_FACT)));
+			columns = bms_add_member(columns, column_of(fact));
 	}
 	return columns;
 }
@@ -213,7 +220,7 @@ facts_collect_versions(const Format *format, List *rollups)
 		const Fact *fact = (const Fact *) lfirst(lc);
 		Oid			relid = has_prefix(fact, PARTITION_FACT) ? partition_of(fact) : fact->source;
 		Oid			namespace = get_rel_namespace(relid);
-		int			attnum = has_prefix(fact, COLUMN_FACT) ? atoi(fact->name + strlen(COLUMN_FACT)) : 0;
+		AttrNumber	attnum = has_prefix(fact, COLUMN_FACT) ? column_of(fact) : InvalidAttrNumber;
 
 		result = facts_add(result, fact->source, psprintf("version of %s", fact->name),
 						   psprintf("%u %u %u",
@@ -390,10 +397,7 @@ facts_store(List *loaded, List *facts)
 void
 facts_note_break(Oid source)
 {
-	Fact	   *fact = palloc(sizeof(Fact));
+	List	   *facts = facts_add(NIL, source, psprintf(BREAK_FACT " %u", GetTopTransactionId()), "");
 
-	fact->source = source;
-	fact->name = psprintf(BREAK_FACT " %u", GetTopTransactionId());
-	fact->value = "";
-	facts_store(list_make1(fact), list_make1(fact));
+	facts_store(facts, facts);
 }

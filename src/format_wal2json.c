@@ -37,7 +37,6 @@
 #include "access/relation.h"
 #include "access/xlogdefs.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
@@ -52,7 +51,6 @@
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
-#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "compat.h"
@@ -286,24 +284,9 @@ wal2json_check_source(Oid relid, const Bitmapset *columns)
  */
 
 /*
- * Appends the columns of the replica identity.  Opens no index, as this is also
- * called for tables that are not locked (ddl.c).
+ * Name, replica identity, persistence and, for version 1, storage of a table,
+ * which need not be locked (ddl.c).
  */
-static void
-append_identity(StringInfo buf, Relation relation)
-{
-	Oid			index_oid = RelationGetReplicaIndex(relation);
-	HeapTuple	index = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index_oid));
-
-	appendStringInfo(buf, "%c %u", relation->rd_rel->relreplident, index_oid);
-	if (!HeapTupleIsValid(index))
-		return;
-	for (int i = 0; i < ((Form_pg_index) GETSTRUCT(index))->indnkeyatts; i++)
-		appendStringInfo(buf, " %d", ((Form_pg_index) GETSTRUCT(index))->indkey.values[i]);
-	ReleaseSysCache(index);
-}
-
-/* Name, replica identity, persistence and, for version 1, storage of a table. */
 static char *
 table_facts(Oid relid)
 {
@@ -313,10 +296,11 @@ table_facts(Oid relid)
 	if (relation == NULL)
 		return "dropped";
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "%s, identity ",
+	/* the index stands for its columns, which never change */
+	appendStringInfo(&buf, "%s, identity %c %u",
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												RelationGetRelationName(relation)));
-	append_identity(&buf, relation);
+												RelationGetRelationName(relation)),
+					 relation->rd_rel->relreplident, RelationGetReplicaIndex(relation));
 	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		appendStringInfoString(&buf, ", unlogged");
 	/* a TRUNCATE gives the table a new file */

@@ -38,6 +38,7 @@
 #include "compat.h"
 #include "notify_stats.h"
 #include "publication.h"
+#include "xact.h"
 
 /* by which we know it for ours */
 #define PUBLICATION_COMMENT "made by notify_stats for its own slot"
@@ -45,12 +46,8 @@
 static void
 execute(const char *command)
 {
-	int			rc;
-
 	SPI_connect();
-	rc = SPI_execute(command, false, 0);
-	if (rc < 0)
-		elog(ERROR, "could not execute \"%s\": %s", command, SPI_result_code_string(rc));
+	xact_execute(command);
 	SPI_finish();
 }
 
@@ -148,7 +145,6 @@ publication_add(List *relids, BusyLock *busy)
 	foreach(lc, relids)
 	{
 		Oid			relid = lfirst_oid(lc);
-
 		bool		member;
 
 		if (is_published_whole(relid, publication, &member))

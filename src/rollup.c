@@ -211,6 +211,16 @@ is_rollup(Oid relid)
 	return found;
 }
 
+void
+rollup_check_source(const Definition *definition, Oid source, const Format *format)
+{
+	Bitmapset  *columns = definition_source_columns(definition, source);
+
+	source_check_identity(source, columns);
+	if (format->check_source != NULL)
+		format->check_source(source, columns);
+}
+
 /* Throws unless the changes of every source can be counted. */
 static void
 check_sources(const Definition *definition, const Format *format)
@@ -235,19 +245,8 @@ check_sources(const Definition *definition, const Format *format)
 							get_rel_name(source)),
 					 errdetail("Keeping such a rollup would change what it counts."),
 					 errhint("Read a table of your own.")));
-		source_check_identity(source, definition_source_columns(definition, source));
-		if (format->check_source != NULL)
-			format->check_source(source, definition_source_columns(definition, source));
+		rollup_check_source(definition, source, format);
 	}
-}
-
-static void
-execute_utility(const char *query)
-{
-	int			rc = SPI_execute(query, false, 0);
-
-	if (rc < 0)
-		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
 }
 
 /* Creates the table with its unique index over the group columns. */
@@ -263,13 +262,13 @@ create_table(const char *table, const char *view, const Definition *definition)
 
 	SPI_connect();
 	/* reads nothing, but fails if the user may not read the sources */
-	execute_utility(psprintf("SELECT FROM %s LIMIT 0", view));
-	execute_utility(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
-							 table, ROLLUP_FILLFACTOR, view));
-	execute_utility(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT",
-							 table, columns.data));
+	xact_execute(psprintf("SELECT FROM %s LIMIT 0", view));
+	xact_execute(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
+						  table, ROLLUP_FILLFACTOR, view));
+	xact_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT",
+						  table, columns.data));
 	/* the server refuses updates without one if somebody publishes all tables */
-	execute_utility(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
+	xact_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
 	SPI_finish();
 }
 
@@ -530,28 +529,32 @@ rollup_lock_sources(List *relids, BusyLock *busy)
 	return true;
 }
 
+/* Locks a source, if it is partitioned, against partitions coming and going. */
+static bool
+lock_partitioning(Oid source, BusyLock *busy)
+{
+	ListCell   *lc;
+
+	if (get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
+		return true;
+	foreach(lc, find_all_inheritors(source, NoLock, NULL))
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE &&
+			!lock_relation(lfirst_oid(lc), ShareUpdateExclusiveLock, busy))
+			return false;
+	/* those that have come before the lock */
+	return rollup_lock_sources(list_make1_oid(source), busy);
+}
+
 bool
 rollup_lock_partitioning(List *rollups, BusyLock *busy)
 {
 	ListCell   *lc;
 	ListCell   *lc2;
-	ListCell   *lc3;
 
 	foreach(lc, rollups)
-	{
 		foreach(lc2, ((Rollup *) lfirst(lc))->definition->sources)
-		{
-			if (get_rel_relkind(lfirst_oid(lc2)) != RELKIND_PARTITIONED_TABLE)
-				continue;
-			foreach(lc3, find_all_inheritors(lfirst_oid(lc2), NoLock, NULL))
-				if (get_rel_relkind(lfirst_oid(lc3)) == RELKIND_PARTITIONED_TABLE &&
-					!lock_relation(lfirst_oid(lc3), ShareUpdateExclusiveLock, busy))
-					return false;
-			/* those that have come before the lock */
-			if (!rollup_lock_sources(list_make1_oid(lfirst_oid(lc2)), busy))
+			if (!lock_partitioning(lfirst_oid(lc2), busy))
 				return false;
-		}
-	}
 	return true;
 }
 

@@ -63,6 +63,9 @@ typedef enum RollupAccess
  */
 extern Oid	rollup_create(const char *name, const char *definition, const Format *format);
 
+/* Throws unless the changes of a definition's source tell enough in that format. */
+extern void rollup_check_source(const Definition *definition, Oid source, const Format *format);
+
 /* Drops table, view and entry.  The current user must own the table. */
 extern void rollup_drop(Oid relid);
 

@@ -63,6 +63,7 @@ static void check_storage(Relation rel);
 static void check_visible(Relation rel);
 static void check_partitions(Relation rel);
 static List *leaf_partitions(Oid relid);
+static bool key_has(Relation rel, const Bitmapset *key, const char *name);
 static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns);
 static char *qualified_name(Relation rel);
 
@@ -274,6 +275,18 @@ leaf_partitions(Oid relid)
 }
 
 /*
+ * Whether a key, in the form of RelationGetIndexAttrBitmap(), has the column of
+ * that name.
+ */
+static bool
+key_has(Relation rel, const Bitmapset *key, const char *name)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
+
+	return bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, key);
+}
+
+/*
  * Which of "columns", attribute numbers of "root", the replica identity of
  * the table "relid" lacks; NULL if none.
  */
@@ -294,9 +307,8 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns)
 		while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		{
 			char	   *name = get_attname(root, attnum, false);
-			AttrNumber	own = get_attnum(relid, name);
 
-			if (!bms_is_member(own - FirstLowInvalidHeapAttributeNumber, key))
+			if (!key_has(rel, key, name))
 				appendStringInfo(&missing, "%s%s", missing.len > 0 ? ", " : "", name);
 		}
 
@@ -328,12 +340,8 @@ source_identity_covers(Relation rel, char **names, int nnames)
 	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
 
 	for (int i = 0; i < nnames; i++)
-	{
-		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), names[i]);
-
-		if (!bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, key))
+		if (!key_has(rel, key, names[i]))
 			return false;
-	}
 	return true;
 }
 

@@ -116,7 +116,6 @@ trouble_record(bool for_status)
 												  TopTransactionContext : TopMemoryContext);
 	ErrorData  *edata = CopyErrorData();
 	const char *message = edata->message ? edata->message : "unknown error";
-
 	char	   *whole = describe(edata, message);
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);

@@ -156,6 +156,15 @@ xact_use_server_encoding(void)
 								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
+void
+xact_execute(const char *query)
+{
+	int			rc = SPI_execute(query, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+}
+
 SavedRole
 xact_become(Oid role)
 {

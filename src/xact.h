@@ -49,6 +49,12 @@ extern void xact_set_worker_defaults(void);
 extern void xact_use_server_encoding(void);
 
 /*
+ * Executes a statement of any kind by SPI, which the caller has connected, and
+ * throws if that is refused.  SPI_processed and SPI_tuptable are the result.
+ */
+extern void xact_execute(const char *query);
+
+/*
  * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION: for
  * expressions and statements that may call code of users.  Undone by
  * xact_restore_role, and by the abort of the transaction.
