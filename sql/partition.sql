@@ -4,12 +4,8 @@ SET search_path = partition;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
--- tells what became stale meanwhile
-CREATE TABLE stale_seen (rollup text, reason text);
-CREATE FUNCTION note_stale() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO partition.stale_seen VALUES (NEW.rollup, NEW.reason); RETURN NULL; END $$;
-CREATE TRIGGER note_stale AFTER UPDATE OF state ON notify_stats.rollup FOR EACH ROW
-    WHEN (NEW.state = 'stale') EXECUTE FUNCTION note_stale();
+\set stale_seen :srcdir '/sql/include/stale_seen.sql'
+\i :stale_seen
 
 -- leaves with the columns in another order, with a dropped column, below a second level
 CREATE TABLE parcels (id integer NOT NULL, country text, pieces integer NOT NULL, note text) PARTITION BY LIST (country);

@@ -4,12 +4,8 @@ SET search_path = truncate;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
--- tells what became stale meanwhile
-CREATE TABLE stale_seen (rollup text, reason text);
-CREATE FUNCTION note_stale() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO truncate.stale_seen VALUES (NEW.rollup, NEW.reason); RETURN NULL; END $$;
-CREATE TRIGGER note_stale AFTER UPDATE OF state ON notify_stats.rollup FOR EACH ROW
-    WHEN (NEW.state = 'stale') EXECUTE FUNCTION note_stale();
+\set stale_seen :srcdir '/sql/include/stale_seen.sql'
+\i :stale_seen
 
 CREATE TABLE letters (id integer PRIMARY KEY, kind text NOT NULL);
 CREATE TABLE history (kind text NOT NULL);

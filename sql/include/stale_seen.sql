@@ -1,0 +1,6 @@
+-- Tells what became stale meanwhile.
+CREATE TEMPORARY TABLE stale_seen (rollup text, reason text);
+CREATE FUNCTION note_stale() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO pg_temp.stale_seen VALUES (NEW.rollup, NEW.reason); RETURN NULL; END $$;
+CREATE TRIGGER note_stale AFTER UPDATE OF state ON notify_stats.rollup FOR EACH ROW
+    WHEN (NEW.state = 'stale') EXECUTE FUNCTION note_stale();
