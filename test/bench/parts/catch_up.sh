@@ -1,1 +1,49 @@
 # shellcheck shell=bash
+# Reading a backlog of one-row transactions: the full cycle (peek, fold, apply, commit,
+# advance), an output plugin that writes nothing, and the reference consumer.
+
+part_catch_up() {
+    local round floor floor_ticks cycle reference_changes reference_seconds reference_cpu ticks
+    make_catch_up_backlog
+    row 'catch_up floor' s 'ratio <= 1.6' "full cycle over $CHANGES changes: time" \
+        'peek that gives nothing'
+    row 'catch_up speed' changes/s 'ratio >= 10' 'full cycle: speed' 'reference'
+    row 'catch_up cpu floor' 'µs a change' '' 'full cycle: CPU' 'peek that gives nothing'
+    row 'catch_up cpu' 'µs a change' '' 'full cycle: CPU' 'reference'
+    for round in $(seq "$REPEAT"); do
+        start_from backlog
+        warm_up bench_floor
+        read -r floor floor_ticks < <(timed "SELECT count(*) AS messages
+            FROM pg_logical_slot_peek_binary_changes('bench_floor', NULL, NULL) \\gset")
+        read -r cycle ticks < <(timed 'CALL notify_stats.catch_up();')
+        check_caught_up ft_service_stats
+        "$PYTHON" tree/test/bench/reference.py >reference.csv
+        IFS=, read -r reference_changes reference_seconds reference_cpu <reference.csv
+        check_reference
+        record 'catch_up floor' "$(calculate "$cycle / 1000")" "$(calculate "$floor / 1000")"
+        record 'catch_up speed' "$(calculate "$CHANGES / $cycle * 1000")" \
+            "$(calculate "$reference_changes / $reference_seconds")"
+        record 'catch_up cpu floor' "$(per_change "$ticks" "$CHANGES")" \
+            "$(per_change "$floor_ticks" "$CHANGES")"
+        record 'catch_up cpu' "$(per_change "$ticks" "$CHANGES")" \
+            "$(calculate "$reference_cpu * 1000000 / $reference_changes")"
+        progress "repetition $round of $REPEAT"
+    done
+}
+
+make_catch_up_backlog() {
+    local start
+    make_still_server 20000
+    sql -f tree/test/bench/reference.sql
+    sql -o /dev/null \
+        -c "SELECT pg_create_logical_replication_slot('bench_floor', 'floor')" \
+        -c "SELECT pg_copy_logical_replication_slot('bench_floor', 'bench_reference', false, 'wal2json')"
+    note_build
+    start=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
+    CHANGES=$(sql -c "CALL bench.life_cycle($(size 200000 20000), true)")
+    note "the backlog is $CHANGES changes in transactions of one," \
+        "$(sql -c "SELECT pg_size_pretty(pg_current_wal_insert_lsn() - '$start')") of log;" \
+        "counting is done without fsync, as the disk is not what is compared"
+    keep_as backlog
+    progress "backlog of $CHANGES changes"
+}
