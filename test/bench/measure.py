@@ -1,6 +1,7 @@
 """What the benchmark's Python programs share: CPU time of processes, and percentiles."""
 import math
 import os
+import sys
 
 
 def cpu_seconds(pid):
@@ -23,3 +24,7 @@ def percentile(values, percent):
     """The smallest value that so many percent of them do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+if __name__ == '__main__':
+    print(sum(cpu_seconds(pid) for pid in sys.argv[1:]))

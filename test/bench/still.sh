@@ -30,11 +30,6 @@ warm_up() {
                WHERE slot_name = '$1'), NULL)"
 }
 
-# calculate EXPRESSION
-calculate() {
-    awk "BEGIN {printf \"%.9g\n\", $1}"
-}
-
 # per_change TICKS CHANGES: microseconds of CPU
 per_change() {
     # there is no smaller measure than a tick
