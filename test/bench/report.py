@@ -62,7 +62,7 @@ def main():
             key, ours, beside = line.rstrip('\n').split('\t')
             measured[key].append((float(ours), float(beside) if beside else None))
 
-    print('| part | what | notify_stats | beside it | ratio | lowest – highest | goal | met |')
+    print('| part | measured | | compared with | ratio | lowest – highest | goal | met |')
     print('|---|---|---|---|---|---|---|---|')
     with open(arguments.rows, encoding='utf-8') as file:
         for line in file:
@@ -76,7 +76,7 @@ def main():
             median, spread = ratio_text(ratios)
             print('|', ' | '.join((
                 TITLES[part], what, cell('', ours, unit),
-                cell(beside, statistics.median(others), unit) if others else beside,
+                cell(beside, statistics.median(others), unit) if others else '–',
                 median, spread, *verdict(goal, ours, ratios))), '|')
 
 
