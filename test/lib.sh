@@ -23,6 +23,11 @@ die() {
     exit 1
 }
 
+# thousands NUMBER: with commas
+thousands() {
+    sed -e :a -e 's/\([0-9]\)\([0-9]\{3\}\)\($\|,\)/\1,\2\3/;ta' <<<"$1"
+}
+
 is_root() {
     [ "$(id -u)" = 0 ]
 }

@@ -27,8 +27,10 @@ install_and_build() {
         -o "$("$PG_CONFIG" --pkglibdir)/floor.so" tree/test/bench/floor.c
 }
 
-# make_server: a new data directory, with further settings from standard input
+# make_server: a new data directory, with further settings from standard input; the server that
+# runs goes
 make_server() {
+    stop_server immediate
     as_server_user rm -rf data
     as_server_user "$BIN/initdb" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync \
         >initdb.log 2>&1 || { cat initdb.log >&2; die "initdb failed"; }

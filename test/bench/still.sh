@@ -11,7 +11,7 @@ make_still_server() {
     sql -c 'CREATE EXTENSION notify_stats' -c 'SET client_min_messages = warning' \
         -o /dev/null -f tree/test/notify/rollup.sql
     sql -c 'CALL notify_stats.catch_up()' -c 'VACUUM ANALYZE'
-    sql -f tree/test/bench/setup.sql
+    sql -f tree/test/bench/cpu.sql -f tree/test/bench/setup.sql
 }
 
 # timed STATEMENT: the milliseconds, and ticks of CPU, that it takes a new session

@@ -5,7 +5,7 @@
 part_catch_up() {
     local round floor floor_ticks cycle reference_changes reference_seconds reference_cpu ticks
     make_catch_up_backlog
-    row 'catch_up floor' s 'ratio <= 1.6' "full cycle over $CHANGES changes: time" \
+    row 'catch_up floor' s 'ratio <= 1.6' "full cycle over $(thousands "$CHANGES") changes: time" \
         'peek that gives nothing'
     row 'catch_up speed' changes/s 'ratio >= 10' 'full cycle: speed' 'reference'
     row 'catch_up cpu floor' 'µs a change' '' 'full cycle: CPU' 'peek that gives nothing'
@@ -41,7 +41,7 @@ make_catch_up_backlog() {
     note_build
     start=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
     CHANGES=$(sql -c "CALL bench.life_cycle($(size 200000 20000), true)")
-    note "the backlog is $CHANGES changes in transactions of one," \
+    note "the backlog is $(thousands "$CHANGES") changes in transactions of one," \
         "$(sql -c "SELECT pg_size_pretty(pg_current_wal_insert_lsn() - '$start')") of log;" \
         "counting is done without fsync, as the disk is not what is compared"
     keep_as backlog

@@ -28,11 +28,11 @@ announce_freshness() {
     announce_rows 1000 '1,000 writes/s' 'reference, polling each second' \
         'value <= 10' 'value <= 60' 'value <= 10'
     announce_rows 100 '100 writes/s' 'at 1,000 writes/s'
-    announce_rows highest "the highest rate kept up ($HIGHEST writes/s)" 'at 1,000 writes/s'
+    announce_rows highest "the highest rate kept up ($(thousands "$HIGHEST") writes/s)" 'at 1,000 writes/s'
     announce_rows mix '1,000 transactions/s of test/notify, some of thousands of rows' \
         'at 1,000 writes/s'
-    note "the highest rate kept up is that of 8 clients at which the lag does not grow: $HIGHEST writes/s;" \
-        "without a limit they make $UNLIMITED"
+    note "the highest rate kept up is that of 8 clients at which the lag does not grow: $(thousands "$HIGHEST") writes/s;" \
+        "without a limit they make $(thousands "$UNLIMITED")"
     note "the rollup is looked at each half millisecond, so shorter times are not seen"
 }
 

@@ -1,0 +1,39 @@
+"""Peak of the memory that a session has of its own while it runs catch_up(), in MB.
+
+The kernel keeps a peak (VmHWM), but of all pages, those of shared_buffers included; so
+RssAnon is looked at each 10 ms instead.
+"""
+import re
+import threading
+
+import psycopg2
+
+
+def own_kilobytes(pid):
+    with open(f'/proc/{pid}/status', encoding='ascii', errors='replace') as file:
+        return int(re.search(r'^RssAnon:\s*(\d+) kB', file.read(), re.MULTILINE)[1])
+
+
+def main():
+    connection = psycopg2.connect("application_name=memory")
+    connection.autocommit = True
+    pid = connection.get_backend_pid()
+    done = threading.Event()
+    samples = []
+
+    def watch():
+        while not done.wait(0.01):
+            samples.append(own_kilobytes(pid))
+
+    watching = threading.Thread(target=watch)
+    samples.append(own_kilobytes(pid))
+    watching.start()
+    try:
+        connection.cursor().execute('CALL notify_stats.catch_up()')
+    finally:
+        done.set()
+        watching.join()
+    print(f'{max(samples) / 1024:.1f}')
+
+
+main()
