@@ -11,7 +11,6 @@ TITLES = {
     'idle': 'idle',
     'growth': 'growth',
     'reading': 'reading',
-    'lag': 'lag',
 }
 
 
@@ -62,22 +61,23 @@ def main():
             key, ours, beside = line.rstrip('\n').split('\t')
             measured[key].append((float(ours), float(beside) if beside else None))
 
+    with open(arguments.rows, encoding='utf-8') as file:
+        rows = [line.rstrip('\n').split('\t') for line in file]
+    rows = [row for row in rows if arguments.part in (None, row[0])]
+    if not rows:
+        return
     print('| part | measured | | compared with | ratio | lowest – highest | goal | met |')
     print('|---|---|---|---|---|---|---|---|')
-    with open(arguments.rows, encoding='utf-8') as file:
-        for line in file:
-            part, key, unit, goal, what, beside = line.rstrip('\n').split('\t')
-            if arguments.part not in (None, part):
-                continue
-            pairs = measured[key]
-            ours = statistics.median(pair[0] for pair in pairs)
-            others = [pair[1] for pair in pairs if pair[1] is not None]
-            ratios = [pair[0] / pair[1] for pair in pairs if pair[1]]
-            median, spread = ratio_text(ratios)
-            print('|', ' | '.join((
-                TITLES[part], what, cell('', ours, unit),
-                cell(beside, statistics.median(others), unit) if others else '–',
-                median, spread, *verdict(goal, ours, ratios))), '|')
+    for part, key, unit, goal, what, beside in rows:
+        pairs = measured[key]
+        ours = statistics.median(pair[0] for pair in pairs)
+        others = [pair[1] for pair in pairs if pair[1] is not None]
+        ratios = [pair[0] / pair[1] for pair in pairs if pair[1]]
+        median, spread = ratio_text(ratios)
+        print('|', ' | '.join((
+            TITLES[part], what, cell('', ours, unit),
+            cell(beside, statistics.median(others), unit) if others else '–',
+            median, spread, *verdict(goal, ours, ratios))), '|')
 
 
 main()

@@ -7,7 +7,7 @@ make_still_server() {
     make_server < <(still_server_conf)
     start_server
     sql -f tree/test/notify/schema.sql
-    sql -v rows="$1" -f tree/test/notify/seed.sql
+    sql -v rows="$1" -f tree/test/bench/fill.sql
     sql -c 'CREATE EXTENSION notify_stats' -c 'SET client_min_messages = warning' \
         -o /dev/null -f tree/test/notify/rollup.sql
     sql -c 'CALL notify_stats.catch_up()' -c 'VACUUM ANALYZE'
