@@ -102,8 +102,8 @@ class Probe:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--table', default='ft_service_stats')
-    parser.add_argument('--seconds', type=float, default=15)
-    parser.add_argument('--every', type=float, default=0.05, help='seconds between two rows')
+    parser.add_argument('--seconds', type=float, default=12)
+    parser.add_argument('--every', type=float, default=0.04, help='seconds between two rows')
     parser.add_argument('--pids', default='', help='processes whose CPU time counts: 1,2')
     parser.add_argument('--samples', help='file for each row: when committed, milliseconds')
     arguments = parser.parse_args()

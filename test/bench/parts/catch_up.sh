@@ -1,15 +1,19 @@
 # shellcheck shell=bash
 # Reading a backlog of one-row transactions: the full cycle (peek, fold, apply, commit,
-# advance), an output plugin that writes nothing, and the reference consumer.
+# advance), an output plugin that writes nothing, and the reference consumer. Then the same
+# backlog with a transaction left open since before it, because of which each window of the
+# log has to be read from the beginning.
 
 part_catch_up() {
-    local round floor floor_ticks cycle reference_changes reference_seconds reference_cpu ticks
-    make_catch_up_backlog
+    local round floor floor_ticks cycle reference_changes reference_seconds reference_cpu
+    local ticks open_ticks _
+    make_catch_up_backlogs
     row 'catch_up floor' s 'ratio <= 1.6' "full cycle over $(thousands "$CHANGES") changes: time" \
         'peek that gives nothing'
     row 'catch_up speed' changes/s 'ratio >= 10' 'full cycle: speed' 'reference'
     row 'catch_up cpu floor' 'µs a change' '' 'full cycle: CPU' 'peek that gives nothing'
     row 'catch_up cpu' 'µs a change' '' 'full cycle: CPU' 'reference'
+    row 'catch_up open' 'µs a change' '' 'full cycle, a transaction left open: CPU' 'none open'
     for round in $(seq "$REPEAT"); do
         start_from backlog
         warm_up bench_floor
@@ -20,6 +24,10 @@ part_catch_up() {
         "$PYTHON" tree/test/bench/reference.py >reference.csv
         IFS=, read -r reference_changes reference_seconds reference_cpu <reference.csv
         check_reference
+        start_from backlog_open
+        warm_up bench_floor
+        read -r _ open_ticks < <(timed 'CALL notify_stats.catch_up();')
+        check_caught_up ft_service_stats
         record 'catch_up floor' "$(calculate "$cycle / 1000")" "$(calculate "$floor / 1000")"
         record 'catch_up speed' "$(calculate "$CHANGES / $cycle * 1000")" \
             "$(calculate "$reference_changes / $reference_seconds")"
@@ -27,11 +35,13 @@ part_catch_up() {
             "$(per_change "$floor_ticks" "$CHANGES")"
         record 'catch_up cpu' "$(per_change "$ticks" "$CHANGES")" \
             "$(calculate "$reference_cpu * 1000000 / $reference_changes")"
+        record 'catch_up open' "$(per_change "$open_ticks" "$CHANGES")" \
+            "$(per_change "$ticks" "$CHANGES")"
         progress "repetition $round of $REPEAT"
     done
 }
 
-make_catch_up_backlog() {
+make_catch_up_backlogs() {
     local start
     make_still_server 20000
     sql -f tree/test/bench/reference.sql
@@ -39,11 +49,25 @@ make_catch_up_backlog() {
         -c "SELECT pg_create_logical_replication_slot('bench_floor', 'floor')" \
         -c "SELECT pg_copy_logical_replication_slot('bench_floor', 'bench_reference', false, 'wal2json')"
     note_build
+    keep_as base
+
+    start_from base
     start=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
-    CHANGES=$(sql -c "CALL bench.life_cycle($(size 200000 20000), true)")
+    make_catch_up_backlog
     note "the backlog is $(thousands "$CHANGES") changes in transactions of one," \
         "$(sql -c "SELECT pg_size_pretty(pg_current_wal_insert_lsn() - '$start')") of log;" \
-        "counting is done without fsync, as the disk is not what is compared"
+        "fsync is off, as the disk is not what is compared"
     keep_as backlog
+
+    start_from base 'max_prepared_transactions = 1'
+    # a prepared transaction outlasts the restarts, and is as open as any other
+    sql -c 'BEGIN' -c 'INSERT INTO users VALUES (gen_random_uuid())' \
+        -c "PREPARE TRANSACTION 'left open'"
+    make_catch_up_backlog
+    keep_as backlog_open
+}
+
+make_catch_up_backlog() {
+    CHANGES=$(sql -c "CALL bench.life_cycle($(size 200000 20000), true)")
     progress "backlog of $CHANGES changes"
 }

@@ -63,7 +63,7 @@ measure_freshness() {
     if [ "$1" = reference ]; then
         measure_reference "${options[@]}"
     else
-        probe_load "$(size 16 5)" ft_service_stats "$(worker_pid)" "${options[@]}" >"fresh.$1"
+        probe_load "$(size 12 5)" ft_service_stats "$(worker_pid)" "${options[@]}" >"fresh.$1"
         wait_for_rollup
     fi
 }
@@ -80,7 +80,7 @@ freshness_load() {
 # The rollup stands still meanwhile.
 measure_reference() {
     local seconds
-    seconds=$(size 16 5)
+    seconds=$(size 12 5)
     sql -o /dev/null -c 'SELECT notify_stats.pause()'
     make_reference
     start_reference $((seconds + 60))

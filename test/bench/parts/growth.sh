@@ -19,17 +19,16 @@ growth_of_backlog() {
     local small large
     small=$(size 50000 5000)
     large=$((small * 10))
+    make_still_server 20000
+    note_backlog_start
+    keep_as growth_base
     make_notify_backlog small "$small"
     make_notify_backlog large "$large"
-    make_notify_backlog open "$large" open
-    row 'growth large' 'µs a change' 'ratio <= 1.3' "CPU: backlog of $(thousands "$large") changes" \
-        "of $(thousands "$small")"
-    row 'growth open' 'µs a change' '' \
-        "CPU: the same, a transaction left open since before it" 'none open'
-    repeat_growth small large open
+    row 'growth large' 'µs a change' 'ratio <= 1.3' \
+        "CPU: backlog of $(thousands "$large") changes of Notify's" "of $(thousands "$small")"
+    repeat_growth small large
     compare_growth large small
-    compare_growth open large
-    forget_growth small large open notify
+    forget_growth base small large
 }
 
 growth_of_groups() {
@@ -97,16 +96,9 @@ growth_of_memory() {
 
 # --- backlogs -------------------------------------------------------------------------
 
-# make_notify_backlog NAME CHANGES [open]
+# make_notify_backlog NAME CHANGES
 make_notify_backlog() {
-    if [ ! -e growth_notify ]; then
-        make_still_server 20000
-        note_backlog_start
-        keep_as growth_notify
-    fi
-    start_from growth_notify "max_prepared_transactions = 1"
-    # a prepared transaction outlasts the restarts, and is as open as any other
-    [ -z "${3:-}" ] || sql -c 'BEGIN' -c 'CREATE TABLE left_open ()' -c "PREPARE TRANSACTION 'left open'"
+    start_from growth_base
     GROWTH_CHANGES[$1]=$(sql -c "CALL bench.life_cycle($2, true)")
     keep_backlog "$1"
 }

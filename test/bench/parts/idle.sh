@@ -4,7 +4,7 @@
 
 part_idle() {
     local round seconds
-    seconds=$(size 12 6)
+    seconds=$(size 12 5)
     make_live_server
     create_rollup
     make_reference
