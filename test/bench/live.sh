@@ -31,6 +31,15 @@ wait_for_rollup() {
         die "$PART: the rollup is not live: $(sql -c 'SELECT reason FROM notify_stats.rollups')"
 }
 
+# check_live ROLLUP: it is exact, and the worker has had no trouble on the way
+check_live() {
+    local trouble
+    wait_for_rollup
+    check_rollup "$PART" "$1"
+    trouble=$(sql -c 'SELECT last_error FROM notify_stats.status')
+    [ -z "$trouble" ] || die "$PART: the worker failed meanwhile: $trouble"
+}
+
 worker_pid() {
     sql -c 'SELECT pid FROM notify_stats.status'
 }

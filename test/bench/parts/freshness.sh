@@ -20,8 +20,7 @@ part_freshness() {
         record_freshness mix 1000
         progress "repetition $round of $REPEAT"
     done
-    wait_for_rollup
-    check_rollup freshness ft_service_stats
+    check_live ft_service_stats
 }
 
 announce_freshness() {

@@ -20,7 +20,7 @@ part_idle() {
         record 'idle wal' "$IDLE_WAL" "$IDLE_REFERENCE_WAL"
         progress "repetition $round of $REPEAT"
     done
-    check_rollup idle ft_service_stats
+    check_live ft_service_stats
     check_reference
 }
 
@@ -47,6 +47,7 @@ measure_idle() {
     used=$("$PYTHON" tree/test/bench/measure.py "$pid")
     sleep "$1"
     used="$("$PYTHON" tree/test/bench/measure.py "$pid") - $used"
+    [ "$(worker_pid)" = "$pid" ] || die "$PART: the worker has been started anew"
     IDLE_CPU=$(calculate "100 * ($used) / $1")
     IDLE_WAL=$(($(insert_lsn) - lsn))
     [ "$IDLE_WAL" = 0 ] ||

@@ -21,8 +21,7 @@ part_lag() {
     load_phase "$burst" 'unlimited'
     quiet_phase "$quiet" quiet
     wait "$probe" || die "$PART: the probe failed"
-    wait_for_rollup
-    check_rollup lag ft_service_stats
+    check_live ft_service_stats
     "$PYTHON" tree/test/bench/phases.py lag.phases lag.samples >lag.note
     note "$(cat lag.note)"
     gnuplot -e "samples='lag.samples'; load='lag.load'; phases='lag.phases'; output='lag.svg'" \

@@ -23,7 +23,7 @@ part_writers() {
         progress "repetition $round of $REPEAT"
     done
     note "writes/s are row changes in transactions of one, with fsync and synchronous_commit on;" \
-        "a commit of one row alone takes $(commit_milliseconds) ms here"
+        "a commit of one row alone takes $(commit_milliseconds) ms (below one, the disk hardly counts)"
     note "\"no counting\" has the replica identity of GOV.UK Notify's pipeline, (id, notification_status)"
 }
 
@@ -91,8 +91,7 @@ end_writers() {
         rollup)
             sql -c '\timing on' -c "SELECT notify_stats.wait_for_lsn(timeout => '10min')" |
                 sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p' >writers.behind
-            wait_for_rollup
-            check_rollup writers ft_service_stats
+            check_live ft_service_stats
             sql -o /dev/null -c "SELECT notify_stats.drop_rollup('ft_service_stats')" ;;
         rows | statements)
             check_same "$1 triggers: the table of counters" \
