@@ -62,7 +62,7 @@ measure_freshness() {
     if [ "$1" = reference ]; then
         measure_reference "${options[@]}"
     else
-        probe_load "$(size 12 5)" ft_service_stats "$(worker_pid)" "${options[@]}" >"fresh.$1"
+        probe_load "$(size 8 5)" ft_service_stats "$(worker_pid)" "${options[@]}" >"fresh.$1"
         wait_for_rollup
     fi
 }
@@ -79,7 +79,7 @@ freshness_load() {
 # The rollup stands still meanwhile.
 measure_reference() {
     local seconds
-    seconds=$(size 12 5)
+    seconds=$(size 8 5)
     sql -o /dev/null -c 'SELECT notify_stats.pause()'
     make_reference
     start_reference $((seconds + 60))
@@ -112,7 +112,7 @@ probe_load() {
 # median lag at the end is about that at the beginning. Sets HIGHEST and UNLIMITED.
 find_highest() {
     local percent seconds first last
-    seconds=$(size 8 4)
+    seconds=$(size 6 4)
     start_load "$seconds" -f tree/test/bench/life.sql --no-vacuum
     wait_for_load
     wait_for_rollup

@@ -55,7 +55,7 @@ measure_writers() {
         -c 'INSERT INTO notifications TABLE simulation.stock'
     prepare_writers "$2"
     settle
-    start_load "$(size 8 4)" -f tree/test/bench/life.sql --no-vacuum -c "$1"
+    start_load "$(size 5 4)" -f tree/test/bench/life.sql --no-vacuum -c "$1"
     wait_for_load
     writes_per_second >"writers.$2"
     end_writers "$2"
