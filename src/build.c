@@ -838,7 +838,7 @@ check_stream(const Build *build, StreamRow *row)
 {
 	const char *reason;
 
-	if (!stream_load(row) || !row->has_slot)
+	if (!row->has_slot)
 		reason = "the stream has no slot";
 	else if (row->paused && !build->manual)
 		reason = "the stream was paused";
@@ -865,7 +865,7 @@ begin_join(Build *build, StreamRow *row, List **live)
 	do
 	{
 		xact_begin();
-		stream_lock();
+		(void) cycle_lock_stream(row);
 		check_stream(build, row);
 		rollups = rollup_list(NULL);
 		rollup = NULL;
@@ -951,7 +951,7 @@ join_main_stream(Build *build)
 	stream_set_applied(upto);
 	debug_stop("build-joined");
 	xact_commit();
-	cycle_finish(&row, upto, now, true);
+	cycle_finish(&row, upto, now);
 	if (!build->verifying)
 		trouble_forget(build->relid);	/* if there was any, it is mended */
 	return true;

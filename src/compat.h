@@ -104,6 +104,20 @@
 #define PUBLICATION_OPTIONS ""
 #endif
 
+/* makes a slot this process's; throws if another one has it */
+#if PG_VERSION_NUM >= 180000
+#define acquire_slot(name) ReplicationSlotAcquire(name, true, true)
+#else
+#define acquire_slot(name) ReplicationSlotAcquire(name, true)
+#endif
+
+/* runs a started query to its end */
+#if PG_VERSION_NUM >= 180000
+#define executor_run(query) ExecutorRun(query, ForwardScanDirection, 0)
+#else
+#define executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
+#endif
+
 /* functions that the JSON parser calls return an error code since 16 */
 #if PG_VERSION_NUM >= 160000
 #define JSON_ACTION_RESULT JsonParseErrorType

@@ -13,7 +13,9 @@
  * Where nothing relevant passed, the position is kept in shared memory alone,
  * and written at most once a second, and only if others have written WAL.  Our
  * own commits, and what the server writes by itself, are no reason to write
- * again, so a server left alone falls silent.
+ * again, so a server left alone falls silent.  But for one time: who takes the
+ * end of the WAL as a token of his own commit may get one after ours, and on a
+ * standby has nothing but the written position to hold it against.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,13 +26,13 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "apply.h"
+#include "catalog.h"
 #include "cycle.h"
 #include "facts.h"
 #include "fold.h"
@@ -40,9 +42,24 @@
 #include "slot.h"
 #include "source.h"
 #include "trouble.h"
+#include "wake.h"
 #include "xact.h"
 
 #define PROGRESS_INTERVAL_MS 1000
+
+/* How long after the last changes one more position is written. */
+#define CLOSING_DELAY_MS 100
+
+/* Between two advances of the slot, each of which reads the WAL as a peek does. */
+#define ADVANCE_INTERVAL_MS 100
+
+/*
+ * When restart_lsn is so far behind, the running transactions are logged, so
+ * that it can follow: every so often, and less often if that does not help.
+ */
+#define RESTART_DISTANCE (1024 * 1024)
+#define SNAPSHOT_INTERVAL_MS 500
+#define MAX_SNAPSHOT_INTERVAL_MS 15000
 
 /*
  * A pass over a slot
@@ -82,10 +99,8 @@ apply_deltas(const CycleInput *input, Fold *fold, CycleOutput *output)
 
 		if (delta_stale_reason(delta) != NULL)
 			continue;
-		if (input->target == NULL)
-			rollup_check_name(rollup);
 		if (apply_delta(delta, input->target ? input->target : rollup->name))
-			output->changed = list_append_unique_oid(output->changed, rollup->relid);
+			output->changed = list_append_unique_ptr(output->changed, rollup);
 	}
 }
 
@@ -180,6 +195,8 @@ cycle_read(const CycleInput *input)
 	ChangeConsumer consumer = {wants_transaction, take_change, &pass};
 	ErrorContextCallback error_context;
 	FormatReader *reader;
+	bool		resumable;
+	List	   *options;
 	SlotPeek   *peek;
 
 	error_context.callback = read_error_callback;
@@ -194,9 +211,10 @@ cycle_read(const CycleInput *input)
 	if (input->format->by_name)
 		xact_use_server_encoding();
 	reader = input->format->reader_create(fold_sources(pass.fold), &consumer);
-	peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary,
-					 input->format->reader_options(reader, shared_stream()->text_only),
-					 input->upto);
+	resumable = input->format->resumable && slot_keeps_open();
+	options = input->format->reader_options(reader, shared_stream()->text_only, resumable);
+	peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary, resumable,
+					 options, input->upto);
 	debug_stop("after-peek");
 	read_peek(&pass, peek, reader);
 	apply_deltas(input, pass.fold, &output);
@@ -284,10 +302,10 @@ reason_untold(const Format *format, const Rollup *rollup, List *before, List *no
 
 /*
  * Marks those rollups as stale whose sources changed such that the format cannot
- * tell unread changes, and returns the others.  Writes new facts.
+ * tell unread changes, and returns the others.  Writes new facts, if *new_facts.
  */
 static List *
-settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, CycleOutput *output)
+settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, bool *new_facts)
 {
 	List	   *before = facts_load();
 	List	   *now = facts_collect(row->format, live);
@@ -308,9 +326,10 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, CycleOutput *outp
 		else
 			sound = lappend(sound, rollup);
 	}
-	now = facts_collect(row->format, sound);
-	output->new_facts = !facts_equal(before, now);
-	if (output->new_facts)
+	if (list_length(sound) < list_length(live))
+		now = facts_collect(row->format, sound);
+	*new_facts = !facts_equal(before, now);
+	if (*new_facts)
 		facts_store(before, now);
 	return sound;
 }
@@ -320,18 +339,21 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto)
 {
 	CycleInput	input = {0};
 	CycleOutput output = {0};
-	bool		new_facts;
+	bool		new_facts = false;
 	const char *reason;
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	output.reached_lsn = upto;
 	if (row->format->by_name)
-		live = settle_facts(row, live, upto, &output);
+		live = settle_facts(row, live, upto, &new_facts);
 	if (live == NIL)
-		return output;			/* nothing in the slot matters */
+	{
+		/* nothing in the slot matters */
+		output.reached_lsn = upto;
+		output.new_facts = new_facts;
+		return output;
+	}
 
-	new_facts = output.new_facts;
 	input.slot_name = NameStr(row->slot_name);
 	input.format = row->format;
 	input.rollups = live;
@@ -356,18 +378,66 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto)
 	return output;
 }
 
+/*
+ * Who has the slot open may be asked for it by who holds the lock.  So it waits
+ * for nothing, not for the lock either, before it has closed the slot; and who
+ * has the lock, but not the slot, asks for it, should the holder be asleep.
+ */
+bool
+cycle_lock_stream(StreamRow *row)
+{
+	SharedStream *shared = shared_stream();
+	SlotInfo	slot;
+
+	if (!slot_is_open(NULL) || !stream_try_lock())
+	{
+		slot_close();
+		stream_lock();
+	}
+	rollup_forget_outdated();
+	if (!stream_load(row))
+		return false;
+	if (!row->has_slot || slot_is_open(NameStr(row->slot_name)))
+		return true;
+	slot_close();				/* another one */
+	if (slot_lookup(NameStr(row->slot_name), &slot) && slot.active_pid != 0 &&
+		slot.active_pid != MyProcPid && slot.active_pid == shared->slot_holder)
+	{
+		wake_for_slot(shared);
+		slot_wait_until_free(NameStr(row->slot_name), slot.active_pid);
+	}
+	if (slot_keeps_open())
+		shared->slot_holder = MyProcPid;
+	return true;
+}
+
+/*
+ * Lets the slot forget what lies before a position.  Not if another one has
+ * taken its place meanwhile.
+ */
+static void
+advance(const StreamRow *row, XLogRecPtr lsn)
+{
+	StreamRow	now;
+
+	if (slot_is_open(NameStr(row->slot_name)))
+		slot_advance(NameStr(row->slot_name), lsn);
+	else
+	{
+		xact_begin();
+		if (cycle_lock_stream(&now) && now.has_slot && strcmp(NameStr(now.slot_name), NameStr(row->slot_name)) == 0)
+			slot_advance(NameStr(row->slot_name), lsn);
+		xact_commit();
+	}
+	debug_stop("after-advance");
+}
+
 void
-cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at, bool advance)
+cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at)
 {
 	debug_stop("after-commit");
 	shared_stream_reached(reached_lsn, at);
-	if (!advance)
-		return;
-	xact_begin();
-	stream_lock();
-	slot_advance(NameStr(row->slot_name), reached_lsn);
-	xact_commit();
-	debug_stop("after-advance");
+	advance(row, reached_lsn);
 }
 
 /*
@@ -394,6 +464,14 @@ drop_orphaned_slot(void)
 		ereport(LOG,
 				(errmsg("notify_stats dropped replication slot \"%s\"", NameStr(name))));
 	}
+}
+
+/* Drops what the stream had, after it has lost its last rollup, or its row. */
+static void
+drop_orphans(void)
+{
+	drop_orphaned_slot();
+	(void) publication_drop();
 }
 
 /*
@@ -490,7 +568,7 @@ tidy_publication(const StreamRow *row, bool manual)
  * read, or something was settled and *again is set.
  */
 static bool
-open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bool *again)
+try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bool *again)
 {
 	const char *reason;
 	Oid			trouble;
@@ -498,16 +576,13 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 
 	xact_begin();
 	*again = false;
-	if (!OidIsValid(get_extension_oid(EXTENSION_NAME, true)))
+	if (!OidIsValid(catalog_table(CATALOG_STREAM)) || !cycle_lock_stream(row))
 	{
 		/* dropped, or not created yet: a slot that is left would keep all WAL */
-		drop_orphaned_slot();
-		(void) publication_drop();
+		drop_orphans();
 		xact_commit();
 		return false;
 	}
-	stream_lock();
-	(void) stream_load(row);
 	result->paused = row->paused && !manual;
 	if (result->paused)
 	{
@@ -543,10 +618,7 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 		*again = true;
 	}
 	else if (*rollups == NIL)
-	{
-		drop_orphaned_slot();
-		(void) publication_drop();
-	}
+		drop_orphans();
 	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		*again = true;			/* a slot cannot be made after a write */
 	else
@@ -556,6 +628,17 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 	}
 	xact_commit();
 	return false;
+}
+
+/* The same; leaves no slot open that is not read. */
+static bool
+open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bool *again)
+{
+	bool		opened = try_open_stream(manual, row, rollups, result, again);
+
+	if (!opened)
+		slot_close();
+	return opened;
 }
 
 /*
@@ -594,26 +677,119 @@ note_progress(SharedStream *shared, uint64 foreign, bool settled)
 		shared->progress_foreign = foreign;
 }
 
-/* Where this cycle ends: at the end of the WAL, or of a full window. */
+/*
+ * Where this cycle ends: at the end of the WAL, or of a full window.  The window
+ * is at least as long as what is read each time before it, so that a backlog
+ * with a transaction open throughout is not read again and again.
+ */
 static XLogRecPtr
-window_end(XLogRecPtr start, XLogRecPtr safe)
+window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart)
 {
-	uint64		window = (uint64) notify_stats_max_batch_wal * 1024;
+	uint64		window = Max((uint64) notify_stats_max_batch_wal * 1024,
+							 start > restart ? start - restart : 0);
 
 	return safe - start > window ? start + window : safe;
 }
 
+/* The position that this process has committed last, and where that is in the WAL. */
+static struct
+{
+	XLogRecPtr	applied_lsn;
+	XLogRecPtr	commit_end;
+}			committed;
+
+/*
+ * Lets the slot advance to a position that a commit has written, once that is
+ * on disk.  Each advance reads the WAL from restart_lsn, so this is not done
+ * after every cycle.  Returns false if it is to be done later.
+ */
+static bool
+keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	SlotInfo	slot;
+
+	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.confirmed_flush_lsn >= applied_lsn)
+		return true;
+	if (!at_once && !TimestampDifferenceExceeds(last, now, ADVANCE_INTERVAL_MS))
+		return false;
+	last = now;
+	if (applied_lsn == committed.applied_lsn)
+		XLogFlush(committed.commit_end);
+	else
+		(void) slot_flush_written();	/* another process has committed it */
+	advance(row, applied_lsn);
+	return true;
+}
+
+/*
+ * Has restart_lsn follow, from which the slot is read when it is opened.  It can
+ * move only to where the running transactions are logged, and not past the
+ * oldest of these; if that holds it back, there are longer and longer pauses.
+ * Returns the end of the record, or an invalid LSN.
+ */
+static XLogRecPtr
+keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn, XLogRecPtr reached_lsn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (reached_lsn < restart_lsn + RESTART_DISTANCE)
+		return InvalidXLogRecPtr;
+	if (!TimestampDifferenceExceeds(shared->standby_snapshot_at, now,
+									shared->standby_snapshot_interval))
+		return InvalidXLogRecPtr;
+
+	shared->standby_snapshot_interval =
+		shared->standby_snapshot_restart_lsn != restart_lsn ? SNAPSHOT_INTERVAL_MS :
+		Min(Max(shared->standby_snapshot_interval, SNAPSHOT_INTERVAL_MS) * 2,
+			MAX_SNAPSHOT_INTERVAL_MS);
+	shared->standby_snapshot_restart_lsn = restart_lsn;
+	shared->standby_snapshot_at = now;
+	return slot_log_running_transactions();
+}
+
+/* What follows the commit of a cycle that has come to "upto". */
+static void
+finish_cycle(const StreamRow *row, XLogRecPtr upto, bool wrote, bool manual, CycleResult *result)
+{
+	SharedStream *shared = shared_stream();
+	SlotInfo	slot;
+
+	result->unadvanced = !keep_slot_close(row, wrote ? upto : row->applied_lsn, manual);
+	if (!slot_lookup(NameStr(row->slot_name), &slot))
+		return;
+	result->restart_lsn = slot_is_open(NameStr(row->slot_name)) ? upto : slot.restart_lsn;
+	if (wrote)
+	{
+		XLogRecPtr	end = keep_restart_close(shared, slot.restart_lsn, upto);
+
+		result->own_end = Max(result->own_end, end);
+	}
+}
+
+/* Whether it is time for the last position after a while of work. */
+static bool
+is_closing_time(SharedStream *shared, bool manual)
+{
+	return shared->unclosed &&
+		(manual || TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
+											  CLOSING_DELAY_MS));
+}
+
 /* Reads the open stream up to the end of the WAL or of the window. */
 static void
-read_stream(const StreamRow *row, List *rollups, CycleResult *result)
+read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *result)
 {
 	SharedStream *shared = shared_stream();
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		foreign = shared_foreign_transactions();
-	XLogRecPtr	written = slot_normalize_lsn(GetXLogInsertRecPtr());
-	XLogRecPtr	safe = slot_safe_lsn();
+	XLogRecPtr	written = slot_written_lsn();
+	bool		closing = is_closing_time(shared, manual);
+	XLogRecPtr	safe = closing ? slot_flush_written() : slot_safe_lsn();
 	XLogRecPtr	start = Max(row->applied_lsn, pg_atomic_read_u64(&shared->reached_lsn));
 	XLogRecPtr	upto;
+	SlotInfo	slot;
 	List	   *live;
 	CycleOutput output = {0};
 	bool		write;
@@ -626,7 +802,9 @@ read_stream(const StreamRow *row, List *rollups, CycleResult *result)
 	}
 	if (safe < start)
 		safe = start;			/* a position may lie in a record's middle */
-	upto = window_end(start, safe);
+	upto = window_end(start, safe, !slot_is_open(NameStr(row->slot_name)) &&
+					  slot_lookup(NameStr(row->slot_name), &slot) ? slot.restart_lsn : start);
+	result->more = upto < safe;
 	if (upto > start)
 	{
 		output = cycle_read_main(row, live, upto);
@@ -635,19 +813,29 @@ read_stream(const StreamRow *row, List *rollups, CycleResult *result)
 
 	progress = is_progress(shared, foreign, row->applied_lsn, upto);
 	write = output.changed != NIL || output.stale != NIL || output.new_facts ||
-		(progress && is_progress_time(shared));
+		(progress && is_progress_time(shared)) || (closing && upto > row->applied_lsn);
 	if (write)
 		stream_set_applied(upto);
 	debug_stop("after-apply");
-	xact_commit();
+	result->own_end = xact_commit_lazily();
 
 	if (write)
+	{
+		shared->unclosed = output.changed != NIL || foreign != shared->progress_foreign;
 		note_progress(shared, foreign, upto == safe && safe >= written);
+		committed.applied_lsn = upto;
+		committed.commit_end = result->own_end;
+	}
 	shared_stream_count(output.nchanges);
-	cycle_finish(row, upto, now, write);
+	if (result->more)
+		shared_stream_backlog(upto - start, now);
+	debug_stop("after-commit");
+	shared_stream_reached(upto, now);
+	result->start_lsn = start;
 	result->reached_lsn = upto;
-	result->more = upto < safe;
 	result->unwritten = progress && !write;
+	result->unclosed = shared->unclosed;
+	finish_cycle(row, upto, write, manual, result);
 }
 
 static void
@@ -662,7 +850,7 @@ run_cycle(bool manual, CycleResult *result)
 	{
 		if (open_stream(manual, &row, &rollups, result, &again))
 		{
-			read_stream(&row, rollups, result);
+			read_stream(&row, rollups, manual, result);
 			foreach(lc, rollups)
 			{
 				Rollup	   *rollup = (Rollup *) lfirst(lc);
@@ -689,5 +877,6 @@ cycle_run(bool manual)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	shared_stream_broadcast();	/* rollups may have come or gone */
 	return result;
 }

@@ -20,10 +20,15 @@ typedef struct CycleResult
 {
 	bool		paused;			/* nothing was done */
 	bool		has_rollups;
+	XLogRecPtr	start_lsn;		/* where it began to read */
 	BusyLock	busy;			/* if set, this lock was in the way: try again */
 	XLogRecPtr	reached_lsn;	/* invalid if the stream rests */
+	XLogRecPtr	own_end;		/* of the last record that the cycle wrote, or invalid */
+	XLogRecPtr	restart_lsn;	/* what lies between it and reached_lsn is read each time */
 	bool		more;			/* there is more to read at once */
 	bool		unwritten;		/* a position is to be written in a second */
+	bool		unclosed;		/* a last position is to be written a little later */
+	bool		unadvanced;		/* the slot is to be advanced a little later */
 	List	   *wants_build;	/* OIDs of the rollups to build, in order */
 } CycleResult;
 
@@ -60,7 +65,7 @@ typedef struct CycleOutput
 	XLogRecPtr	reached_lsn;	/* the given end, or that of a commit across it */
 	uint64		nchanges;
 	bool		new_facts;		/* facts were written, so the position must be */
-	List	   *changed;		/* OIDs of the rollups with changes */
+	List	   *changed;		/* of Rollup: those with changes */
 	List	   *stale;			/* of Rollup: no longer exact ... */
 	List	   *reasons;		/* ... and why, in the same order */
 } CycleOutput;
@@ -70,6 +75,13 @@ typedef struct CycleOutput
  * stream.  Errors are noted (trouble.h) and thrown.
  */
 extern CycleOutput cycle_read(const CycleInput *input);
+
+/*
+ * Makes this transaction the only one that may move the main stream, reads its
+ * row, and sees to it that this process can have its slot.  Waits.  False if the
+ * extension is not installed.  Rollups opened before are not to be used any more.
+ */
+extern bool cycle_lock_stream(StreamRow *row);
 
 /*
  * Opens the live rollups out of a list, into *live.  Takes no lock that is not
@@ -95,10 +107,9 @@ extern CycleOutput cycle_read_main(const StreamRow *row, List *live, XLogRecPtr 
 extern const char *cycle_loss_reason(const StreamRow *row);
 
 /*
- * To be called after the commit: publishes the position, as of "at", and if
- * it was written lets the slot advance to it, in a transaction of its own.
+ * To be called after a commit, which is on disk, of that position: publishes it,
+ * as of "at", and lets the slot advance to it, in a transaction of its own.
  */
-extern void cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at,
-						 bool advance);
+extern void cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at);
 
 #endif							/* NOTIFY_STATS_CYCLE_H */

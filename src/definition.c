@@ -36,6 +36,7 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -153,6 +154,7 @@ static Node *substitute_mutator(Node *node, Substitution *context);
 
 static void read_columns(Definition *definition, Columns *columns,
 						 const Query *query);
+static void prepare_group_hash(Definition *definition);
 static void add_group(Definition *definition, Columns *columns,
 					  const TargetEntry *entry, const SortGroupClause *clause);
 static void add_measure(Definition *definition, Columns *columns,
@@ -205,8 +207,39 @@ definition_compile(const Query *query)
 	}
 
 	find_companions(definition, &columns);
+	prepare_group_hash(definition);
 
 	return definition;
+}
+
+/*
+ * Looks up what it takes to find groups in a hash table.
+ */
+static void
+prepare_group_hash(Definition *definition)
+{
+	GroupHash  *hash = &definition->group_hash;
+	int			ngroups = definition->ngroups;
+	Oid		   *eq_operators = palloc(sizeof(Oid) * ngroups);
+	FmgrInfo   *hash_functions;
+
+	hash->desc = CreateTemplateTupleDesc(ngroups);
+	hash->columns = palloc(sizeof(AttrNumber) * ngroups);
+	hash->hash_functions = palloc(sizeof(Oid) * ngroups);
+	hash->collations = palloc(sizeof(Oid) * ngroups);
+	for (int i = 0; i < ngroups; i++)
+	{
+		const GroupColumn *group = &definition->groups[i];
+
+		TupleDescInitEntry(hash->desc, i + 1, group->name, group->type, group->typmod, 0);
+		TupleDescInitEntryCollation(hash->desc, i + 1, group->collation);
+		hash->columns[i] = i + 1;
+		hash->collations[i] = group->collation;
+		eq_operators[i] = group->eqop;
+	}
+	execTuplesHashPrepare(ngroups, eq_operators, &hash->eq_functions, &hash_functions);
+	for (int i = 0; i < ngroups; i++)
+		hash->hash_functions[i] = hash_functions[i].fn_oid;
 }
 
 /*

@@ -9,6 +9,7 @@
 #ifndef NOTIFY_STATS_DEFINITION_H
 #define NOTIFY_STATS_DEFINITION_H
 
+#include "access/tupdesc.h"
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
 
@@ -68,11 +69,22 @@ typedef struct Branch
 	Bitmapset  *columns;		/* attribute numbers of the source in use */
 } Branch;
 
+/* How rows are told apart by their group columns, as for execTuplesHashPrepare. */
+typedef struct GroupHash
+{
+	TupleDesc	desc;			/* of the group columns alone */
+	AttrNumber *columns;		/* 1, 2, 3 … */
+	Oid		   *eq_functions;
+	Oid		   *hash_functions;
+	Oid		   *collations;
+} GroupHash;
+
 typedef struct Definition
 {
 	int			ncolumns;		/* output columns, ngroups + nmeasures */
 	int			ngroups;
 	GroupColumn *groups;
+	GroupHash	group_hash;
 	int			nmeasures;
 	Measure    *measures;
 	int			row_count;		/* index of the measure count(*) */

@@ -15,16 +15,15 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "common/int.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
-#include "utils/rel.h"
 
 #include "compat.h"
 #include "fold.h"
@@ -58,7 +57,7 @@ typedef struct FoldBranch
 {
 	Oid			source;
 	ExprState  *qual;
-	ExprState **groups;
+	ProjectionInfo *groups;		/* into the delta's group_slot */
 	ExprState **args;			/* NULL for count(*) */
 	ExprState **filters;		/* NULL without FILTER */
 } FoldBranch;
@@ -72,13 +71,9 @@ struct Delta
 	bool		truncated;
 	char	   *stale_reason;
 
-	/* the hash table by group, and how it is made */
+	/* the hash table by group */
 	TupleHashTable groups;
-	TupleDesc	group_desc;
-	AttrNumber *key_columns;
-	Oid		   *eq_functions;
 	FmgrInfo   *hash_functions;
-	Oid		   *collations;
 	TupleTableSlot *group_slot; /* the group of the row at hand */
 };
 
@@ -110,12 +105,26 @@ init_expressions(List *expressions)
 	return states;
 }
 
+/* The group columns of a row, all at once. */
+static ProjectionInfo *
+init_projection(List *expressions, ExprContext *econtext, TupleTableSlot *result)
+{
+	List	   *entries = NIL;
+	ListCell   *lc;
+
+	foreach(lc, expressions)
+		entries = lappend(entries, makeTargetEntry((Expr *) lfirst(lc), list_length(entries) + 1,
+												   NULL, false));
+	return ExecBuildProjectionInfo(entries, econtext, result, NULL, NULL);
+}
+
 static void
-init_branch(FoldBranch *target, const Branch *branch)
+init_branch(FoldBranch *target, const Branch *branch, ExprContext *econtext,
+			TupleTableSlot *group_slot)
 {
 	target->source = branch->source;
 	target->qual = ExecInitQual(branch->quals, NULL);
-	target->groups = init_expressions(branch->groups);
+	target->groups = init_projection(branch->groups, econtext, group_slot);
 	target->args = init_expressions(branch->args);
 	target->filters = init_expressions(branch->filters);
 }
@@ -124,47 +133,37 @@ static void
 make_hash_table(Fold *fold, Delta *delta)
 {
 	const Definition *definition = delta->rollup->definition;
+	const GroupHash *hash = &definition->group_hash;
 
-	delta->groups = build_tuple_hash_table(delta->group_desc, definition->ngroups,
-										   delta->key_columns, delta->eq_functions,
-										   delta->hash_functions, delta->collations,
+	delta->groups = build_tuple_hash_table(hash->desc, definition->ngroups,
+										   hash->columns, hash->eq_functions,
+										   delta->hash_functions, hash->collations,
 										   sizeof(MeasureDelta) * definition->nmeasures,
 										   fold->table_context,
 										   fold->econtext->ecxt_per_tuple_memory);
 }
 
 static Delta *
-make_delta(Rollup *rollup)
+make_delta(Rollup *rollup, ExprContext *econtext)
 {
 	const Definition *definition = rollup->definition;
 	int			ngroups = definition->ngroups;
 	Delta	   *delta = palloc0(sizeof(Delta));
-	Oid		   *eq_operators = palloc(sizeof(Oid) * ngroups);
 	SavedRole	saved;
 	ListCell   *lc;
 
 	delta->rollup = rollup;
-	delta->group_desc = CreateTemplateTupleDesc(ngroups);
-	delta->key_columns = palloc(sizeof(AttrNumber) * ngroups);
-	delta->collations = palloc(sizeof(Oid) * ngroups);
+	delta->hash_functions = palloc0(sizeof(FmgrInfo) * ngroups);
 	for (int i = 0; i < ngroups; i++)
-	{
-		const GroupColumn *group = &definition->groups[i];
-
-		TupleDescInitEntry(delta->group_desc, i + 1, group->name, group->type, group->typmod, 0);
-		TupleDescInitEntryCollation(delta->group_desc, i + 1, group->collation);
-		delta->key_columns[i] = i + 1;
-		delta->collations[i] = group->collation;
-		eq_operators[i] = group->eqop;
-	}
-	execTuplesHashPrepare(ngroups, eq_operators, &delta->eq_functions, &delta->hash_functions);
-	delta->group_slot = MakeSingleTupleTableSlot(delta->group_desc, &TTSOpsVirtual);
+		fmgr_info(definition->group_hash.hash_functions[i], &delta->hash_functions[i]);
+	delta->group_slot = MakeSingleTupleTableSlot(definition->group_hash.desc, &TTSOpsVirtual);
 
 	trouble_begin(rollup->relid);
 	saved = xact_become(rollup->owner);
 	delta->branches = palloc0(sizeof(FoldBranch) * list_length(definition->branches));
 	foreach(lc, definition->branches)
-		init_branch(&delta->branches[delta->nbranches++], (Branch *) lfirst(lc));
+		init_branch(&delta->branches[delta->nbranches++], (Branch *) lfirst(lc), econtext,
+					delta->group_slot);
 	xact_restore_role(saved);
 	trouble_end();
 	return delta;
@@ -199,21 +198,18 @@ find_source(Fold *fold, Oid relid)
 }
 
 static void
-add_source(Fold *fold, Oid relid, Bitmapset *columns)
+add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns)
 {
 	FoldSource *source = find_source(fold, relid);
 
 	if (source == NULL)
 	{
-		Relation	relation = table_open(relid, AccessShareLock);
-
 		source = palloc0(sizeof(FoldSource));
 		source->source.relid = relid;
-		source->source.desc = CreateTupleDescCopy(RelationGetDescr(relation));
-		source->old_slot = make_image(source->source.desc, &source->source.old_row);
-		source->new_slot = make_image(source->source.desc, &source->source.new_row);
+		source->source.desc = desc;
+		source->old_slot = make_image(desc, &source->source.old_row);
+		source->new_slot = make_image(desc, &source->source.new_row);
 		fold->sources = lappend(fold->sources, source);
-		table_close(relation, NoLock);
 	}
 	source->source.columns = bms_add_members(source->source.columns, columns);
 }
@@ -227,6 +223,7 @@ fold_begin(List *rollups)
 	Fold	   *fold = palloc0(sizeof(Fold));
 	ListCell   *lc;
 	ListCell   *lc2;
+	ListCell   *lc3;
 
 	fold->context = context;
 	fold->table_context = AllocSetContextCreate(context, "notify_stats deltas",
@@ -234,13 +231,13 @@ fold_begin(List *rollups)
 	fold->econtext = CreateStandaloneExprContext();
 	foreach(lc, rollups)
 	{
-		Delta	   *delta = make_delta((Rollup *) lfirst(lc));
+		Delta	   *delta = make_delta((Rollup *) lfirst(lc), fold->econtext);
 		const Definition *definition = delta->rollup->definition;
 
 		make_hash_table(fold, delta);
 		fold->deltas = lappend(fold->deltas, delta);
-		foreach(lc2, definition->sources)
-			add_source(fold, lfirst_oid(lc2),
+		forboth(lc2, definition->sources, lc3, delta->rollup->source_descs)
+			add_source(fold, lfirst_oid(lc2), (TupleDesc) lfirst(lc3),
 					   definition_source_columns(definition, lfirst_oid(lc2)));
 	}
 	MemoryContextSwitchTo(caller_context);
@@ -370,20 +367,12 @@ entry_measures(Delta *delta, TupleHashEntry entry)
 
 /* The measures of the group that the row at hand belongs to. */
 static MeasureDelta *
-find_group(Fold *fold, Delta *delta, const FoldBranch *branch)
+find_group(Delta *delta, const FoldBranch *branch)
 {
-	const Definition *definition = delta->rollup->definition;
-	TupleTableSlot *slot = delta->group_slot;
 	TupleHashEntry entry;
 	bool		isnew;
 
-	ExecClearTuple(slot);
-	for (int i = 0; i < definition->ngroups; i++)
-		slot->tts_values[i] = ExecEvalExprSwitchContext(branch->groups[i], fold->econtext,
-														&slot->tts_isnull[i]);
-	ExecStoreVirtualTuple(slot);
-
-	entry = LookupTupleHashEntry(delta->groups, slot, &isnew, NULL);
+	entry = LookupTupleHashEntry(delta->groups, ExecProject(branch->groups), &isnew, NULL);
 	return entry_measures(delta, entry);
 }
 
@@ -397,7 +386,7 @@ fold_row(Fold *fold, Delta *delta, const FoldBranch *branch, TupleTableSlot *row
 	fold->econtext->ecxt_scantuple = row;
 	if (!ExecQual(branch->qual, fold->econtext))
 		return;
-	measures = find_group(fold, delta, branch);
+	measures = find_group(delta, branch);
 	for (int i = 0; i < definition->nmeasures; i++)
 		add_measure(fold, &definition->measures[i], &measures[i],
 					branch->args[i], branch->filters[i], sign);
@@ -601,7 +590,7 @@ delta_rows(Delta *delta, uint64 *ngroups)
 	const Definition *definition = delta->rollup->definition;
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
 	TupleTableSlot *row = MakeSingleTupleTableSlot(delta->rollup->desc, &TTSOpsVirtual);
-	TupleTableSlot *group = MakeSingleTupleTableSlot(delta->group_desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *group = MakeSingleTupleTableSlot(definition->group_hash.desc, &TTSOpsMinimalTuple);
 	TupleHashIterator iterator;
 	TupleHashEntry entry;
 

@@ -84,6 +84,8 @@ typedef struct Format
 	const char *plugin;			/* output plugin of its slots */
 	bool		binary;			/* its output is bytea, not text */
 
+	bool		resumable;		/* a reader can take over from another, if asked for */
+
 	/*
 	 * The plugin tells tables or columns by their names, and finds partitions
 	 * by other ways than the catalogs as of the change.  So what has to be as
@@ -105,9 +107,10 @@ typedef struct Format
 
 	/*
 	 * The options to peek with: a list of char *, names and values in turn.
-	 * "text_only": some type has proved to have no binary form.
+	 * "text_only": some type has proved to have no binary form.  "resumable": a
+	 * new reader is to understand the output after any transaction.
 	 */
-	List	   *(*reader_options) (FormatReader *reader, bool text_only);
+	List	   *(*reader_options) (FormatReader *reader, bool text_only, bool resumable);
 
 	/*
 	 * Reads one row of the slot's output, and hands its changes to the

@@ -97,9 +97,10 @@ native_reader_create(List *sources, const ChangeConsumer *consumer)
 
 /* Returns the options that make the plugin write what the sources list. */
 static List *
-native_reader_options(FormatReader *reader, bool text_only)
+native_reader_options(FormatReader *reader, bool text_only, bool resumable)
 {
 	StringInfoData tables;
+	List	   *options;
 	ListCell   *lc;
 
 	initStringInfo(&tables);
@@ -118,8 +119,10 @@ native_reader_options(FormatReader *reader, bool text_only)
 		}
 	}
 
-	return list_make4("version", psprintf("%d", NATIVE_VERSION),
-					  "tables", tables.data);
+	options = list_make4("version", psprintf("%d", NATIVE_VERSION), "tables", tables.data);
+	if (resumable)
+		options = lappend(lappend(options, "resumable"), "on");
+	return options;
 }
 
 /* Reads the OID of a source, and returns what we know of it. */
@@ -370,6 +373,7 @@ const Format format_native = {
 	.name = "notify_stats",
 	.plugin = NATIVE_PLUGIN_NAME,
 	.binary = true,
+	.resumable = true,
 	.reader_create = native_reader_create,
 	.reader_options = native_reader_options,
 	.reader_feed = native_reader_feed

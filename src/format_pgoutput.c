@@ -133,7 +133,7 @@ all_have_binary_form(List *sources)
 }
 
 static List *
-pgoutput_reader_options(FormatReader *reader, bool text_only)
+pgoutput_reader_options(FormatReader *reader, bool text_only, bool resumable)
 {
 	List	   *options = list_make4("proto_version", PROTOCOL_VERSION,
 									 "publication_names", PUBLICATION_NAME);

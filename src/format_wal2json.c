@@ -443,7 +443,7 @@ random_prefix(void)
 }
 
 static List *
-wal2json_reader_options(FormatReader *reader, bool text_only)
+wal2json_reader_options(FormatReader *reader, bool text_only, bool resumable)
 {
 	List	   *options;
 	StringInfoData tables;

@@ -32,6 +32,7 @@
 #include "shared.h"
 #include "slot.h"
 #include "source.h"
+#include "wake.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -167,11 +168,21 @@ interval_ms(const Interval *interval)
 	return Max(0, days * SECS_PER_DAY * 1000 + interval->time / 1000);
 }
 
+/* Has the WAL before a position read at once, as far as it exists. */
+static void
+hasten(SharedStream *stream, XLogRecPtr target)
+{
+	/* what is not on disk yet cannot be read */
+	if (target > slot_safe_lsn())
+		(void) slot_flush_written();
+	/* not what is still to come: whoever writes it wakes the worker */
+	wake_for_lsn(stream, Min(target, slot_written_lsn()));
+}
+
 /*
  * Waits until every transaction before a position is in the rollups, and none
  * of them (or not this one) is being built.  Sleeps on a condition variable
- * that each cycle and each build broadcasts at its end; the second is for what
- * passes without a cycle, such as the end of the caller's neighbours' builds.
+ * that each cycle and each build broadcasts at its end.
  */
 Datum
 notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
@@ -181,14 +192,11 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
+	bool		hastened = false;
 	bool		reached;
 
 	check_primary();
-
-	/* what is not on disk yet cannot be read from the WAL */
-	target = slot_flush_written();
-	if (!PG_ARGISNULL(0))
-		target = slot_normalize_lsn(PG_GETARG_LSN(0));
+	target = PG_ARGISNULL(0) ? slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
 
 	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
 	for (;;)
@@ -199,7 +207,10 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		left = timeout - (GetCurrentTimestamp() - start) / 1000;
 		if (reached || left <= 0)
 			break;
-		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, 1000),
+		if (!hastened)
+			hasten(stream, target);
+		hastened = true;
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, PG_INT32_MAX),
 										   PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
@@ -220,36 +231,54 @@ wait_for_other_build(Oid relid)
 	ConditionVariableCancelSleep();
 }
 
+/*
+ * Runs a cycle, and then what it says is to be done, with the slot closed.
+ * Returns whether that was all, and everything before "target" was read.
+ */
+static bool
+catch_up_once(MemoryContext slot_context, XLogRecPtr target)
+{
+	CycleResult result;
+	bool		done;
+	ListCell   *lc;
+
+	slot_keep_open(slot_context);
+	result = cycle_run(true);
+	if (result.more)
+		return false;
+	done = !OidIsValid(result.busy.relid) && result.wants_build == NIL &&
+		(!result.has_rollups || result.reached_lsn >= target);
+	/* past our own last commit, so that wait_for_lsn() finds all done */
+	if (done)
+		(void) cycle_run(true);
+	slot_keep_open(NULL);
+
+	foreach(lc, result.wants_build)
+	{
+		build_rollup(lfirst_oid(lc), true);
+		wait_for_other_build(lfirst_oid(lc));
+	}
+	if (OidIsValid(result.busy.relid))
+		rollup_wait_for_lock(result.busy);
+	return done;
+}
+
 /* Works until all is done that there was to do at the start. */
 static void
 catch_up(void)
 {
 	XLogRecPtr	target = slot_flush_written();
+	MemoryContext slot_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats slot",
+													   ALLOCSET_SMALL_SIZES);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats catch_up",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
-	bool		done = false;
 
-	while (!done)
-	{
-		CycleResult result = cycle_run(true);
-		ListCell   *lc;
-
-		foreach(lc, result.wants_build)
-		{
-			build_rollup(lfirst_oid(lc), true);
-			wait_for_other_build(lfirst_oid(lc));
-		}
-		if (OidIsValid(result.busy.relid))
-			rollup_wait_for_lock(result.busy);
-		done = !OidIsValid(result.busy.relid) && result.wants_build == NIL &&
-			(!result.has_rollups || result.reached_lsn >= target);
+	while (!catch_up_once(slot_context, target))
 		MemoryContextReset(context);
-	}
-	/* past our own last commit, so that wait_for_lsn() finds all done */
-	(void) cycle_run(true);
 	MemoryContextSwitchTo(caller_context);
 	MemoryContextDelete(context);
+	MemoryContextDelete(slot_context);
 }
 
 Datum
@@ -275,6 +304,7 @@ notify_stats_catch_up(PG_FUNCTION_ARGS)
 	PG_FINALLY();
 	{
 		xact_in_procedure(false);
+		slot_forget();
 	}
 	PG_END_TRY();
 	SPI_finish();
@@ -341,8 +371,8 @@ Datum
 notify_stats_stream_activity(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Datum		values[10] = {0};
-	bool		nulls[10];
+	Datum		values[11] = {0};
+	bool		nulls[11];
 	SharedStream copy;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -377,6 +407,10 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 		values[8] = timestamp_or_null(copy.last_error_at, &nulls[8]);
 		values[9] = ObjectIdGetDatum(copy.waits_for);
 		nulls[9] = !OidIsValid(copy.waits_for);
+		/* nor is the speed of an earlier backlog that of this one */
+		values[10] = Float8GetDatum(copy.backlog_bytes_per_second);
+		nulls[10] = copy.backlog_at == 0 ||
+			TimestampDifferenceExceeds(copy.backlog_at, GetCurrentTimestamp(), 60000);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -27,7 +27,9 @@
  * listed columns is not written at all.
  *
  * Options: "version", and "tables" = 'OID:attnum,attnum;OID:attnum…'.  Both
- * are required.  No attnum means that rows are only counted.
+ * are required.  No attnum means that rows are only counted.  With "resumable" =
+ * 'on' an announcement holds for its transaction only, so that a new reader can
+ * take over from another after each.
  *
  *-------------------------------------------------------------------------
  */

@@ -8,23 +8,25 @@ GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 
 -- The catalog
+--
+-- These tables, but for source_fact, are read in every cycle, if need be with caches that
+-- decoding has emptied.  So they have no constraints or defaults, which the server would
+-- read from its catalogs each time, and the first two no index.
 
 CREATE TABLE @extschema@.stream (
-    main        boolean PRIMARY KEY DEFAULT true CHECK (main),
     slot_name   name,
     format      text,
     applied_lsn pg_lsn,
-    applied_at  timestamptz,
-    CHECK ((slot_name IS NULL) = (applied_lsn IS NULL)),
-    CHECK ((slot_name IS NULL) = (format IS NULL))
+    applied_at  timestamptz
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- for the sake of publications of all tables, without which an update would be refused
+ALTER TABLE @extschema@.stream REPLICA IDENTITY FULL;
 
 COMMENT ON TABLE @extschema@.stream IS
     'the main stream of this database: one row, changed in the transaction that applies the changes';
-COMMENT ON COLUMN @extschema@.stream.main IS
-    'always true: there is one row';
 COMMENT ON COLUMN @extschema@.stream.slot_name IS
-    'the logical slot, NULL as long as there is no rollup';
+    'the logical slot, NULL as long as there is no rollup; then the others are, too';
 COMMENT ON COLUMN @extschema@.stream.format IS
     'how the output plugin of the slot speaks';
 COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
@@ -32,24 +34,23 @@ COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
 COMMENT ON COLUMN @extschema@.stream.applied_at IS
     'when applied_lsn was written';
 
-INSERT INTO @extschema@.stream DEFAULT VALUES;
+INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL);
 
 -- What users write is kept apart from what a cycle writes, so that a user's
 -- open transaction holds up nobody.
 
 CREATE TABLE @extschema@.control (
-    main        boolean PRIMARY KEY DEFAULT true CHECK (main),
-    paused      boolean NOT NULL DEFAULT false
+    paused      boolean NOT NULL
 );
+
+ALTER TABLE @extschema@.control REPLICA IDENTITY FULL;
 
 COMMENT ON TABLE @extschema@.control IS
     'what the worker is told: one row';
-COMMENT ON COLUMN @extschema@.control.main IS
-    'always true: there is one row';
 COMMENT ON COLUMN @extschema@.control.paused IS
     'the worker leaves the stream alone';
 
-INSERT INTO @extschema@.control DEFAULT VALUES;
+INSERT INTO @extschema@.control VALUES (false);
 
 CREATE TABLE @extschema@.source_fact (
     source      oid NOT NULL,
@@ -84,8 +85,7 @@ COMMENT ON SEQUENCE @extschema@.rebuild_request_id_seq IS
 CREATE TABLE @extschema@.rollup (
     rollup       regclass PRIMARY KEY,
     definition   regclass NOT NULL,
-    state        text NOT NULL DEFAULT 'building'
-                 CHECK (state IN ('building', 'live', 'stale', 'failed')),
+    state        text NOT NULL,
     reason       text,
     reason_lsn   pg_lsn,
     fingerprint  bigint,
@@ -143,11 +143,13 @@ COMMENT ON FUNCTION @extschema@.verify(regclass) IS
 
 -- Waiting and catching up
 
-CREATE FUNCTION @extschema@.applied_lsn() RETURNS pg_lsn
+CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ SELECT applied_lsn FROM @extschema@.stream $$;
-COMMENT ON FUNCTION @extschema@.applied_lsn() IS
-    'the position up to which the rollups hold every transaction, as of the calling snapshot';
+    AS $$ SELECT s.applied_lsn FROM @extschema@.stream s
+          WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = $1 AND r.state = 'live') $$;
+COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
+    'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live';
+GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
 GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
 
 CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
@@ -200,7 +202,8 @@ COMMENT ON EVENT TRIGGER notify_stats_ddl IS
 CREATE FUNCTION @extschema@.stream_activity(
         OUT preloaded boolean, OUT worker_registered boolean, OUT state text, OUT pid int,
         OUT reached_lsn pg_lsn, OUT reached_at timestamptz, OUT changes_per_second float8,
-        OUT last_error text, OUT last_error_at timestamptz, OUT waits_for_relation regclass) RETURNS record
+        OUT last_error text, OUT last_error_at timestamptz, OUT waits_for_relation regclass,
+        OUT backlog_bytes_per_second float8) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
@@ -232,6 +235,9 @@ CREATE VIEW @extschema@.status AS
            CASE WHEN w.flushed <= greatest(a.reached_lsn, s.applied_lsn) THEN 0
                 ELSE extract(epoch FROM clock_timestamp() - coalesce(a.reached_at, s.applied_at))
            END::float8 AS lag_seconds,
+           CASE WHEN w.flushed <= greatest(a.reached_lsn, s.applied_lsn) THEN 0
+                ELSE (w.flushed - greatest(a.reached_lsn, s.applied_lsn))::float8 / a.backlog_bytes_per_second
+           END AS remaining_seconds,
            (w.flushed - p.restart_lsn)::bigint AS retained_bytes,
            p.wal_status,
            a.changes_per_second,
@@ -243,7 +249,8 @@ CREATE VIEW @extschema@.status AS
                     'a lock on ' || a.waits_for_relation::text
                 WHEN act.wait_event_type = 'Lock' THEN
                     'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
-           END AS waits_for
+           END AS waits_for,
+           h.transaction AS held_back_by
     FROM @extschema@.stream s
          CROSS JOIN @extschema@.control c
          CROSS JOIN @extschema@.stream_activity() a
@@ -251,6 +258,17 @@ CREATE VIEW @extschema@.status AS
                                  ELSE pg_catalog.pg_current_wal_flush_lsn() END AS flushed) w
          LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = s.slot_name
          LEFT JOIN pg_catalog.pg_stat_activity act ON act.pid = a.pid
+         LEFT JOIN LATERAL (
+             SELECT format('transaction %s of %s, open since %s', t.xid, t.owner, t.since) AS transaction
+             FROM (SELECT backend_xid AS xid, 'process ' || pid AS owner, xact_start AS since
+                       FROM pg_catalog.pg_stat_activity
+                       WHERE backend_xid IS NOT NULL AND pid IS DISTINCT FROM a.pid
+                   UNION ALL
+                   SELECT transaction, 'prepared transaction ' || quote_literal(gid), prepared
+                       FROM pg_catalog.pg_prepared_xacts) t
+             WHERE t.since < clock_timestamp() - interval '1 second'
+             ORDER BY age(t.xid) DESC
+             LIMIT 1) h ON greatest(a.reached_lsn, s.applied_lsn) - p.restart_lsn > 1024 * 1024
     UNION ALL
     SELECT CASE WHEN b.verifying THEN 'verify ' ELSE 'build ' END || b.rollup::text,
            b.phase,
@@ -261,12 +279,14 @@ CREATE VIEW @extschema@.status AS
            b.reached_lsn,
            (pg_catalog.pg_current_wal_flush_lsn() - b.reached_lsn)::bigint,
            NULL,
+           NULL,
            (pg_catalog.pg_current_wal_flush_lsn() - p.restart_lsn)::bigint,
            p.wal_status,
            NULL,
            NULL,
            NULL,
-           CASE WHEN b.waits_for_xid IS NOT NULL THEN 'transaction ' || b.waits_for_xid::text END
+           CASE WHEN b.waits_for_xid IS NOT NULL THEN 'transaction ' || b.waits_for_xid::text END,
+           NULL
     FROM @extschema@.build_activity() b
          CROSS JOIN @extschema@.stream s
          LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = b.slot_name;
@@ -290,6 +310,8 @@ COMMENT ON COLUMN @extschema@.status.lag_bytes IS
     'write-ahead log on disk beyond reached_lsn';
 COMMENT ON COLUMN @extschema@.status.lag_seconds IS
     'age of reached_lsn if there is more to read, else 0';
+COMMENT ON COLUMN @extschema@.status.remaining_seconds IS
+    'how long it takes to read the rest of a backlog at the present speed; NULL as long as that is not known';
 COMMENT ON COLUMN @extschema@.status.retained_bytes IS
     'write-ahead log that the slot keeps';
 COMMENT ON COLUMN @extschema@.status.wal_status IS
@@ -302,6 +324,8 @@ COMMENT ON COLUMN @extschema@.status.last_error_at IS
     'when it was';
 COMMENT ON COLUMN @extschema@.status.waits_for IS
     'what holds it up, if anything';
+COMMENT ON COLUMN @extschema@.status.held_back_by IS
+    'the oldest transaction, if the slot keeps much of the write-ahead log because of it; slots of other output plugins read that log again in each cycle';
 GRANT SELECT ON @extschema@.status TO pg_monitor;
 
 CREATE VIEW @extschema@.rollups AS

@@ -22,12 +22,14 @@
 #include "notify_stats.h"
 #include "shared.h"
 #include "slot.h"
+#include "wake.h"
 #include "worker.h"
 
 PG_MODULE_MAGIC;
 
 char	   *notify_stats_database = NULL;
 int			notify_stats_naptime = 100;
+int			notify_stats_max_cpu_percent = 10;
 int			notify_stats_max_batch_wal = 256 * 1024;
 int			notify_stats_format = 0;
 int			notify_stats_wal2json_format_version = 2;
@@ -56,12 +58,20 @@ define_settings(void)
 							   GUC_LIST_INPUT,
 							   NULL, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.naptime",
-							"Time between two looks at the write-ahead log.",
+							"Time between two looks at the write-ahead log, if no commit wakes the worker.",
 							NULL,
 							&notify_stats_naptime,
 							100, 1, 3600 * 1000,
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_cpu_percent",
+							"Share of one processor that a worker uses, in per cent.",
+							"A worker that has fallen behind uses what it needs.",
+							&notify_stats_max_cpu_percent,
+							10, 1, 100,
+							PGC_SIGHUP,
+							0,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.max_batch_wal",
 							"Write-ahead log that is read at a time.",
@@ -115,6 +125,7 @@ _PG_init(void)
 	define_settings();
 	shared_init();
 	slot_init();
+	wake_init();
 	if (!IsBinaryUpgrade)
 		worker_register_all();
 }

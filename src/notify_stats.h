@@ -14,8 +14,11 @@
 /* notify_stats.database: a list of names, one worker each */
 extern char *notify_stats_database;
 
-/* notify_stats.naptime: milliseconds between two looks at the WAL */
+/* notify_stats.naptime: milliseconds between two looks at the WAL, if nobody wakes */
 extern int	notify_stats_naptime;
+
+/* notify_stats.max_cpu_percent: of one core, 1 to 100, unless there is a backlog */
+extern int	notify_stats_max_cpu_percent;
 
 /* notify_stats.max_batch_wal: kilobytes of WAL that one cycle reads */
 extern int	notify_stats_max_batch_wal;

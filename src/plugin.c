@@ -44,6 +44,7 @@
 #include "nodes/bitmapset.h"
 #include "replication/logical.h"
 #include "replication/output_plugin.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -63,7 +64,7 @@ typedef struct Target
 	int			ncolumns;
 	AttrNumber *attnums;		/* ascending */
 	Oid		   *types;			/* of these columns, as last resolved */
-	bool		announced;		/* were these types announced? */
+	uint64		announced;		/* round in which these types were announced */
 } Target;
 
 /* how the tuples of a relation become rows of a target */
@@ -97,6 +98,8 @@ typedef struct PluginData
 	HTAB	   *targets;		/* of Target */
 	HTAB	   *relations;		/* of RelationEntry */
 	StringInfoData message;		/* records of the current transaction */
+	bool		resumable;		/* each transaction is a round, else all are one */
+	uint64		round;			/* of announcements; starts at 1 */
 } PluginData;
 
 /*
@@ -230,7 +233,7 @@ parse_table(PluginData *data, const char **cursor, const char *value)
 	target->ncolumns = bms_num_members(columns);
 	target->attnums = palloc0(target->ncolumns * sizeof(AttrNumber));
 	target->types = palloc0(target->ncolumns * sizeof(Oid));
-	target->announced = false;
+	target->announced = 0;
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		target->attnums[i++] = attnum;
 	bms_free(columns);
@@ -271,12 +274,13 @@ check_version(const char *value)
 				 errhint("If the library was replaced while the server was running, restart the server.")));
 }
 
-/* Reads the options: "version" and "tables", each of them once. */
+/* Reads the options, each of them once. */
 static void
 parse_options(PluginData *data, List *options)
 {
 	const char *version = NULL;
 	const char *tables = NULL;
+	const char *resumable = NULL;
 	ListCell   *lc;
 
 	foreach(lc, options)
@@ -288,6 +292,8 @@ parse_options(PluginData *data, List *options)
 			value = &version;
 		else if (strcmp(option->defname, "tables") == 0)
 			value = &tables;
+		else if (strcmp(option->defname, "resumable") == 0)
+			value = &resumable;
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -317,6 +323,11 @@ parse_options(PluginData *data, List *options)
 	/* the version first: it says how the rest is to be understood */
 	check_version(version);
 	parse_tables(data, tables);
+	if (resumable != NULL && !parse_bool(resumable, &data->resumable))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"resumable\" of output plugin \"%s\": \"%s\"",
+						NATIVE_PLUGIN_NAME, resumable)));
 }
 
 /* Counts that the catalogs have changed, whatever changed in them. */
@@ -366,6 +377,7 @@ startup_cb(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 	options->receive_rewrites = false;
 
 	initStringInfo(&data->message);
+	data->round = 1;
 	if (!is_init)
 		parse_options(data, ctx->output_plugin_options);
 	ctx->output_plugin_private = data;
@@ -449,7 +461,7 @@ map_columns(Projection *projection, TupleDesc target_desc, TupleDesc desc)
 		if (target->types[i] != att->atttypid)
 		{
 			target->types[i] = att->atttypid;
-			target->announced = false;
+			target->announced = 0;
 		}
 	}
 
@@ -643,7 +655,7 @@ send_unknown(PluginData *data, ReorderBufferTXN *txn, Target *target,
 static void
 send_announcement(PluginData *data, ReorderBufferTXN *txn, Target *target)
 {
-	if (target->announced)
+	if (target->announced == data->round)
 		return;
 
 	begin_record(data, txn, NATIVE_RELATION, target->relid);
@@ -653,7 +665,7 @@ send_announcement(PluginData *data, ReorderBufferTXN *txn, Target *target)
 		pq_sendint16(&data->message, target->attnums[i]);
 		pq_sendint32(&data->message, target->types[i]);
 	}
-	target->announced = true;
+	target->announced = data->round;
 }
 
 /*
@@ -877,6 +889,8 @@ begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	PluginData *data = ctx->output_plugin_private;
 
 	resetStringInfo(&data->message);
+	if (data->resumable)
+		data->round++;
 }
 
 /* Adds the records of one changed row. */

@@ -15,7 +15,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -41,12 +43,15 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "catalog.h"
 #include "compat.h"
 #include "notify_stats.h"
 #include "rollup.h"
@@ -299,7 +304,8 @@ register_rollup(Oid relid, Oid view)
 	ObjectAddressSet(view_address, RelationRelationId, view);
 	recordDependencyOn(&view_address, &table_address, DEPENDENCY_INTERNAL);
 
-	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition) VALUES ($1, $2)",
+	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, state)"
+					" VALUES ($1, $2, 'building')",
 					2, argtypes, args, NULL);
 	CommandCounterIncrement();
 }
@@ -390,6 +396,79 @@ rollup_forget_requests(Oid relid, int64 request)
 }
 
 /*
+ * Shapes: what rollup_open finds out is kept for the next transactions, as
+ * long as no catalog changes.
+ */
+
+static struct
+{
+	MemoryContext context;		/* of them all; NULL: none */
+	uint64		version;		/* of the catalogs, of the first one */
+	List	   *shapes;			/* of RollupShape */
+} known;
+
+void
+rollup_forget_outdated(void)
+{
+	if (known.context == NULL || known.version == catalog_version())
+		return;
+	MemoryContextDelete(known.context);
+	known.context = NULL;
+	known.shapes = NIL;
+}
+
+/*
+ * Whether a kept shape can be right in this transaction.  One that has written
+ * may itself have changed catalogs, of which nobody is told before it commits,
+ * and never if it does not.
+ */
+static bool
+shapes_hold(void)
+{
+	return known.context != NULL && !TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		known.version == catalog_version();
+}
+
+/* The shape of a rollup as it was last opened, or NULL. */
+static RollupShape *
+find_shape(const Rollup *rollup)
+{
+	ListCell   *lc;
+
+	foreach(lc, known.shapes)
+	{
+		RollupShape *shape = (RollupShape *) lfirst(lc);
+
+		if (shape->relid == rollup->relid && shape->view == rollup->view)
+			return shape;
+	}
+	return NULL;
+}
+
+/*
+ * Keeps a shape, in place of an older one of the same rollup.  If it may be of
+ * this transaction alone, it goes with the memory context at hand.
+ */
+static void
+keep_shape(RollupShape *shape, uint64 version)
+{
+	MemoryContext context;
+
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return;
+	if (known.context == NULL)
+	{
+		known.context = AllocSetContextCreate(CacheMemoryContext, "notify_stats rollups",
+											  ALLOCSET_SMALL_SIZES);
+		known.version = version;
+	}
+	MemoryContextSetParent(shape->context, known.context);
+	context = MemoryContextSwitchTo(known.context);
+	known.shapes = lcons(shape, known.shapes);
+	MemoryContextSwitchTo(context);
+}
+
+/*
  * Reading
  */
 
@@ -407,47 +486,70 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 {
 	Rollup	   *rollup = palloc0(sizeof(Rollup));
 	bool		isnull;
+	Datum		value;
 
-	rollup->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
-	rollup->view = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
-	rollup->state = state_from_name(SPI_getvalue(tuple, desc, 3));
-	rollup->built_from = DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
-	rollup->request = DatumGetInt64(SPI_getbinval(tuple, desc, 5, &isnull));
+	rollup->relid = DatumGetObjectId(heap_getattr(tuple, ROLLUP_ROLLUP, desc, &isnull));
+	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION, desc, &isnull));
+	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple, ROLLUP_STATE, desc,
+																	 &isnull)));
+	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
+	rollup->built_from = isnull ? 0 : DatumGetInt64(value);
+	value = heap_getattr(tuple, ROLLUP_CHANGED_AT, desc, &isnull);
+	rollup->changed_at = isnull ? 0 : DatumGetTimestampTz(value);
 	return rollup;
+}
+
+static int
+compare_relids(const ListCell *a, const ListCell *b)
+{
+	const Rollup *rollup1 = (const Rollup *) lfirst(a);
+	const Rollup *rollup2 = (const Rollup *) lfirst(b);
+
+	return rollup1->relid < rollup2->relid ? -1 : rollup1->relid > rollup2->relid;
+}
+
+/* Enters the requests for a rebuild. */
+static void
+load_requests(List *rollups)
+{
+	TupleDesc	desc;
+	ListCell   *lc;
+
+	foreach(lc, catalog_read(CATALOG_REBUILD_REQUEST, &desc))
+	{
+		HeapTuple	tuple = (HeapTuple) lfirst(lc);
+		bool		isnull;
+		int64		id = DatumGetInt64(heap_getattr(tuple, REQUEST_ID, desc, &isnull));
+		Rollup	   *rollup;
+
+		rollup = rollup_find(rollups, DatumGetObjectId(heap_getattr(tuple, REQUEST_ROLLUP, desc,
+																	&isnull)));
+		if (rollup != NULL)
+			rollup->request = Max(rollup->request, id);
+	}
 }
 
 List *
 rollup_list(bool *some_dropped)
 {
-	static const char query[] =
-		"SELECT r.rollup::pg_catalog.oid, r.definition::pg_catalog.oid, r.state,"
-		" coalesce(r.fingerprint, 0), coalesce((SELECT max(q.id) FROM " EXTENSION_SCHEMA
-		".rebuild_request q WHERE q.rollup = r.rollup), 0), c.oid IS NULL"
-		" FROM " EXTENSION_SCHEMA ".rollup r"
-		" LEFT JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
-		" ORDER BY r.rollup::pg_catalog.oid";
-	MemoryContext context = CurrentMemoryContext;
-	CatalogAccess saved = catalog_enter();
 	List	   *rollups = NIL;
+	TupleDesc	desc;
+	ListCell   *lc;
 
-	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the rollups");
 	if (some_dropped != NULL)
 		*some_dropped = false;
-	for (uint64 i = 0; i < SPI_processed; i++)
+	foreach(lc, catalog_read(CATALOG_ROLLUP, &desc))
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		MemoryContext spi_context = MemoryContextSwitchTo(context);
-		bool		isnull;
+		Rollup	   *rollup = make_rollup((HeapTuple) lfirst(lc), desc);
 
-		if (!DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull)))
-			rollups = lappend(rollups, make_rollup(tuple, desc));
+		if ((shapes_hold() && find_shape(rollup) != NULL) ||
+			SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)))
+			rollups = lappend(rollups, rollup);
 		else if (some_dropped != NULL)
 			*some_dropped = true;
-		MemoryContextSwitchTo(spi_context);
 	}
-	catalog_leave(saved);
+	load_requests(rollups);
+	list_sort(rollups, compare_relids);
 	return rollups;
 }
 
@@ -603,7 +705,7 @@ common_owner(Relation table, Relation view)
 
 /* Throws unless the owner may read what the definition reads, as a query would. */
 static void
-check_privileges(const Rollup *rollup)
+check_privileges(const RollupShape *rollup)
 {
 	ListCell   *lc;
 
@@ -632,7 +734,7 @@ check_privileges(const Rollup *rollup)
  * either may have been renamed.
  */
 static void
-use_table_names(Rollup *rollup, TupleDesc table)
+use_table_names(RollupShape *rollup, TupleDesc table)
 {
 	for (int i = 0; i < rollup->desc->natts; i++)
 	{
@@ -661,53 +763,139 @@ use_table_names(Rollup *rollup, TupleDesc table)
 	}
 }
 
+static List *
+source_descs(const Definition *definition)
+{
+	List	   *descs = NIL;
+	ListCell   *lc;
+
+	foreach(lc, definition->sources)
+	{
+		Relation	source = relation_open(lfirst_oid(lc), NoLock);
+
+		descs = lappend(descs, CreateTupleDescCopy(RelationGetDescr(source)));
+		relation_close(source, NoLock);
+	}
+	return descs;
+}
+
 /* Compiles what is locked. */
 static void
-compile(Rollup *rollup, Relation table, Relation view, Query *query)
+compile(RollupShape *shape, Relation table, Relation view, Query *query)
 {
 	SavedRole	saved;
 
-	rollup->name = qualified_name(table);
-	rollup->view_name = qualified_name(view);
-	rollup->owner = common_owner(table, view);
-	rollup->fingerprint = definition_fingerprint(rollup->view);
-	rollup->desc = CreateTupleDescCopy(RelationGetDescr(view));
+	shape->name = qualified_name(table);
+	shape->view_name = qualified_name(view);
+	shape->owner = common_owner(table, view);
+	shape->fingerprint = definition_fingerprint(shape->view);
+	shape->desc = CreateTupleDescCopy(RelationGetDescr(view));
 
-	saved = xact_become(rollup->owner);
-	rollup->definition = definition_compile(query);
+	saved = xact_become(shape->owner);
+	shape->definition = definition_compile(query);
 	xact_restore_role(saved);
-	check_privileges(rollup);
-	use_table_names(rollup, RelationGetDescr(table));
+	shape->source_descs = source_descs(shape->definition);
+	check_privileges(shape);
+	use_table_names(shape, RelationGetDescr(table));
+}
+
+/*
+ * Locks what a definition reads, and notes it in the shape, so that it need not
+ * be found out again.
+ */
+static bool
+lock_and_note_sources(RollupShape *shape, Query *query, BusyLock *busy)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	(void) collect_relations((Node *) query, &relids);
+	if (!rollup_lock_sources(relids, busy))
+		return false;
+	foreach(lc, relids)
+		shape->reads = list_concat_unique_oid(shape->reads,
+											  find_all_inheritors(lfirst_oid(lc), NoLock, NULL));
+	return true;
+}
+
+/* Finds out the shape of a locked rollup.  NULL: a source's lock is not free. */
+static RollupShape *
+make_shape(const Rollup *rollup, BusyLock *busy)
+{
+	uint64		version = catalog_version();
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats rollup",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
+	RollupShape *shape = palloc0(sizeof(RollupShape));
+	Relation	table = relation_open(rollup->relid, NoLock);
+	Relation	view = relation_open(rollup->view, NoLock);
+	Query	   *query = copyObject(get_view_query(view));	/* the relcache's own may go away */
+	bool		locked;
+
+	shape->context = context;
+	shape->relid = rollup->relid;
+	shape->view = rollup->view;
+	locked = lock_and_note_sources(shape, query, busy);
+	if (locked)
+		compile(shape, table, view, query);
+	relation_close(view, NoLock);
+	relation_close(table, NoLock);
+	MemoryContextSwitchTo(caller_context);
+	if (!locked)
+	{
+		MemoryContextDelete(context);
+		return NULL;
+	}
+	keep_shape(shape, version);
+	return shape;
+}
+
+/* A known shape, with all its locks, if it still holds; *busy if one is not free. */
+static RollupShape *
+reuse_shape(const Rollup *rollup, BusyLock *busy)
+{
+	RollupShape *shape = find_shape(rollup);
+	ListCell   *lc;
+
+	if (shape == NULL || !shapes_hold())
+		return NULL;
+	foreach(lc, shape->reads)
+		if (!lock_relation(lfirst_oid(lc), AccessShareLock, busy))
+			return NULL;
+	/* having the locks, nobody changes it any more; but was it before? */
+	return shapes_hold() ? shape : NULL;
 }
 
 RollupAccess
 rollup_open(Rollup *rollup, BusyLock *busy)
 {
-	Relation	table;
-	Relation	view;
-	Query	   *query;
-	List	   *relids = NIL;
-	RollupAccess access = ROLLUP_READY;
+	RollupShape *shape;
 
+	busy->relid = InvalidOid;
 	if (!lock_relation(rollup->relid, RowExclusiveLock, busy) ||
 		!lock_relation(rollup->view, AccessShareLock, busy))
 		return ROLLUP_BUSY;
-	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)) ||
-		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->view)))
-		return ROLLUP_GONE;
-
-	table = relation_open(rollup->relid, NoLock);
-	view = relation_open(rollup->view, NoLock);
-	/* the relcache's own tree goes away with the next peek */
-	query = copyObject(get_view_query(view));
-	(void) collect_relations((Node *) query, &relids);
-	if (rollup_lock_sources(relids, busy))
-		compile(rollup, table, view, query);
-	else
-		access = ROLLUP_BUSY;
-	relation_close(view, NoLock);
-	relation_close(table, NoLock);
-	return access;
+	shape = reuse_shape(rollup, busy);
+	if (OidIsValid(busy->relid))
+		return ROLLUP_BUSY;
+	if (shape == NULL)
+	{
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)) ||
+			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->view)))
+			return ROLLUP_GONE;
+		shape = make_shape(rollup, busy);
+		if (shape == NULL)
+			return ROLLUP_BUSY;
+	}
+	rollup->shape = shape;
+	rollup->owner = shape->owner;
+	rollup->name = shape->name;
+	rollup->view_name = shape->view_name;
+	rollup->fingerprint = shape->fingerprint;
+	rollup->definition = shape->definition;
+	rollup->source_descs = shape->source_descs;
+	rollup->desc = shape->desc;
+	return ROLLUP_READY;
 }
 
 void
@@ -776,7 +964,9 @@ check_awaited(Oid relid, SPITupleTable *table)
 	if (SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)),
+				 get_rel_name(relid) ?
+				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)) :
+				 errmsg("rollup with OID %u does not exist", relid),
 				 errhint("The view notify_stats.rollups lists the rollups.")));
 	state = SPI_getvalue(table->vals[0], table->tupdesc, 2);
 	if (strcmp(state, state_names[ROLLUP_FAILED]) == 0 &&
@@ -876,21 +1066,26 @@ rollup_set_all_stale(const char *reason, XLogRecPtr lsn)
 }
 
 void
-rollup_set_changed(List *relids)
+rollup_set_changed(List *rollups)
 {
-	Datum	   *oids = palloc(sizeof(Datum) * (list_length(relids) + 1));
+	Datum	   *oids = palloc(sizeof(Datum) * (list_length(rollups) + 1));
 	int			noids = 0;
 	ListCell   *lc;
 	Oid			argtypes[1] = {OIDARRAYOID};
 	Datum		args[1];
 
-	foreach(lc, relids)
-		oids[noids++] = ObjectIdGetDatum(lfirst_oid(lc));
-	args[0] = PointerGetDatum(construct_array(oids, noids, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-
 	/* once a second is enough for people, and saves dead rows */
+	foreach(lc, rollups)
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+
+		if (TimestampDifferenceExceeds(rollup->changed_at, GetCurrentTimestamp(), 1000))
+			oids[noids++] = ObjectIdGetDatum(rollup->relid);
+	}
+	if (noids == 0)
+		return;
+	args[0] = PointerGetDatum(construct_array(oids, noids, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET changed_at = pg_catalog.clock_timestamp()"
-					" WHERE rollup = ANY ($1) AND (changed_at IS NULL"
-					" OR changed_at < pg_catalog.clock_timestamp() - interval '1 second')",
+					" WHERE rollup = ANY ($1)",
 					1, argtypes, args, NULL);
 }

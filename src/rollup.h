@@ -10,7 +10,9 @@
 
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+#include "nodes/plannodes.h"
 #include "storage/lockdefs.h"
 
 #include "definition.h"
@@ -24,6 +26,26 @@ typedef enum RollupState
 	ROLLUP_FAILED
 } RollupState;
 
+/*
+ * What the catalogs say of a rollup and its definition.  It is found out once,
+ * and shared by all who open the rollup, until some catalog changes.
+ */
+typedef struct RollupShape
+{
+	MemoryContext context;		/* in which it is; apply.c keeps its plan there */
+	Oid			relid;
+	Oid			view;
+	List	   *reads;			/* OIDs of the sources and their partitions */
+	Oid			owner;
+	char	   *name;			/* schema-qualified and quoted, for SQL */
+	char	   *view_name;		/* likewise */
+	int64		fingerprint;	/* of the definition as it is now */
+	Definition *definition;		/* with the table's column names */
+	List	   *source_descs;	/* a TupleDesc for each of its sources */
+	TupleDesc	desc;			/* of the definition's result, likewise */
+	struct ApplyPlan *plans;	/* apply.c's; NULL: none yet */
+} RollupShape;
+
 typedef struct Rollup
 {
 	Oid			relid;
@@ -32,13 +54,17 @@ typedef struct Rollup
 	int64		request;		/* the last rebuild that was asked for, or 0 */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
-	/* set by rollup_open, under its locks */
+	TimestampTz changed_at;		/* 0: never */
+
+	/* set by rollup_open, under its locks; the rest is part of the shape */
+	RollupShape *shape;
 	Oid			owner;
-	char	   *name;			/* schema-qualified and quoted, for SQL */
-	char	   *view_name;		/* likewise */
-	int64		fingerprint;	/* of the definition as it is now */
-	Definition *definition;		/* with the table's column names */
-	TupleDesc	desc;			/* of the definition's result, likewise */
+	char	   *name;
+	char	   *view_name;
+	int64		fingerprint;
+	Definition *definition;
+	List	   *source_descs;
+	TupleDesc	desc;
 } Rollup;
 
 /* A lock that was not free. */
@@ -76,10 +102,17 @@ extern void rollup_request_rebuild(Oid relid);
 extern void rollup_check_owner(Oid relid);
 
 /*
- * Lists (of Rollup, not opened) the rollups of this database.  *some_dropped,
- * unless NULL, tells whether the catalog has one whose table is gone.
+ * Lists (of Rollup, not opened) the rollups of this database, by OID.
+ * *some_dropped, unless NULL, tells whether the catalog has one whose table is
+ * gone.
  */
 extern List *rollup_list(bool *some_dropped);
+
+/*
+ * Forgets what is kept of opened rollups if it might not be right any more.  To
+ * be called when none is in use.
+ */
+extern void rollup_forget_outdated(void);
 
 /* Forgets the rollups whose table has been dropped. */
 extern void rollup_forget_dropped(void);
@@ -140,7 +173,7 @@ extern void rollup_forget_requests(Oid relid, int64 request);
 /* Marks all live rollups as stale. */
 extern void rollup_set_all_stale(const char *reason, XLogRecPtr lsn);
 
-/* Notes that changes were applied just now. */
-extern void rollup_set_changed(List *relids);
+/* Notes that changes of rollups (a list of Rollup) were applied just now. */
+extern void rollup_set_changed(List *rollups);
 
 #endif							/* NOTIFY_STATS_ROLLUP_H */

@@ -49,7 +49,15 @@ startup_shared_memory(void)
 		ConditionVariableInit(&shared_state->reached_cv);
 		pg_atomic_init_u64(&shared_state->own_commits, 0);
 		for (int i = 0; i < SHARED_STREAMS; i++)
-			pg_atomic_init_u64(&shared_state->streams[i].reached_lsn, 0);
+		{
+			SharedStream *stream = &shared_state->streams[i];
+
+			pg_atomic_init_u32(&stream->sleeping, 0);
+			pg_atomic_init_u32(&stream->slot_wanted, 0);
+			pg_atomic_init_u64(&stream->async_lsn, 0);
+			pg_atomic_init_u64(&stream->wanted_lsn, 0);
+			pg_atomic_init_u64(&stream->reached_lsn, 0);
+		}
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -105,6 +113,32 @@ shared_stream(void)
 	return stream;
 }
 
+/*
+ * Without the lock: entries are taken in order, and an entry's database does
+ * not change once it is set.
+ */
+SharedStream *
+shared_stream_if_any(void)
+{
+	static SharedStream *known = NULL;
+
+	if (known != NULL || shared_state == NULL)
+		return known;
+	for (int i = 0; i < SHARED_STREAMS; i++)
+	{
+		SharedStream *entry = &shared_state->streams[i];
+
+		if (!OidIsValid(entry->database))
+			break;
+		if (entry->database == MyDatabaseId)
+		{
+			known = entry;
+			break;
+		}
+	}
+	return known;
+}
+
 void
 shared_stream_set_state(StreamState state)
 {
@@ -128,6 +162,12 @@ shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
 		stream->reached_at = Max(stream->reached_at, at);
 	}
 	LWLockRelease(shared_state->lock);
+	shared_stream_broadcast();
+}
+
+void
+shared_stream_broadcast(void)
+{
 	ConditionVariableBroadcast(&shared_state->reached_cv);
 }
 
@@ -158,6 +198,18 @@ shared_stream_count(uint64 nchanges)
 		stream->window_changes = 0;
 		stream->window_start = now;
 	}
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_stream_backlog(uint64 bytes, TimestampTz started)
+{
+	SharedStream *stream = shared_stream();
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->backlog_bytes_per_second = bytes * 1000000.0 / Max(now - started, 1);
+	stream->backlog_at = now;
 	LWLockRelease(shared_state->lock);
 }
 

@@ -36,6 +36,17 @@ typedef struct SharedStream
 	int			pid;			/* of the worker, or 0 */
 	StreamState state;
 
+	/*
+	 * The worker sleeps, and its latch is to be set when there is something to
+	 * read; see wake.c, which also keeps the next two positions
+	 */
+	pg_atomic_uint32 sleeping;
+	pg_atomic_uint32 slot_wanted;	/* another process waits for the open slot ... */
+	int			slot_holder;	/* ... which this one may have; stream_lock guards it */
+	int			worker_procno;	/* index of its PGPROC, as long as pid is set */
+	pg_atomic_uint64 async_lsn; /* end of the last asynchronous commit */
+	pg_atomic_uint64 wanted_lsn;	/* what wait_for_lsn() waits for, at most */
+
 	/* everything before it is in the rollups; written by whoever runs a cycle */
 	pg_atomic_uint64 reached_lsn;
 	TimestampTz reached_at;		/* when that was the end of the WAL */
@@ -43,11 +54,21 @@ typedef struct SharedStream
 	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
 
 	/*
-	 * When progress was written last, and how many transactions of others had
-	 * ended by then; stream_lock guards these two
+	 * When a position was written last, how many transactions of others had
+	 * ended by then, and whether one more is to be written that lies after that
+	 * commit; stream_lock guards these
 	 */
 	uint64		progress_foreign;
 	TimestampTz progress_at;
+	bool		unclosed;
+
+	/*
+	 * When a record of the running transactions was logged last, and what for;
+	 * stream_lock guards these, too
+	 */
+	TimestampTz standby_snapshot_at;
+	XLogRecPtr	standby_snapshot_restart_lsn;
+	int			standby_snapshot_interval;	/* ms to the next */
 
 	/*
 	 * pgoutput has failed to send some value in binary form; set by whoever met
@@ -59,6 +80,10 @@ typedef struct SharedStream
 	uint64		window_changes;
 	TimestampTz window_start;
 	double		changes_per_second;
+
+	/* how fast the last large stretch of a backlog was read, and when */
+	double		backlog_bytes_per_second;
+	TimestampTz backlog_at;
 
 	int			failures;		/* in a row, for the delay of a restart */
 	TimestampTz last_error_at;	/* 0: none */
@@ -128,6 +153,9 @@ extern void shared_require(void);
  */
 extern SharedStream *shared_stream(void);
 
+/* The entry of this database if there is one, at little cost; else NULL. */
+extern SharedStream *shared_stream_if_any(void);
+
 /* Says what the worker does, if this process is the worker. */
 extern void shared_stream_set_state(StreamState state);
 
@@ -140,8 +168,14 @@ extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
 /* Says for which relation's lock the stream waits; InvalidOid: for none. */
 extern void shared_stream_waits_for(Oid relid);
 
+/* Wakes who waits, to look at the catalog again. */
+extern void shared_stream_broadcast(void);
+
 /* Counts changes, for the rate that the status shows. */
 extern void shared_stream_count(uint64 nchanges);
+
+/* Notes how long it took to read and apply so much of a backlog. */
+extern void shared_stream_backlog(uint64 bytes, TimestampTz started);
 
 /*
  * Transactions of others that have ended, cluster-wide since an arbitrary

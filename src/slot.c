@@ -5,7 +5,8 @@
  *
  * The server's own SQL-callable functions do the work, called directly rather
  * than by a query, which would copy the result once more and be planned anew
- * each time, as every peek empties the plan cache.
+ * each time, as every peek empties the plan cache.  The worker has a cheaper
+ * way: decoder.c.
  *
  * A position X stands for all transactions whose commit record starts before
  * it.  That is the server's own rule (SnapBuildXactNeedsSkip: a transaction is
@@ -24,7 +25,10 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "replication/reorderbuffer.h"
 #include "replication/slot.h"
+#include "storage/condition_variable.h"
+#include "storage/standby.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -32,8 +36,10 @@
 #include "utils/pg_lsn.h"
 #include "utils/tuplestore.h"
 #include "utils/varlena.h"
+#include "utils/wait_event.h"
 
 #include "compat.h"
+#include "decoder.h"
 #include "native_protocol.h"
 #include "notify_stats.h"
 #include "slot.h"
@@ -42,11 +48,14 @@ struct SlotPeek
 {
 	Tuplestorestate *rows;
 	TupleTableSlot *row;
-	ExprContext *econtext;
+	ExprContext *econtext;		/* of the function's call, if there was one */
 };
 
 /* we are within a peek or an advance, whose routine messages nobody wants */
 static bool quiet = false;
+
+/* where this process keeps the slot that it reads open; NULL: it does not */
+static MemoryContext keep_open = NULL;
 
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
@@ -180,6 +189,8 @@ slot_lookup(const char *name, SlotInfo *info)
 		info->database = slot->data.database;
 		info->lost = slot_is_invalidated(slot);
 		info->confirmed_flush_lsn = slot->data.confirmed_flush;
+		info->restart_lsn = slot->data.restart_lsn;
+		info->active_pid = slot->active_pid;
 		SpinLockRelease(&slot->mutex);
 		found = true;
 	}
@@ -211,6 +222,7 @@ slot_create(const char *name, const char *plugin)
 	bool		isnull;
 	XLogRecPtr	lsn;
 
+	slot_close();
 	prepare_plugin(plugin);
 	args[0] = CStringGetTextDatum(name);
 	args[1] = CStringGetTextDatum(plugin);
@@ -283,6 +295,7 @@ slot_copy(const char *source, const char *name, const char *plugin)
 void
 slot_drop(const char *name)
 {
+	slot_close();
 	call_slot_function(F_PG_DROP_REPLICATION_SLOT, name, (Datum) 0, (Datum) 0);
 }
 
@@ -291,9 +304,19 @@ slot_advance(const char *name, XLogRecPtr lsn)
 {
 	SlotInfo	info;
 
-	if (slot_lookup(name, &info) && info.confirmed_flush_lsn < lsn)
+	if (!slot_lookup(name, &info) || info.confirmed_flush_lsn >= lsn)
+		return;
+	if (slot_is_open(name))
+		decoder_confirm(lsn);
+	else
 		call_slot_function(F_PG_REPLICATION_SLOT_ADVANCE, name,
 						   LSNGetDatum(lsn), (Datum) 0);
+}
+
+XLogRecPtr
+slot_log_running_transactions(void)
+{
+	return LogStandbySnapshot();
 }
 
 XLogRecPtr
@@ -313,18 +336,102 @@ slot_normalize_lsn(XLogRecPtr lsn)
 }
 
 XLogRecPtr
+slot_written_lsn(void)
+{
+	return slot_normalize_lsn(GetXLogInsertRecPtr());
+}
+
+XLogRecPtr
 slot_flush_written(void)
 {
-	XLogRecPtr	lsn = slot_normalize_lsn(GetXLogInsertRecPtr());
+	XLogRecPtr	lsn = slot_written_lsn();
 
 	XLogFlush(lsn);
 	return lsn;
 }
 
-SlotPeek *
-slot_peek(const char *name, const char *plugin, bool binary, List *options, XLogRecPtr upto)
+void
+slot_keep_open(MemoryContext context)
 {
-	SlotPeek   *peek = palloc0(sizeof(SlotPeek));
+	if (context == NULL)
+		slot_close();
+	keep_open = context;
+}
+
+void
+slot_forget(void)
+{
+	decoder_forget();
+	keep_open = NULL;
+}
+
+bool
+slot_keeps_open(void)
+{
+	return keep_open != NULL;
+}
+
+bool
+slot_is_open(const char *name)
+{
+	return decoder_is_open(name);
+}
+
+void
+slot_close(void)
+{
+	decoder_close();
+}
+
+void
+slot_wait_until_free(const char *name, int pid)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
+
+	if (slot == NULL)
+		return;
+	ConditionVariablePrepareToSleep(&slot->active_cv);
+	/* if another slot takes its place in the array, it has not this one's holder */
+	while (slot->active_pid == pid)
+		ConditionVariableSleep(&slot->active_cv, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+}
+
+/* Peeks by means of the slot that this process keeps open. */
+static void
+peek_open_slot(SlotPeek *peek, const char *name, const char *plugin, List *options,
+			   XLogRecPtr upto)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(3);
+
+	/* pg_lsn, xid and bytea, as types that are known without a catalog */
+	TupleDescInitBuiltinEntry(desc, 1, "lsn", INT8OID, -1, 0);
+	TupleDescInitBuiltinEntry(desc, 2, "xid", INT4OID, -1, 0);
+	TupleDescInitBuiltinEntry(desc, 3, "data", TEXTOID, -1, 0);
+	/* as much as the server itself takes for the changes, before it uses files */
+	peek->rows = tuplestore_begin_heap(false, false, Max(work_mem, logical_decoding_work_mem));
+	peek->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	/* a local setting would make every transaction that is decoded cost more */
+	if (!slot_is_open(name))
+		prepare_plugin(plugin);
+	quiet = true;
+	PG_TRY();
+	{
+		decoder_open(name, options, keep_open);
+		decoder_read(upto, peek->rows, desc);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+}
+
+/* Peeks by the server's SQL function. */
+static void
+peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool binary,
+				 List *options, XLogRecPtr upto)
+{
 	LOCAL_FCINFO(fcinfo, 4);
 	FmgrInfo	flinfo;
 	ReturnSetInfo rsinfo;
@@ -361,6 +468,18 @@ slot_peek(const char *name, const char *plugin, bool binary, List *options, XLog
 
 	peek->rows = rsinfo.setResult;
 	peek->row = MakeSingleTupleTableSlot(rsinfo.setDesc, &TTSOpsMinimalTuple);
+}
+
+SlotPeek *
+slot_peek(const char *name, const char *plugin, bool binary, bool resumable, List *options,
+		  XLogRecPtr upto)
+{
+	SlotPeek   *peek = palloc0(sizeof(SlotPeek));
+
+	if (resumable)
+		peek_open_slot(peek, name, plugin, options, upto);
+	else
+		peek_by_function(peek, name, plugin, binary, options, upto);
 	return peek;
 }
 
@@ -387,6 +506,7 @@ slot_peek_end(SlotPeek *peek)
 {
 	ExecDropSingleTupleTableSlot(peek->row);
 	tuplestore_end(peek->rows);
-	FreeExprContext(peek->econtext, true);
+	if (peek->econtext != NULL)
+		FreeExprContext(peek->econtext, true);
 	pfree(peek);
 }

@@ -22,6 +22,8 @@ typedef struct SlotInfo
 	Oid			database;		/* InvalidOid: a physical slot */
 	bool		lost;			/* invalidated: the WAL that it needs is gone */
 	XLogRecPtr	confirmed_flush_lsn;
+	XLogRecPtr	restart_lsn;	/* from where it is read when it is opened */
+	int			active_pid;		/* of the process that has it, or 0 */
 } SlotInfo;
 
 /* A peek: the rows that the output plugin wrote. */
@@ -57,6 +59,7 @@ extern XLogRecPtr slot_create(const char *name, const char *plugin);
  */
 extern XLogRecPtr slot_copy(const char *source, const char *name, const char *plugin);
 
+/* Also a slot that this process has open. */
 extern void slot_drop(const char *name);
 
 /*
@@ -65,10 +68,10 @@ extern void slot_drop(const char *name);
  */
 extern XLogRecPtr slot_safe_lsn(void);
 
-/*
- * The position after everything that was written so far, made safe: on disk
- * on return.
- */
+/* The position after everything that was written so far, on disk or not. */
+extern XLogRecPtr slot_written_lsn(void);
+
+/* The same, made safe: on disk on return. */
 extern XLogRecPtr slot_flush_written(void);
 
 /*
@@ -78,12 +81,36 @@ extern XLogRecPtr slot_flush_written(void);
 extern XLogRecPtr slot_normalize_lsn(XLogRecPtr lsn);
 
 /*
- * Decodes from the slot's confirmed position up to a safe one, which lies
- * after it, and leaves the slot as it was.  The options are as a format gives
- * them.  The result lives in the current memory context and resource owner,
- * and takes work_mem, then temporary files.
+ * Has this process keep a slot open between peeks, where the format allows it
+ * (see decoder.h), in that memory context; with NULL no more.  It has to end with
+ * any error, or to call slot_forget on the way out of its command.
  */
-extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
+extern void slot_keep_open(MemoryContext context);
+extern void slot_forget(void);
+
+/* Whether it does. */
+extern bool slot_keeps_open(void);
+
+/* Whether this process has a slot open: this one, or with NULL any. */
+extern bool slot_is_open(const char *name);
+
+/* Closes the slot that is open, if any. */
+extern void slot_close(void);
+
+/*
+ * Waits, interruptibly, until that process does not have the slot any more.  It
+ * has to be asked for it before.
+ */
+extern void slot_wait_until_free(const char *name, int pid);
+
+/*
+ * Decodes from the slot's confirmed position, or with "resumable", in a process
+ * that keeps it open, from where the last peek stopped; up to a safe position,
+ * which lies after it.  Leaves the slot as it was.  The options are as a format
+ * gives them.  The result lives in the current memory context and resource
+ * owner, and takes work_mem, then temporary files.
+ */
+extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
 						   List *options, XLogRecPtr upto);
 
 /* A row of a peek. */
@@ -104,5 +131,12 @@ extern void slot_peek_end(SlotPeek *peek);
  * Survives a rollback, and may be undone by a crash.
  */
 extern void slot_advance(const char *name, XLogRecPtr lsn);
+
+/*
+ * Logs which transactions are running, at which point a slot may move its
+ * restart_lsn when it is advanced past it, and returns the end of the record.
+ * The server does it each 15 seconds.
+ */
+extern XLogRecPtr slot_log_running_transactions(void);
 
 #endif							/* NOTIFY_STATS_SLOT_H */

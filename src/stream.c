@@ -3,128 +3,156 @@
  * stream.c
  *	  The main stream's row in the catalog.
  *
- * All of this runs under the settings of xact_begin, so that unqualified
- * operators are pg_catalog's.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
+#include "access/htup_details.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
-#include "commands/extension.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
 
+#include "catalog.h"
 #include "facts.h"
 #include "notify_stats.h"
 #include "stream.h"
 
-void
-stream_lock(void)
+static bool
+lock(bool wait)
 {
 	LOCKTAG		tag;
-	Oid			namespace = get_namespace_oid(EXTENSION_SCHEMA, true);
 
 	/*
 	 * Relations are locked by another kind of tag, so this object of pg_class
 	 * is locked by nobody else.
 	 */
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
-					   get_relname_relid("stream", namespace), 0);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+					   catalog_table(CATALOG_STREAM), 0);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+stream_lock(void)
+{
+	(void) lock(true);
 }
 
 bool
-stream_load(StreamRow *row)
+stream_try_lock(void)
 {
-	static const char query[] =
-		"SELECT s.slot_name, s.format, s.applied_lsn, c.paused"
-		" FROM " EXTENSION_SCHEMA ".stream s, " EXTENSION_SCHEMA ".control c";
-	SPITupleTable *table;
-	Datum		value;
-	bool		isnull;
+	return lock(false);
+}
 
-	memset(row, 0, sizeof(*row));
-	if (!OidIsValid(get_extension_oid(EXTENSION_NAME, true)))
-		return false;
+/* The only row of a table; throws if there is none, or another one. */
+static HeapTuple
+read_row(CatalogTable table, TupleDesc *desc)
+{
+	List	   *rows = catalog_read(table, desc);
 
-	SPI_connect();
-	if (SPI_execute(query, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+	if (list_length(rows) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("tables \"stream\" and \"control\" in schema \"%s\" do not have exactly one row",
 						EXTENSION_SCHEMA),
 				 errhint("Drop and create the extension.")));
-	table = SPI_tuptable;
+	return (HeapTuple) linitial(rows);
+}
 
-	value = SPI_getbinval(table->vals[0], table->tupdesc, 1, &isnull);
+static void
+set_slot(StreamRow *row, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, STREAM_SLOT_NAME, desc, &isnull);
+	char	   *format;
+
 	row->has_slot = !isnull;
-	if (row->has_slot)
-	{
-		char	   *format = SPI_getvalue(table->vals[0], table->tupdesc, 2);
+	if (isnull)
+		return;
+	row->slot_name = *DatumGetName(value);
+	format = TextDatumGetCString(heap_getattr(tuple, STREAM_FORMAT, desc, &isnull));
+	row->format = format_lookup(format);
+	if (row->format == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("slot \"%s\" has the unknown format \"%s\"",
+						NameStr(row->slot_name), format),
+				 errhint("Restart the server, so that it loads the library that belongs to the extension.")));
+	row->applied_lsn = DatumGetLSN(heap_getattr(tuple, STREAM_APPLIED_LSN, desc, &isnull));
+}
 
-		namestrcpy(&row->slot_name, NameStr(*DatumGetName(value)));
-		row->format = format_lookup(format);
-		if (row->format == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("slot \"%s\" has the unknown format \"%s\"",
-							NameStr(row->slot_name), format),
-					 errhint("Restart the server, so that it loads the library that belongs to the extension.")));
-		row->applied_lsn = DatumGetLSN(SPI_getbinval(table->vals[0], table->tupdesc, 3, &isnull));
-	}
-	row->paused = DatumGetBool(SPI_getbinval(table->vals[0], table->tupdesc, 4, &isnull));
-	SPI_finish();
+bool
+stream_load(StreamRow *row)
+{
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	bool		isnull;
+
+	memset(row, 0, sizeof(*row));
+	if (!OidIsValid(catalog_table(CATALOG_STREAM)))
+		return false;
+	tuple = read_row(CATALOG_STREAM, &desc);
+	set_slot(row, tuple, desc);
+	tuple = read_row(CATALOG_CONTROL, &desc);
+	row->paused = DatumGetBool(heap_getattr(tuple, CONTROL_PAUSED, desc, &isnull));
 	return true;
 }
 
-/* Runs an UPDATE of the one row. */
-static void
-update_stream(const char *query, int nargs, Oid *argtypes, Datum *args)
+/* What is to be written of the row. */
+typedef struct StreamUpdate
 {
-	SPI_connect();
-	if (SPI_execute_with_args(query, nargs, argtypes, args, NULL, false, 0) != SPI_OK_UPDATE ||
-		SPI_processed != 1)
-		elog(ERROR, "could not update the stream");
-	SPI_finish();
+	Datum		values[STREAM_COLUMNS];
+	bool		isnull[STREAM_COLUMNS];
+	bool		replace[STREAM_COLUMNS];
+} StreamUpdate;
+
+static void
+set_column(StreamUpdate *update, enum StreamColumn column, Datum value, bool isnull)
+{
+	update->values[column - 1] = value;
+	update->isnull[column - 1] = isnull;
+	update->replace[column - 1] = true;
+}
+
+static void
+write_row(const StreamUpdate *update)
+{
+	catalog_update_row(CATALOG_STREAM, update->values, update->isnull, update->replace);
 }
 
 void
 stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn)
 {
-	Oid			argtypes[3] = {TEXTOID, TEXTOID, PG_LSNOID};
-	Datum		args[3];
+	StreamUpdate update = {0};
+	NameData	name;
 
-	args[0] = CStringGetTextDatum(slot_name);
-	args[1] = CStringGetTextDatum(format->name);
-	args[2] = LSNGetDatum(lsn);
-	update_stream("UPDATE " EXTENSION_SCHEMA ".stream"
-				  " SET slot_name = $1, format = $2, applied_lsn = $3, applied_at = pg_catalog.clock_timestamp()",
-				  3, argtypes, args);
+	namestrcpy(&name, slot_name);
+	set_column(&update, STREAM_SLOT_NAME, NameGetDatum(&name), false);
+	set_column(&update, STREAM_FORMAT, CStringGetTextDatum(format->name), false);
+	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
+	set_column(&update, STREAM_APPLIED_AT, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	write_row(&update);
 	facts_store(facts_load(), NIL);
 }
 
 void
 stream_clear_slot(void)
 {
-	update_stream("UPDATE " EXTENSION_SCHEMA ".stream"
-				  " SET slot_name = NULL, format = NULL, applied_lsn = NULL, applied_at = NULL",
-				  0, NULL, NULL);
+	StreamUpdate update = {0};
+
+	for (int column = STREAM_SLOT_NAME; column <= STREAM_APPLIED_AT; column++)
+		set_column(&update, column, (Datum) 0, true);
+	write_row(&update);
 }
 
 void
 stream_set_applied(XLogRecPtr lsn)
 {
-	Oid			argtypes[1] = {PG_LSNOID};
-	Datum		args[1] = {LSNGetDatum(lsn)};
+	StreamUpdate update = {0};
 
-	update_stream("UPDATE " EXTENSION_SCHEMA ".stream"
-				  " SET applied_lsn = $1, applied_at = pg_catalog.clock_timestamp()",
-				  1, argtypes, args);
+	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
+	set_column(&update, STREAM_APPLIED_AT, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	write_row(&update);
 }

@@ -27,6 +27,9 @@ typedef struct StreamRow
  */
 extern void stream_lock(void);
 
+/* The same, but only if nobody else has it. */
+extern bool stream_try_lock(void);
+
 /* Reads the row as it is now.  False if the extension is not installed. */
 extern bool stream_load(StreamRow *row);
 

@@ -12,14 +12,17 @@
  */
 #include "postgres.h"
 
+#include <sys/resource.h>
+
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -34,11 +37,24 @@
 #include "shared.h"
 #include "slot.h"
 #include "trouble.h"
+#include "wake.h"
 #include "worker.h"
 #include "xact.h"
 
 #define RESTART_SECONDS 1
 #define MAX_DELAY_SECONDS 60
+
+/* With more unread WAL than this the worker does not rest. */
+#define BACKLOG_WAL ((uint64) 1024 * 1024)
+
+/* After so much rest the worker looks again whether it may go on. */
+#define MAX_REST_MS 100
+
+/* When to advance the slot, and to write a last position, if there is no cycle until then. */
+#define LEFTOVER_DELAY_MS 101
+
+/* When to close the slot, so that others can use it, if there is no cycle. */
+#define CLOSE_DELAY_MS 1000
 
 PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
 
@@ -112,6 +128,7 @@ leave_stream(int code, Datum arg)
 {
 	SharedStream *stream = (SharedStream *) DatumGetPointer(arg);
 
+	pg_atomic_write_u32(&stream->sleeping, 0);
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->pid = 0;
 	stream->state = STREAM_OFF;
@@ -129,6 +146,7 @@ enter_stream(SharedStream *stream)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->pid = MyProcPid;
+	stream->worker_procno = MyProc - ProcGlobal->allProcs;
 	stream->state = STREAM_STARTING;
 	failures = stream->failures++;
 	LWLockRelease(shared_state->lock);
@@ -145,19 +163,9 @@ note_success(SharedStream *stream, StreamState state)
 	LWLockRelease(shared_state->lock);
 }
 
-static void
-wait_for(long milliseconds)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-	reload_settings();
-}
-
 /* Waits out earlier failures: 1, 2, 4 … seconds after the second. */
 static void
-wait_after_failures(int failures)
+wait_after_failures(SharedStream *stream, int failures)
 {
 	TimestampTz until;
 	int			seconds;
@@ -167,7 +175,8 @@ wait_after_failures(int failures)
 	seconds = Min(MAX_DELAY_SECONDS, 1 << Min(failures - 2, 6));
 	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
 	while (GetCurrentTimestamp() < until)
-		wait_for(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
+		wake_sleep(stream, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), false,
+				   NULL, NULL);
 }
 
 /* One cycle, and the start of a build that is due. */
@@ -180,39 +189,197 @@ work(SharedStream *stream)
 	result = cycle_run(false);
 	note_success(stream, result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
 	if (OidIsValid(result.busy.relid))
+	{
+		slot_close();			/* who has the lock may need the slot */
 		rollup_wait_for_lock(result.busy);
+	}
 	builder_start_due(result.wants_build);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return result;
 }
 
+/* When the next cycle is to be. */
+typedef struct Schedule
+{
+	SharedStream *stream;
+	CycleResult last;
+	uint64		foreign;		/* transactions of others, before the last cycle */
+	XLogRecPtr	seen;			/* the last cycle has read this far */
+	XLogRecPtr	own;			/* and itself written this far */
+	TimestampTz leftover_at;	/* when to do what it has left for later; 0: nothing */
+	TimestampTz rest_until;		/* no cycle before, lest it cost too much */
+	TimestampTz last_cycle;		/* when it began */
+} Schedule;
+
 /*
- * Looks at the WAL every naptime, and runs a cycle if it has grown, if the last
- * one left something, or if a build waits to be tried again.
+ * Whether there is something to do.  What the last cycle has written itself is
+ * no reason, unless a transaction of somebody else has ended meanwhile, whose
+ * commit may lie before it.
+ */
+static bool
+is_due(void *arg)
+{
+	const Schedule *schedule = (const Schedule *) arg;
+	SharedStream *stream = schedule->stream;
+	XLogRecPtr	safe = slot_safe_lsn();
+
+	if (schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
+		(OidIsValid(stream->trouble_rollup) && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
+		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at))
+		return true;
+	return safe > schedule->seen &&
+		(safe > schedule->own || shared_foreign_transactions() != schedule->foreign ||
+		 pg_atomic_read_u64(&stream->wanted_lsn) > schedule->seen);
+}
+
+/* The CPU time that this process has used, in microseconds. */
+static int64
+cpu_time(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64CONST(1000000) +
+		usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+/*
+ * Whether the worker had better not rest: so much is unread, or was read just
+ * now.  What has to be read again each time, because a transaction is open, is
+ * not worth less rest: it would make an ever greater part of the work.
+ */
+static bool
+has_backlog(const CycleResult *result)
+{
+	uint64		again = result->reached_lsn > result->restart_lsn ?
+		result->reached_lsn - result->restart_lsn : 0;
+	uint64		much = Max(BACKLOG_WAL, again);
+	XLogRecPtr	safe = slot_safe_lsn();
+
+	return result->more || result->reached_lsn - result->start_lsn > much ||
+		(safe > result->reached_lsn && safe - result->reached_lsn > much);
+}
+
+/* When to come back to what a cycle has left, if nothing else is due before; or 0. */
+static TimestampTz
+leftover_time(const Schedule *schedule)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (schedule->last.unadvanced || schedule->last.unclosed)
+		return TimestampTzPlusMilliseconds(now, LEFTOVER_DELAY_MS);
+	if (schedule->last.unwritten || schedule->own > schedule->seen)
+		return TimestampTzPlusMilliseconds(now, 1000);
+	return 0;
+}
+
+/* Runs a cycle, and plans the next. */
+static void
+run_cycle(Schedule *schedule)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	int64		cpu = cpu_time();
+	XLogRecPtr	safe;
+
+	schedule->last_cycle = start;
+	schedule->foreign = shared_foreign_transactions();
+	safe = slot_safe_lsn();
+	schedule->last = work(schedule->stream);
+	schedule->rest_until = start + (cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
+	if (OidIsValid(schedule->last.busy.relid))
+		return;					/* it is tried again at once */
+	if (XLogRecPtrIsInvalid(schedule->last.reached_lsn))
+	{
+		/* there is nothing to read, so there is no hurry */
+		schedule->seen = schedule->own = safe;
+		schedule->leftover_at = 0;
+		schedule->rest_until = TimestampTzPlusMilliseconds(start, MAX_REST_MS);
+		return;
+	}
+	schedule->seen = schedule->last.reached_lsn;
+	schedule->own = Max(schedule->seen, schedule->last.own_end);
+	schedule->leftover_at = leftover_time(schedule);
+}
+
+/*
+ * For how many milliseconds the worker has to rest, before it looks again; or 0.
+ * Who waits for a position does not wait for a long rest to end.
+ */
+static long
+rest_time(const Schedule *schedule)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (schedule->rest_until <= now ||
+		(!XLogRecPtrIsInvalid(schedule->last.reached_lsn) && has_backlog(&schedule->last)) ||
+		(pg_atomic_read_u64(&schedule->stream->wanted_lsn) > schedule->seen &&
+		 TimestampDifferenceExceeds(schedule->last_cycle, now, 1000)))
+		return 0;
+	return Min(MAX_REST_MS, TimestampDifferenceMilliseconds(now, schedule->rest_until));
+}
+
+/* Has asynchronous commits, which wake nobody, written to disk, to be read then. */
+static void
+flush_async_commits(SharedStream *stream)
+{
+	XLogRecPtr	lsn = wake_async_lsn(stream);
+
+	if (lsn > slot_safe_lsn())
+		XLogFlush(lsn);
+}
+
+/* Sleeps until something may be due. */
+static void
+nap(Schedule *schedule)
+{
+	long		milliseconds = notify_stats_naptime;
+
+	if (schedule->leftover_at != 0)
+		milliseconds = Min(milliseconds,
+						   TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														   schedule->leftover_at));
+	if (slot_is_open(NULL))
+		milliseconds = Min(milliseconds, CLOSE_DELAY_MS);
+	if (schedule->last.wants_build != NIL)
+		milliseconds = Min(milliseconds, 1000); /* it may be time to try again */
+	wake_sleep(schedule->stream, milliseconds, true, is_due, schedule);
+	if (is_due(schedule))
+		return;
+	flush_async_commits(schedule->stream);
+	if (TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(), CLOSE_DELAY_MS))
+		slot_close();
+}
+
+/*
+ * Runs a cycle whenever one is due, but rests after it in proportion to what it
+ * cost.  While it rests or works, nobody wakes it, and changes pile up to one
+ * batch.
  */
 static void
 run(SharedStream *stream)
 {
 	MemoryContext cycle_context = AllocSetContextCreate(TopMemoryContext, "notify_stats cycle",
 														ALLOCSET_DEFAULT_SIZES);
-	XLogRecPtr	seen = InvalidXLogRecPtr;
-	CycleResult last = {0};
-	TimestampTz write_at = 0;	/* when to write a position that was held back */
+	Schedule	schedule = {0};
 
+	schedule.stream = stream;
+	schedule.leftover_at = GetCurrentTimestamp();	/* have a look at the start */
 	MemoryContextSwitchTo(cycle_context);
 	for (;;)
 	{
-		XLogRecPtr	safe = slot_safe_lsn();
+		long		rest = rest_time(&schedule);
 
-		if (safe != seen || last.more || OidIsValid(last.busy.relid) || builder_is_due() ||
-			(last.unwritten && GetCurrentTimestamp() >= write_at))
+		if (wake_slot_is_wanted(stream))
+			slot_close();
+		if (!is_due(&schedule))
+			nap(&schedule);
+		else if (rest > 0)
+			wake_sleep(stream, rest, false, NULL, NULL);
+		else
 		{
-			last = work(stream);
-			seen = safe;
-			write_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
+			run_cycle(&schedule);
 			MemoryContextReset(cycle_context);
 		}
-		wait_for(last.more ? 0 : notify_stats_naptime);
 	}
 }
 
@@ -230,6 +397,7 @@ notify_stats_worker_main(Datum main_arg)
 	BackgroundWorkerInitializeConnection(MyBgworkerEntry->bgw_extra, NULL, 0);
 	pgstat_report_appname("notify_stats worker");
 	xact_set_worker_defaults();
+	slot_keep_open(TopMemoryContext);
 
 	stream = shared_stream();
 	failures = enter_stream(stream);
@@ -237,6 +405,6 @@ notify_stats_worker_main(Datum main_arg)
 			(errmsg("notify_stats worker for database \"%s\" started", MyBgworkerEntry->bgw_extra)));
 	/* a rollup's own trouble is settled by the next cycle, so go on at once */
 	if (!trouble_read(&trouble))
-		wait_after_failures(failures);
+		wait_after_failures(stream, failures);
 	run(stream);
 }

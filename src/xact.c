@@ -26,12 +26,14 @@
 
 #include "compat.h"
 #include "shared.h"
+#include "wake.h"
 #include "xact.h"
 
 /*
  * What ALTER DATABASE or ALTER ROLE must not change for us.  An empty
  * search_path leaves only pg_catalog for what is not qualified; a commit has
- * to be on disk, but does not wait for a standby.
+ * to be on disk (if it is not one of xact_commit_lazily), but does not wait for a
+ * standby.
  */
 static const struct
 {
@@ -121,12 +123,16 @@ xact_begin_repeatable_read(void)
 	begin(XACT_REPEATABLE_READ);
 }
 
-void
-xact_commit(void)
+static void
+commit(bool on_disk)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool		wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
 
+	if (!on_disk)
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+	wake_ignore_next_end();
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	if (in_procedure)
@@ -141,11 +147,27 @@ xact_commit(void)
 	if (wrote)
 	{
 		/* a superuser's own synchronous_commit = off must not bite us */
-		XLogFlush(XactLastCommitEnd);
+		if (on_disk)
+			XLogFlush(XactLastCommitEnd);
 		pg_atomic_fetch_add_u64(&shared_state->own_commits, 1);
 	}
 	if (!in_procedure)
 		pgstat_report_stat(false);
+}
+
+void
+xact_commit(void)
+{
+	commit(true);
+}
+
+XLogRecPtr
+xact_commit_lazily(void)
+{
+	bool		wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
+
+	commit(false);
+	return wrote ? XactLastCommitEnd : InvalidXLogRecPtr;
 }
 
 void

@@ -9,6 +9,8 @@
 #ifndef NOTIFY_STATS_XACT_H
 #define NOTIFY_STATS_XACT_H
 
+#include "access/xlogdefs.h"
+
 /*
  * Says where we are: in a worker (the default), where each transaction is
  * started and committed, or in a non-atomic procedure that has called
@@ -35,6 +37,12 @@ extern void xact_begin_repeatable_read(void);
  * memory context stays what it was.
  */
 extern void xact_commit(void);
+
+/*
+ * Commits, and leaves it to the server to write that to disk soon.  Returns the
+ * end of the commit record, or an invalid LSN if nothing was written.
+ */
+extern XLogRecPtr xact_commit_lazily(void);
 
 /*
  * Gives a worker's whole life the settings that xact_begin gives to single

@@ -325,7 +325,7 @@ print_options(void)
 	List	   *options;
 
 	CurrentMemoryContext = AllocSetContextCreate(NULL, "options", ALLOCSET_DEFAULT_SIZES);
-	options = format->reader_options(format->reader_create(catalog_sources(), &consumer), false);
+	options = format->reader_options(format->reader_create(catalog_sources(), &consumer), false, false);
 	for (int i = 0; i < list_length(options); i++)
 		puts((char *) list_nth(options, i));
 }
