@@ -35,6 +35,17 @@
 	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
+/* slots that standbys take over; and whether those have the WAL up to there */
+#if PG_VERSION_NUM >= 170000
+#define FAILOVER_SLOTS true
+#define slot_is_failover(slot) ((slot)->data.failover)
+#define standbys_have(lsn) StandbySlotsHaveCaughtup(lsn, DEBUG1)
+#else
+#define FAILOVER_SLOTS false
+#define slot_is_failover(slot) false
+#define standbys_have(lsn) true
+#endif
+
 /* a hash table by all columns of a virtual tuple, wholly in one context */
 #if PG_VERSION_NUM >= 180000
 #define build_tuple_hash_table(desc, ncolumns, columns, eq_functions, hash_functions, \

@@ -181,6 +181,32 @@ shared_stream_waits_for(Oid relid)
 	LWLockRelease(shared_state->lock);
 }
 
+bool
+shared_stream_slot_user(int pid)
+{
+	SharedStream *stream = shared_stream();
+	bool		news;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	news = stream->slot_user != pid;
+	stream->slot_user = pid;
+	LWLockRelease(shared_state->lock);
+	return news;
+}
+
+bool
+shared_stream_retains_much(bool much)
+{
+	SharedStream *stream = shared_stream();
+	bool		news;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	news = stream->retains_much != much;
+	stream->retains_much = much;
+	LWLockRelease(shared_state->lock);
+	return news;
+}
+
 void
 shared_stream_count(uint64 nchanges)
 {

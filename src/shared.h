@@ -51,7 +51,15 @@ typedef struct SharedStream
 	pg_atomic_uint64 reached_lsn;
 	TimestampTz reached_at;		/* when that was the end of the WAL */
 
+	/*
+	 * Where the slot was left for an upgrade of the server, beyond applied_lsn
+	 * but with nothing in between; stream_lock guards it
+	 */
+	XLogRecPtr	prepared_lsn;
+
 	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
+	int			slot_user;		/* a process not ours that has the slot open, or 0 */
+	bool		retains_much;	/* the slot keeps more WAL than it should */
 
 	/*
 	 * When a position was written last, how many transactions of others had
@@ -167,6 +175,15 @@ extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
 
 /* Says for which relation's lock the stream waits; InvalidOid: for none. */
 extern void shared_stream_waits_for(Oid relid);
+
+/*
+ * Says which process, not one of ours, has the slot open; 0: none.  True if that
+ * is news.
+ */
+extern bool shared_stream_slot_user(int pid);
+
+/* Says whether the slot keeps more WAL than it should.  True if that is news. */
+extern bool shared_stream_retains_much(bool much);
 
 /* Wakes who waits, to look at the catalog again. */
 extern void shared_stream_broadcast(void);

@@ -191,6 +191,7 @@ slot_lookup(const char *name, SlotInfo *info)
 		info->confirmed_flush_lsn = slot->data.confirmed_flush;
 		info->restart_lsn = slot->data.restart_lsn;
 		info->active_pid = slot->active_pid;
+		info->failover = slot_is_failover(slot);
 		SpinLockRelease(&slot->mutex);
 		found = true;
 	}
@@ -212,10 +213,11 @@ slot_count_free(void)
 }
 
 XLogRecPtr
-slot_create(const char *name, const char *plugin)
+slot_create(const char *name, const char *plugin, bool failover)
 {
 	/* by a query, as the number of arguments differs between versions */
-	static const char query[] =
+	const char *query = failover ?
+		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2, failover => true)" :
 		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2)";
 	Oid			argtypes[2] = {TEXTOID, TEXTOID};
 	Datum		args[2];
@@ -311,6 +313,12 @@ slot_advance(const char *name, XLogRecPtr lsn)
 	else
 		call_slot_function(F_PG_REPLICATION_SLOT_ADVANCE, name,
 						   LSNGetDatum(lsn), (Datum) 0);
+}
+
+bool
+slot_standbys_have(XLogRecPtr lsn)
+{
+	return standbys_have(lsn);
 }
 
 XLogRecPtr

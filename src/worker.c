@@ -31,6 +31,7 @@
 #include "utils/varlena.h"
 
 #include "builder.h"
+#include "catalog.h"
 #include "compat.h"
 #include "cycle.h"
 #include "notify_stats.h"
@@ -52,6 +53,9 @@
 
 /* When to advance the slot, and to write a last position, if there is no cycle until then. */
 #define LEFTOVER_DELAY_MS 101
+
+/* When to look whether a slot that somebody else reads is free again. */
+#define SLOT_RETRY_MS 1000
 
 /* When to close the slot, so that others can use it, if there is no cycle. */
 #define CLOSE_DELAY_MS 1000
@@ -204,6 +208,7 @@ typedef struct Schedule
 	SharedStream *stream;
 	CycleResult last;
 	uint64		foreign;		/* transactions of others, before the last cycle */
+	uint64		version;		/* of the catalogs, likewise */
 	XLogRecPtr	seen;			/* the last cycle has read this far */
 	XLogRecPtr	own;			/* and itself written this far */
 	TimestampTz leftover_at;	/* when to do what it has left for later; 0: nothing */
@@ -214,7 +219,8 @@ typedef struct Schedule
 /*
  * Whether there is something to do.  What the last cycle has written itself is
  * no reason, unless a transaction of somebody else has ended meanwhile, whose
- * commit may lie before it.
+ * commit may lie before it.  A change of the catalogs may be told after the
+ * commit that has woken us.
  */
 static bool
 is_due(void *arg)
@@ -224,6 +230,7 @@ is_due(void *arg)
 	XLogRecPtr	safe = slot_safe_lsn();
 
 	if (schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
+		(schedule->version != catalog_version() && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		(OidIsValid(stream->trouble_rollup) && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at))
 		return true;
@@ -283,6 +290,7 @@ run_cycle(Schedule *schedule)
 
 	schedule->last_cycle = start;
 	schedule->foreign = shared_foreign_transactions();
+	schedule->version = catalog_version();
 	safe = slot_safe_lsn();
 	schedule->last = work(schedule->stream);
 	schedule->rest_until = start + (cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
@@ -292,7 +300,8 @@ run_cycle(Schedule *schedule)
 	{
 		/* there is nothing to read, so there is no hurry */
 		schedule->seen = schedule->own = safe;
-		schedule->leftover_at = 0;
+		schedule->leftover_at = schedule->last.slot_in_use ?
+			TimestampTzPlusMilliseconds(start, SLOT_RETRY_MS) : 0;
 		schedule->rest_until = TimestampTzPlusMilliseconds(start, MAX_REST_MS);
 		return;
 	}
