@@ -959,10 +959,19 @@ use_table_names(RollupShape *rollup, TupleDesc table)
 	}
 }
 
-/* Throws unless the table has the index that finds a group. */
+/*
+ * Throws unless the table has the index that finds a group, and is as lasting as
+ * the position in the WAL that stands for it.
+ */
 static void
-check_index(const RollupShape *rollup, Relation table)
+check_table(const RollupShape *rollup, Relation table)
 {
+	if (table->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table of rollup %s is unlogged", rollup->name),
+				 errdetail("A crash would empty it, and what it held would not be counted again."),
+				 errhint("Run: ALTER TABLE %s SET LOGGED;", rollup->name)));
 	if (!has_group_index(table))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -1005,7 +1014,7 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query)
 	shape->source_descs = source_descs(shape->definition);
 	check_privileges(shape);
 	use_table_names(shape, RelationGetDescr(table));
-	check_index(shape, table);
+	check_table(shape, table);
 }
 
 /*
