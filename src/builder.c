@@ -22,7 +22,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
@@ -262,7 +261,7 @@ notify_stats_builder_main(Datum main_arg)
 	BuilderArgs args;
 
 	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	follow_settings();
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
@@ -161,6 +162,14 @@ _PG_init(void)
 	wake_init();
 	if (!IsBinaryUpgrade)
 		worker_register_all();
+}
+
+void
+follow_settings(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	/* until here the server has had this process ignore the signal */
+	ConfigReloadPending = true;
 }
 
 void

@@ -47,6 +47,12 @@ extern bool notify_stats_failover;
 /* notify_stats.warn_retained_wal: megabytes of WAL that the slot keeps; 0: never */
 extern int	notify_stats_warn_retained_wal;
 
+/*
+ * Has a background process follow changes of the settings, those since it was
+ * forked included.
+ */
+extern void follow_settings(void);
+
 /* Reads the configuration anew if the postmaster has said so. */
 extern void reload_settings(void);
 

@@ -20,7 +20,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
@@ -399,7 +398,7 @@ notify_stats_worker_main(Datum main_arg)
 	int			failures;
 	Trouble		trouble;
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	follow_settings();
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
