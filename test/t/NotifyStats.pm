@@ -207,9 +207,8 @@ sub load_notify
 	$node->safe_psql('postgres', slurp_file("$notify_dir/seed.sql"), extra_params => [ '-v', "rows=$rows" ])
 	  if $rows;
 	sql($node, slurp_file("$notify_dir/rollup.sql"));
-	return if $rows;
 	sql($node, q{
-		INSERT INTO services SELECT md5('service ' || i)::uuid FROM generate_series(0, 9) i;
+		INSERT INTO services SELECT md5('service ' || i)::uuid FROM generate_series(0, 9) i ON CONFLICT DO NOTHING;
 		INSERT INTO templates_history SELECT md5('template ' || i)::uuid, 1 FROM generate_series(0, 4) i;
 	});
 	return;
