@@ -49,6 +49,10 @@ static const struct
 	{"transaction_timeout", "0"},	/* since 17 */
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_read_only", "off"},
+	{"default_table_access_method", "heap"},	/* ours are updated */
+	{"temp_file_limit", "-1"},	/* what does not fit would never fit */
+	{"exit_on_error", "off"},	/* which would not tell whose error it was */
+	{"restrict_nonsystem_relation_kind", ""},	/* definitions are views */
 	{"session_replication_role", "origin"},
 	{"row_security", "off"},
 	{"jit", "off"},
@@ -58,6 +62,7 @@ static const struct
 	{"bytea_output", "hex"},
 	{"TimeZone", "UTC"},
 	{"array_nulls", "on"},
+	{"xmloption", "content"},
 };
 
 static bool in_procedure = false;
@@ -85,6 +90,8 @@ void
 xact_set_worker_defaults(void)
 {
 	apply_settings(PGC_S_OVERRIDE, GUC_ACTION_SET);
+	/* a procedure is its caller's, but a worker's role is nobody's to choose */
+	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 static void
