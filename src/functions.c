@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/condition_variable.h"
+#include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -250,6 +251,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		if (!hastened)
 			hasten(stream, target);
 		hastened = true;
+		/* a query that had to wait has reset the latch, which may have been a broadcast's */
+		SetLatch(MyLatch);
 		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, PG_INT32_MAX),
 										   PG_WAIT_EXTENSION);
 	}
