@@ -157,7 +157,9 @@ COMMENT ON FUNCTION @extschema@.verify(regclass) IS
 CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ SELECT s.applied_lsn FROM @extschema@.stream s
-          WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = $1 AND r.state = 'live') $$;
+          WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r
+                                      WHERE r.rollup OPERATOR(pg_catalog.=) $1
+                                            AND r.state OPERATOR(pg_catalog.=) 'live') $$;
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
     'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live';
 GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
