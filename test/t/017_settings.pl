@@ -272,7 +272,8 @@ sub test_group
 
 # --- groups of settings ---------------------------------------------------------------
 
-# How long the settings of group "timeouts" allow anything to take, in milliseconds.
+# How long the settings of group "timeouts" allow anything to take, in milliseconds; a whole
+# transaction ten times as long.
 my $timeout = 50;
 
 # A build that waits for a transaction, and a cycle that waits for a lock, for longer than any
@@ -285,7 +286,7 @@ sub wait_longer_than_timeouts
 		BEGIN; SELECT fill(500, 501); PREPARE TRANSACTION 'open';
 		SELECT notify_stats.rebuild('public.coarse')});
 	poll_in($group, qq{SELECT count(*) > 0 FROM notify_stats.build_activity()
-		WHERE waits_for_xid IS NOT NULL AND started_at < clock_timestamp() - interval '1 ms' * 5 * $timeout});
+		WHERE waits_for_xid IS NOT NULL AND started_at < clock_timestamp() - interval '1 ms' * 20 * $timeout});
 	pass("$group->{db}: a build waits");
 	free($group, q{COMMIT PREPARED 'open'});
 	exact($group, 'and ends');
@@ -293,7 +294,7 @@ sub wait_longer_than_timeouts
 	free($group, q{BEGIN; LOCK TABLE part IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'locked';
 		UPDATE source SET kind = 'waiting' WHERE id % 3 = 0});
 	poll_in($group, q{SELECT waits_for = 'a lock on part' FROM notify_stats.status WHERE stream = 'main'});
-	poll_in($group, qq{SELECT clock_timestamp() > query_start + interval '1 ms' * 5 * $timeout
+	poll_in($group, qq{SELECT clock_timestamp() > query_start + interval '1 ms' * 20 * $timeout
 		FROM pg_stat_activity WHERE pid = $group->{worker}});
 	poll_in($group, q{SELECT waits_for = 'a lock on part' FROM notify_stats.status WHERE stream = 'main'});
 	pass("$group->{db}: a cycle waits");
@@ -583,7 +584,7 @@ my @groups = (
 			lock_timeout => $timeout,
 			idle_in_transaction_session_timeout => $timeout,
 			idle_session_timeout => $timeout,
-			transaction_timeout => $timeout,
+			transaction_timeout => 10 * $timeout,
 			deadlock_timeout => 1
 		},
 		undo => options(map { $_ => 0 } 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
@@ -724,6 +725,7 @@ my @groups = (
 			synchronous_commit => 'off',
 			enable_hashagg => 'off'
 		},
+		undo => options(lock_timeout => 0),
 		more => \&grant_catch_up,
 		catch_up_role => 'owner',
 		fails => 1
