@@ -699,8 +699,6 @@ my @groups = (
 			vacuum_cost_limit => 1
 		},
 		setup => 'CREATE ACCESS METHOD other_heap TYPE TABLE HANDLER heap_tableam_handler',
-		# an access method that there is not, for tables that the worker makes
-		worker_set => "ALTER ROLE $superuser IN DATABASE storage SET default_table_access_method = 'gone';",
 		more => \&store_elsewhere
 	},
 	{
@@ -740,7 +738,7 @@ sub setting_statements
 	my $set = $group->{set};
 	my %whose = (database => "DATABASE $group->{db}", role => "ROLE $superuser IN DATABASE $group->{db}",
 		owner => "ROLE owner IN DATABASE $group->{db}");
-	my $statements = $group->{worker_set} // '';
+	my $statements = '';
 
 	foreach my $target (map { $whose{$_} } @{ $group->{whose} // ['database'] })
 	{
