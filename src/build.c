@@ -442,7 +442,9 @@ remember_visible(Build *build, Snapshot snapshot)
 	build->visible.xmax = snapshot->xmax;
 	build->visible.nrunning = snapshot->xcnt;
 	build->visible.running = palloc(sizeof(TransactionId) * (snapshot->xcnt + 1));
-	memcpy(build->visible.running, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+	/* of none there may be no array, and memcpy wants one even so */
+	if (snapshot->xcnt > 0)
+		memcpy(build->visible.running, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
 }
 
 /* Creates a temporary table for the result of a query, owned by the rollup's owner. */
