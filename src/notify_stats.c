@@ -23,6 +23,7 @@
 #include "notify_stats.h"
 #include "shared.h"
 #include "slot.h"
+#include "utility.h"
 #include "wake.h"
 #include "worker.h"
 
@@ -160,6 +161,7 @@ _PG_init(void)
 	shared_init();
 	slot_init();
 	wake_init();
+	utility_init();
 	if (!IsBinaryUpgrade)
 		worker_register_all();
 }
