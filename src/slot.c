@@ -90,10 +90,16 @@ slot_init(void)
 	emit_log_hook = drop_routine_messages;
 }
 
+static void
+main_name(Oid database, NameData *name)
+{
+	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u", database);
+}
+
 void
 slot_main_name(NameData *name)
 {
-	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u", MyDatabaseId);
+	main_name(MyDatabaseId, name);
 }
 
 /* The value of output_plugin_libraries, or NULL in servers without it. */
@@ -299,6 +305,18 @@ slot_drop(const char *name)
 {
 	slot_close();
 	call_slot_function(F_PG_DROP_REPLICATION_SLOT, name, (Datum) 0, (Datum) 0);
+}
+
+bool
+slot_drop_main_of(Oid database, NameData *name)
+{
+	SlotInfo	info;
+
+	main_name(database, name);
+	if (!slot_lookup(NameStr(*name), &info) || info.database != database)
+		return false;
+	ReplicationSlotDrop(NameStr(*name), false);
+	return true;
 }
 
 void

@@ -65,6 +65,12 @@ extern XLogRecPtr slot_copy(const char *source, const char *name, const char *pl
 extern void slot_drop(const char *name);
 
 /*
+ * Drops the main slot of any database, whoever calls, and gives its name; false
+ * if there is none.  Waits until nobody has it.
+ */
+extern bool slot_drop_main_of(Oid database, NameData *name);
+
+/*
  * The position up to which the WAL is on disk.  A peek up to it gives every
  * transaction whose commit record starts before it.
  */

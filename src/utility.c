@@ -13,6 +13,11 @@
  * Only who may run the statement can send them away.  All else about it is left
  * to the server to check, and so it may still fail.
  *
+ * Changes that were logged before a database moved to another tablespace cannot
+ * be decoded any more: the log names files by their tablespace, and those of the
+ * database's own are looked up by what that is now.  Our last commit is always
+ * unread, so the slot is dropped, and the rollups are rebuilt.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -41,6 +46,7 @@
 #include "compat.h"
 #include "notify_stats.h"
 #include "shared.h"
+#include "slot.h"
 #include "utility.h"
 #include "worker.h"
 
@@ -133,34 +139,40 @@ may_create_databases(void)
 	return result;
 }
 
+/* Looks up what decides about a statement; false if there is no such database. */
 static bool
-is_template(Oid database)
+look_up_database(Oid database, bool *is_template, Oid *tablespace)
 {
 	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-	bool		result;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+	*is_template = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+	*tablespace = ((Form_pg_database) GETSTRUCT(tuple))->dattablespace;
 	ReleaseSysCache(tuple);
-	return result;
+	return true;
 }
 
-/* Whether the current role may run the statement, by the server's own rules. */
+/*
+ * Whether the current role may run the statement, by the server's own rules, and
+ * it does anything.
+ */
 static bool
 is_permitted(const DatabaseStatement *statement, Oid database)
 {
+	bool		is_template;
+	Oid			old_tablespace;
 	Oid			tablespace;
 
-	if (statement->creates && !may_create_databases())
-		return false;
-	if (!(statement->copies && is_template(database)) &&
-		!owns_database(database, GetUserId()))
+	if (!look_up_database(database, &is_template, &old_tablespace) ||
+		(statement->creates && !may_create_databases()) ||
+		!((statement->copies && is_template) || owns_database(database, GetUserId())))
 		return false;
 	if (statement->tablespace == NULL)
 		return true;
 	tablespace = get_tablespace_oid(statement->tablespace, true);
-	return OidIsValid(tablespace) && may_create_in_tablespace(tablespace, GetUserId());
+	return OidIsValid(tablespace) && tablespace != old_tablespace &&
+		may_create_in_tablespace(tablespace, GetUserId());
 }
 
 /*
@@ -235,6 +247,18 @@ prepare(const DatabaseStatement *statement, bool top_level)
 }
 
 static void
+drop_unreadable_slot(Oid database)
+{
+	NameData	name;
+
+	if (slot_drop_main_of(database, &name))
+		ereport(LOG,
+				(errmsg("notify_stats dropped replication slot \"%s\"", NameStr(name)),
+				 errdetail("Its changes cannot be read after the database was moved to another tablespace."),
+				 errhint("The worker makes a new slot and rebuilds the rollups.")));
+}
+
+static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
@@ -247,6 +271,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		database = prepare(&statement, context == PROCESS_UTILITY_TOPLEVEL);
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
 		(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+	if (statement.tablespace != NULL && OidIsValid(database))
+		drop_unreadable_slot(database);
 	if (statement.drops)
 		dropped = database;
 	if (place >= 0)
