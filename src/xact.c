@@ -33,7 +33,8 @@
  * What ALTER DATABASE or ALTER ROLE must not change for us.  An empty
  * search_path leaves only pg_catalog for what is not qualified; a commit has
  * to be on disk (if it is not one of xact_commit_lazily), but does not wait for a
- * standby.
+ * standby.  In a deadlock (a user drops what is being built) who looks first is
+ * the victim, and that had better be us.
  */
 static const struct
 {
@@ -45,6 +46,7 @@ static const struct
 	{"synchronous_commit", "local"},
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
+	{"deadlock_timeout", "100ms"},
 	{"idle_in_transaction_session_timeout", "0"},
 	{"transaction_timeout", "0"},	/* since 17 */
 	{"default_transaction_isolation", "read committed"},
