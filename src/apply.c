@@ -180,6 +180,18 @@ check_target(const Rollup *rollup, const char *target)
 		rollup_check_name(rollup);
 }
 
+/* Throws unless the rollup's own table has the index that finds a group. */
+static void
+check_index(const Rollup *rollup, const char *target)
+{
+	if (target == rollup->name && !rollup->shape->has_index)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
+				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
+						 rollup_group_columns(rollup->definition, ""))));
+}
+
 /* The statements of a rollup. */
 typedef enum ApplyStatement
 {
@@ -434,6 +446,7 @@ apply_delta(Delta *delta, const char *target)
 
 	trouble_begin(rollup->relid);
 	saved = xact_become(rollup->owner);
+	check_index(rollup, target);
 	if (delta_truncated(delta))
 		empty_table(rollup, target);
 	if (rows != NULL)

@@ -944,8 +944,9 @@ is_settled(uint64 version)
 }
 
 /*
- * Collects the rollups that are to be built.  One without its index is not: a
- * dump that is being restored makes the index when it has filled the table.
+ * Collects the rollups that are to be built.  One without its index is not, if
+ * nobody asks for it: a dump that is being restored makes the index when it has
+ * filled the table.
  */
 static void
 collect_builds(List *rollups, CycleResult *result)
@@ -956,7 +957,7 @@ collect_builds(List *rollups, CycleResult *result)
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
 
-		if (rollup_wants_build(rollup) && rollup_has_index(rollup))
+		if (rollup_wants_build(rollup) && (rollup->request > 0 || rollup_has_index(rollup)))
 			result->wants_build = lappend_oid(result->wants_build, rollup->relid);
 	}
 }

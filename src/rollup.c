@@ -959,10 +959,7 @@ use_table_names(RollupShape *rollup, TupleDesc table)
 	}
 }
 
-/*
- * Throws unless the table has the index that finds a group, and is as lasting as
- * the position in the WAL that stands for it.
- */
+/* Throws unless the table is as lasting as the position in the WAL that stands for it. */
 static void
 check_table(const RollupShape *rollup, Relation table)
 {
@@ -972,12 +969,6 @@ check_table(const RollupShape *rollup, Relation table)
 				 errmsg("the table of rollup %s is unlogged", rollup->name),
 				 errdetail("A crash would empty it, and what it held would not be counted again."),
 				 errhint("Run: ALTER TABLE %s SET LOGGED;", rollup->name)));
-	if (!has_group_index(table))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
-				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
-						 rollup_group_columns(rollup->definition, ""))));
 }
 
 static List *
@@ -1015,6 +1006,7 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query)
 	check_privileges(shape);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
+	shape->has_index = has_group_index(table);
 }
 
 /*

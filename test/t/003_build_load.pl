@@ -102,7 +102,7 @@ INSERT INTO other SELECT 1, 1, random() * 1e15 FROM generate_series(1, 20);
 ROLLBACK;
 });
 
-sub start_load
+sub start_writers
 {
 	my ($seconds) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir();
@@ -135,7 +135,7 @@ sub load_runs
 	return waitpid($load->{pid}, WNOHANG) == 0;
 }
 
-my $load = start_load(12);
+my $load = start_writers(12);
 my ($builds, $verifications, $different) = (0, 0, '');
 poll($node, q{SELECT EXISTS (SELECT FROM plain WHERE note = 'noted')});
 create_rollup('sums', 'sums');

@@ -70,7 +70,7 @@ my @troubles = (
 		'a dropped index',
 		'DROP INDEX bad_part_idx',
 		'CREATE UNIQUE INDEX bad_part_idx ON bad (part) NULLS NOT DISTINCT',
-		'there is no unique or exclusion constraint matching the ON CONFLICT specification'
+		'rollup public.bad has no unique index on its group columns'
 	],
 	[
 		'a lost privilege',
