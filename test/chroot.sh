@@ -175,15 +175,15 @@ run_in_root() {
     [ -z "$old" ] || export NS_OLD_PG_CONFIG=/usr/lib/postgresql/$old/bin/pg_config
     export NS_OUTER_TMPDIR=${TMPDIR:-/tmp}
     COUNTS=$(mktemp "$NS_OUTER_TMPDIR/notify_stats.XXXXXX")
-    NS_COUNTS=/tmp/${COUNTS##*/} isolated enter_root_directory "$ROOT" "$@" || true
+    isolated enter_root_directory "$ROOT" "${COUNTS##*/}" "$@" || true
     [ -s "$COUNTS" ] || die "the run on PostgreSQL $major did not end by itself"
 }
 
-# enter_root_directory ROOT [ARGUMENT...]: where nothing can be written to, other than /run,
-# and /tmp, which is the caller's temporary directory.
+# enter_root_directory ROOT COUNTS [ARGUMENT...]: where nothing can be written to, other than
+# /run, and /tmp, which is the caller's temporary directory and holds the file COUNTS
 enter_root_directory() {
-    local root=$1
-    shift
+    local root=$1 counts=/tmp/$2
+    shift 2
     mount --bind "$root" "$root"
     mount --bind "$NS_OUTER_TMPDIR" "$root/tmp"
     mount --bind "$SOURCE" "$root/mnt"
@@ -193,6 +193,7 @@ enter_root_directory() {
     mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
     mount -t tmpfs -o mode=755 tmpfs "$root/run"
     mount -o remount,bind,ro "$root"
-    export TMPDIR=/tmp PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    export NS_COUNTS=$counts TMPDIR=/tmp
+    export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     exec chroot "$root" /mnt/test/run "$@"
 }

@@ -4,6 +4,8 @@
 # slot is made, and they are rebuilt, all by the worker itself.  So when somebody drops the
 # slot, advances it, or reads from it.  A slot of our name that is somebody else's is never
 # touched.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';
