@@ -5,6 +5,8 @@
 # packages, remove the directory.
 
 ROOT_PACKAGES=(gcc libc6-dev make perl libipc-run-perl)
+ROOT=               # the directory that is used
+UNFINISHED_ROOT=    # one that is being made
 
 # suite_of MAJOR: the release of Debian that has this version of the server
 suite_of() {
@@ -56,14 +58,20 @@ make_root_directory() {
     mirror=$(debian_mirror)
     printf 'making %s: PostgreSQL %s, from Debian %s\n' "${ROOT#"$SOURCE"/}" "$major" "$suite"
     rm -rf "$new"
-    isolated fill_root_directory "$major" "$new" "$mirror" </dev/null >"$ROOT.log" 2>&1 || {
-        rm -rf "$new"
+    UNFINISHED_ROOT=$new
+    isolated fill_root_directory "$major" "$new" "$mirror" "$ROOT.log" || {
         tail -n 30 "$ROOT.log" >&2
         die "could not make a Debian $suite with PostgreSQL $major from ${mirror:-the default mirror}: see above, and ${ROOT#"$SOURCE"/}.log"
     }
     root_recipe "$major" >"$new/recipe"
     rm -rf "$ROOT"
     mv "$new" "$ROOT"
+    UNFINISHED_ROOT=
+}
+
+# Called at the exit.
+remove_unfinished_root() {
+    [ -z "$UNFINISHED_ROOT" ] || rm -rf "$UNFINISHED_ROOT"
 }
 
 # The mirror that the distribution's own packages come from; nothing if it is not Debian.
@@ -126,9 +134,10 @@ first_process() {
     done
 }
 
-# fill_root_directory MAJOR DIRECTORY MIRROR
+# fill_root_directory MAJOR DIRECTORY MIRROR LOG
 fill_root_directory() {
     local major=$1 root=$2 mirror=$3 old include
+    exec </dev/null >"$4" 2>&1
     unset TMPDIR    # is not there, inside
     # makes no cluster when the server is installed
     mkdir -p "$root/etc/postgresql-common/createcluster.d"

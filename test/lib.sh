@@ -218,6 +218,11 @@ format_conf() {
             ;;
         *) die "no format is named $1" ;;
     esac
+    # 18 ends a plugin that has no callback for streaming if what is rolled back is larger; see
+    # plugin.c
+    case $1:$("$PG_CONFIG" --version) in
+        wal2json*' 18.'*) echo 'logical_decoding_work_mem = 64MB' ;;
+    esac
     # servers of before August 2026 do not know it, and would not start
     if as_server_user "$BIN/postgres" --describe-config | grep '^output_plugin_libraries' >/dev/null; then
         echo "output_plugin_libraries = 'pgoutput, test_decoding, wal2json'"
