@@ -177,7 +177,7 @@ add_old_server() {
 run_in_root() {
     local major=$1 old
     shift
-    suite_of "$major" >/dev/null
+    [ -n "$(suite_of "$major")" ] || exit 1    # it has said why not
     is_root || die "--pg $major runs in a Debian of its own, which only root can make and enter"
     need_root_directory "$major"
     old=$(old_major_of "$major")
