@@ -81,6 +81,7 @@ typedef struct Build
 	bool		verifying;
 	bool		manual;			/* works on a paused stream as well */
 	int64		request;		/* the last request for a rebuild that is served */
+	bool		joining;
 	bool		in_vain;		/* the rollup was dropped or redefined meanwhile */
 	SharedBuild *shared;
 	MemoryContext pass_context; /* reset after each transaction */
@@ -144,7 +145,9 @@ facts_hold(Build *build, Rollup *rollup)
 	context = enter_build_context(build);
 	now = facts_collect_versions(build->format, list_make1(rollup));
 	foreach(lc, build->sources)
-		hold &= facts_break(build->format, build->facts, now, lfirst_oid(lc)) == NULL;
+		hold &= facts_break(build->format, build->facts, now, lfirst_oid(lc),
+							rollup_ignores_deletes(rollup, lfirst_oid(lc))) == NULL &&
+			!facts_bring_rows(build->facts, now, lfirst_oid(lc));
 	build->facts = now;
 	MemoryContextSwitchTo(context);
 	return hold;
@@ -157,6 +160,20 @@ is_unchanged(const Build *build, const Rollup *rollup)
 	return build->fingerprint == 0 ||
 		(build->fingerprint == rollup->fingerprint && build->owner == rollup->owner &&
 		 strcmp(build->columns, rollup_columns(rollup)) == 0);
+}
+
+/*
+ * Takes the locks without which facts would not hold until the end of the
+ * transaction, if they are free.  At the join always: what goes on with the
+ * partitions until then is noted by nobody, and afterwards by the event trigger.
+ * Not while the definition is run, which would hold up the main stream.
+ */
+static bool
+lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
+{
+	if (!build->joining && (build->fingerprint == 0 || !build->format->by_name))
+		return true;
+	return rollup_lock_partitioning(list_make1(rollup), busy);
 }
 
 /*
@@ -181,9 +198,7 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 		begin_own_work(build);
 		access = rollup_open(rollup, busy);
 		trouble_end();
-		/* not while the definition is run, which would hold up the main stream */
-		if (access == ROLLUP_READY && build->fingerprint != 0 &&
-			!cycle_lock_facts(build->format, list_make1(rollup), busy))
+		if (access == ROLLUP_READY && !lock_facts(build, rollup, busy))
 			access = ROLLUP_BUSY;
 	}
 	build->in_vain = access == ROLLUP_GONE ||
@@ -427,7 +442,9 @@ remember_visible(Build *build, Snapshot snapshot)
 	build->visible.xmax = snapshot->xmax;
 	build->visible.nrunning = snapshot->xcnt;
 	build->visible.running = palloc(sizeof(TransactionId) * (snapshot->xcnt + 1));
-	memcpy(build->visible.running, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+	/* of none there may be no array, and memcpy wants one even so */
+	if (snapshot->xcnt > 0)
+		memcpy(build->visible.running, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
 }
 
 /* Creates a temporary table for the result of a query, owned by the rollup's owner. */
@@ -638,13 +655,62 @@ append_side(StringInfo buf, const Definition *definition, const char *table, boo
 	appendStringInfo(buf, "ctid AS address, %s AS fresh FROM %s", fresh ? "true" : "false", table);
 }
 
+/* Appends "the values of the measure, on either side, differ". */
+static void
+append_distinct(StringInfo buf, int measure)
+{
+	appendStringInfo(buf,
+					 "max(m%d) FILTER (WHERE NOT fresh) IS DISTINCT FROM max(m%d) FILTER (WHERE fresh)",
+					 measure, measure);
+}
+
+/* Appends the condition that a group is not the same on both sides. */
+static void
+append_difference(StringInfo buf, const Definition *definition)
+{
+	appendStringInfoString(buf,
+						   "count(*) FILTER (WHERE NOT fresh) <> 1 OR count(*) FILTER (WHERE fresh) <> 1");
+	for (int i = 1; i <= definition->nmeasures; i++)
+	{
+		appendStringInfoString(buf, " OR ");
+		append_distinct(buf, i);
+	}
+}
+
 /*
- * The groups that differ: g1 …, how often each side has it, the addresses in
+ * Appends the condition that a group of the rollup is wrong, even if it counts
+ * rows that the definition does not give any more: it is there twice, or not at
+ * all, or some count is too low, or as many rows give something else.
+ */
+static void
+append_shortage(StringInfo buf, const Definition *definition)
+{
+	appendStringInfoString(buf,
+						   "count(*) FILTER (WHERE NOT fresh) > 1 OR (count(*) FILTER (WHERE fresh) > 0"
+						   " AND (count(*) FILTER (WHERE NOT fresh) = 0");
+	for (int i = 1; i <= definition->nmeasures; i++)
+	{
+		const Measure *measure = &definition->measures[i - 1];
+
+		if (measure->kind == MEASURE_COUNT)
+			appendStringInfo(buf, " OR max(m%d) FILTER (WHERE NOT fresh) < max(m%d) FILTER (WHERE fresh)",
+							 i, i);
+		appendStringInfo(buf, " OR (max(m%d) FILTER (WHERE NOT fresh) = max(m%d) FILTER (WHERE fresh) AND ",
+						 definition->row_count + 1, definition->row_count + 1);
+		append_distinct(buf, i);
+		appendStringInfoChar(buf, ')');
+	}
+	appendStringInfoString(buf, "))");
+}
+
+/*
+ * The groups that differ, or, if the rollup may hold more than the definition,
+ * that are certainly wrong: g1 …, how often each side has it, the addresses in
  * the rollup, and the measures o1 … (rollup) and n1 … (definition).
  * GROUP BY compares by hash, and takes NULLs as equal, which no join does.
  */
 static char *
-diff_query(const Rollup *rollup)
+diff_query(const Rollup *rollup, bool may_hold_more)
 {
 	const Definition *definition = rollup->definition;
 	StringInfoData buf;
@@ -666,21 +732,19 @@ diff_query(const Rollup *rollup)
 	append_side(&buf, definition, FRESH_TABLE, true);
 	appendStringInfoString(&buf, ") s GROUP BY ");
 	append_numbered(&buf, "g", definition->ngroups);
-	appendStringInfoString(&buf,
-						   " HAVING count(*) FILTER (WHERE NOT fresh) <> 1"
-						   " OR count(*) FILTER (WHERE fresh) <> 1");
-	for (int i = 1; i <= definition->nmeasures; i++)
-		appendStringInfo(&buf,
-						 " OR max(m%d) FILTER (WHERE NOT fresh)"
-						 " IS DISTINCT FROM max(m%d) FILTER (WHERE fresh)", i, i);
+	appendStringInfoString(&buf, " HAVING ");
+	if (may_hold_more)
+		append_shortage(&buf, definition);
+	else
+		append_difference(&buf, definition);
 	return buf.data;
 }
 
 /* Fills the table of differences; the caller acts as the owner afterwards. */
 static SavedRole
-find_differences(const Rollup *rollup)
+find_differences(const Rollup *rollup, bool may_hold_more)
 {
-	char	   *query = diff_query(rollup);
+	char	   *query = diff_query(rollup, may_hold_more);
 	SavedRole	saved;
 
 	create_temporary_table(rollup, DIFF_NAME, query);
@@ -723,7 +787,7 @@ replace_differences(const Rollup *rollup)
 {
 	const Definition *definition = rollup->definition;
 	StringInfoData buf;
-	SavedRole	saved = find_differences(rollup);
+	SavedRole	saved = find_differences(rollup, false);
 
 	xact_execute(psprintf("DELETE FROM %s WHERE ctid IN"
 						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->name));
@@ -785,7 +849,7 @@ collect_differences(Build *build, const Rollup *rollup)
 	StringInfoData buf;
 	SPIExecuteOptions options = {0};
 	MemoryContext context;
-	SavedRole	saved = find_differences(rollup);
+	SavedRole	saved = find_differences(rollup, rollup->ignores != NIL);
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "SELECT ");
@@ -919,6 +983,7 @@ join_main_stream(Build *build)
 	XLogRecPtr	upto;
 
 	shared_build_phase(build->shared, BUILD_JOINING);
+	build->joining = true;
 	trouble_set_request(0);		/* the main stream's errors are not the build's */
 	/* a long backlog of the main stream is not for this one transaction */
 	for (int pass = 0; pass < MAX_PASSES && cycle_run(build->manual).more; pass++)
@@ -937,17 +1002,16 @@ join_main_stream(Build *build)
 		return false;
 	}
 	trouble_set_request(0);
-	output = cycle_read_main(&row, live, upto);
+	output = cycle_read_main(&row, live, upto, true);
 	upto = output.reached_lsn;
-	if (build->verifying && list_member_ptr(output.stale, rollup))
+	if (build->verifying && rollup->state != ROLLUP_LIVE)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("rollup %s has become stale", rollup->name),
 				 errhint("It is rebuilt by itself.")));
 
 	settle_differences(build, rollup);
-	if (row.format->by_name)
-		facts_store(facts_load(), facts_collect(row.format, list_append_unique_ptr(list_copy(live), rollup)));
+	facts_store(facts_load(), facts_collect(row.format, list_append_unique_ptr(list_copy(live), rollup)));
 	stream_set_applied(upto);
 	debug_stop("build-joined");
 	xact_commit();

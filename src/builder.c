@@ -22,7 +22,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
@@ -31,7 +30,9 @@
 #include "storage/shm_mq.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/ps_status.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -256,13 +257,29 @@ verify_into_queue(const BuilderArgs *args)
 	pq_endmessage(&buf);
 }
 
+/* Says what this process does, in pg_stat_activity and in the process list. */
+static void
+show_activity(const BuilderArgs *args)
+{
+	const char *what = args->queue == DSM_HANDLE_INVALID ? "building" : "verifying";
+	const char *name;
+	char		text[128];
+
+	xact_begin();
+	name = get_rel_name(args->relid);
+	snprintf(text, sizeof(text), "notify_stats: %s %s", what, name ? name : "?");
+	xact_commit();
+	pgstat_report_activity(STATE_RUNNING, text);
+	set_ps_display(what);
+}
+
 void
 notify_stats_builder_main(Datum main_arg)
 {
 	BuilderArgs args;
 
 	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	follow_settings();
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
@@ -274,6 +291,7 @@ notify_stats_builder_main(Datum main_arg)
 	CurrentResourceOwner = NULL;
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "notify_stats builder",
 												ALLOCSET_DEFAULT_SIZES));
+	show_activity(&args);
 	if (args.queue == DSM_HANDLE_INVALID)
 		build_rollup(args.relid, false);
 	else

@@ -29,6 +29,7 @@
 #include "notify_stats.h"
 
 static const char *const table_names[] = {"stream", "control", "rollup", "rebuild_request"};
+static const int table_widths[] = {STREAM_COLUMNS, CONTROL_COLUMNS, ROLLUP_COLUMNS, REQUEST_COLUMNS};
 
 uint64
 catalog_version(void)
@@ -90,6 +91,15 @@ open_table(CatalogTable table, LOCKMODE mode)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist", EXTENSION_SCHEMA, table_names[table]),
 				 errhint("Drop and create the extension.")));
+	/* the library may be of another version than the extension */
+	if (RelationGetNumberOfAttributes(relation) != table_widths[table])
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" has %d columns, not %d", EXTENSION_SCHEMA,
+						table_names[table], RelationGetNumberOfAttributes(relation),
+						table_widths[table]),
+				 errdetail("The library in memory is of another version than the extension."),
+				 errhint("Run ALTER EXTENSION notify_stats UPDATE, and restart the server.")));
 	return relation;
 }
 

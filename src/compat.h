@@ -35,6 +35,17 @@
 	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
+/* slots that standbys take over; and whether those have the WAL up to there */
+#if PG_VERSION_NUM >= 170000
+#define FAILOVER_SLOTS true
+#define slot_is_failover(slot) ((slot)->data.failover)
+#define standbys_have(lsn) StandbySlotsHaveCaughtup(lsn, DEBUG1)
+#else
+#define FAILOVER_SLOTS false
+#define slot_is_failover(slot) false
+#define standbys_have(lsn) true
+#endif
+
 /* a hash table by all columns of a virtual tuple, wholly in one context */
 #if PG_VERSION_NUM >= 180000
 #define build_tuple_hash_table(desc, ncolumns, columns, eq_functions, hash_functions, \
@@ -63,6 +74,24 @@
 #define owns_relation(relid, roleid) object_ownercheck(RelationRelationId, relid, roleid)
 #else
 #define owns_relation(relid, roleid) pg_class_ownercheck(relid, roleid)
+#endif
+
+/* whether a role owns a database, or may put something into a tablespace */
+#if PG_VERSION_NUM >= 160000
+#define owns_database(database, roleid) object_ownercheck(DatabaseRelationId, database, roleid)
+#define may_create_in_tablespace(tablespace, roleid) \
+	(object_aclcheck(TableSpaceRelationId, tablespace, roleid, ACL_CREATE) == ACLCHECK_OK)
+#else
+#define owns_database(database, roleid) pg_database_ownercheck(database, roleid)
+#define may_create_in_tablespace(tablespace, roleid) \
+	(pg_tablespace_aclcheck(tablespace, roleid, ACL_CREATE) == ACLCHECK_OK)
+#endif
+
+/* a kind of wait of our own, which pg_stat_activity shows by its name since 17 */
+#if PG_VERSION_NUM >= 170000
+#define new_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define new_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
 /* a prefix since 18, as it has to be in C11 */

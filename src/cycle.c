@@ -33,6 +33,7 @@
 
 #include "apply.h"
 #include "catalog.h"
+#include "compat.h"
 #include "cycle.h"
 #include "facts.h"
 #include "fold.h"
@@ -46,6 +47,9 @@
 #include "xact.h"
 
 #define PROGRESS_INTERVAL_MS 1000
+
+/* How often others may commit changes while the end of the WAL is to be passed. */
+#define UPGRADE_TRIES 10
 
 /* How long after the last changes one more position is written. */
 #define CLOSING_DELAY_MS 100
@@ -231,23 +235,13 @@ cycle_read(const CycleInput *input)
  * The main stream
  */
 
-static void
-mark_stale(Rollup *rollup, const char *reason, XLogRecPtr lsn)
-{
-	ereport(LOG,
-			(errmsg("rollup %s is stale and will be rebuilt", rollup->name),
-			 errdetail_internal("%s", reason)));
-	rollup_set_state(rollup->relid, ROLLUP_STALE, reason, lsn);
-	rollup->state = ROLLUP_STALE;
-}
-
 /* A live rollup whose definition is not the one that it was made from. */
 static bool
 is_redefined(Rollup *rollup)
 {
 	if (rollup->fingerprint == rollup->built_from)
 		return false;
-	mark_stale(rollup, "the definition was replaced", InvalidXLogRecPtr);
+	rollup_give_up(rollup, "the definition was replaced", InvalidXLogRecPtr);
 	return true;
 }
 
@@ -289,7 +283,8 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 static const char *
 reason_untold(const Format *format, const Rollup *rollup, List *before, List *now, Oid source)
 {
-	const char *reason = facts_break(format, before, now, source);
+	const char *reason = facts_break(format, before, now, source,
+										 rollup_ignores_deletes(rollup, source));
 	List	   *gaps;
 
 	if (reason != NULL || !format->needs_identity)
@@ -322,7 +317,7 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, bool *new_facts)
 			if (reason == NULL)
 				reason = reason_untold(row->format, rollup, before, now, lfirst_oid(lc2));
 		if (reason != NULL)
-			mark_stale(rollup, reason, lsn);
+			rollup_give_up(rollup, reason, lsn);
 		else
 			sound = lappend(sound, rollup);
 	}
@@ -335,7 +330,7 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, bool *new_facts)
 }
 
 CycleOutput
-cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto)
+cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
 {
 	CycleInput	input = {0};
 	CycleOutput output = {0};
@@ -344,9 +339,9 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto)
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (row->format->by_name)
+	if (settle || row->format->by_name)
 		live = settle_facts(row, live, upto, &new_facts);
-	if (live == NIL)
+	if (live == NIL || upto <= Max(row->applied_lsn, pg_atomic_read_u64(&shared_stream()->reached_lsn)))
 	{
 		/* nothing in the slot matters */
 		output.reached_lsn = upto;
@@ -372,7 +367,7 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto)
 				 errdetail_internal("%s", reason)));
 
 	forboth(lc, output.stale, lc2, output.reasons)
-		mark_stale((Rollup *) lfirst(lc), (const char *) lfirst(lc2), upto);
+		rollup_give_up((Rollup *) lfirst(lc), (const char *) lfirst(lc2), upto);
 	if (output.changed != NIL)
 		rollup_set_changed(output.changed);
 	return output;
@@ -432,14 +427,6 @@ advance(const StreamRow *row, XLogRecPtr lsn)
 	debug_stop("after-advance");
 }
 
-void
-cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at)
-{
-	debug_stop("after-commit");
-	shared_stream_reached(reached_lsn, at);
-	advance(row, reached_lsn);
-}
-
 /*
  * The life of the slot
  */
@@ -448,6 +435,30 @@ static bool
 is_own_slot(const SlotInfo *slot)
 {
 	return slot->database == MyDatabaseId && format_of_plugin(NameStr(slot->plugin)) != NULL;
+}
+
+/*
+ * Whether the worker has to leave the slot of our name alone, because a process
+ * that is not ours has it open.  That is said once.  Who catches up by hand gets
+ * the server's error instead.
+ */
+static bool
+is_in_use(bool manual, CycleResult *result)
+{
+	NameData	name;
+	SlotInfo	slot;
+	int			pid = 0;
+
+	slot_main_name(&name);
+	if (!manual && slot_lookup(NameStr(name), &slot) && slot.active_pid != MyProcPid)
+		pid = slot.active_pid;
+	if (shared_stream_slot_user(pid) && pid != 0)
+		ereport(LOG,
+				(errmsg("replication slot \"%s\" is in use by process %d", NameStr(name), pid),
+				 errdetail("The worker waits until it is free."),
+				 errhint("Only notify_stats may read this slot: what others consume is lost to the rollups.")));
+	result->slot_in_use = pid != 0;
+	return result->slot_in_use;
 }
 
 /* Drops the slot of our name, if it is ours and no stream reads it. */
@@ -490,7 +501,7 @@ create_main_slot(void)
 	drop_orphaned_slot();
 	if (format == &format_pgoutput ? publication_ensure() : publication_drop())
 		return;
-	lsn = slot_create(NameStr(name), format->plugin);
+	lsn = slot_create(NameStr(name), format->plugin, FAILOVER_SLOTS && notify_stats_failover);
 	stream_set_slot(NameStr(name), format, lsn);
 	ereport(LOG,
 			(errmsg("notify_stats created replication slot \"%s\" of output plugin \"%s\"",
@@ -522,11 +533,15 @@ cycle_loss_reason(const StreamRow *row)
 static void
 give_up_slot(const StreamRow *row, const char *reason)
 {
+	bool		rebuild = notify_stats_on_lost_slot == LOST_SLOT_REBUILD;
+
 	ereport(LOG,
 			(errmsg("changes were lost: %s", reason),
-			 errdetail("The slot is \"%s\". All rollups are stale.", NameStr(row->slot_name)),
-			 errhint("The worker makes a new slot and rebuilds the rollups.")));
-	rollup_set_all_stale(psprintf("changes were lost: %s", reason), row->applied_lsn);
+			 errdetail("The slot is \"%s\". No rollup is live any more.", NameStr(row->slot_name)),
+			 rebuild ?
+			 errhint("The worker makes a new slot and rebuilds the rollups, but for those with ignore_deletes.") :
+			 errhint("The worker makes a new slot. Call notify_stats.rebuild() for each rollup.")));
+	rollup_give_up_all(psprintf("changes were lost: %s", reason), row->applied_lsn, rebuild);
 	stream_clear_slot();
 }
 
@@ -562,6 +577,109 @@ tidy_publication(const StreamRow *row, bool manual)
 }
 
 /*
+ * Upgrades of the server
+ *
+ * pg_upgrade takes a slot along if nothing is left to be decoded in it, and any
+ * commit of this database counts, also our own.  So the position that we write
+ * cannot be the last: the slot is advanced beyond it, past our commit, after
+ * that was looked through.  The new server has another system identifier and a
+ * new slot, from the position of which on there is all that it writes.
+ */
+
+/* Whether the slot is one that this stream may go on with. */
+static bool
+is_sound_slot(const StreamRow *row, SlotInfo *slot)
+{
+	return row->has_slot && slot_lookup(NameStr(row->slot_name), slot) &&
+		slot->database == MyDatabaseId && !slot->lost &&
+		strcmp(NameStr(slot->plugin), row->format->plugin) == 0;
+}
+
+/* What is left to do after an upgrade, or if there was none; true if it was done. */
+static bool
+end_upgrade(const StreamRow *row)
+{
+	SharedStream *shared = shared_stream();
+	bool		upgraded = row->upgrade_from != 0 && row->upgrade_from != GetSystemIdentifier();
+	SlotInfo	slot;
+
+	if (upgraded)
+	{
+		if (is_sound_slot(row, &slot))
+			stream_set_applied(slot.confirmed_flush_lsn);
+		stream_set_upgrade(0);
+		ereport(LOG, (errmsg("notify_stats goes on after an upgrade of the server")));
+	}
+	else if (row->upgrade_from == 0 && !XLogRecPtrIsInvalid(shared->prepared_lsn))
+	{
+		if (is_sound_slot(row, &slot) && slot.confirmed_flush_lsn == shared->prepared_lsn)
+			stream_set_applied(slot.confirmed_flush_lsn);
+		shared->prepared_lsn = InvalidXLogRecPtr;
+	}
+	else
+		return false;
+	return true;
+}
+
+/*
+ * Reads what is left, and advances the slot to the end of the WAL if that was
+ * nothing.  Else writes the position, which is one more commit to be passed.
+ */
+static bool
+try_pass_end(void)
+{
+	StreamRow	row;
+	List	   *live;
+	BusyLock	busy;
+	XLogRecPtr	upto = slot_flush_written();
+	CycleOutput output;
+	bool		passed;
+
+	xact_begin();
+	(void) cycle_lock_stream(&row);
+	if (!cycle_open_live(&row, rollup_list(NULL), &live, &busy))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock table \"%s\"", get_rel_name(busy.relid)),
+				 errhint("Try again when nobody else uses it.")));
+	upto = Max(upto, row.applied_lsn);
+	output = cycle_read_main(&row, live, upto, true);
+	passed = output.changed == NIL && output.stale == NIL && !output.new_facts;
+	if (!passed)
+		stream_set_applied(output.reached_lsn);
+	xact_commit();
+	if (passed)
+	{
+		advance(&row, upto);
+		shared_stream()->prepared_lsn = upto;
+	}
+	return passed;
+}
+
+void
+cycle_prepare_upgrade(void)
+{
+	StreamRow	row;
+	SlotInfo	slot;
+
+	xact_begin();
+	if (!cycle_lock_stream(&row) || !is_sound_slot(&row, &slot))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there is no replication slot to be taken along"),
+				 errhint("Upgrade without it: the new server makes one if there are rollups, and rebuilds them.")));
+	stream_set_upgrade(GetSystemIdentifier());
+	xact_commit();
+	for (int i = 0; i < UPGRADE_TRIES; i++)
+		if (try_pass_end())
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("others go on changing the tables that rollups read"),
+			 errhint("Stop them, and call prepare_upgrade() again, or resume().")));
+}
+
+/*
  * Opens a transaction on the main stream, and settles what has to be settled
  * before it can be read.  True: the transaction is open, the stream is locked
  * and has a sound slot.  False: the transaction is over; there is nothing to
@@ -583,6 +701,17 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 		xact_commit();
 		return false;
 	}
+	if (end_upgrade(row))
+	{
+		xact_commit();
+		*again = true;
+		return false;
+	}
+	if (row->upgrade_from != 0 && manual)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the stream is left for an upgrade of the server"),
+				 errhint("To go on without one, run: SELECT notify_stats.resume();")));
 	result->paused = row->paused && !manual;
 	if (result->paused)
 	{
@@ -608,6 +737,11 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 		reason = *rollups ? cycle_loss_reason(row) : NULL;
 		if (*rollups != NIL && reason == NULL)
 		{
+			if (is_in_use(manual, result))
+			{
+				xact_commit();
+				return false;
+			}
 			tidy_publication(row, manual);
 			return true;
 		}
@@ -617,6 +751,10 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 			stream_clear_slot();
 		*again = true;
 	}
+	else if (rollup_adopt_restored(*rollups))
+		*again = true;
+	else if (is_in_use(manual, result))
+		;						/* it can be neither dropped nor made */
 	else if (*rollups == NIL)
 		drop_orphans();
 	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
@@ -700,8 +838,9 @@ static struct
 
 /*
  * Lets the slot advance to a position that a commit has written, once that is
- * on disk.  Each advance reads the WAL from restart_lsn, so this is not done
- * after every cycle.  Returns false if it is to be done later.
+ * on disk, and, if the slot is to go on there, at the standbys.  Each advance
+ * reads the WAL from restart_lsn, so this is not done after every cycle.
+ * Returns false if it is to be done later.
  */
 static bool
 keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once)
@@ -709,18 +848,28 @@ keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once)
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
 	SlotInfo	slot;
+	XLogRecPtr	end;
 
 	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.confirmed_flush_lsn >= applied_lsn)
 		return true;
 	if (!at_once && !TimestampDifferenceExceeds(last, now, ADVANCE_INTERVAL_MS))
 		return false;
 	last = now;
-	if (applied_lsn == committed.applied_lsn)
-		XLogFlush(committed.commit_end);
-	else
-		(void) slot_flush_written();	/* another process has committed it */
+	/* another process may have committed it */
+	end = applied_lsn == committed.applied_lsn ? committed.commit_end : slot_written_lsn();
+	XLogFlush(end);
+	if (slot.failover && !slot_standbys_have(end))
+		return false;
 	advance(row, applied_lsn);
 	return true;
+}
+
+void
+cycle_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at)
+{
+	debug_stop("after-commit");
+	shared_stream_reached(reached_lsn, at);
+	(void) keep_slot_close(row, reached_lsn, true);
 }
 
 /*
@@ -777,12 +926,48 @@ is_closing_time(SharedStream *shared, bool manual)
 											  CLOSING_DELAY_MS));
 }
 
+/*
+ * The version of the catalogs at which this process has last compared the facts
+ * of sources, and committed what came of it.  As long as it is the same, there
+ * is nothing new, unless the format goes by name.
+ */
+static struct
+{
+	bool		valid;
+	uint64		version;
+}			settled;
+
+static bool
+is_settled(uint64 version)
+{
+	return settled.valid && settled.version == version;
+}
+
+/*
+ * Collects the rollups that are to be built.  One without its index is not: a
+ * dump that is being restored makes the index when it has filled the table.
+ */
+static void
+collect_builds(List *rollups, CycleResult *result)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+		if (rollup_wants_build(rollup) && rollup_has_index(rollup))
+			result->wants_build = lappend_oid(result->wants_build, rollup->relid);
+	}
+}
+
 /* Reads the open stream up to the end of the WAL or of the window. */
 static void
 read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *result)
 {
 	SharedStream *shared = shared_stream();
 	TimestampTz now = GetCurrentTimestamp();
+	uint64		version = catalog_version();
 	uint64		foreign = shared_foreign_transactions();
 	XLogRecPtr	written = slot_written_lsn();
 	bool		closing = is_closing_time(shared, manual);
@@ -797,6 +982,7 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 
 	if (!cycle_open_live(row, rollups, &live, &result->busy))
 	{
+		collect_builds(rollups, result);
 		xact_commit();
 		return;
 	}
@@ -805,9 +991,9 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 	upto = window_end(start, safe, !slot_is_open(NameStr(row->slot_name)) &&
 					  slot_lookup(NameStr(row->slot_name), &slot) ? slot.restart_lsn : start);
 	result->more = upto < safe;
-	if (upto > start)
+	if (upto > start || !is_settled(version))
 	{
-		output = cycle_read_main(row, live, upto);
+		output = cycle_read_main(row, live, upto, !is_settled(version));
 		upto = output.reached_lsn;
 	}
 
@@ -816,8 +1002,11 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 		(progress && is_progress_time(shared)) || (closing && upto > row->applied_lsn);
 	if (write)
 		stream_set_applied(upto);
+	collect_builds(rollups, result);
 	debug_stop("after-apply");
 	result->own_end = xact_commit_lazily();
+	settled.version = version;
+	settled.valid = true;
 
 	if (write)
 	{
@@ -838,28 +1027,45 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 	finish_cycle(row, upto, write, manual, result);
 }
 
-static void
-run_cycle(bool manual, CycleResult *result)
+/* One step: something is settled, and true is returned, or the stream is read. */
+static pg_noinline bool
+run_step(bool manual, CycleResult *result)
 {
 	StreamRow	row;
 	List	   *rollups;
 	bool		again;
-	ListCell   *lc;
 
-	do
+	if (open_stream(manual, &row, &rollups, result, &again))
+		read_stream(&row, rollups, manual, result);
+	return again;
+}
+
+/* Warns, once, if the slot of our name keeps more WAL than it should. */
+static void
+watch_retained_wal(void)
+{
+	uint64		limit = (uint64) notify_stats_warn_retained_wal * 1024 * 1024;
+	uint64		retained = 0;
+	NameData	name;
+	SlotInfo	slot;
+	XLogRecPtr	safe = slot_safe_lsn();
+
+	slot_main_name(&name);
+	if (slot_lookup(NameStr(name), &slot) && !slot.lost && safe > slot.restart_lsn)
+		retained = safe - slot.restart_lsn;
+	if (limit > 0 && retained > limit)
 	{
-		if (open_stream(manual, &row, &rollups, result, &again))
-		{
-			read_stream(&row, rollups, manual, result);
-			foreach(lc, rollups)
-			{
-				Rollup	   *rollup = (Rollup *) lfirst(lc);
-
-				if (rollup_wants_build(rollup))
-					result->wants_build = lappend_oid(result->wants_build, rollup->relid);
-			}
-		}
-	} while (again);
+		if (shared_stream_retains_much(true))
+			ereport(WARNING,
+					(errmsg("replication slot \"%s\" keeps more than %d MB of write-ahead log",
+							NameStr(name), notify_stats_warn_retained_wal),
+					 errhint("The view notify_stats.status shows how far behind it is, and what holds it back.")));
+	}
+	/* not in turn at each rise and fall */
+	else if (retained <= limit / 2 && shared_stream_retains_much(false))
+		ereport(LOG,
+				(errmsg("replication slot \"%s\" keeps less than %d MB of write-ahead log again",
+						NameStr(name), notify_stats_warn_retained_wal)));
 }
 
 CycleResult
@@ -869,7 +1075,8 @@ cycle_run(bool manual)
 
 	PG_TRY();
 	{
-		run_cycle(manual, &result);
+		while (run_step(manual, &result))
+			;
 	}
 	PG_CATCH();
 	{
@@ -877,6 +1084,7 @@ cycle_run(bool manual)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	watch_retained_wal();
 	shared_stream_broadcast();	/* rollups may have come or gone */
 	return result;
 }

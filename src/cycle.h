@@ -22,6 +22,7 @@ typedef struct CycleResult
 	bool		has_rollups;
 	XLogRecPtr	start_lsn;		/* where it began to read */
 	BusyLock	busy;			/* if set, this lock was in the way: try again */
+	bool		slot_in_use;	/* somebody else has the slot open: try again */
 	XLogRecPtr	reached_lsn;	/* invalid if the stream rests */
 	XLogRecPtr	own_end;		/* of the last record that the cycle wrote, or invalid */
 	XLogRecPtr	restart_lsn;	/* what lies between it and reached_lsn is read each time */
@@ -99,9 +100,18 @@ extern bool cycle_lock_facts(const Format *format, List *rollups, BusyLock *busy
 /*
  * Brings the main stream up to a safe position, whatever that takes, within
  * the current transaction, which has locked the stream and has loaded "row".
- * The caller writes the position, commits, and then calls cycle_finish.
+ * "settle": some catalog may have changed since this was done last.  The caller
+ * writes the position, commits, and then calls cycle_finish.
  */
-extern CycleOutput cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto);
+extern CycleOutput cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto, bool settle);
+
+/*
+ * Leaves the main stream for an upgrade of the server: the slot ends up behind
+ * all that this database has committed, ourselves included, so that pg_upgrade
+ * takes it along.  Nothing is applied afterwards until the new server takes over,
+ * or resume().  To be called when all is caught up.  Throws if others go on writing.
+ */
+extern void cycle_prepare_upgrade(void);
 
 /* Why the main slot cannot have kept all changes, or NULL. */
 extern const char *cycle_loss_reason(const StreamRow *row);

@@ -5,12 +5,12 @@
  *
  * A cycle compares the facts of sources (facts.h) with those of its last
  * position, and so sees what a column was renamed to, but not that it had
- * another name for a while.  An event trigger looks at them after each command,
- * and notes when changes that are unread by then cannot be told any more.
+ * another name for a while, nor whether a new partition has brought rows along.
+ * An event trigger looks at them after each command, and notes when changes
+ * that are unread by then cannot be told any more.
  *
  * It runs in the transactions of others, so it does nothing but look at
  * catalogs, and takes no lock: the command holds those on what it has altered.
- * Slots of our own plugin have no facts, and there it returns at once.
  *
  *-------------------------------------------------------------------------
  */
@@ -81,7 +81,7 @@ sources_of(List *facts, const Command *command)
 	return sources;
 }
 
-/* Notes the sources whose unread changes the command has broken. */
+/* Notes the sources whose unread changes the command has broken, or a part of their rows. */
 static void
 note_command(const Format *format, List *before, const Command *command)
 {
@@ -92,10 +92,13 @@ note_command(const Format *format, List *before, const Command *command)
 		Oid			source = lfirst_oid(lc);
 		List	   *now = facts_renew(format, before, source);
 
-		if (now != NIL &&
-			(facts_break(format, before, now, source) != NULL ||
-			 (command->alters && facts_bring_rows(before, now, source))))
+		if (now == NIL)
+			continue;
+		if (facts_break(format, before, now, source, true) != NULL ||
+			(command->alters && facts_bring_rows(before, now, source)))
 			facts_note_break(source);
+		else if (facts_break(format, before, now, source, false) != NULL)
+			facts_note_detached(before, now, source);
 	}
 }
 
@@ -110,7 +113,7 @@ notify_stats_note_ddl(PG_FUNCTION_ARGS)
 		elog(ERROR, "not fired by event trigger manager");
 
 	facts = facts_load();
-	if (facts != NIL && stream_load(&row) && row.has_slot && row.format->by_name)
+	if (facts != NIL && stream_load(&row) && row.has_slot)
 		foreach(lc, list_commands())
 			note_command(row.format, facts, (const Command *) lfirst(lc));
 	PG_RETURN_NULL();

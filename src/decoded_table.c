@@ -288,6 +288,7 @@ tell(TableDecoder *decoder, Source *source, RowChangeKind kind, const char *reas
 	change.source = source;
 	change.commit_lsn = decoder->commit_lsn;
 	change.reason = reason;
+	change.moves = false;
 	decoder->consumer->change(decoder->consumer->arg, &change);
 }
 
@@ -451,6 +452,6 @@ decoder_truncate(TableDecoder *decoder, List *relids)
 		if (wholly)
 			tell(decoder, source, ROW_TRUNCATE, NULL);
 		else
-			tell(decoder, source, ROW_UNKNOWN, _("a partition was truncated"));
+			tell(decoder, source, ROW_PARTITION_TRUNCATE, NULL);
 	}
 }

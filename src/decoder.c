@@ -37,16 +37,21 @@
 #include "replication/logical.h"
 #include "replication/slot.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/resowner.h"
+#include "utils/wait_event.h"
 
 #include "catalog.h"
 #include "compat.h"
 #include "decoder.h"
+
+/* Between two looks whether the rest of a record is on disk. */
+#define FLUSH_WAIT_MS 1
 
 /* The open slot of this process. */
 static struct
@@ -177,6 +182,23 @@ release_slot_at_exit(int code, Datum arg)
 	release_slot();
 }
 
+/*
+ * Reads a page of the WAL.  The last record may be on disk in part, and the
+ * server's function would wait for the rest without a look at the postmaster, for
+ * ever if that has died.  So we wait before.
+ */
+static int
+read_page(XLogReaderState *reader, XLogRecPtr page, int length, XLogRecPtr record, char *buffer)
+{
+	while (GetFlushRecPtr(NULL) < page + length)
+	{
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, FLUSH_WAIT_MS,
+						 PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return read_local_xlog_page(reader, page, length, record, buffer);
+}
+
 /* Makes the slot this process's. */
 static void
 acquire(const char *slot_name)
@@ -208,7 +230,7 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 	own.options = copy_strings(options);
 	own.decoding = NULL;
 	own.decoding = CreateDecodingContext(InvalidXLogRecPtr, make_options(own.options), false,
-										  XL_ROUTINE(.page_read = read_local_xlog_page,
+										  XL_ROUTINE(.page_read = read_page,
 													 .segment_open = wal_segment_open,
 													 .segment_close = wal_segment_close),
 										  prepare_write, write_row, NULL);

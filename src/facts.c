@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "facts.h"
@@ -36,6 +37,9 @@
 
 /* that DDL has broken unread changes; one for each transaction, never equal */
 #define BREAK_FACT "shape"
+
+/* that a partition has been one no more for a while; never equal, likewise */
+#define DETACHED_FACT "detached partition "
 
 List *
 facts_add(List *facts, Oid source, const char *name, const char *value)
@@ -71,19 +75,33 @@ facts_add_columns(List *facts, Oid source, const Bitmapset *columns)
 List *
 facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid))
 {
+	List	   *relids;
 	ListCell   *lc;
 
 	if (get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
 		return facts;
-	foreach(lc, find_all_inheritors(source, NoLock, NULL))
+	relids = find_all_inheritors(source, NoLock, NULL);
+	foreach(lc, relids)
 	{
 		Oid			relid = lfirst_oid(lc);
 
 		if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
 			facts = facts_add(facts, source, psprintf(PARTITION_FACT "%u", relid),
-							  value ? value(relid) : "");
+							  psprintf("%c%s", get_rel_persistence(relid),
+									   value ? value(relid) : ""));
 	}
 	return facts;
+}
+
+/*
+ * The facts of one source: those of its format, and that its changes are in the
+ * WAL at all.
+ */
+static List *
+add_facts_of(const Format *format, List *facts, Oid source, const Bitmapset *columns)
+{
+	facts = facts_add(facts, source, "persistence", psprintf("%c", get_rel_persistence(source)));
+	return format->facts_of(facts, source, columns);
 }
 
 List *
@@ -95,8 +113,6 @@ facts_collect(const Format *format, List *rollups)
 	ListCell   *lc2;
 	ListCell   *lc3;
 
-	if (!format->by_name)
-		return NIL;
 	foreach(lc, rollups)
 	{
 		foreach(lc2, ((Rollup *) lfirst(lc))->definition->sources)
@@ -111,7 +127,7 @@ facts_collect(const Format *format, List *rollups)
 				columns = bms_add_members(columns,
 										  definition_source_columns(((Rollup *) lfirst(lc3))->definition,
 																	source));
-			facts = format->facts_of(facts, source, columns);
+			facts = add_facts_of(format, facts, source, columns);
 		}
 	}
 	return facts;
@@ -123,11 +139,35 @@ has_prefix(const Fact *fact, const char *prefix)
 	return strncmp(fact->name, prefix, strlen(prefix)) == 0;
 }
 
+static const Fact *
+find_fact(List *facts, const Fact *wanted)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == wanted->source && strcmp(fact->name, wanted->name) == 0)
+			return fact;
+	}
+	return NULL;
+}
+
 /* The partition that a fact is of. */
 static Oid
 partition_of(const Fact *fact)
 {
 	return strtoul(fact->name + strlen(PARTITION_FACT), NULL, 10);
+}
+
+/* The fact that a partition was detached. */
+static const Fact *
+find_detached(List *facts, Oid source, Oid relid)
+{
+	Fact		wanted = {.source = source, .name = psprintf(DETACHED_FACT "%u", relid)};
+
+	return find_fact(facts, &wanted);
 }
 
 /* The column that a fact is of. */
@@ -159,7 +199,7 @@ facts_renew(const Format *format, List *facts, Oid source)
 {
 	if (get_rel_name(source) == NULL)
 		return NIL;
-	return format->facts_of(NIL, source, columns_of(facts, source));
+	return add_facts_of(format, NIL, source, columns_of(facts, source));
 }
 
 List *
@@ -178,21 +218,6 @@ facts_sources_of(List *facts, Oid relid)
 			sources = list_append_unique_oid(sources, fact->source);
 	}
 	return sources;
-}
-
-static const Fact *
-find_fact(List *facts, const Fact *wanted)
-{
-	ListCell   *lc;
-
-	foreach(lc, facts)
-	{
-		const Fact *fact = (const Fact *) lfirst(lc);
-
-		if (fact->source == wanted->source && strcmp(fact->name, wanted->name) == 0)
-			return fact;
-	}
-	return NULL;
 }
 
 /* The version of a row of a catalog, by its cache. */
@@ -240,12 +265,25 @@ describe(const Fact *fact)
 
 	if (has_prefix(fact, BREAK_FACT))
 		return BREAK_FACT;
+	if (has_prefix(fact, DETACHED_FACT))
+		return "set of partitions";
 	name = has_prefix(fact, PARTITION_FACT) ? get_rel_name(partition_of(fact)) : NULL;
 	return name ? psprintf(PARTITION_FACT "\"%s\"", name) : fact->name;
 }
 
+/* Whether a fact that was, and is no more, does not matter. */
+static bool
+may_go(const Fact *fact, bool partitions_may_go)
+{
+	/* no definition uses it any more */
+	if (has_prefix(fact, COLUMN_FACT))
+		return true;
+	return partitions_may_go &&
+		(has_prefix(fact, PARTITION_FACT) || has_prefix(fact, DETACHED_FACT));
+}
+
 const char *
-facts_break(const Format *format, List *before, List *now, Oid source)
+facts_break(const Format *format, List *before, List *now, Oid source, bool partitions_may_go)
 {
 	ListCell   *lc;
 
@@ -257,8 +295,8 @@ facts_break(const Format *format, List *before, List *now, Oid source)
 		if (old_fact->source != source)
 			continue;
 		fact = find_fact(now, old_fact);
-		if (fact == NULL && has_prefix(old_fact, COLUMN_FACT))
-			continue;			/* no definition uses it any more */
+		if (fact == NULL && may_go(old_fact, partitions_may_go))
+			continue;
 		if (fact == NULL || strcmp(fact->value, old_fact->value) != 0)
 			return psprintf(_("the %s of table \"%s\" has changed, which output plugin \"%s\" does not tell"),
 							describe(old_fact), get_rel_name(source), format->plugin);
@@ -292,7 +330,9 @@ facts_bring_rows(List *before, List *now, Oid source)
 		const Fact *fact = (const Fact *) lfirst(lc);
 
 		if (fact->source == source && has_prefix(fact, PARTITION_FACT) &&
-			find_fact(before, fact) == NULL && !is_brand_new(partition_of(fact)))
+			(find_fact(before, fact) == NULL ||
+			 find_detached(before, source, partition_of(fact)) != NULL) &&
+			!is_brand_new(partition_of(fact)))
 			return true;
 	}
 	return false;
@@ -327,9 +367,11 @@ facts_load(void)
 	MemoryContext context = CurrentMemoryContext;
 	List	   *facts = NIL;
 
+	/* as they are now, whatever the isolation level of who alters a source */
 	SPI_connect();
+	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute("SELECT source::pg_catalog.oid, fact, value FROM " EXTENSION_SCHEMA ".source_fact",
-					false, 0) != SPI_OK_SELECT)
+					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the facts of sources");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -342,6 +384,7 @@ facts_load(void)
 						  SPI_getvalue(tuple, desc, 2), SPI_getvalue(tuple, desc, 3));
 		MemoryContextSwitchTo(spi_context);
 	}
+	PopActiveSnapshot();
 	SPI_finish();
 	return facts;
 }
@@ -399,5 +442,22 @@ facts_note_break(Oid source)
 {
 	List	   *facts = facts_add(NIL, source, psprintf(BREAK_FACT " %u", GetTopTransactionId()), "");
 
+	facts_store(facts, facts);
+}
+
+void
+facts_note_detached(List *before, List *now, Oid source)
+{
+	List	   *facts = NIL;
+	ListCell   *lc;
+
+	foreach(lc, before)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == source && has_prefix(fact, PARTITION_FACT) &&
+			find_fact(now, fact) == NULL)
+			facts = facts_add(facts, source, psprintf(DETACHED_FACT "%u", partition_of(fact)), "");
+	}
 	facts_store(facts, facts);
 }

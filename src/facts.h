@@ -3,11 +3,13 @@
  * facts.h
  *	  What has to stay as it is between a change and its reading.
  *
- * Some output plugins call tables and columns by the names that they had when
- * the change was made, and we look these up in the catalogs as they are now.
- * So the facts that this rests on are written down with the position of the
- * stream.  If one has changed since, then unread changes cannot be told any
- * more, and the rollups of that source are stale.
+ * Rows come and go with partitions that are attached and detached, and while
+ * a table is unlogged, without a change of a row in the WAL.  And some output
+ * plugins call tables and columns by the names that they had when the change
+ * was made, and we look these up in the catalogs as they are now.  So the facts
+ * that all this rests on are written down with the position of the stream.  If
+ * one has changed since, then unread changes cannot be told any more, and the
+ * rollups of that source are stale.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,10 +40,7 @@ extern List *facts_add_columns(List *facts, Oid source, const Bitmapset *columns
  */
 extern List *facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid));
 
-/*
- * The facts of what the given rollups read, all of them opened; NIL for a
- * format that needs none.
- */
+/* The facts of what the given rollups read, all of them opened. */
 extern List *facts_collect(const Format *format, List *rollups);
 
 /*
@@ -60,17 +59,27 @@ extern List *facts_sources_of(List *facts, Oid relid);
 extern void facts_note_break(Oid source);
 
 /*
+ * Notes the partitions that are in the first set of facts alone.  They may come
+ * back before anybody looks again.
+ */
+extern void facts_note_detached(List *before, List *now, Oid source);
+
+/*
  * The same, and the versions of the catalog rows that they are from: nothing
  * about the sources was altered, not even for a while, as long as these hold.
  */
 extern List *facts_collect_versions(const Format *format, List *rollups);
 
-/* Why changes of a source cannot be told between two sets of facts, or NULL. */
-extern const char *facts_break(const Format *format, List *before, List *now, Oid source);
+/*
+ * Why changes of a source cannot be told between two sets of facts, or NULL.
+ * "partitions_may_go" is for who does not mind that their rows are gone.
+ */
+extern const char *facts_break(const Format *format, List *before, List *now, Oid source,
+							   bool partitions_may_go);
 
 /*
- * Whether a partition is in the second set alone which may have had rows before
- * it was one, or may have had its replica identity changed.
+ * Whether a partition is new in the second set, or was not one for a while, and
+ * so may have rows, or another replica identity, that no change has told.
  */
 extern bool facts_bring_rows(List *before, List *now, Oid source);
 

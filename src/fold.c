@@ -198,7 +198,7 @@ find_source(Fold *fold, Oid relid)
 }
 
 static void
-add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns)
+add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns, bool tells_moves)
 {
 	FoldSource *source = find_source(fold, relid);
 
@@ -212,6 +212,7 @@ add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns)
 		fold->sources = lappend(fold->sources, source);
 	}
 	source->source.columns = bms_add_members(source->source.columns, columns);
+	source->source.tells_moves |= tells_moves;
 }
 
 Fold *
@@ -238,7 +239,8 @@ fold_begin(List *rollups)
 		fold->deltas = lappend(fold->deltas, delta);
 		forboth(lc2, definition->sources, lc3, delta->rollup->source_descs)
 			add_source(fold, lfirst_oid(lc2), (TupleDesc) lfirst(lc3),
-					   definition_source_columns(definition, lfirst_oid(lc2)));
+					   definition_source_columns(definition, lfirst_oid(lc2)),
+					   rollup_ignores_deletes(delta->rollup, lfirst_oid(lc2)));
 	}
 	MemoryContextSwitchTo(caller_context);
 	return fold;
@@ -426,14 +428,29 @@ reads_source(const Delta *delta, Oid source)
 	return list_member_oid(delta->rollup->definition->sources, source);
 }
 
+/* Whether rows go for good, rather than to another partition. */
+static bool
+is_deletion(const RowChange *change)
+{
+	return (change->kind == ROW_DELETE && !change->moves) ||
+		change->kind == ROW_TRUNCATE || change->kind == ROW_PARTITION_TRUNCATE;
+}
+
 static void
 fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
 {
 	FoldSource *source = (FoldSource *) change->source;
 
+	if (is_deletion(change) && rollup_ignores_deletes(delta->rollup, change->source->relid))
+		return;
 	if (change->kind == ROW_TRUNCATE)
 	{
 		fold_truncate(fold, delta, change->source->relid);
+		return;
+	}
+	if (change->kind == ROW_PARTITION_TRUNCATE)
+	{
+		mark_stale(fold, delta, _("a partition was truncated"), change->source->relid);
 		return;
 	}
 	if (change->kind == ROW_UNKNOWN)

@@ -37,6 +37,7 @@ typedef struct Source
 	Oid			relid;
 	TupleDesc	desc;			/* as the table is now */
 	Bitmapset  *columns;		/* attribute numbers in use, all > 0 */
+	bool		tells_moves;	/* RowChange.moves is wanted */
 	RowImage	old_row;		/* filled by the format, natts long */
 	RowImage	new_row;
 } Source;
@@ -47,6 +48,7 @@ typedef enum RowChangeKind
 	ROW_UPDATE,					/* old_row and new_row */
 	ROW_DELETE,					/* old_row */
 	ROW_TRUNCATE,				/* the whole source */
+	ROW_PARTITION_TRUNCATE,		/* some partition of it */
 	ROW_UNKNOWN					/* something that cannot be counted */
 } RowChangeKind;
 
@@ -60,6 +62,7 @@ typedef struct RowChange
 	Source	   *source;
 	XLogRecPtr	commit_lsn;		/* as ChangeConsumer.wants was told */
 	const char *reason;			/* of ROW_UNKNOWN: why, for people */
+	bool		moves;			/* of ROW_DELETE: to another partition, by an UPDATE */
 } RowChange;
 
 /* Who is given the changes. */
@@ -86,17 +89,21 @@ typedef struct Format
 
 	bool		resumable;		/* a reader can take over from another, if asked for */
 
+	bool		tells_moves;	/* sets RowChange.moves, if the source wants it */
+
 	/*
 	 * The plugin tells tables or columns by their names, and finds partitions
 	 * by other ways than the catalogs as of the change.  So what has to be as
-	 * it was is checked (facts.h), and partitions are locked.  "facts_of"
-	 * appends the format's facts of a source, see facts.h; "check_source"
-	 * throws if the plugin cannot tell the changes of these columns.
+	 * it was is checked in each cycle, and partitions are locked.
+	 * "check_source" throws if the plugin cannot tell the changes of these
+	 * columns.
 	 */
 	bool		by_name;
 	bool		needs_identity; /* else it passes over changes in silence */
-	List	   *(*facts_of) (List *facts, Oid relid, const Bitmapset *columns);
 	void		(*check_source) (Oid relid, const Bitmapset *columns);
+
+	/* Appends what has to stay as it is of a source, see facts.h. */
+	List	   *(*facts_of) (List *facts, Oid relid, const Bitmapset *columns);
 
 	/*
 	 * Makes a reader of the slot's output, in the current memory context,

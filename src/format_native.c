@@ -27,6 +27,7 @@
 #include "libpq/pqformat.h"
 #include "utils/memutils.h"
 
+#include "facts.h"
 #include "format.h"
 #include "native_protocol.h"
 
@@ -100,6 +101,7 @@ static List *
 native_reader_options(FormatReader *reader, bool text_only, bool resumable)
 {
 	StringInfoData tables;
+	bool		moves = false;
 	List	   *options;
 	ListCell   *lc;
 
@@ -117,11 +119,14 @@ native_reader_options(FormatReader *reader, bool text_only, bool resumable)
 			appendStringInfo(&tables, "%s%d", separator, attnum);
 			separator = ",";
 		}
+		moves |= source->tells_moves;
 	}
 
 	options = list_make4("version", psprintf("%d", NATIVE_VERSION), "tables", tables.data);
 	if (resumable)
 		options = lappend(lappend(options, "resumable"), "on");
+	if (moves)
+		options = lappend(lappend(options, "moves"), "on");
 	return options;
 }
 
@@ -257,7 +262,7 @@ read_row_change(FormatReader *reader, NativeRelation *relation, int kind,
 
 	if (kind != NATIVE_INSERT)
 		read_image(reader, relation, &source->old_row);
-	if (kind != NATIVE_DELETE)
+	if (kind == NATIVE_INSERT || kind == NATIVE_UPDATE)
 		read_image(reader, relation, &source->new_row);
 
 	if (relation->mistyped != NULL)
@@ -270,7 +275,10 @@ read_row_change(FormatReader *reader, NativeRelation *relation, int kind,
 	else if (kind == NATIVE_UPDATE)
 		change->kind = ROW_UPDATE;
 	else
+	{
 		change->kind = ROW_DELETE;
+		change->moves = kind == NATIVE_MOVE;
+	}
 }
 
 /* Reads why a change is unknown. */
@@ -285,8 +293,6 @@ read_reason(FormatReader *reader)
 			return _("the replica identity did not cover the columns in use");
 		case NATIVE_NO_COLUMN:
 			return _("the table lacked a column in use");
-		case NATIVE_PARTITION_TRUNCATED:
-			return _("a partition was truncated");
 		default:
 			violation("Unexpected reason %d of an unknown change.",
 							reason);
@@ -324,6 +330,7 @@ read_record(FormatReader *reader, RowChange *change)
 	change->source = relation->source;
 	change->commit_lsn = reader->commit_lsn;
 	change->reason = NULL;
+	change->moves = false;
 
 	switch (kind)
 	{
@@ -333,10 +340,14 @@ read_record(FormatReader *reader, RowChange *change)
 		case NATIVE_INSERT:
 		case NATIVE_UPDATE:
 		case NATIVE_DELETE:
+		case NATIVE_MOVE:
 			read_row_change(reader, relation, kind, change);
 			return true;
 		case NATIVE_TRUNCATE:
 			change->kind = ROW_TRUNCATE;
+			return true;
+		case NATIVE_PARTITION_TRUNCATE:
+			change->kind = ROW_PARTITION_TRUNCATE;
 			return true;
 		case NATIVE_UNKNOWN:
 			change->kind = ROW_UNKNOWN;
@@ -369,11 +380,20 @@ native_reader_feed(FormatReader *reader, const char *data, int len)
 			reader->consumer->change(reader->consumer->arg, &change);
 }
 
+/* Its partitions alone: all else the plugin knows as of the change. */
+static List *
+native_facts_of(List *facts, Oid relid, const Bitmapset *columns)
+{
+	return facts_add_partitions(facts, relid, NULL);
+}
+
 const Format format_native = {
 	.name = "notify_stats",
 	.plugin = NATIVE_PLUGIN_NAME,
 	.binary = true,
 	.resumable = true,
+	.tells_moves = true,
+	.facts_of = native_facts_of,
 	.reader_create = native_reader_create,
 	.reader_options = native_reader_options,
 	.reader_feed = native_reader_feed

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -15,8 +16,11 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
@@ -42,6 +46,7 @@ PG_FUNCTION_INFO_V1(notify_stats_rebuild);
 PG_FUNCTION_INFO_V1(notify_stats_verify);
 PG_FUNCTION_INFO_V1(notify_stats_wait_for_lsn);
 PG_FUNCTION_INFO_V1(notify_stats_catch_up);
+PG_FUNCTION_INFO_V1(notify_stats_prepare_upgrade);
 PG_FUNCTION_INFO_V1(notify_stats_stream_activity);
 PG_FUNCTION_INFO_V1(notify_stats_build_activity);
 PG_FUNCTION_INFO_V1(notify_stats_source_gaps);
@@ -102,13 +107,35 @@ check_server(void)
 	return format;
 }
 
+/* The strings of an array; throws for a null among them. */
+static List *
+strings_of_array(ArrayType *array)
+{
+	Datum	   *values;
+	bool	   *isnull;
+	int			n;
+	List	   *strings = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &isnull, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (isnull[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the name of a table must not be null")));
+		strings = lappend(strings, TextDatumGetCString(values[i]));
+	}
+	return strings;
+}
+
 Datum
 notify_stats_create_rollup(PG_FUNCTION_ARGS)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
 
-	PG_RETURN_OID(rollup_create(name, definition, check_server()));
+	PG_RETURN_OID(rollup_create(name, definition, check_server(), ignore_deletes));
 }
 
 Datum
@@ -121,7 +148,7 @@ notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 Datum
 notify_stats_rebuild(PG_FUNCTION_ARGS)
 {
-	rollup_request_rebuild(PG_GETARG_OID(0));
+	rollup_request_rebuild(PG_GETARG_OID(0), PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
 }
 
@@ -142,6 +169,19 @@ put_difference(const char *group_key, const char *in_rollup, const char *in_defi
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
+/* Says what verify() cannot find. */
+static void
+notice_ignored_deletes(Oid relid)
+{
+	const Rollup *rollup = rollup_find(rollup_list(NULL), relid);
+
+	if (rollup != NULL && rollup->ignores != NIL)
+		ereport(NOTICE,
+				(errmsg("rollup \"%s\" counts rows that have been deleted from %s",
+						get_rel_name(relid), rollup_ignored_names(rollup)),
+				 errdetail("Groups that hold more than their definition gives cannot be checked.")));
+}
+
 Datum
 notify_stats_verify(PG_FUNCTION_ARGS)
 {
@@ -151,6 +191,7 @@ notify_stats_verify(PG_FUNCTION_ARGS)
 	shared_require();
 	rollup_check_owner(relid);
 	InitMaterializedSRF(fcinfo, 0);
+	notice_ignored_deletes(relid);
 	builder_verify(relid, put_difference, fcinfo->resultinfo);
 	return (Datum) 0;
 }
@@ -210,6 +251,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		if (!hastened)
 			hasten(stream, target);
 		hastened = true;
+		/* a query that had to wait has reset the latch, which may have been a broadcast's */
+		SetLatch(MyLatch);
 		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, PG_INT32_MAX),
 										   PG_WAIT_EXTENSION);
 	}
@@ -281,16 +324,17 @@ catch_up(void)
 	MemoryContextDelete(slot_context);
 }
 
-Datum
-notify_stats_catch_up(PG_FUNCTION_ARGS)
+/* Runs the body of a procedure that has transactions of its own. */
+static void
+run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
 {
 	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
 		((CallContext *) fcinfo->context)->atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("catch_up() cannot run inside a transaction block or a function"),
+				 errmsg("%s() cannot run inside a transaction block or a function", name),
 				 errdetail("It runs transactions of its own."),
-				 errhint("Run CALL notify_stats.catch_up() as a statement of its own.")));
+				 errhint("Run CALL notify_stats.%s() as a statement of its own.", name)));
 	check_primary();
 	shared_require();
 
@@ -299,7 +343,7 @@ notify_stats_catch_up(PG_FUNCTION_ARGS)
 	{
 		SPI_commit();
 		xact_in_procedure(true);
-		catch_up();
+		body();
 	}
 	PG_FINALLY();
 	{
@@ -308,6 +352,26 @@ notify_stats_catch_up(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	SPI_finish();
+}
+
+Datum
+notify_stats_catch_up(PG_FUNCTION_ARGS)
+{
+	run_procedure(fcinfo, "catch_up", catch_up);
+	PG_RETURN_VOID();
+}
+
+static void
+prepare_upgrade(void)
+{
+	catch_up();
+	cycle_prepare_upgrade();
+}
+
+Datum
+notify_stats_prepare_upgrade(PG_FUNCTION_ARGS)
+{
+	run_procedure(fcinfo, "prepare_upgrade", prepare_upgrade);
 	PG_RETURN_VOID();
 }
 
@@ -371,8 +435,8 @@ Datum
 notify_stats_stream_activity(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Datum		values[11] = {0};
-	bool		nulls[11];
+	Datum		values[12] = {0};
+	bool		nulls[12];
 	SharedStream copy;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -411,6 +475,8 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 		values[10] = Float8GetDatum(copy.backlog_bytes_per_second);
 		nulls[10] = copy.backlog_at == 0 ||
 			TimestampDifferenceExceeds(copy.backlog_at, GetCurrentTimestamp(), 60000);
+		values[11] = Int32GetDatum(copy.slot_user);
+		nulls[11] = copy.slot_user == 0;
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

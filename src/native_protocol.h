@@ -10,11 +10,14 @@
  *	record:   byte kind, int32 OID of the source, and then
  *		'R'		int16 number of columns; a column: int16 attnum, int32 type OID
  *				(the listed columns, ascending; announces those of all later
- *				images of that source; needed before 'I', 'U' and 'D' only)
+ *				images of that source; needed before images only)
  *		'I'		image of the new row
  *		'U'		image of the old row, image of the new row
  *		'D'		image of the old row
+ *		'M'		the same, of a row that an UPDATE moves to another partition
+ *				(only if asked for; else that is a 'D')
  *		'T'		nothing: the source was truncated
+ *		'P'		nothing: some partition of it was
  *		'X'		byte reason: a change that cannot be told, see below
  *	image:	  a column, in announced order: int32 length or -1 for NULL, and
  *			  that many bytes of the datum as it is in memory (detoasted, with
@@ -29,7 +32,7 @@
  * Options: "version", and "tables" = 'OID:attnum,attnum;OID:attnum…'.  Both
  * are required.  No attnum means that rows are only counted.  With "resumable" =
  * 'on' an announcement holds for its transaction only, so that a new reader can
- * take over from another after each.
+ * take over from another after each.  With "moves" = 'on' it writes 'M'.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,12 +46,13 @@
 #define NATIVE_INSERT	'I'
 #define NATIVE_UPDATE	'U'
 #define NATIVE_DELETE	'D'
+#define NATIVE_MOVE		'M'
 #define NATIVE_TRUNCATE 'T'
+#define NATIVE_PARTITION_TRUNCATE 'P'
 #define NATIVE_UNKNOWN	'X'
 
 /* reasons of NATIVE_UNKNOWN */
 #define NATIVE_NO_IDENTITY	'i' /* the old row lacks a listed column */
 #define NATIVE_NO_COLUMN	'c' /* the table had no such column then */
-#define NATIVE_PARTITION_TRUNCATED 'p'	/* one partition was truncated */
 
 #endif							/* NOTIFY_STATS_NATIVE_PROTOCOL_H */

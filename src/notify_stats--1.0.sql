@@ -17,7 +17,8 @@ CREATE TABLE @extschema@.stream (
     slot_name   name,
     format      text,
     applied_lsn pg_lsn,
-    applied_at  timestamptz
+    applied_at  timestamptz,
+    upgrade_from bigint
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- for the sake of publications of all tables, without which an update would be refused
@@ -34,7 +35,10 @@ COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
 COMMENT ON COLUMN @extschema@.stream.applied_at IS
     'when applied_lsn was written';
 
-INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL);
+COMMENT ON COLUMN @extschema@.stream.upgrade_from IS
+    'system identifier of the server that prepare_upgrade() has left to be upgraded';
+
+INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL, NULL);
 
 -- What users write is kept apart from what a cycle writes, so that a user's
 -- open transaction holds up nobody.
@@ -85,6 +89,7 @@ COMMENT ON SEQUENCE @extschema@.rebuild_request_id_seq IS
 CREATE TABLE @extschema@.rollup (
     rollup       regclass PRIMARY KEY,
     definition   regclass NOT NULL,
+    ignore_deletes regclass[] NOT NULL,
     state        text NOT NULL,
     reason       text,
     reason_lsn   pg_lsn,
@@ -99,6 +104,8 @@ COMMENT ON COLUMN @extschema@.rollup.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollup.definition IS
     'the view whose result the table holds';
+COMMENT ON COLUMN @extschema@.rollup.ignore_deletes IS
+    'the tables whose rows go on to count when they are deleted';
 COMMENT ON COLUMN @extschema@.rollup.state IS
     'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt by hand';
 COMMENT ON COLUMN @extschema@.rollup.reason IS
@@ -112,14 +119,18 @@ COMMENT ON COLUMN @extschema@.rollup.built_at IS
 COMMENT ON COLUMN @extschema@.rollup.changed_at IS
     'when changes were last applied, to the second';
 
+-- a dump has what the rollups are, but not how far they are: they are rebuilt
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup', '');
+
 
 -- Making and unmaking rollups
 
-CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text) RETURNS regclass
+CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_deletes text[] DEFAULT '{}')
+    RETURNS regclass
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_create_rollup';
-COMMENT ON FUNCTION @extschema@.create_rollup(text, text) IS
-    'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition';
+COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
+    'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition; rows of the tables in ignore_deletes go on to count when they are deleted';
 
 CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -127,11 +138,11 @@ CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
 COMMENT ON FUNCTION @extschema@.drop_rollup(regclass) IS
     'drops a rollup with its table and its definition';
 
-CREATE FUNCTION @extschema@.rebuild(rollup regclass) RETURNS void
+CREATE FUNCTION @extschema@.rebuild(rollup regclass, forget_deleted boolean DEFAULT false) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_rebuild';
-COMMENT ON FUNCTION @extschema@.rebuild(regclass) IS
-    'asks for a rollup to be computed anew after commit; readers keep the old content until then';
+COMMENT ON FUNCTION @extschema@.rebuild(regclass, boolean) IS
+    'asks for a rollup to be computed anew after commit; readers keep the old content until then; one with ignore_deletes forgets the deleted rows, and has to be told so';
 
 CREATE FUNCTION @extschema@.verify(rollup regclass,
         OUT group_key jsonb, OUT in_rollup jsonb, OUT in_definition jsonb) RETURNS SETOF record
@@ -146,7 +157,9 @@ COMMENT ON FUNCTION @extschema@.verify(regclass) IS
 CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$ SELECT s.applied_lsn FROM @extschema@.stream s
-          WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = $1 AND r.state = 'live') $$;
+          WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r
+                                      WHERE r.rollup OPERATOR(pg_catalog.=) $1
+                                            AND r.state OPERATOR(pg_catalog.=) 'live') $$;
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
     'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live';
 GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
@@ -175,10 +188,18 @@ REVOKE ALL ON FUNCTION @extschema@.pause() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.resume() RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$ UPDATE @extschema@.control SET paused = false $$;
+    AS $$ UPDATE @extschema@.control SET paused = false;
+          UPDATE @extschema@.stream SET upgrade_from = NULL WHERE upgrade_from IS NOT NULL $$;
 COMMENT ON FUNCTION @extschema@.resume() IS
     'lets the worker go on';
 REVOKE ALL ON FUNCTION @extschema@.resume() FROM PUBLIC;
+
+CREATE PROCEDURE @extschema@.prepare_upgrade()
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'notify_stats_prepare_upgrade';
+COMMENT ON PROCEDURE @extschema@.prepare_upgrade() IS
+    'catches up and leaves the slot such that pg_upgrade takes it along; the worker rests until then, or until resume()';
+REVOKE ALL ON PROCEDURE @extschema@.prepare_upgrade() FROM PUBLIC;
 
 
 -- Noticing what happens to sources
@@ -203,7 +224,7 @@ CREATE FUNCTION @extschema@.stream_activity(
         OUT preloaded boolean, OUT worker_registered boolean, OUT state text, OUT pid int,
         OUT reached_lsn pg_lsn, OUT reached_at timestamptz, OUT changes_per_second float8,
         OUT last_error text, OUT last_error_at timestamptz, OUT waits_for_relation regclass,
-        OUT backlog_bytes_per_second float8) RETURNS record
+        OUT backlog_bytes_per_second float8, OUT slot_user int) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
@@ -225,6 +246,7 @@ CREATE VIEW @extschema@.status AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
                 WHEN c.paused THEN 'paused'
+                WHEN s.upgrade_from IS NOT NULL THEN 'left for upgrade'
                 ELSE a.state END AS state,
            a.pid,
            s.slot_name,
@@ -239,14 +261,19 @@ CREATE VIEW @extschema@.status AS
                 ELSE (w.flushed - greatest(a.reached_lsn, s.applied_lsn))::float8 / a.backlog_bytes_per_second
            END AS remaining_seconds,
            (w.flushed - p.restart_lsn)::bigint AS retained_bytes,
+           (w.flushed - p.confirmed_flush_lsn)::bigint AS unconfirmed_bytes,
            p.wal_status,
+           p.safe_wal_size,
+           age(p.catalog_xmin) AS catalog_xmin_age,
            a.changes_per_second,
            a.last_error,
            a.last_error_at,
-           CASE WHEN c.paused THEN 'resume()'
+           CASE WHEN c.paused OR s.upgrade_from IS NOT NULL THEN 'resume()'
                 WHEN a.preloaded AND NOT a.worker_registered THEN 'a worker: the database is not in notify_stats.database'
                 WHEN a.waits_for_relation IS NOT NULL THEN
                     'a lock on ' || a.waits_for_relation::text
+                WHEN a.slot_user IS NOT NULL THEN
+                    'process ' || a.slot_user || ', which has the replication slot open'
                 WHEN act.wait_event_type = 'Lock' THEN
                     'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
            END AS waits_for,
@@ -256,7 +283,8 @@ CREATE VIEW @extschema@.status AS
          CROSS JOIN @extschema@.stream_activity() a
          CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
                                  ELSE pg_catalog.pg_current_wal_flush_lsn() END AS flushed) w
-         LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = s.slot_name
+         LEFT JOIN pg_catalog.pg_replication_slots p
+             ON p.slot_name = s.slot_name AND p.database = pg_catalog.current_database()
          LEFT JOIN pg_catalog.pg_stat_activity act ON act.pid = a.pid
          LEFT JOIN LATERAL (
              SELECT format('transaction %s of %s, open since %s', t.xid, t.owner, t.since) AS transaction
@@ -281,7 +309,10 @@ CREATE VIEW @extschema@.status AS
            NULL,
            NULL,
            (pg_catalog.pg_current_wal_flush_lsn() - p.restart_lsn)::bigint,
+           (pg_catalog.pg_current_wal_flush_lsn() - p.confirmed_flush_lsn)::bigint,
            p.wal_status,
+           p.safe_wal_size,
+           age(p.catalog_xmin),
            NULL,
            NULL,
            NULL,
@@ -314,8 +345,14 @@ COMMENT ON COLUMN @extschema@.status.remaining_seconds IS
     'how long it takes to read the rest of a backlog at the present speed; NULL as long as that is not known';
 COMMENT ON COLUMN @extschema@.status.retained_bytes IS
     'write-ahead log that the slot keeps';
+COMMENT ON COLUMN @extschema@.status.unconfirmed_bytes IS
+    'write-ahead log on disk beyond what the slot has been told is applied; the rest of what it keeps belongs to open transactions';
 COMMENT ON COLUMN @extschema@.status.wal_status IS
     'of the slot, as in pg_replication_slots';
+COMMENT ON COLUMN @extschema@.status.safe_wal_size IS
+    'write-ahead log that can still be written before the slot is in danger of being lost; NULL without max_slot_wal_keep_size';
+COMMENT ON COLUMN @extschema@.status.catalog_xmin_age IS
+    'transactions since the oldest one whose changes of system catalogs vacuum has to keep for the slot';
 COMMENT ON COLUMN @extschema@.status.changes_per_second IS
     'row changes that mattered to a rollup, of the last seconds';
 COMMENT ON COLUMN @extschema@.status.last_error IS
@@ -331,6 +368,7 @@ GRANT SELECT ON @extschema@.status TO pg_monitor;
 CREATE VIEW @extschema@.rollups AS
     SELECT r.rollup,
            r.definition,
+           r.ignore_deletes,
            r.state,
            r.reason,
            r.reason_lsn,
@@ -348,6 +386,8 @@ COMMENT ON COLUMN @extschema@.rollups.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollups.definition IS
     'the view whose result the table holds';
+COMMENT ON COLUMN @extschema@.rollups.ignore_deletes IS
+    'the tables whose rows go on to count when they are deleted';
 COMMENT ON COLUMN @extschema@.rollups.state IS
     'building, live, stale or failed';
 COMMENT ON COLUMN @extschema@.rollups.reason IS
@@ -451,6 +491,16 @@ CREATE FUNCTION @extschema@."check"(
                'If the worker stands still, its slot keeps all WAL: set max_slot_wal_keep_size to what the disk can spare.' END
         FROM setting
     UNION ALL
+    SELECT 'WAL kept by the slot', p.kept <= p.limit OR p.limit = 0, format('slot %I keeps %s bytes', s.slot_name, p.kept),
+           CASE WHEN p.kept > p.limit AND p.limit > 0 THEN
+               'It is more than notify_stats.warn_retained_wal: the view notify_stats.status shows what holds it back.' END
+        FROM @extschema@.stream s
+             JOIN LATERAL (SELECT pg_current_wal_flush_lsn() - restart_lsn AS kept,
+                                  pg_size_bytes(current_setting('notify_stats.warn_retained_wal')) AS limit
+                           FROM pg_replication_slots
+                           WHERE slot_name = s.slot_name AND restart_lsn IS NOT NULL) p ON true
+        WHERE NOT pg_is_in_recovery() AND current_setting('notify_stats.warn_retained_wal', true) IS NOT NULL
+    UNION ALL
     SELECT 'replica identity', false,
            format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup),
            'Run: ' || g.statement
@@ -458,7 +508,8 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || r.reason),
            CASE WHEN r.state = 'failed' THEN
-               format('Mend the cause, then run: SELECT notify_stats.rebuild(%L);', r.rollup::text) END
+               format('Mend the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
+                      CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS

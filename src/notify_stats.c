@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "storage/latch.h"
@@ -22,6 +23,7 @@
 #include "notify_stats.h"
 #include "shared.h"
 #include "slot.h"
+#include "utility.h"
 #include "wake.h"
 #include "worker.h"
 
@@ -34,6 +36,9 @@ int			notify_stats_max_batch_wal = 256 * 1024;
 int			notify_stats_format = 0;
 int			notify_stats_wal2json_format_version = 2;
 bool		notify_stats_wal2json_numeric_as_string = false;
+int			notify_stats_on_lost_slot = LOST_SLOT_REBUILD;
+int			notify_stats_warn_retained_wal = 4096;
+bool		notify_stats_failover = false;
 static char *debug_stop_at = NULL;
 
 /* in the order of the formats in format.c */
@@ -41,6 +46,12 @@ static const struct config_enum_entry format_options[] = {
 	{"notify_stats", 0, false},
 	{"pgoutput", 1, false},
 	{"wal2json", 2, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry lost_slot_options[] = {
+	{"rebuild", LOST_SLOT_REBUILD, false},
+	{"stop", LOST_SLOT_STOP, false},
 	{NULL, 0, false}
 };
 
@@ -105,6 +116,30 @@ define_settings(void)
 							 PGC_SIGHUP,
 							 0,
 							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("notify_stats.on_lost_slot",
+							 "What happens if the replication slot does not have all changes any more.",
+							 "\"rebuild\" rebuilds the rollups; \"stop\" leaves that to you.",
+							 &notify_stats_on_lost_slot,
+							 LOST_SLOT_REBUILD, lost_slot_options,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("notify_stats.failover",
+							 "Makes a new replication slot one that standbys take over.",
+							 "Servers before PostgreSQL 17 have no such slots.",
+							 &notify_stats_failover,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.warn_retained_wal",
+							"Write-ahead log kept by the replication slot from which on there is a warning.",
+							"0 turns it off.",
+							&notify_stats_warn_retained_wal,
+							4096, 0, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_MB,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("notify_stats.debug_stop_at",
 							   "Point of a cycle or build at which to wait, for tests.",
 							   NULL,
@@ -126,8 +161,17 @@ _PG_init(void)
 	shared_init();
 	slot_init();
 	wake_init();
+	utility_init();
 	if (!IsBinaryUpgrade)
 		worker_register_all();
+}
+
+void
+follow_settings(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	/* until here the server has had this process ignore the signal */
+	ConfigReloadPending = true;
 }
 
 void

@@ -32,6 +32,27 @@ extern int	notify_stats_wal2json_format_version;
 /* notify_stats.wal2json_numeric_as_string: wal2json 2.6 or later can do it */
 extern bool notify_stats_wal2json_numeric_as_string;
 
+/* notify_stats.on_lost_slot: what becomes of the rollups when changes were lost */
+typedef enum LostSlotAction
+{
+	LOST_SLOT_REBUILD,			/* they are rebuilt */
+	LOST_SLOT_STOP				/* they fail, and somebody has to rebuild them */
+} LostSlotAction;
+
+extern int	notify_stats_on_lost_slot;
+
+/* notify_stats.failover: of a new slot, from 17 on */
+extern bool notify_stats_failover;
+
+/* notify_stats.warn_retained_wal: megabytes of WAL that the slot keeps; 0: never */
+extern int	notify_stats_warn_retained_wal;
+
+/*
+ * Has a background process follow changes of the settings, those since it was
+ * forked included.
+ */
+extern void follow_settings(void);
+
 /* Reads the configuration anew if the postmaster has said so. */
 extern void reload_settings(void);
 

@@ -52,6 +52,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "moved_row.h"
 #include "native_protocol.h"
 
 /* a message that exceeds this is written before the transaction ends */
@@ -100,6 +101,8 @@ typedef struct PluginData
 	StringInfoData message;		/* records of the current transaction */
 	bool		resumable;		/* each transaction is a round, else all are one */
 	uint64		round;			/* of announcements; starts at 1 */
+	bool		tells_moves;	/* of rows between partitions */
+	MovedRowReader *moved_rows; /* NULL until needed */
 } PluginData;
 
 /*
@@ -281,6 +284,17 @@ check_version(const char *value)
 				 errhint("If the library was replaced while the server was running, restart the server.")));
 }
 
+/* Reads an option that is on or off, if it is given. */
+static void
+parse_switch(const char *name, const char *value, bool *result)
+{
+	if (value != NULL && !parse_bool(value, result))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\" of output plugin \"%s\": \"%s\"",
+						name, NATIVE_PLUGIN_NAME, value)));
+}
+
 /* Reads the options, each of them once. */
 static void
 parse_options(PluginData *data, List *options)
@@ -288,6 +302,7 @@ parse_options(PluginData *data, List *options)
 	const char *version = NULL;
 	const char *tables = NULL;
 	const char *resumable = NULL;
+	const char *moves = NULL;
 	ListCell   *lc;
 
 	foreach(lc, options)
@@ -301,6 +316,8 @@ parse_options(PluginData *data, List *options)
 			value = &tables;
 		else if (strcmp(option->defname, "resumable") == 0)
 			value = &resumable;
+		else if (strcmp(option->defname, "moves") == 0)
+			value = &moves;
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -330,11 +347,8 @@ parse_options(PluginData *data, List *options)
 	/* the version first: it says how the rest is to be understood */
 	check_version(version);
 	parse_tables(data, tables);
-	if (resumable != NULL && !parse_bool(resumable, &data->resumable))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"resumable\" of output plugin \"%s\": \"%s\"",
-						NATIVE_PLUGIN_NAME, resumable)));
+	parse_switch("resumable", resumable, &data->resumable);
+	parse_switch("moves", moves, &data->tells_moves);
 }
 
 /* Counts that the catalogs have changed, whatever changed in them. */
@@ -405,6 +419,8 @@ shutdown_cb(LogicalDecodingContext *ctx)
 {
 	PluginData *data = ctx->output_plugin_private;
 
+	if (data->moved_rows != NULL)
+		moved_row_reader_end(data->moved_rows);
 	MemoryContextDelete(data->context);
 	ctx->output_plugin_private = NULL;
 }
@@ -824,6 +840,7 @@ prepare_rows(Projection *projection, char kind,
 				flatten_columns(projection, new_slot, old_slot);
 
 		case NATIVE_DELETE:
+		case NATIVE_MOVE:
 			/* without columns, there is nothing that could be missing */
 			return projection->target->ncolumns == 0 ||
 				(projection->covered &&
@@ -874,7 +891,7 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 	begin_record(data, txn, kind, target->relid);
 	if (kind != NATIVE_INSERT)
 		send_image(data, projection, old_slot);
-	if (kind != NATIVE_DELETE)
+	if (kind == NATIVE_INSERT || kind == NATIVE_UPDATE)
 		send_image(data, projection, new_slot);
 }
 
@@ -901,6 +918,22 @@ begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 		data->round++;
 }
 
+/* Whether a DELETE is to be told as the move of a row to another partition. */
+static bool
+is_move(PluginData *data, Relation relation, ReorderBufferChange *change)
+{
+	if (!data->tells_moves || !relation->rd_rel->relispartition)
+		return false;
+	if (data->moved_rows == NULL)
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(data->context);
+
+		data->moved_rows = moved_row_reader_create();
+		MemoryContextSwitchTo(old_context);
+	}
+	return moved_row_at(data->moved_rows, change->lsn);
+}
+
 /* Adds the records of one changed row. */
 static void
 change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
@@ -925,7 +958,7 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 				kind = NATIVE_UPDATE;
 				break;
 			case REORDER_BUFFER_CHANGE_DELETE:
-				kind = NATIVE_DELETE;
+				kind = is_move(data, relation, change) ? NATIVE_MOVE : NATIVE_DELETE;
 				break;
 			default:
 				elog(ERROR, "unexpected kind of change: %d",
@@ -984,7 +1017,7 @@ truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 			if (list_member_oid(done, target->relid))
 				continue;
-			send_unknown(data, txn, target, NATIVE_PARTITION_TRUNCATED);
+			begin_record(data, txn, NATIVE_PARTITION_TRUNCATE, target->relid);
 			done = lappend_oid(done, target->relid);
 		}
 	}

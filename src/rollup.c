@@ -15,14 +15,18 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
@@ -41,6 +45,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -277,6 +282,38 @@ create_table(const char *table, const char *view, const Definition *definition)
 	SPI_finish();
 }
 
+/* The sources of these names, or a part of their rows, are to be kept though deleted. */
+static List *
+resolve_ignored(List *names, const Definition *definition, const Format *format)
+{
+	List	   *sources = NIL;
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		List	   *name = textToQualifiedNameList(cstring_to_text((char *) lfirst(lc)));
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(name), NoLock, false);
+
+		if (!list_member_oid(definition->sources, relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the definition does not read \"%s\", the deletes of which are to be ignored",
+							get_rel_name(relid)),
+					 errhint("Name tables that the definition reads in ignore_deletes.")));
+		if (!format->tells_moves &&
+			(get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE || get_rel_relispartition(relid)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot ignore the deletes of the partitioned table \"%s\"",
+							get_rel_name(relid)),
+					 errdetail("Output plugin \"%s\" does not tell a deleted row from one that moves to another partition.",
+							   format->plugin),
+					 errhint("Use notify_stats.format = 'notify_stats'.")));
+		sources = list_append_unique_oid(sources, relid);
+	}
+	return sources;
+}
+
 static Oid
 create_view(const RangeVar *table, const char *view_name, const RawStmt *statement,
 			const char *definition)
@@ -292,26 +329,46 @@ create_view(const RangeVar *table, const char *view_name, const RawStmt *stateme
 	return address.objectId;
 }
 
+static Datum
+make_oid_array(List *oids)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (list_length(oids) + 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, oids)
+		values[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(construct_array(values, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+/* Has the view go with its table, and not without it. */
 static void
-register_rollup(Oid relid, Oid view)
+make_dependent(Oid relid, Oid view)
 {
 	ObjectAddress table_address;
 	ObjectAddress view_address;
-	Oid			argtypes[2] = {OIDOID, OIDOID};
-	Datum		args[2] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view)};
 
 	ObjectAddressSet(table_address, RelationRelationId, relid);
 	ObjectAddressSet(view_address, RelationRelationId, view);
 	recordDependencyOn(&view_address, &table_address, DEPENDENCY_INTERNAL);
+}
 
-	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, state)"
-					" VALUES ($1, $2, 'building')",
-					2, argtypes, args, NULL);
+static void
+register_rollup(Oid relid, Oid view, List *ignored)
+{
+	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
+	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view), make_oid_array(ignored)};
+
+	make_dependent(relid, view);
+	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state)"
+					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building')",
+					3, argtypes, args, NULL);
 	CommandCounterIncrement();
 }
 
 Oid
-rollup_create(const char *name, const char *definition_text, const Format *format)
+rollup_create(const char *name, const char *definition_text, const Format *format,
+			  List *ignore_deletes)
 {
 	RangeVar   *table;
 	char	   *view_name;
@@ -319,6 +376,7 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	RawStmt    *statement;
 	Query	   *query;
 	Definition *definition;
+	List	   *ignored;
 	Oid			view;
 	Oid			relid;
 	ErrorContextCallback error_context;
@@ -334,6 +392,7 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	query = parse_analyze_fixedparams(copyObject(statement), definition_text, NULL, 0, NULL);
 	definition = definition_compile(query);
 	check_sources(definition, format);
+	ignored = resolve_ignored(ignore_deletes, definition, format);
 	view = create_view(table, view_name, statement, definition_text);
 
 	error_context_stack = error_context.previous;
@@ -341,7 +400,7 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	create_table(quote_qualified_identifier(table->schemaname, table->relname),
 				 quote_qualified_identifier(table->schemaname, view_name), definition);
 	relid = get_relname_relid(table->relname, namespace);
-	register_rollup(relid, view);
+	register_rollup(relid, view, ignored);
 	return relid;
 }
 
@@ -377,10 +436,32 @@ rollup_drop(Oid relid)
 	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", relid);
 }
 
+/* Throws if a rollup counts rows that are deleted, and that a rebuild would forget. */
+static void
+check_forgettable(Oid relid)
+{
+	Rollup	   *rollup = rollup_find(rollup_list(NULL), relid);
+
+	/* one that was never built has nothing to forget */
+	if (rollup == NULL || rollup->ignores == NIL || rollup->built_from == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rebuilding rollup \"%s\" would forget deleted rows", get_rel_name(relid)),
+			 errdetail("It goes on to count what was deleted from %s, and what is gone cannot be counted again.",
+					   rollup_ignored_names(rollup)),
+			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
+					 get_rel_name(rollup->view),
+					 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+																   get_rel_name(relid))))));
+}
+
 void
-rollup_request_rebuild(Oid relid)
+rollup_request_rebuild(Oid relid, bool forget_deleted)
 {
 	rollup_check_owner(relid);
+	if (!forget_deleted)
+		check_forgettable(relid);
 	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
 						relid);
 }
@@ -481,6 +562,20 @@ state_from_name(const char *name)
 	elog(ERROR, "unknown state \"%s\" of a rollup", name);
 }
 
+static List *
+oids_of_array(Datum array)
+{
+	Datum	   *values;
+	int			n;
+	List	   *oids = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
+					  &values, NULL, &n);
+	for (int i = 0; i < n; i++)
+		oids = lappend_oid(oids, DatumGetObjectId(values[i]));
+	return oids;
+}
+
 static Rollup *
 make_rollup(HeapTuple tuple, TupleDesc desc)
 {
@@ -492,6 +587,8 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION, desc, &isnull));
 	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple, ROLLUP_STATE, desc,
 																	 &isnull)));
+	value = heap_getattr(tuple, ROLLUP_IGNORE_DELETES, desc, &isnull);
+	rollup->ignores = isnull ? NIL : oids_of_array(value);
 	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
 	rollup->built_from = isnull ? 0 : DatumGetInt64(value);
 	value = heap_getattr(tuple, ROLLUP_CHANGED_AT, desc, &isnull);
@@ -562,6 +659,105 @@ rollup_forget_dropped(void)
 	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
 					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
 					0, NULL, NULL, NULL);
+}
+
+/* Whether the view goes with its table. */
+static bool
+is_dependent(const Rollup *rollup)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(rollup->view));
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
+
+		found |= row->refclassid == RelationRelationId && row->refobjid == rollup->relid &&
+			row->deptype == DEPENDENCY_INTERNAL;
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return found;
+}
+
+bool
+rollup_adopt_restored(List *rollups)
+{
+	bool		restored = false;
+	bool		written = false;
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+		restored |= rollup->state == ROLLUP_LIVE;
+		if (!is_dependent(rollup) && get_rel_relkind(rollup->view) == RELKIND_VIEW)
+		{
+			make_dependent(rollup->relid, rollup->view);
+			written = true;
+		}
+	}
+	if (restored)
+	{
+		ereport(LOG, (errmsg("rollups were restored from a dump")));
+		rollup_give_up_all("restored from a dump, without its place in the write-ahead log",
+						   InvalidXLogRecPtr, true);
+	}
+	return written || restored;
+}
+
+/* Whether an index can find a group, NULLs included. */
+static bool
+is_group_index(Oid index)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	Form_pg_index form;
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_index) GETSTRUCT(tuple);
+	result = form->indisunique && form->indnullsnotdistinct && form->indisvalid &&
+		form->indimmediate && heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static bool
+has_group_index(Relation table)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(table))
+		if (is_group_index(lfirst_oid(lc)))
+			return true;
+	return false;
+}
+
+bool
+rollup_has_index(const Rollup *rollup)
+{
+	Relation	table;
+	bool		result;
+
+	/* who has locked it will see to it, and a build waits for him */
+	if (!ConditionalLockRelationOid(rollup->relid, AccessShareLock))
+		return true;
+	table = try_relation_open(rollup->relid, NoLock);
+	if (table == NULL)
+		return true;
+	result = has_group_index(table);
+	relation_close(table, NoLock);
+	return result;
 }
 
 Rollup *
@@ -763,6 +959,27 @@ use_table_names(RollupShape *rollup, TupleDesc table)
 	}
 }
 
+/*
+ * Throws unless the table has the index that finds a group, and is as lasting as
+ * the position in the WAL that stands for it.
+ */
+static void
+check_table(const RollupShape *rollup, Relation table)
+{
+	if (table->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table of rollup %s is unlogged", rollup->name),
+				 errdetail("A crash would empty it, and what it held would not be counted again."),
+				 errhint("Run: ALTER TABLE %s SET LOGGED;", rollup->name)));
+	if (!has_group_index(table))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
+				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
+						 rollup_group_columns(rollup->definition, ""))));
+}
+
 static List *
 source_descs(const Definition *definition)
 {
@@ -797,6 +1014,7 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query)
 	shape->source_descs = source_descs(shape->definition);
 	check_privileges(shape);
 	use_table_names(shape, RelationGetDescr(table));
+	check_table(shape, table);
 }
 
 /*
@@ -918,6 +1136,24 @@ rollup_check_name(const Rollup *rollup)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("rollup %s has been renamed meanwhile", rollup->name)));
+}
+
+bool
+rollup_ignores_deletes(const Rollup *rollup, Oid source)
+{
+	return list_member_oid(rollup->ignores, source);
+}
+
+char *
+rollup_ignored_names(const Rollup *rollup)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, rollup->ignores)
+		appendStringInfo(&buf, "%s\"%s\"", buf.len > 0 ? ", " : "", get_rel_name(lfirst_oid(lc)));
+	return buf.data;
 }
 
 bool
@@ -1052,17 +1288,37 @@ rollup_set_built(const Rollup *rollup)
 }
 
 void
-rollup_set_all_stale(const char *reason, XLogRecPtr lsn)
+rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 {
-	Oid			argtypes[2] = {TEXTOID, PG_LSNOID};
-	Datum		args[2];
-	char		nulls[2] = {' ', XLogRecPtrIsInvalid(lsn) ? 'n' : ' '};
+	if (rollup->ignores == NIL)
+		ereport(LOG,
+				(errmsg("rollup %s is stale and will be rebuilt", rollup->name),
+				 errdetail_internal("%s", reason)));
+	else
+		ereport(LOG,
+				(errmsg("rollup %s has failed: %s", rollup->name, reason),
+				 errdetail("To rebuild it would forget rows that it counts and that have been deleted from %s.",
+						   rollup_ignored_names(rollup)),
+				 errhint("To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
+						 quote_literal_cstr(rollup->name))));
+	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
+	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
+}
+
+void
+rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
+{
+	Oid			argtypes[3] = {TEXTOID, PG_LSNOID, BOOLOID};
+	Datum		args[3];
+	char		nulls[3] = {' ', XLogRecPtrIsInvalid(lsn) ? 'n' : ' ', ' '};
 
 	args[0] = CStringGetTextDatum(reason);
 	args[1] = LSNGetDatum(lsn);
+	args[2] = BoolGetDatum(rebuild);
 	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = 'stale', reason = $1, reason_lsn = $2 WHERE state = 'live'",
-					2, argtypes, args, nulls);
+					" SET state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
+					" reason = $1, reason_lsn = $2 WHERE state = 'live' OR (state = 'stale' AND NOT $3)",
+					3, argtypes, args, nulls);
 }
 
 void

@@ -54,6 +54,8 @@ typedef struct Rollup
 	int64		request;		/* the last rebuild that was asked for, or 0 */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
+	List	   *ignores;		/* OIDs of the sources whose deleted rows still count */
+
 	TimestampTz changed_at;		/* 0: never */
 
 	/* set by rollup_open, under its locks; the rest is part of the shape */
@@ -83,11 +85,13 @@ typedef enum RollupAccess
 
 /*
  * Creates the table and the definition view as the current user, and registers
- * the rollup as building.  Returns the table.  Throws for a definition that
- * cannot be kept, a source whose changes do not tell enough in that format, a
- * name in use.
+ * the rollup as building.  Returns the table.  "ignore_deletes" are names of
+ * sources (char *) whose deleted rows shall go on to count.  Throws for a
+ * definition that cannot be kept, a source whose changes do not tell enough in
+ * that format, a name in use.
  */
-extern Oid	rollup_create(const char *name, const char *definition, const Format *format);
+extern Oid	rollup_create(const char *name, const char *definition, const Format *format,
+						  List *ignore_deletes);
 
 /* Throws unless the changes of a definition's source tell enough in that format. */
 extern void rollup_check_source(const Definition *definition, Oid source, const Format *format);
@@ -95,8 +99,11 @@ extern void rollup_check_source(const Definition *definition, Oid source, const 
 /* Drops table, view and entry.  The current user must own the table. */
 extern void rollup_drop(Oid relid);
 
-/* Notes that a rebuild is wanted.  The current user must own the table. */
-extern void rollup_request_rebuild(Oid relid);
+/*
+ * Notes that a rebuild is wanted.  The current user must own the table.  Throws
+ * if that would forget rows that are deleted and still count, unless told to.
+ */
+extern void rollup_request_rebuild(Oid relid, bool forget_deleted);
 
 /* Throws unless "relid" is a rollup that the current user owns. */
 extern void rollup_check_owner(Oid relid);
@@ -116,6 +123,16 @@ extern void rollup_forget_outdated(void);
 
 /* Forgets the rollups whose table has been dropped. */
 extern void rollup_forget_dropped(void);
+
+/*
+ * To be called if there is no slot.  Rollups that are live nevertheless were
+ * restored from a dump: they are given up.  And what a dump does not carry, that
+ * the view goes with its table, is entered again.  True if anything was written.
+ */
+extern bool rollup_adopt_restored(List *rollups);
+
+/* Whether the table has a unique index that can be that of its groups. */
+extern bool rollup_has_index(const Rollup *rollup);
 
 /* The rollup of that OID out of a list, or NULL. */
 extern Rollup *rollup_find(List *rollups, Oid relid);
@@ -158,6 +175,12 @@ extern void rollup_check_name(const Rollup *rollup);
  */
 extern bool rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached);
 
+/* Whether rows of that source go on to count when they are deleted. */
+extern bool rollup_ignores_deletes(const Rollup *rollup, Oid source);
+
+/* The names of these sources, for people; palloc'd. */
+extern char *rollup_ignored_names(const Rollup *rollup);
+
 /* Whether the rollup has to be built or built anew by the worker. */
 extern bool rollup_wants_build(const Rollup *rollup);
 
@@ -170,8 +193,17 @@ extern void rollup_set_built(const Rollup *rollup);
 /* Forgets the requests for a rebuild up to that one: served, or failed. */
 extern void rollup_forget_requests(Oid relid, int64 request);
 
-/* Marks all live rollups as stale. */
-extern void rollup_set_all_stale(const char *reason, XLogRecPtr lsn);
+/*
+ * Notes, in the log too, that a rollup is not exact any more: it is stale, to be
+ * rebuilt, or if a rebuild would forget deleted rows it has failed.
+ */
+extern void rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn);
+
+/*
+ * The same of all rollups that are live, and without "rebuild" of those, too,
+ * that would be rebuilt by themselves: all of them fail then.
+ */
+extern void rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild);
 
 /* Notes that changes of rollups (a list of Rollup) were applied just now. */
 extern void rollup_set_changed(List *rollups);

@@ -10,9 +10,12 @@
 #include "access/transam.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "compat.h"
 #include "notify_stats.h"
@@ -33,6 +36,17 @@ request_shared_memory(void)
 }
 
 static void
+init_stream(SharedStream *stream)
+{
+	memset(stream, 0, sizeof(SharedStream));
+	pg_atomic_init_u32(&stream->sleeping, 0);
+	pg_atomic_init_u32(&stream->slot_wanted, 0);
+	pg_atomic_init_u64(&stream->async_lsn, 0);
+	pg_atomic_init_u64(&stream->wanted_lsn, 0);
+	pg_atomic_init_u64(&stream->reached_lsn, 0);
+}
+
+static void
 startup_shared_memory(void)
 {
 	bool		found;
@@ -50,13 +64,8 @@ startup_shared_memory(void)
 		pg_atomic_init_u64(&shared_state->own_commits, 0);
 		for (int i = 0; i < SHARED_STREAMS; i++)
 		{
-			SharedStream *stream = &shared_state->streams[i];
-
-			pg_atomic_init_u32(&stream->sleeping, 0);
-			pg_atomic_init_u32(&stream->slot_wanted, 0);
-			pg_atomic_init_u64(&stream->async_lsn, 0);
-			pg_atomic_init_u64(&stream->wanted_lsn, 0);
-			pg_atomic_init_u64(&stream->reached_lsn, 0);
+			init_stream(&shared_state->streams[i]);
+			shared_state->workers[i].waiting_procno = -1;
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -94,14 +103,15 @@ shared_stream(void)
 	{
 		SharedStream *entry = &shared_state->streams[i];
 
-		if (entry->database == MyDatabaseId)
+		if (entry->database == MyDatabaseId && !entry->dropped)
 			stream = entry;
-		else if (free_entry == NULL && !OidIsValid(entry->database))
+		else if (free_entry == NULL && (entry->dropped || !OidIsValid(entry->database)))
 			free_entry = entry;
 	}
 	if (stream == NULL && free_entry != NULL)
 	{
 		stream = free_entry;
+		init_stream(stream);
 		stream->database = MyDatabaseId;
 	}
 	LWLockRelease(shared_state->lock);
@@ -114,8 +124,9 @@ shared_stream(void)
 }
 
 /*
- * Without the lock: entries are taken in order, and an entry's database does
- * not change once it is set.
+ * Without the lock: entries are taken in order, and an entry stays that of its
+ * database for as long as anybody can be connected to that.  Who looks while
+ * another one is made anew may miss his own, and looks again next time.
  */
 SharedStream *
 shared_stream_if_any(void)
@@ -130,13 +141,23 @@ shared_stream_if_any(void)
 
 		if (!OidIsValid(entry->database))
 			break;
-		if (entry->database == MyDatabaseId)
+		if (entry->database == MyDatabaseId && !entry->dropped)
 		{
 			known = entry;
 			break;
 		}
 	}
 	return known;
+}
+
+void
+shared_stream_drop(Oid database)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_STREAMS; i++)
+		if (shared_state->streams[i].database == database)
+			shared_state->streams[i].dropped = true;
+	LWLockRelease(shared_state->lock);
 }
 
 void
@@ -179,6 +200,32 @@ shared_stream_waits_for(Oid relid)
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->waits_for = relid;
 	LWLockRelease(shared_state->lock);
+}
+
+bool
+shared_stream_slot_user(int pid)
+{
+	SharedStream *stream = shared_stream();
+	bool		news;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	news = stream->slot_user != pid;
+	stream->slot_user = pid;
+	LWLockRelease(shared_state->lock);
+	return news;
+}
+
+bool
+shared_stream_retains_much(bool much)
+{
+	SharedStream *stream = shared_stream();
+	bool		news;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	news = stream->retains_much != much;
+	stream->retains_much = much;
+	LWLockRelease(shared_state->lock);
+	return news;
 }
 
 void
@@ -332,5 +379,94 @@ shared_build_reached(SharedBuild *build, XLogRecPtr lsn)
 {
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	build->reached_lsn = lsn;
+	LWLockRelease(shared_state->lock);
+}
+
+int
+shared_worker_begin(int worker, bool *could_not_connect)
+{
+	SharedWorker *entry = &shared_state->workers[worker];
+	int			failures;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	failures = entry->failures++;
+	*could_not_connect = entry->connecting;
+	entry->connecting = true;
+	LWLockRelease(shared_state->lock);
+	return failures;
+}
+
+void
+shared_worker_connected(int worker)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->workers[worker].connecting = false;
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_worker_succeeded(int worker)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->workers[worker].failures = 0;
+	LWLockRelease(shared_state->lock);
+}
+
+/* Says that this process waits, and returns whether there is a reason to. */
+static bool
+begin_wait(SharedWorker *entry)
+{
+	bool		result;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	entry->waiting_procno = MyProc - ProcGlobal->allProcs;
+	result = entry->failures > 0;
+	LWLockRelease(shared_state->lock);
+	return result;
+}
+
+static void
+end_wait(int code, Datum arg)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	((SharedWorker *) DatumGetPointer(arg))->waiting_procno = -1;
+	LWLockRelease(shared_state->lock);
+}
+
+static void
+wait_for_retry(SharedWorker *entry, TimestampTz until)
+{
+	while (begin_wait(entry) && GetCurrentTimestamp() < until)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until),
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+shared_worker_wait(int worker, long milliseconds)
+{
+	SharedWorker *entry = &shared_state->workers[worker];
+
+	PG_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
+	{
+		wait_for_retry(entry, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds));
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
+	end_wait(0, PointerGetDatum(entry));
+}
+
+void
+shared_worker_retry(int worker)
+{
+	SharedWorker *entry = &shared_state->workers[worker];
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	entry->failures = 0;
+	if (entry->waiting_procno >= 0)
+		SetLatch(&ProcGlobal->allProcs[entry->waiting_procno].procLatch);
 	LWLockRelease(shared_state->lock);
 }

@@ -32,7 +32,8 @@ typedef enum StreamState
 /* The main stream of one database; "lock" of SharedState guards it. */
 typedef struct SharedStream
 {
-	Oid			database;		/* InvalidOid: free; never freed again */
+	Oid			database;		/* InvalidOid: free */
+	bool		dropped;		/* the database is gone; another one may take its place */
 	int			pid;			/* of the worker, or 0 */
 	StreamState state;
 
@@ -51,7 +52,15 @@ typedef struct SharedStream
 	pg_atomic_uint64 reached_lsn;
 	TimestampTz reached_at;		/* when that was the end of the WAL */
 
+	/*
+	 * Where the slot was left for an upgrade of the server, beyond applied_lsn
+	 * but with nothing in between; stream_lock guards it
+	 */
+	XLogRecPtr	prepared_lsn;
+
 	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
+	int			slot_user;		/* a process not ours that has the slot open, or 0 */
+	bool		retains_much;	/* the slot keeps more WAL than it should */
 
 	/*
 	 * When a position was written last, how many transactions of others had
@@ -85,7 +94,6 @@ typedef struct SharedStream
 	double		backlog_bytes_per_second;
 	TimestampTz backlog_at;
 
-	int			failures;		/* in a row, for the delay of a restart */
 	TimestampTz last_error_at;	/* 0: none */
 	char		last_error[SHARED_MESSAGE_LENGTH];
 
@@ -123,6 +131,17 @@ typedef struct SharedBuild
 	TimestampTz started_at;
 } SharedBuild;
 
+/*
+ * A worker that notify_stats.database asks for, by its place in that list; known
+ * also while there is no such database.  "lock" of SharedState guards it.
+ */
+typedef struct SharedWorker
+{
+	int			failures;		/* in a row, for the delay of a restart */
+	bool		connecting;		/* it has not yet come further than that */
+	int			waiting_procno; /* PGPROC of the process that waits to connect, or -1 */
+} SharedWorker;
+
 #define SHARED_STREAMS 64
 #define SHARED_BUILDS 32
 
@@ -136,6 +155,7 @@ typedef struct SharedState
 
 	SharedStream streams[SHARED_STREAMS];
 	SharedBuild builds[SHARED_BUILDS];
+	SharedWorker workers[SHARED_STREAMS];
 } SharedState;
 
 /* NULL unless the library was preloaded. */
@@ -156,6 +176,9 @@ extern SharedStream *shared_stream(void);
 /* The entry of this database if there is one, at little cost; else NULL. */
 extern SharedStream *shared_stream_if_any(void);
 
+/* A database has been dropped, and so nobody uses its entry. */
+extern void shared_stream_drop(Oid database);
+
 /* Says what the worker does, if this process is the worker. */
 extern void shared_stream_set_state(StreamState state);
 
@@ -167,6 +190,15 @@ extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
 
 /* Says for which relation's lock the stream waits; InvalidOid: for none. */
 extern void shared_stream_waits_for(Oid relid);
+
+/*
+ * Says which process, not one of ours, has the slot open; 0: none.  True if that
+ * is news.
+ */
+extern bool shared_stream_slot_user(int pid);
+
+/* Says whether the slot keeps more WAL than it should.  True if that is news. */
+extern bool shared_stream_retains_much(bool much);
 
 /* Wakes who waits, to look at the catalog again. */
 extern void shared_stream_broadcast(void);
@@ -195,5 +227,21 @@ extern void shared_build_set_slot(SharedBuild *build, const char *slot_name);
 extern void shared_build_phase(SharedBuild *build, BuildPhase phase);
 extern void shared_build_waits_for(SharedBuild *build, TransactionId xid);
 extern void shared_build_reached(SharedBuild *build, XLogRecPtr lsn);
+
+/*
+ * A worker begins to connect; returns how many before it have failed in a row,
+ * and whether the last one has failed to connect.  It counts as failed itself
+ * until it says that it succeeded.
+ */
+extern int	shared_worker_begin(int worker, bool *could_not_connect);
+extern void shared_worker_connected(int worker);
+extern void shared_worker_succeeded(int worker);
+
+/*
+ * Waits, interruptibly, before a worker connects: so many milliseconds, or until
+ * shared_worker_retry says that it may succeed now.
+ */
+extern void shared_worker_wait(int worker, long milliseconds);
+extern void shared_worker_retry(int worker);
 
 #endif							/* NOTIFY_STATS_SHARED_H */

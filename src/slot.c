@@ -90,10 +90,16 @@ slot_init(void)
 	emit_log_hook = drop_routine_messages;
 }
 
+static void
+main_name(Oid database, NameData *name)
+{
+	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u", database);
+}
+
 void
 slot_main_name(NameData *name)
 {
-	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u", MyDatabaseId);
+	main_name(MyDatabaseId, name);
 }
 
 /* The value of output_plugin_libraries, or NULL in servers without it. */
@@ -191,6 +197,7 @@ slot_lookup(const char *name, SlotInfo *info)
 		info->confirmed_flush_lsn = slot->data.confirmed_flush;
 		info->restart_lsn = slot->data.restart_lsn;
 		info->active_pid = slot->active_pid;
+		info->failover = slot_is_failover(slot);
 		SpinLockRelease(&slot->mutex);
 		found = true;
 	}
@@ -212,10 +219,11 @@ slot_count_free(void)
 }
 
 XLogRecPtr
-slot_create(const char *name, const char *plugin)
+slot_create(const char *name, const char *plugin, bool failover)
 {
 	/* by a query, as the number of arguments differs between versions */
-	static const char query[] =
+	const char *query = failover ?
+		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2, failover => true)" :
 		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2)";
 	Oid			argtypes[2] = {TEXTOID, TEXTOID};
 	Datum		args[2];
@@ -299,6 +307,18 @@ slot_drop(const char *name)
 	call_slot_function(F_PG_DROP_REPLICATION_SLOT, name, (Datum) 0, (Datum) 0);
 }
 
+bool
+slot_drop_main_of(Oid database, NameData *name)
+{
+	SlotInfo	info;
+
+	main_name(database, name);
+	if (!slot_lookup(NameStr(*name), &info) || info.database != database)
+		return false;
+	ReplicationSlotDrop(NameStr(*name), false);
+	return true;
+}
+
 void
 slot_advance(const char *name, XLogRecPtr lsn)
 {
@@ -311,6 +331,12 @@ slot_advance(const char *name, XLogRecPtr lsn)
 	else
 		call_slot_function(F_PG_REPLICATION_SLOT_ADVANCE, name,
 						   LSNGetDatum(lsn), (Datum) 0);
+}
+
+bool
+slot_standbys_have(XLogRecPtr lsn)
+{
+	return standbys_have(lsn);
 }
 
 XLogRecPtr

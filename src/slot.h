@@ -24,6 +24,7 @@ typedef struct SlotInfo
 	XLogRecPtr	confirmed_flush_lsn;
 	XLogRecPtr	restart_lsn;	/* from where it is read when it is opened */
 	int			active_pid;		/* of the process that has it, or 0 */
+	bool		failover;		/* standbys have a copy of it */
 } SlotInfo;
 
 /* A peek: the rows that the output plugin wrote. */
@@ -48,10 +49,11 @@ extern bool slot_lookup(const char *name, SlotInfo *info);
 extern int	slot_count_free(void);
 
 /*
- * Creates a permanent slot, and returns its position.  Waits for all
+ * Creates a permanent slot, and returns its position.  With "failover" (from 17
+ * on) it is one that standbys take over.  Waits for all
  * transactions that have an xid.  Throws in a transaction that has written.
  */
-extern XLogRecPtr slot_create(const char *name, const char *plugin);
+extern XLogRecPtr slot_create(const char *name, const char *plugin, bool failover);
 
 /*
  * Makes a temporary slot, which this process alone uses and which goes away
@@ -61,6 +63,12 @@ extern XLogRecPtr slot_copy(const char *source, const char *name, const char *pl
 
 /* Also a slot that this process has open. */
 extern void slot_drop(const char *name);
+
+/*
+ * Drops the main slot of any database, whoever calls, and gives its name; false
+ * if there is none.  Waits until nobody has it.
+ */
+extern bool slot_drop_main_of(Oid database, NameData *name);
 
 /*
  * The position up to which the WAL is on disk.  A peek up to it gives every
@@ -131,6 +139,12 @@ extern void slot_peek_end(SlotPeek *peek);
  * Survives a rollback, and may be undone by a crash.
  */
 extern void slot_advance(const char *name, XLogRecPtr lsn);
+
+/*
+ * Whether the standbys in synchronized_standby_slots have the WAL up to a
+ * position.  A slot that fails over must not get ahead of what they have.
+ */
+extern bool slot_standbys_have(XLogRecPtr lsn);
 
 /*
  * Logs which transactions are running, at which point a slot may move its

@@ -88,6 +88,7 @@ stream_load(StreamRow *row)
 {
 	HeapTuple	tuple;
 	TupleDesc	desc;
+	Datum		value;
 	bool		isnull;
 
 	memset(row, 0, sizeof(*row));
@@ -95,8 +96,11 @@ stream_load(StreamRow *row)
 		return false;
 	tuple = read_row(CATALOG_STREAM, &desc);
 	set_slot(row, tuple, desc);
+	value = heap_getattr(tuple, STREAM_UPGRADE_FROM, desc, &isnull);
+	row->upgrade_from = isnull ? 0 : DatumGetInt64(value);
 	tuple = read_row(CATALOG_CONTROL, &desc);
-	row->paused = DatumGetBool(heap_getattr(tuple, CONTROL_PAUSED, desc, &isnull));
+	row->paused = row->upgrade_from != 0 ||
+		DatumGetBool(heap_getattr(tuple, CONTROL_PAUSED, desc, &isnull));
 	return true;
 }
 
@@ -154,5 +158,15 @@ stream_set_applied(XLogRecPtr lsn)
 
 	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
 	set_column(&update, STREAM_APPLIED_AT, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	write_row(&update);
+}
+
+void
+stream_set_upgrade(uint64 system_identifier)
+{
+	StreamUpdate update = {0};
+
+	set_column(&update, STREAM_UPGRADE_FROM, Int64GetDatum(system_identifier),
+			   system_identifier == 0);
 	write_row(&update);
 }

@@ -18,7 +18,8 @@ typedef struct StreamRow
 	NameData	slot_name;
 	const Format *format;
 	XLogRecPtr	applied_lsn;
-	bool		paused;
+	bool		paused;			/* by pause(), or because of the next */
+	uint64		upgrade_from;	/* system identifier of a server that was left to be upgraded; or 0 */
 } StreamRow;
 
 /*
@@ -40,5 +41,8 @@ extern void stream_set_slot(const char *slot_name, const Format *format, XLogRec
 extern void stream_clear_slot(void);
 
 extern void stream_set_applied(XLogRecPtr lsn);
+
+/* Enters that this server is to be upgraded, or with 0, that this is over. */
+extern void stream_set_upgrade(uint64 system_identifier);
 
 #endif							/* NOTIFY_STATS_STREAM_H */

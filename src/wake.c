@@ -24,6 +24,7 @@
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "notify_stats.h"
 #include "wake.h"
 
@@ -118,6 +119,10 @@ void
 wake_sleep(SharedStream *stream, long milliseconds, bool wakeable,
 		   bool (*is_due) (void *arg), void *arg)
 {
+	static uint32 wait_event = 0;
+
+	if (wait_event == 0)
+		wait_event = new_wait_event("NotifyStatsMain");
 	if (wakeable)
 	{
 		pg_atomic_write_u32(&stream->sleeping, 1);
@@ -125,7 +130,7 @@ wake_sleep(SharedStream *stream, long milliseconds, bool wakeable,
 	}
 	if (!wakeable || !is_due(arg))
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 milliseconds, PG_WAIT_EXTENSION);
+						 milliseconds, wait_event);
 	pg_atomic_write_u32(&stream->sleeping, 0);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();

@@ -8,6 +8,10 @@
  * waits a while before it tries.  It never exits with 0, for then it would not
  * come back.
  *
+ * If there is no such database, to connect is such an error.  So a process that
+ * follows one that could not connect waits before it does, known to nobody but
+ * shared memory: utility.c wakes it when the database is made.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,7 +24,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
@@ -31,6 +34,7 @@
 #include "utils/varlena.h"
 
 #include "builder.h"
+#include "catalog.h"
 #include "compat.h"
 #include "cycle.h"
 #include "notify_stats.h"
@@ -53,8 +57,14 @@
 /* When to advance the slot, and to write a last position, if there is no cycle until then. */
 #define LEFTOVER_DELAY_MS 101
 
+/* When to look whether a slot that somebody else reads is free again. */
+#define SLOT_RETRY_MS 1000
+
 /* When to close the slot, so that others can use it, if there is no cycle. */
 #define CLOSE_DELAY_MS 1000
+
+/* When to tell the statistics what the last cycles did, if there is no cycle. */
+#define REPORT_DELAY_MS 1000
 
 PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
 
@@ -91,9 +101,15 @@ database_names(void)
 void
 worker_register_all(void)
 {
+	List	   *names = database_names();
 	ListCell   *lc;
 
-	foreach(lc, database_names())
+	if (list_length(names) > SHARED_STREAMS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("parameter \"%s\" lists more than %d databases", "notify_stats.database",
+						SHARED_STREAMS)));
+	foreach(lc, names)
 	{
 		const char *database = (const char *) lfirst(lc);
 		BackgroundWorker worker;
@@ -108,19 +124,37 @@ worker_register_all(void)
 		snprintf(worker.bgw_name, sizeof(worker.bgw_name), "notify_stats worker for %s", database);
 		snprintf(worker.bgw_type, sizeof(worker.bgw_type), "notify_stats worker");
 		strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
+		worker.bgw_main_arg = Int32GetDatum(foreach_current_index(lc));
 		RegisterBackgroundWorker(&worker);
 	}
 }
 
-bool
-worker_is_registered(const char *database)
+int
+worker_place(const char *database)
 {
 	ListCell   *lc;
 
 	foreach(lc, database_names())
 		if (strcmp((const char *) lfirst(lc), database) == 0)
-			return true;
-	return false;
+			return foreach_current_index(lc);
+	return -1;
+}
+
+bool
+worker_is_registered(const char *database)
+{
+	return worker_place(database) >= 0;
+}
+
+/* Says what this process does, in pg_stat_activity and in the process list. */
+static void
+show_activity(BackendState state, const char *activity)
+{
+	char		text[128];
+
+	snprintf(text, sizeof(text), "notify_stats: %s", activity);
+	pgstat_report_activity(state, text);
+	set_ps_display(activity);
 }
 
 static void
@@ -135,45 +169,33 @@ leave_stream(int code, Datum arg)
 	LWLockRelease(shared_state->lock);
 }
 
-/*
- * Enters this process as the stream's worker, and returns how many before it
- * have failed in a row.  It counts as failed itself until a cycle succeeds.
- */
-static int
+/* Enters this process as the stream's worker. */
+static void
 enter_stream(SharedStream *stream)
 {
-	int			failures;
-
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->pid = MyProcPid;
 	stream->worker_procno = MyProc - ProcGlobal->allProcs;
 	stream->state = STREAM_STARTING;
-	failures = stream->failures++;
 	LWLockRelease(shared_state->lock);
 	before_shmem_exit(leave_stream, PointerGetDatum(stream));
-	return failures;
 }
 
-static void
-note_success(SharedStream *stream, StreamState state)
+/* How long to wait after so many failures: 1, 2, 4 … seconds after the second. */
+static int
+delay_seconds(int failures)
 {
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->failures = 0;
-	stream->state = state;
-	LWLockRelease(shared_state->lock);
+	return failures < 2 ? 0 : Min(MAX_DELAY_SECONDS, 1 << Min(failures - 2, 6));
 }
 
-/* Waits out earlier failures: 1, 2, 4 … seconds after the second. */
+/* Waits out earlier failures. */
 static void
 wait_after_failures(SharedStream *stream, int failures)
 {
-	TimestampTz until;
-	int			seconds;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													delay_seconds(failures) * 1000);
 
-	if (failures < 2)
-		return;
-	seconds = Min(MAX_DELAY_SECONDS, 1 << Min(failures - 2, 6));
-	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
+	show_activity(STATE_IDLE, "waiting after an error");
 	while (GetCurrentTimestamp() < until)
 		wake_sleep(stream, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), false,
 				   NULL, NULL);
@@ -185,16 +207,18 @@ work(SharedStream *stream)
 {
 	CycleResult result;
 
-	pgstat_report_activity(STATE_RUNNING, "notify_stats: applying changes");
+	show_activity(STATE_RUNNING, "applying changes");
 	result = cycle_run(false);
-	note_success(stream, result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
+	shared_worker_succeeded(DatumGetInt32(MyBgworkerEntry->bgw_main_arg));
+	shared_stream_set_state(result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
 	if (OidIsValid(result.busy.relid))
 	{
+		show_activity(STATE_RUNNING, "waiting for a lock on a table");
 		slot_close();			/* who has the lock may need the slot */
 		rollup_wait_for_lock(result.busy);
 	}
 	builder_start_due(result.wants_build);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	show_activity(STATE_IDLE, "waiting for changes");
 	return result;
 }
 
@@ -204,17 +228,20 @@ typedef struct Schedule
 	SharedStream *stream;
 	CycleResult last;
 	uint64		foreign;		/* transactions of others, before the last cycle */
+	uint64		version;		/* of the catalogs, likewise */
 	XLogRecPtr	seen;			/* the last cycle has read this far */
 	XLogRecPtr	own;			/* and itself written this far */
 	TimestampTz leftover_at;	/* when to do what it has left for later; 0: nothing */
 	TimestampTz rest_until;		/* no cycle before, lest it cost too much */
 	TimestampTz last_cycle;		/* when it began */
+	bool		unreported;		/* it may have counts that the statistics lack */
 } Schedule;
 
 /*
  * Whether there is something to do.  What the last cycle has written itself is
  * no reason, unless a transaction of somebody else has ended meanwhile, whose
- * commit may lie before it.
+ * commit may lie before it.  A change of the catalogs may be told after the
+ * commit that has woken us.
  */
 static bool
 is_due(void *arg)
@@ -224,6 +251,7 @@ is_due(void *arg)
 	XLogRecPtr	safe = slot_safe_lsn();
 
 	if (schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
+		(schedule->version != catalog_version() && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		(OidIsValid(stream->trouble_rollup) && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at))
 		return true;
@@ -282,7 +310,9 @@ run_cycle(Schedule *schedule)
 	XLogRecPtr	safe;
 
 	schedule->last_cycle = start;
+	schedule->unreported = true;
 	schedule->foreign = shared_foreign_transactions();
+	schedule->version = catalog_version();
 	safe = slot_safe_lsn();
 	schedule->last = work(schedule->stream);
 	schedule->rest_until = start + (cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
@@ -292,7 +322,8 @@ run_cycle(Schedule *schedule)
 	{
 		/* there is nothing to read, so there is no hurry */
 		schedule->seen = schedule->own = safe;
-		schedule->leftover_at = 0;
+		schedule->leftover_at = schedule->last.slot_in_use ?
+			TimestampTzPlusMilliseconds(start, SLOT_RETRY_MS) : 0;
 		schedule->rest_until = TimestampTzPlusMilliseconds(start, MAX_REST_MS);
 		return;
 	}
@@ -328,6 +359,20 @@ flush_async_commits(SharedStream *stream)
 		XLogFlush(lsn);
 }
 
+/*
+ * The server passes on what a commit did to tables at most once a second, and so
+ * keeps the last commit's until there is another one.
+ */
+static void
+report_statistics(Schedule *schedule)
+{
+	if (!schedule->unreported ||
+		!TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(), REPORT_DELAY_MS))
+		return;
+	(void) pgstat_report_stat(true);
+	schedule->unreported = false;
+}
+
 /* Sleeps until something may be due. */
 static void
 nap(Schedule *schedule)
@@ -342,9 +387,12 @@ nap(Schedule *schedule)
 		milliseconds = Min(milliseconds, CLOSE_DELAY_MS);
 	if (schedule->last.wants_build != NIL)
 		milliseconds = Min(milliseconds, 1000); /* it may be time to try again */
+	if (schedule->unreported)
+		milliseconds = Min(milliseconds, REPORT_DELAY_MS);
 	wake_sleep(schedule->stream, milliseconds, true, is_due, schedule);
 	if (is_due(schedule))
 		return;
+	report_statistics(schedule);
 	flush_async_commits(schedule->stream);
 	if (TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(), CLOSE_DELAY_MS))
 		slot_close();
@@ -377,34 +425,79 @@ run(SharedStream *stream)
 			wake_sleep(stream, rest, false, NULL, NULL);
 		else
 		{
+			/* in a backlog there is no rest in which it would be done */
+			CHECK_FOR_INTERRUPTS();
+			reload_settings();
 			run_cycle(&schedule);
 			MemoryContextReset(cycle_context);
 		}
 	}
 }
 
+/* Makes the server's error of a connection that fails one of our setting. */
+static void
+connection_error_callback(void *arg)
+{
+	int			seconds = RESTART_SECONDS + delay_seconds(*(const int *) arg + 1);
+
+	errcontext("connecting to a database that \"notify_stats.database\" names");
+	if (geterrcode() == ERRCODE_UNDEFINED_DATABASE)
+		errhint("Create it, or take it out of \"notify_stats.database\" and restart the server. The worker tries again in %d s.",
+				seconds);
+	else
+		errhint("The worker tries again in %d s.", seconds);
+}
+
+/* Connects; if the last attempts have failed, waits before that. */
+static void
+connect_to_database(const char *database, int failures, bool could_not_connect)
+{
+	ErrorContextCallback error_context;
+
+	if (could_not_connect)
+	{
+		set_ps_display("waiting for the database");
+		shared_worker_wait(DatumGetInt32(MyBgworkerEntry->bgw_main_arg),
+						   delay_seconds(failures) * 1000L);
+	}
+	set_ps_display("connecting");
+	error_context.callback = connection_error_callback;
+	error_context.arg = &failures;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+	BackgroundWorkerInitializeConnection(database, NULL, 0);
+	error_context_stack = error_context.previous;
+}
+
 void
 notify_stats_worker_main(Datum main_arg)
 {
 	SharedStream *stream;
+	int			place = DatumGetInt32(main_arg);
 	int			failures;
+	bool		could_not_connect;
 	Trouble		trouble;
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	follow_settings();
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
-	BackgroundWorkerInitializeConnection(MyBgworkerEntry->bgw_extra, NULL, 0);
+	failures = shared_worker_begin(place, &could_not_connect);
+	connect_to_database(MyBgworkerEntry->bgw_extra, failures, could_not_connect);
+	shared_worker_connected(place);
 	pgstat_report_appname("notify_stats worker");
 	xact_set_worker_defaults();
 	slot_keep_open(TopMemoryContext);
 
 	stream = shared_stream();
-	failures = enter_stream(stream);
+	enter_stream(stream);
 	ereport(LOG,
 			(errmsg("notify_stats worker for database \"%s\" started", MyBgworkerEntry->bgw_extra)));
-	/* a rollup's own trouble is settled by the next cycle, so go on at once */
-	if (!trouble_read(&trouble))
+	/*
+	 * A rollup's own trouble is settled by the next cycle, and who has waited
+	 * for his database has waited.
+	 */
+	if (!could_not_connect && !trouble_read(&trouble))
 		wait_after_failures(stream, failures);
 	run(stream);
 }

@@ -33,7 +33,8 @@
  * What ALTER DATABASE or ALTER ROLE must not change for us.  An empty
  * search_path leaves only pg_catalog for what is not qualified; a commit has
  * to be on disk (if it is not one of xact_commit_lazily), but does not wait for a
- * standby.
+ * standby.  In a deadlock (a user drops what is being built) who looks first is
+ * the victim, and that had better be us.
  */
 static const struct
 {
@@ -45,10 +46,15 @@ static const struct
 	{"synchronous_commit", "local"},
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
+	{"deadlock_timeout", "100ms"},
 	{"idle_in_transaction_session_timeout", "0"},
 	{"transaction_timeout", "0"},	/* since 17 */
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_read_only", "off"},
+	{"default_table_access_method", "heap"},	/* ours are updated */
+	{"temp_file_limit", "-1"},	/* what does not fit would never fit */
+	{"exit_on_error", "off"},	/* which would not tell whose error it was */
+	{"restrict_nonsystem_relation_kind", ""},	/* definitions are views */
 	{"session_replication_role", "origin"},
 	{"row_security", "off"},
 	{"jit", "off"},
@@ -58,6 +64,7 @@ static const struct
 	{"bytea_output", "hex"},
 	{"TimeZone", "UTC"},
 	{"array_nulls", "on"},
+	{"xmloption", "content"},
 };
 
 static bool in_procedure = false;
@@ -85,6 +92,8 @@ void
 xact_set_worker_defaults(void)
 {
 	apply_settings(PGC_S_OVERRIDE, GUC_ACTION_SET);
+	/* a procedure is its caller's, but a worker's role is nobody's to choose */
+	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 static void

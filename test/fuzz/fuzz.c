@@ -336,9 +336,10 @@ print_counts(void)
 {
 	printf("%ld sessions, %ld messages; kept %d sessions, covered %d branches\n",
 		   nfed, nmessages, nsessions, ncovered);
-	printf("changes: %ld inserts, %ld updates, %ld deletes, %ld truncates, %ld unknown\n",
+	printf("changes: %ld inserts, %ld updates, %ld deletes, %ld truncates, %ld of partitions, %ld unknown\n",
 		   nchanges[ROW_INSERT], nchanges[ROW_UPDATE], nchanges[ROW_DELETE],
-		   nchanges[ROW_TRUNCATE], nchanges[ROW_UNKNOWN]);
+		   nchanges[ROW_TRUNCATE], nchanges[ROW_PARTITION_TRUNCATE],
+		   nchanges[ROW_UNKNOWN]);
 	printf("errors:\n");
 	for (int i = 0; i < MAX_TEXTS && errors[i].count > 0; i++)
 		printf("%10ld  %s\n", errors[i].count, errors[i].text);

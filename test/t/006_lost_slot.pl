@@ -2,8 +2,9 @@
 #
 # A slot that does not hold what it should is changes lost: the rollups become stale, a new
 # slot is made, and they are rebuilt, all by the worker itself.  So when somebody drops the
-# slot, advances it, or reads from it.  A slot of our name that is somebody else's is never
-# touched.
+# slot, makes it anew, advances it, or reads from it.  A slot of our name that is somebody
+# else's is never touched, one that somebody else has open is waited for, and much WAL that the
+# slot keeps is told.  Each is said once, however long it lasts.
 #
 # versions: all
 
@@ -89,6 +90,18 @@ isnt(sql($node, qq{$libraries
 sql($node, 'SELECT notify_stats.resume()');
 is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot read by somebody else');
 
+# Dropped, and made anew under its name: it looks like ours, and lacks what was before it.
+$offset = log_position($node);
+sql($node, 'SELECT notify_stats.pause()');
+change();
+poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+my $plugin = sql($node, "SELECT plugin FROM pg_replication_slots WHERE slot_name = '$slot'");
+sql($node, qq{$libraries SELECT pg_drop_replication_slot('$slot');
+	SELECT pg_create_logical_replication_slot('$slot', '$plugin')});
+change();
+sql($node, 'SELECT notify_stats.resume()');
+is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot made anew');
+
 # Dropped, and found by catch_up() instead of the worker.
 $offset = log_position($node);
 sql($node, 'SELECT notify_stats.pause()');
@@ -113,6 +126,100 @@ is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"
 set_and_reload($node, max_slot_wal_keep_size => '-1');
 sql($node, 'SELECT notify_stats.resume()');
 is_mended($offset, 'the replication slot was invalidated', 'an invalidated slot');
+
+# Invalidated, as nobody has used it for a while.
+if ($node->pg_version >= 18)
+{
+	$offset = log_position($node);
+	sql($node, 'SELECT notify_stats.pause()');
+	change();
+	set_and_reload($node, idle_replication_slot_timeout => '1s');
+	poll($node, "SELECT inactive_since < now() - interval '1.1 s' FROM pg_replication_slots WHERE slot_name = '$slot'");
+	for (1 .. 10)
+	{
+		sql($node, 'CHECKPOINT');
+		last if sql($node, "SELECT wal_status FROM pg_replication_slots WHERE slot_name = '$slot'") eq 'lost';
+	}
+	is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'lost', 'a slot that was idle for long is lost');
+	set_and_reload($node, idle_replication_slot_timeout => '0');
+	sql($node, 'SELECT notify_stats.resume()');
+	is_mended($offset, 'the replication slot was invalidated', 'an idle slot');
+}
+
+# In use by somebody else, for a while.
+$offset = log_position($node);
+sql($node, 'SELECT notify_stats.pause()');
+poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+{
+	local %ENV = $node->_get_env();
+	local $ENV{PGOPTIONS} = $libraries ? '-c output_plugin_libraries=pgoutput,test_decoding,notify_stats' : '';
+	my $reader = IPC::Run::start(
+		[ 'pg_recvlogical', '-d', $node->connstr('postgres'), '-S', $slot, '--start', '-f', '-', '--no-loop',
+			'-o', 'version=1', '-o', 'tables=' ],
+		'<', \undef, '>', \my $output, '2>', \my $errors);
+	my $position;
+
+	poll($node, "SELECT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+	sql($node, 'SELECT notify_stats.resume()');
+	change();
+	$node->wait_for_log(qr/replication slot "$slot" is in use by process \d+/, $offset);
+	poll($node, q{SELECT waits_for ~ '^process \d+, which has the replication slot open' FROM notify_stats.status WHERE stream = 'main'});
+	pass('the status tells who has the slot open');
+	is(sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '2.5 s')}), 'f', 'nothing is applied meanwhile');
+	is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state <> 'live'}), '0', 'and nothing is lost yet');
+	is(() = slurp_file($node->logfile, $offset) =~ /is in use by process|is active for PID/g, 1, 'it is said once');
+	$reader->signal('INT');
+	$reader->finish;
+}
+is_exact($node, 'exact when the slot is free again, whether or not it was read from');
+is(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), '', 'and nothing is waited for');
+
+# More WAL than there should be.
+$offset = log_position($node);
+set_and_reload($node, 'notify_stats.warn_retained_wal' => '2MB');
+sql($node, 'SELECT notify_stats.pause()');
+for (1 .. 3)
+{
+	sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1024 * 1024)); SELECT pg_current_wal_flush_lsn()});
+	change();
+}
+$node->wait_for_log(qr/WARNING:  replication slot "$slot" keeps more than 2 MB of write-ahead log/, $offset);
+is(sql($node, q{SELECT ok FROM notify_stats.check() WHERE item = 'WAL kept by the slot'}), 'f', 'check() tells it, too');
+cmp_ok(sql($node, q{SELECT retained_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024, 'and the status');
+cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024,
+	'which tells that it was not applied');
+cmp_ok(sql($node, q{SELECT catalog_xmin_age FROM notify_stats.status WHERE stream = 'main'}), '>', 0, 'and how old the catalogs are');
+sql($node, 'SELECT notify_stats.resume()');
+# restart_lsn follows when running transactions are logged
+for (1 .. 100)
+{
+	change();
+	sql($node, 'CHECKPOINT');
+	wait_until_applied($node);
+	last if slurp_file($node->logfile, $offset) =~ /keeps less than 2 MB of write-ahead log again/;
+}
+$node->wait_for_log(qr/keeps less than 2 MB of write-ahead log again/, $offset);
+is(() = slurp_file($node->logfile, $offset) =~ /keeps more than 2 MB/g, 1, 'it was said once');
+set_and_reload($node, 'notify_stats.warn_retained_wal' => undef);
+
+# Without a rebuild, if that is what is wanted.
+$offset = log_position($node);
+set_and_reload($node, 'notify_stats.on_lost_slot' => 'stop');
+sql($node, 'SELECT notify_stats.pause()');
+poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+change();
+sql($node, "SELECT pg_drop_replication_slot('$slot')");
+sql($node, 'SELECT notify_stats.resume()');
+$node->wait_for_log(qr/changes were lost: the replication slot is missing/, $offset);
+poll($node, q{SELECT bool_and(state = 'failed' AND reason LIKE 'changes were lost%') FROM notify_stats.rollups});
+pass('with on_lost_slot = stop the rollups fail');
+change();
+wait_until_applied($node);
+is(sql($node, q{SELECT string_agg(DISTINCT state, ',') FROM notify_stats.rollups}), 'failed', 'and stay so');
+is(() = slurp_file($node->logfile, $offset) =~ /changes were lost/g, 1, 'it is said once');
+sql($node, 'SELECT notify_stats.rebuild(rollup) FROM notify_stats.rollups');
+is_mended($offset, 'the replication slot is missing', 'rebuilt by hand');
+set_and_reload($node, 'notify_stats.on_lost_slot' => undef);
 
 # Replaced by somebody else's under its name: not ours to drop, and not a reason to stop
 # serving once the name is free again.

@@ -88,7 +88,7 @@ sub add_session
 	my ($title, $changes, @messages) = @_;
 	my $file = "$dir/$title " . @{ $sessions{$title} //= [] };
 
-	append_to_file($file, pack('l>5 (l>/a)*', split(' ', $changes), @messages));
+	append_to_file($file, pack('l>6 (l>/a)*', split(' ', $changes), @messages));
 	push @{ $sessions{$title} }, $file;
 	return;
 }
@@ -114,7 +114,7 @@ my %plugins = map { $_->[2] => 1 } @formats;
 sql($node, "SELECT pg_create_logical_replication_slot('$_', '$_')") foreach sort keys %plugins;
 foreach my $phase (split /^(?=-- changes: )/m, slurp_file("$top/test/fuzz/changes.sql"))
 {
-	my %changes = $phase =~ /(\w+):((?: \d+){5})/g or next;
+	my %changes = $phase =~ /(\w+):((?: \d+){6})/g or next;
 
 	sql($node, $phase);
 	foreach (@formats)
@@ -132,7 +132,7 @@ $node->stop;
 foreach (@formats)
 {
 	my ($title, $format) = @$_;
-	add_session($title, '-1 -1 -1 -1 -1', @$_) foreach @{ $found{$format} // [] };
+	add_session($title, '-1 -1 -1 -1 -1 -1', @$_) foreach @{ $found{$format} // [] };
 	my ($result, $output) =
 	  run("$dir/fuzz", $format, "$dir/catalog", $seconds, $seed, "$dir/last $title", @{ $sessions{$title} });
 

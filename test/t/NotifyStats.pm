@@ -12,6 +12,7 @@ use warnings FATAL => 'all';
 
 use Exporter 'import';
 use File::Basename qw(dirname);
+use File::Glob qw(bsd_glob);
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -21,7 +22,7 @@ our @EXPORT = qw(
 	format_name new_node set_and_reload log_position
 	sql sql_error poll start_psql
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
-	load_notify notify_insert
+	load_notify notify_insert start_load
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
 	crash_restart kill_server start_again slot_is_behind main_slot
@@ -196,16 +197,18 @@ sub wait_for_builder_gone
 
 # --- Notify's tables ------------------------------------------------------------------
 
+# load_notify(NODE, ROWS): the tables and the rollup; with so many notifications in them, for
+# start_load(), or none.
 sub load_notify
 {
-	my ($node) = @_;
+	my ($node, $rows) = @_;
 
-	foreach my $file ('schema.sql', 'rollup.sql')
-	{
-		sql($node, slurp_file("$notify_dir/$file"));
-	}
+	sql($node, slurp_file("$notify_dir/schema.sql"));
+	$node->safe_psql('postgres', slurp_file("$notify_dir/seed.sql"), extra_params => [ '-v', "rows=$rows" ])
+	  if $rows;
+	sql($node, slurp_file("$notify_dir/rollup.sql"));
 	sql($node, q{
-		INSERT INTO services SELECT md5('service ' || i)::uuid FROM generate_series(0, 9) i;
+		INSERT INTO services SELECT md5('service ' || i)::uuid FROM generate_series(0, 9) i ON CONFLICT DO NOTHING;
 		INSERT INTO templates_history SELECT md5('template ' || i)::uuid, 1 FROM generate_series(0, 4) i;
 	});
 	return;
@@ -225,6 +228,40 @@ sub notify_insert
 			(ARRAY['email', 'sms', 'letter'])[1 + i % 3]::notification_type, 1, 'created'
 		FROM generate_series($from, $to) i;
 	};
+}
+
+# Notify's load by four clients, at a rate that leaves the machine some time for the test itself.
+# ->end on the result ends it, or waits for its end if the server has crashed, and returns the
+# errors of statements that the clients met before.
+sub start_load
+{
+	my ($node) = @_;
+	my $load = bless { output => '' }, 'NotifyStats::Load';
+	my @scripts;
+	local %ENV = $node->_get_env();
+
+	foreach my $file (bsd_glob("$notify_dir/*.sql"))
+	{
+		push @scripts, '-f', "$file\@$1" if slurp_file($file) =~ /^-- weight: (\d+)/;
+	}
+	$load->{run} = IPC::Run::start(
+		[ 'pgbench', '-n', '-c', '4', '-j', '1', '-T', '3600', '-R', '300',
+			'-D', 'timeout=5', '-D', 'retention=3', @scripts,
+			$node->connstr('postgres') . ' application_name=load' ],
+		'<' => \undef,
+		'>' => \$load->{output},
+		'2>&1');
+	poll($node, "SELECT count(*) = 4 FROM pg_stat_activity WHERE application_name = 'load'");
+	return $load;
+}
+
+sub NotifyStats::Load::end
+{
+	my ($load) = @_;
+
+	$load->{run}->signal('TERM') if $load->{run}->pumpable;
+	$load->{run}->finish;
+	return join "\n", grep { /ERROR:/ } split /\n/, $load->{output};
 }
 
 # --- comparing ------------------------------------------------------------------------

@@ -1,0 +1,166 @@
+# 015_crash_matrix.pl
+#
+# Crashes under load.  Notify's tables are written to by several clients, the worker or a
+# builder is stopped at one of its points, and something dies: the worker, a builder, a client,
+# the postmaster, or everything at once.  Then the server has to come up, the rollups have to
+# be exact, and the builds have to end, all by themselves and without a rollup being given up.
+#
+# Each point meets each way to die, and either kind of commit (synchronous_commit), in 50
+# rounds in random order.  NS_ROUNDS sets another number of them, of which the first 16 have
+# each point with either kind of commit, and the first 40 each with each way; NS_SEED another
+# order.
+# formats: all
+# versions: all
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use List::Util qw(shuffle);
+use NotifyStats;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my @points = (
+	'after-peek', 'after-apply', 'after-commit', 'after-advance',
+	'build-copied', 'build-snapshot', 'build-filled', 'build-joined');
+my $node;
+
+my $one_client = q{SELECT pid FROM pg_stat_activity WHERE application_name = 'load' ORDER BY pid LIMIT 1};
+my %crash = (
+	'kill -9 of the worker' => sub { crash_restart($node, worker_pid($node)) },
+	'kill -9 of a client' => sub { crash_restart($node, sql($node, $one_client)) },
+	'kill -9 of a builder' => sub { crash_restart($node, builder_pid($node)) },
+	'immediate shutdown' => sub {
+		$node->stop('immediate');
+		$node->start;
+	},
+	'kill -9 of the postmaster' => sub {
+		kill_server($node);
+		start_again($node);
+	});
+
+sub one_of
+{
+	return $_[ int(rand(@_)) ];
+}
+
+# All pairs of a point and a way, so that each point has had both kinds of commit after the
+# first two; and then some more.
+sub choose_rounds
+{
+	my ($number) = @_;
+	my (%ways, %kinds, @rounds);
+
+	foreach my $point (@points)
+	{
+		$ways{$point} = [ shuffle(sort keys %crash) ];
+		$kinds{$point} = [ shuffle('on', 'off') ];
+	}
+	for my $i (0 .. keys(%crash) - 1)
+	{
+		push @rounds, map { [ $_, $ways{$_}[$i], $kinds{$_}[$i] // one_of('on', 'off') ] } shuffle(@points);
+	}
+	while (@rounds < $number)
+	{
+		push @rounds, [ one_of(@points), one_of(sort keys %crash), one_of('on', 'off') ];
+	}
+	return @rounds[0 .. $number - 1];
+}
+
+# --- a round --------------------------------------------------------------------------
+
+# Has a builder start: the first build of a rollup, whose name is returned, or another one.
+sub want_build
+{
+	my ($name) = @_;
+
+	if (rand() < 0.5)
+	{
+		sql($node, q{SELECT notify_stats.rebuild('ft_service_stats')});
+		return;
+	}
+	sql($node, qq{SELECT notify_stats.create_rollup('$name',
+		'SELECT key_type, notification_status, count(*) AS n FROM notifications GROUP BY 1, 2')});
+	return $name;
+}
+
+# Waits until the clients have written some more.
+sub wait_for_changes
+{
+	my $lsn = sql($node, 'SELECT pg_current_wal_insert_lsn()');
+	poll($node, "SELECT pg_current_wal_insert_lsn() - '$lsn' > 50000");
+	return;
+}
+
+# Stops a process at a point, under load, and has something die.  Returns the rollup that was
+# being made, if any.
+sub crash_at
+{
+	my ($point, $way, $name) = @_;
+	my $offset = log_position($node);
+	my ($made, $verify);
+
+	set_stop($node, $point);
+	$made = want_build($name) if $point =~ /^build/;
+	wait_for_stop($node, $point, $offset);
+	wait_for_changes();
+	# where only the worker has stopped, the builder is that of a verification
+	$verify = start_psql($node, q{SELECT * FROM notify_stats.verify('ft_service_stats')})
+	  if $way =~ /builder/ && !($point =~ /^build/);
+	unset_stop($node);
+	# what the slot has on disk is then as new as it may ever be
+	sql($node, 'CHECKPOINT') if rand() < 0.5;
+	$crash{$way}->();
+	# the heirs of a crashed process have inherited the setting
+	$node->reload;
+	$verify->finish if defined $verify;
+	return $made;
+}
+
+sub run_round
+{
+	my ($n, $point, $way, $kind) = @_;
+	my $title = "round $n, $way, $point, synchronous_commit = $kind";
+	my ($load, $made);
+
+	sql($node, "ALTER DATABASE postgres SET synchronous_commit = $kind");
+	$load = start_load($node);
+	is_verified($node, 'ft_service_stats', "round $n: verify() under load finds nothing") if $n % 5 == 0;
+	$made = crash_at($point, $way, "made_$n");
+	slot_is_behind($node, "$title: the slot is not ahead");
+	is($load->end, '', "$title: no client has met an error before");
+	is_exact($node, "$title: exact");
+	no_build_slots($node, "$title: no slot of a build is left");
+	sql($node, "SELECT notify_stats.drop_rollup('$made')") if defined $made;
+	return;
+}
+
+# --------------------------------------------------------------------------------------
+
+my $seed = $ENV{NS_SEED} // 1;
+my $number = $ENV{NS_ROUNDS} // (format_name() eq 'notify_stats' ? 50 : 16);
+my $n = 0;
+my $start;
+
+srand($seed);
+note("NS_SEED=$seed");
+$node = new_node('matrix');
+load_notify($node, 2000);
+sql($node, q{SELECT notify_stats.create_rollup('units', $$
+	SELECT service_id, count(*) AS n, sum(billable_units) AS units, count(billable_units) AS counted,
+		count(*) FILTER (WHERE notification_status = 'delivered') AS delivered
+	FROM notifications WHERE key_type <> 'test' GROUP BY service_id $$)});
+is_exact($node, 'exact before any crash');
+$start = sql($node, q{SELECT now() AT TIME ZONE 'UTC'});
+
+run_round(++$n, @$_) foreach choose_rounds($number);
+is_verified($node, $_, "verify() of $_ finds nothing") foreach ('ft_service_stats', 'units');
+
+# A crash was never mistaken for a loss of changes, which would have hidden a miscount.
+unlike(slurp_file($node->logfile), qr/changes were lost|is stale|has failed/, 'no rollup was given up');
+is(sql($node, "SELECT count(*) > $number FROM notifications WHERE created_at > '$start'"), 't',
+	'there was something to count');
+
+done_testing();

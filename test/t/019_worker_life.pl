@@ -1,0 +1,397 @@
+# 019_worker_life.pl
+#
+# A worker is a good citizen of its server: whatever it is doing, it ends or is cancelled when
+# told so, without having finished first, and comes back; it notices when the postmaster dies,
+# and reads changed settings in a long backlog; it shows what it does; what it writes reaches
+# the statistics, and autovacuum.  And whatever becomes of the extension, its objects and their
+# owners, no slot is left behind that nobody reads.
+
+# versions: all
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $timeout = $PostgreSQL::Test::Utils::timeout_default;
+my $node = new_node('life', conf => qq{
+notify_stats.database = 'postgres, nowhere'
+autovacuum = off
+checkpoint_timeout = 1h
+max_wal_size = 4GB
+wal_writer_delay = 10ms
+});
+my ($pid, $offset, $session, $walwriter);
+my $next = 1_000_000;
+
+sub make_rollup
+{
+	sql($node, q{SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')});
+	wait_until_applied($node);
+	return;
+}
+
+sub change
+{
+	$next += 10;
+	sql($node, qq{
+		INSERT INTO source SELECT i, i % 5 FROM generate_series($next, $next + 9) i;
+		UPDATE source SET kind = 6 WHERE id BETWEEN $next AND $next + 4;
+		DELETE FROM source WHERE id BETWEEN $next + 4 AND $next + 6;
+	});
+	return;
+}
+
+# One transaction that takes the worker long to read, and longer yet to apply if of many kinds.
+sub change_much
+{
+	my ($kinds) = @_;
+	my $from = $next + 10;
+
+	$next += 200_000;
+	sql($node, "INSERT INTO source SELECT i, 100 + i % $kinds FROM generate_series($from, $next - 10) i");
+	return;
+}
+
+# A worker in a state that a condition on pg_stat_activity describes; returns its pid.
+sub worker_in_state
+{
+	my ($condition) = @_;
+	my $query = "FROM pg_stat_activity WHERE backend_type = 'notify_stats worker'
+		AND datname = 'postgres' AND ($condition)";
+
+	poll($node, "SELECT count(*) = 1 $query");
+	return sql($node, "SELECT pid $query");
+}
+
+# Ends the worker: the process is gone, while what it was about is not finished.
+sub ends
+{
+	my ($title, $function, $worker, $unfinished) = @_;
+	my ($gone, $still);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	# in one session, as the next worker is there after a second; without a commit that writes
+	($gone, $still) = split /\n/, sql($node, qq{
+		SELECT $function($worker) \\gset
+		DO \$\$ BEGIN
+			FOR i IN 1 .. 100 * $timeout LOOP
+				PERFORM set_config('test.gone', (count(*) = 0)::text, false) FROM pg_stat_get_activity($worker);
+				EXIT WHEN current_setting('test.gone') = 'true';
+				PERFORM pg_stat_clear_snapshot(), pg_sleep(0.01);
+			END LOOP;
+		END \$\$;
+		SELECT current_setting('test.gone');
+		SELECT $unfinished;
+	});
+	is("$gone|$still", 'true|t', "$title: $function()");
+	wait_for_worker($node, 'postgres', $worker);
+	return;
+}
+
+sub sum_is
+{
+	my ($sum) = @_;
+	return "(SELECT sum(n) FROM kinds) = $sum";
+}
+
+sub current_sum
+{
+	return sql($node, 'SELECT sum(n) FROM kinds');
+}
+
+sub slots
+{
+	return sql($node, 'SELECT count(*) FROM pg_replication_slots');
+}
+
+sub freeze_walwriter
+{
+	my $activity = "FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+
+	$walwriter = sql($node, "SELECT pid $activity");
+	for (1 .. 100)
+	{
+		poll($node, "SELECT wait_event_type = 'Activity' $activity");
+		kill 'STOP', $walwriter or die "no process $walwriter";
+		return if sql($node, "SELECT wait_event_type = 'Activity' $activity") eq 't';
+		kill 'CONT', $walwriter;
+	}
+	die 'the WAL writer does not rest';
+}
+
+sub thaw_walwriter
+{
+	kill 'CONT', $walwriter if $walwriter;
+	$walwriter = undef;
+	return;
+}
+
+END
+{
+	thaw_walwriter();
+}
+
+sql($node, q{
+	CREATE TABLE source (id int PRIMARY KEY, kind int);
+	ALTER TABLE source REPLICA IDENTITY FULL;
+	INSERT INTO source SELECT i, i % 3 FROM generate_series(1, 10) i;
+});
+make_rollup();
+
+# --- what it shows --------------------------------------------------------------------
+
+change();
+wait_until_applied($node);
+$pid = worker_in_state(q{state = 'idle' AND query = 'notify_stats: waiting for changes' AND wait_event_type = 'Extension'});
+like(slurp_file("/proc/$pid/cmdline"), qr/notify_stats worker for postgres waiting for changes/, 'the process list shows it');
+is(sql($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid"),
+	$node->pg_version >= 17 ? 'NotifyStatsMain' : 'Extension', 'it rests in a wait of its own');
+change_much(3);
+is(worker_in_state(q{state = 'active' AND query = 'notify_stats: applying changes'}), $pid, 'it works');
+
+# --- told to end, or to stop, it does not finish first --------------------------------
+
+wait_until_applied($node);
+foreach my $function ('pg_terminate_backend', 'pg_cancel_backend')
+{
+	my $sum;
+
+	ends('at rest', $function, worker_in_state(q{state = 'idle'}), 'true');
+	change();
+	is_exact($node, 'and it counts');
+
+	$sum = current_sum();
+	change_much(3);
+	ends('reading a large transaction', $function, worker_in_state(q{state = 'active'}), sum_is($sum));
+	is_exact($node, 'and the next one reads it');
+
+	# the table of the rollup grows while nobody sees it
+	$sum = current_sum();
+	sql($node, 'CREATE TABLE size AS SELECT pg_relation_size($$kinds$$) AS bytes');
+	change_much(150_000);
+	poll($node, q{SELECT pg_relation_size('kinds') > bytes + 100000 FROM size});
+	ends('writing many groups', $function, worker_in_state(q{state = 'active'}), sum_is($sum));
+	is_exact($node, 'and the next one writes them');
+	sql($node, 'DROP TABLE size; TRUNCATE source');
+	wait_until_applied($node);
+
+	$session = start_psql($node, 'BEGIN', 'LOCK TABLE source', 'SELECT pg_sleep(1000)');
+	poll($node, q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'source'::regclass AND mode = 'AccessExclusiveLock' AND granted});
+	sql($node, 'CREATE TABLE wake_up ()');
+	ends('waiting for a lock', $function,
+		worker_in_state(q{wait_event_type = 'Lock' AND query = 'notify_stats: waiting for a lock on a table'}),
+		q{count(*) = 1 FROM pg_locks WHERE relation = 'source'::regclass AND mode = 'AccessExclusiveLock' AND granted});
+	sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()});
+	$session->finish;
+	sql($node, 'DROP TABLE wake_up');
+	change();
+	is_exact($node, 'and it counts when the lock is free');
+
+	# errors in a row, and so a pause before the next try
+	sql($node, 'CREATE TABLE control AS TABLE notify_stats.control; DELETE FROM notify_stats.control');
+	poll($node, q{SELECT last_error LIKE '%do not have exactly one row%' FROM notify_stats.stream_activity()});
+	ends('in a pause after errors', $function,
+		worker_in_state(q{query = 'notify_stats: waiting after an error' AND wait_event_type = 'Extension'}), 'true');
+	sql($node, 'INSERT INTO notify_stats.control TABLE control; DROP TABLE control');
+	change();
+	is_exact($node, 'and it counts when the cause is mended');
+}
+
+# --- a record that is on disk in part -------------------------------------------------
+
+# The WAL writer writes whole pages, and so leaves a record half on disk.  Nobody writes the
+# rest: the worker waits for it.
+sub wait_for_half_a_record
+{
+	$session = start_psql($node, 'BEGIN', qq{DO \$\$ BEGIN
+		FOR i IN $next + 100 .. $next + 900000 LOOP
+			INSERT INTO source VALUES (i, 7);
+			IF i % 50 = 0 THEN PERFORM pg_sleep(0.01); END IF;
+		END LOOP; END \$\$});
+	$next += 1000000;
+	for (1 .. 100)
+	{
+		freeze_walwriter();
+		return worker_in_state(q{state = 'active' AND query = 'notify_stats: applying changes' AND wait_event = 'Extension'})
+		  if sql($node, q{SELECT (pg_current_wal_flush_lsn() - '0/0') % 8192 = 0 AND count(*) > 0
+			FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active' AND pid <> pg_backend_pid()}) eq 't';
+		thaw_walwriter();
+	}
+	die 'no record is on disk in part';
+}
+change();
+is_exact($node, 'exact before');
+$pid = wait_for_half_a_record();
+ends('waiting for the rest of a record', 'pg_terminate_backend', $pid, 'pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()');
+thaw_walwriter();
+sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO %' AND pid <> pg_backend_pid()});
+$session->finish;
+change();
+is_exact($node, 'exact after');
+
+$pid = wait_for_half_a_record();
+$node->kill9;
+for (my $i = 0; kill(0, $pid) && $i < 100 * $timeout; $i++)
+{
+	usleep(10_000);    # of a polling loop
+}
+is(kill(0, $pid), 0, 'it notices in that wait that the postmaster has died');
+thaw_walwriter();
+$session->finish;
+start_again($node);
+wait_for_worker($node);
+change();
+is_exact($node, 'exact after that');
+
+# --- settings in a backlog ------------------------------------------------------------
+
+set_and_reload($node, 'notify_stats.max_batch_wal' => '64kB');
+sql($node, 'SELECT notify_stats.pause()');
+for (1 .. 4)
+{
+	change_much(3);
+}
+$offset = log_position($node);
+sql($node, 'SELECT notify_stats.resume()');
+poll($node, q{SELECT remaining_seconds IS NOT NULL FROM notify_stats.status WHERE stream = 'main'});
+set_stop($node, 'after-commit');
+wait_for_stop($node, 'after-commit', $offset);
+cmp_ok(sql($node, q{SELECT lag_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 1_000_000,
+	'settings are read in the middle of a backlog');
+set_and_reload($node, 'notify_stats.max_batch_wal' => undef);
+continue_from_stop($node);
+
+# --- DROP EXTENSION -------------------------------------------------------------------
+
+# The backlog is still there.
+sub drop_extension
+{
+	my ($title) = @_;
+
+	sql($node, 'DROP EXTENSION notify_stats CASCADE');
+	poll($node, 'SELECT count(*) = 0 FROM pg_replication_slots');
+	pass("$title leaves no slot");
+	wait_for_builder_gone($node);
+	worker_in_state(q{state = 'idle'});
+	return;
+}
+sub create_extension
+{
+	my ($title) = @_;
+
+	sql($node, 'DROP TABLE IF EXISTS kinds CASCADE; CREATE EXTENSION notify_stats');
+	make_rollup();
+	change();
+	is_exact($node, "$title: it can be created again");
+	return;
+}
+$pid = worker_pid($node);
+drop_extension('DROP EXTENSION in a backlog');
+is(worker_pid($node), $pid, 'the worker is content');
+sql($node, 'TRUNCATE source');
+create_extension('after a backlog');
+foreach my $point ('build-copied', 'build-snapshot', 'build-filled')
+{
+	$offset = log_position($node);
+	set_stop($node, $point);
+	sql($node, q{SELECT notify_stats.rebuild('kinds')});
+	wait_for_stop($node, $point, $offset);
+	# it may wait for locks that the builder holds
+	$session = start_psql($node, 'DROP EXTENSION notify_stats CASCADE');
+	continue_from_stop($node);
+	is($session->finish, '', "DROP EXTENSION at $point");
+	wait_for_builder_gone($node);
+	poll($node, 'SELECT count(*) = 0 FROM pg_replication_slots');
+	pass("DROP EXTENSION at $point leaves no slot");
+	create_extension("after DROP EXTENSION at $point");
+}
+
+# --- what else may become of it -------------------------------------------------------
+
+like(sql_error($node, 'DROP SCHEMA notify_stats'),
+	qr/ERROR:  2BP01: cannot drop schema notify_stats because other objects depend on it/, 'DROP SCHEMA is refused');
+sql($node, 'DROP SCHEMA notify_stats CASCADE');
+poll($node, 'SELECT count(*) = 0 FROM pg_replication_slots');
+pass('DROP SCHEMA ... CASCADE drops the extension, and leaves no slot');
+create_extension('after DROP SCHEMA');
+like(sql_error($node, 'ALTER EXTENSION notify_stats SET SCHEMA public'),
+	qr/ERROR:  0A000: extension "notify_stats" does not support SET SCHEMA/, 'SET SCHEMA is refused');
+sql($node, 'ALTER EXTENSION notify_stats UPDATE');
+change();
+is_exact($node, 'ALTER EXTENSION UPDATE without another version changes nothing');
+
+sql($node, q{
+	CREATE ROLE before;
+	CREATE ROLE after;
+	GRANT ALL ON SCHEMA public TO before, after;
+	GRANT ALL ON source TO before, after;
+	SET ROLE before;
+	SELECT notify_stats.create_rollup('theirs', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
+});
+change();
+is_exact($node, "a role's own rollup");
+sql($node, 'REASSIGN OWNED BY before TO after');
+change();
+is_exact($node, 'exact after REASSIGN OWNED');
+is_verified($node, 'theirs', 'and verified');
+sql($node, 'ALTER TABLE theirs OWNER TO before; ALTER VIEW theirs_definition OWNER TO before');
+change();
+is_exact($node, 'exact after ALTER TABLE ... OWNER TO');
+sql($node, q{SELECT notify_stats.rebuild('theirs')});
+wait_until_rebuilt($node, 'theirs');
+is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'theirs'::regclass}), 'live', 'and rebuilt by the new owner');
+sql($node, 'DROP OWNED BY before CASCADE');
+change();
+is_exact($node, 'exact after DROP OWNED');
+is(sql($node, 'SELECT count(*) FROM notify_stats.rollups'), '1', 'which takes the rollup away');
+
+# --- statistics -----------------------------------------------------------------------
+
+# The second of two changes in a row; nothing follows that would carry its counts along.
+sub updates
+{
+	return sql($node, q{SELECT n_tup_upd FROM pg_stat_user_tables WHERE relid = 'kinds'::regclass});
+}
+sql($node, 'DELETE FROM source; INSERT INTO source SELECT i, 1 FROM generate_series(1, 10) i');
+wait_until_applied($node);
+for my $i (1 .. 3)
+{
+	my $before = updates();
+
+	foreach my $id (20 + 2 * $i, 21 + 2 * $i)
+	{
+		sql($node, "INSERT INTO source VALUES ($id, 1)");
+		wait_until_applied($node);
+	}
+	poll($node, qq{SELECT n_tup_upd >= $before + 2 FROM pg_stat_user_tables WHERE relid = 'kinds'::regclass});
+}
+pass('the last change reaches the statistics, though nothing follows it');
+
+$node->append_conf('postgresql.conf', "autovacuum = on\nautovacuum_naptime = 1s\n");
+$node->reload;
+sql($node, q{
+	ALTER TABLE kinds SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10);
+	INSERT INTO source SELECT 100 + i, i FROM generate_series(1, 1000) i;
+	DELETE FROM source WHERE id > 100;
+});
+poll($node, q{SELECT autovacuum_count > 0 FROM pg_stat_user_tables WHERE relid = 'kinds'::regclass});
+pass('autovacuum comes to the table of a rollup');
+change();
+is_exact($node, 'exact with it');
+
+# Also the worker that waits for its database ends with the server.
+$node->stop('fast');
+$node->start;
+is_exact($node, 'exact after a stop');
+
+is(scalar(() = slurp_file($node->logfile) =~ /terminating any other active server processes/g), 0,
+	'nothing of all that has restarted the server');
+
+done_testing();
