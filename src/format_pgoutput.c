@@ -381,6 +381,12 @@ read_message(FormatReader *reader, int kind)
 		read_begin(reader);
 		return;
 	}
+	/* of 18, though nothing is streamed; see plugin.c */
+	if (kind == LOGICAL_REP_MSG_STREAM_ABORT)
+	{
+		message->cursor = message->len;
+		return;
+	}
 	check_in_transaction(reader, kind);
 	switch (kind)
 	{

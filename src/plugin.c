@@ -126,11 +126,17 @@ static void truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 						ReorderBufferChange *change);
 static void commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 					  XLogRecPtr commit_lsn);
+static void stream_abort_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+							XLogRecPtr abort_lsn);
 
 /*
  * Tells the server our callbacks.  There are none for streaming and for two
  * phases, so every transaction arrives whole when it commits, a prepared one
  * at COMMIT PREPARED.
+ *
+ * But for the one without which 18 fails for ever: when it runs out of memory
+ * and discards a transaction that has been rolled back, it takes the
+ * subtransactions for streamed.
  */
 void
 _PG_output_plugin_init(OutputPluginCallbacks *cb)
@@ -140,6 +146,7 @@ _PG_output_plugin_init(OutputPluginCallbacks *cb)
 	cb->change_cb = change_cb;
 	cb->truncate_cb = truncate_cb;
 	cb->commit_cb = commit_cb;
+	cb->stream_abort_cb = stream_abort_cb;
 	cb->shutdown_cb = shutdown_cb;
 }
 
@@ -389,6 +396,7 @@ startup_cb(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
 	options->receive_rewrites = false;
+	ctx->streaming = false;		/* whatever the callbacks suggest */
 
 	initStringInfo(&data->message);
 	data->round = 1;
@@ -1027,4 +1035,11 @@ commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 	if (data->message.len > 0)
 		write_message(ctx, data);
+}
+
+/* Of what has been rolled back nothing was written. */
+static void
+stream_abort_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+				XLogRecPtr abort_lsn)
+{
 }

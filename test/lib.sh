@@ -42,9 +42,10 @@ as_server_user() {
 # The PostgreSQL of the distribution: Debian 12 has 15.
 distribution_major() {
     # shellcheck source=/dev/null
-    case $(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_ID:-}") in
-        'debian 13') echo 17 ;;
-        'ubuntu 24.04') echo 16 ;;
+    case $(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_CODENAME:-}") in
+        'debian trixie') echo 17 ;;
+        'debian forky') echo 18 ;;
+        'ubuntu noble') echo 16 ;;
         *) echo 15 ;;
     esac
 }
@@ -167,8 +168,9 @@ processes_in_work() {
 # A server finds its files relative to its own programs. So a copy of the programs, beside
 # links to the rest, is a whole installation, into which "make install" can put this
 # extension; $PG_CONFIG of that copy stands for it.
+# make_prefix [NAME]: of what was built in tree-NAME, in prefix-NAME
 make_prefix() {
-    local prefix=$WORK/prefix bin lib share
+    local prefix=$WORK/prefix${1:+-$1} bin lib share
     bin=$("$PG_CONFIG" --bindir)
     lib=$("$PG_CONFIG" --pkglibdir)
     share=$("$PG_CONFIG" --sharedir)
@@ -182,7 +184,7 @@ make_prefix() {
     # nor must an installed copy of this extension be mistaken for the one under test
     find "$prefix" -name 'notify_stats*' -delete
 
-    make_quietly -C tree with_llvm=no DESTDIR="$prefix" PG_CONFIG="$PG_CONFIG" install
+    make_quietly -C "tree${1:+-$1}" with_llvm=no DESTDIR="$prefix" PG_CONFIG="$PG_CONFIG" install
     BIN=$prefix$bin
     PG_CONFIG=$BIN/pg_config
 }
@@ -215,6 +217,11 @@ format_conf() {
             printf "notify_stats.format = 'wal2json'\nnotify_stats.wal2json_format_version = 1\n"
             ;;
         *) die "no format is named $1" ;;
+    esac
+    # 18 ends a plugin that has no callback for streaming if what is rolled back is larger; see
+    # plugin.c
+    case $1:$("$PG_CONFIG" --version) in
+        wal2json*' 18.'*) echo 'logical_decoding_work_mem = 64MB' ;;
     esac
     # servers of before August 2026 do not know it, and would not start
     if as_server_user "$BIN/postgres" --describe-config | grep '^output_plugin_libraries' >/dev/null; then

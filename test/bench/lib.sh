@@ -21,6 +21,7 @@ install_and_build() {
     make_work
     # shellcheck disable=SC2119 # no arguments of ours
     build
+    # shellcheck disable=SC2119 # nor is its server a named one
     make_prefix
     [ -e "$("$PG_CONFIG" --pkglibdir)/wal2json.so" ] || die "this server has no wal2json"
     as_server_user gcc -O2 -Wall -Wextra -Wno-unused-parameter -shared -fPIC -I "$include" \

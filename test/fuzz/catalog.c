@@ -116,6 +116,25 @@ read_table(const char *line)
 	return true;
 }
 
+#if PG_VERSION_NUM >= 180000
+void
+populate_compact_attribute(TupleDesc desc, int i)
+{
+	Form_pg_attribute from = TupleDescAttr(desc, i);
+	CompactAttribute *to = &desc->compact_attrs[i];
+
+	to->attlen = from->attlen;
+	to->attbyval = from->attbyval;
+	to->attisdropped = from->attisdropped;
+	to->attnullability = from->attnotnull ? ATTNULLABLE_VALID : ATTNULLABLE_UNRESTRICTED;
+}
+
+void
+verify_compact_attribute(TupleDesc desc, int i)
+{
+}
+#endif
+
 /* Adds a column to a table: its descriptor grows. */
 static void
 add_column(Table *table, const FormData_pg_attribute *column)
@@ -129,8 +148,7 @@ add_column(Table *table, const FormData_pg_attribute *column)
 			*TupleDescAttr(table->relation.rd_att, i);
 #if PG_VERSION_NUM >= 180000
 	for (int i = 0; i < desc->natts; i++)
-		TupleDescCompactAttr(desc, i)->attnullability =
-			TupleDescAttr(desc, i)->attnotnull ? ATTNULLABLE_VALID : ATTNULLABLE_UNRESTRICTED;
+		populate_compact_attribute(desc, i);
 #endif
 	table->relation.rd_att = desc;
 }

@@ -33,6 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "access/htup_details.h"
 #include "utils/memutils.h"
 
 #include "fuzz.h"

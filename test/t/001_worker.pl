@@ -4,6 +4,8 @@
 # keeps the rollups of each database in the list, comes back whatever ends it, obeys pause(),
 # resume() and changed settings, drops its slot when the extension goes, leaves the server's
 # log alone, and falls silent when everybody else does.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

@@ -5,6 +5,8 @@
 # was committed must be in the rollup once, and never may the slot be ahead of what was
 # applied.  The same with asynchronous commits, where a crash may lose the last changes, but
 # then from both sides.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

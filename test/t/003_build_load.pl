@@ -3,6 +3,8 @@
 # A rollup is created, rebuilt and verified while eight clients write.  It has to come out
 # exact, must not make anybody wait, and may leave no slot behind, also if it is killed
 # half-way, after which it starts again by itself.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

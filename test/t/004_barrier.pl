@@ -9,6 +9,7 @@
 # Without wait_for_transactions() in build.c this test fails.
 #
 # formats: all
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

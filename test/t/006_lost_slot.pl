@@ -5,7 +5,7 @@
 # slot, makes it anew, advances it, or reads from it.  A slot of our name that is somebody
 # else's is never touched, one that somebody else has open is waited for, and much WAL that the
 # slot keeps is told.  Each is said once, however long it lasts.
-
+#
 # versions: all
 
 use strict;

@@ -4,6 +4,8 @@
 # the table, an overflow, an index or a privilege that is gone: that rollup becomes "failed"
 # with the reason, everything else goes on, and after the cause is mended rebuild() brings it
 # back.  With the worker, and with catch_up() in its place.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

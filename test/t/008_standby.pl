@@ -3,6 +3,8 @@
 # A streaming standby has the rollups as well, and with them, in one snapshot, the position
 # that they stand for.  When it is promoted the worker starts there; the slot did not come
 # along, so the rollups are rebuilt.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

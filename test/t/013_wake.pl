@@ -8,6 +8,8 @@
 # The server's WAL writer and background writer are stopped where their help would hide that
 # the worker has not done its part: the one writes asynchronous commits to disk, the other
 # logs the running transactions each 15 s.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

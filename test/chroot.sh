@@ -1,0 +1,209 @@
+# shellcheck shell=bash
+# Servers of other versions than the distribution's, for test/run: each with a Debian of its
+# own in .cache/pg15, pg17 or pg18, which is made once and then only read. Nothing of the
+# system is changed, other than that debootstrap is installed if it is missing. To have newer
+# packages, remove the directory.
+
+ROOT_PACKAGES=(gcc libc6-dev make perl libipc-run-perl)
+ROOT=               # the directory that is used
+UNFINISHED_ROOT=    # one that is being made
+
+# suite_of MAJOR: the release of Debian that has this version of the server
+suite_of() {
+    case $1 in
+        15) echo bookworm ;;
+        17) echo trixie ;;
+        18) echo forky ;;
+        *) die "no release of Debian has PostgreSQL $1: choose 15, 17 or 18" ;;
+    esac
+}
+
+# old_major_of MAJOR: the version that is installed beside it, to upgrade from
+old_major_of() {
+    case $1 in
+        18) echo 17 ;;
+    esac
+}
+
+# root_recipe MAJOR: what its directory is made of
+root_recipe() {
+    local old
+    suite_of "$1"
+    printf '%s\n' "${ROOT_PACKAGES[@]}" "postgresql-$1" "postgresql-server-dev-$1" "postgresql-$1-wal2json"
+    old=$(old_major_of "$1")
+    [ -z "$old" ] || printf '%s\n' "from $(suite_of "$old")" "postgresql-$old" "postgresql-server-dev-$old"
+}
+
+# need_root_directory MAJOR: sets ROOT to the directory, which is made if it is missing or of
+# other packages
+need_root_directory() {
+    local lock
+    ROOT=$SOURCE/.cache/pg$1
+    mkdir -p "$SOURCE/.cache"
+    exec {lock}>"$ROOT.lock"
+    flock "$lock"
+    root_is_made "$1" || make_root_directory "$1"
+    exec {lock}>&-
+}
+
+root_is_made() {
+    [ "$(cat "$ROOT/recipe" 2>/dev/null)" = "$(root_recipe "$1")" ]
+}
+
+# Under another name until it is complete.
+make_root_directory() {
+    local major=$1 suite mirror new=$ROOT.new
+    suite=$(suite_of "$major")
+    need_packages debootstrap debian-archive-keyring
+    mirror=$(debian_mirror)
+    printf 'making %s: PostgreSQL %s, from Debian %s\n' "${ROOT#"$SOURCE"/}" "$major" "$suite"
+    rm -rf "$new"
+    UNFINISHED_ROOT=$new
+    isolated fill_root_directory "$major" "$new" "$mirror" "$ROOT.log" || {
+        tail -n 30 "$ROOT.log" >&2
+        die "could not make a Debian $suite with PostgreSQL $major from ${mirror:-the default mirror}: see above, and ${ROOT#"$SOURCE"/}.log"
+    }
+    root_recipe "$major" >"$new/recipe"
+    rm -rf "$ROOT"
+    mv "$new" "$ROOT"
+    UNFINISHED_ROOT=
+}
+
+# Called at the exit.
+remove_unfinished_root() {
+    [ -z "$UNFINISHED_ROOT" ] || rm -rf "$UNFINISHED_ROOT"
+}
+
+# The mirror that the distribution's own packages come from; nothing if it is not Debian.
+debian_mirror() {
+    local try
+    for try in 1 2; do
+        # shellcheck disable=SC2016
+        apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+            sed -n 's/^Debian Debian //p' | head -n 1 | grep . && return
+        [ "$try" = 2 ] || apt-get -q update >/dev/null 2>&1 </dev/null || true
+    done
+    return 0
+}
+
+# --- in namespaces of their own -------------------------------------------------------
+
+# isolated FUNCTION [ARGUMENT...]: runs a function of this file in namespaces of its own, so
+# that neither a process nor a mount is left, however it or this shell ends.
+isolated() {
+    local pid status=0
+    setpriv --pdeathsig KILL \
+        unshare --mount --propagation private --pid --mount-proc --ipc --fork --kill-child \
+        bash -euo pipefail -c '. test/lib.sh; . test/chroot.sh; first_process "$@"' "$0" "$@" &
+    pid=$!
+    # shellcheck disable=SC2064
+    trap "end_isolated $pid; exit 130" INT
+    # shellcheck disable=SC2064
+    trap "end_isolated $pid; exit 143" TERM
+    # not in the foreground, because only a wait can be interrupted
+    wait "$pid" || status=$?
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    return "$status"
+}
+
+# end_isolated PID: asks it to end, and after half a minute does not ask
+end_isolated() {
+    local try
+    # unshare itself takes no signal, its child does
+    # shellcheck disable=SC2046
+    kill -TERM $(cat "/proc/$1/task/$1/children") 2>/dev/null || true
+    for try in $(seq 300); do
+        kill -0 "$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL "$1" 2>/dev/null || true
+}
+
+# first_process COMMAND...: the first process of a namespace, with which all others end
+first_process() {
+    local child status
+    "$@" &
+    child=$!
+    trap 'kill -TERM "$child" 2>/dev/null || true' TERM
+    while :; do
+        status=0
+        wait "$child" || status=$?
+        # a signal ends the wait, but not yet the child
+        kill -0 "$child" 2>/dev/null || return "$status"
+    done
+}
+
+# fill_root_directory MAJOR DIRECTORY MIRROR LOG
+fill_root_directory() {
+    local major=$1 root=$2 mirror=$3 old include
+    exec </dev/null >"$4" 2>&1
+    unset TMPDIR    # is not there, inside
+    # makes no cluster when the server is installed
+    mkdir -p "$root/etc/postgresql-common/createcluster.d"
+    echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.d/none.conf"
+    include=$(printf '%s,' "${ROOT_PACKAGES[@]}")postgresql-$major,postgresql-server-dev-$major,postgresql-$major-wal2json
+    # shellcheck disable=SC2154
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
+    [ -z "${http_proxy:-}" ] || export http_proxy
+    # newer releases than debootstrap knows are made in the same way
+    debootstrap --variant=minbase --include="$include" "$(suite_of "$major")" "$root" \
+        ${mirror:+"$mirror" /usr/share/debootstrap/scripts/sid}
+    old=$(old_major_of "$major")
+    [ -z "$old" ] || add_old_server "$old" "$root"
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+}
+
+# add_old_server MAJOR ROOT: the server of the release before, and those of its libraries that
+# this release does not have. Debian's servers are made to be installed side by side.
+add_old_server() {
+    local suite mirror check root=$2
+    suite=$(suite_of "$1")
+    read -r _ mirror _ <"$root/etc/apt/sources.list"
+    # whether a mirror may be an old copy
+    eval "$(apt-config shell check Acquire::Check-Valid-Until)"
+    echo "Acquire::Check-Valid-Until \"${check:-true}\";" >"$root/etc/apt/apt.conf.d/90host"
+    echo "deb $mirror $suite main" >"$root/etc/apt/sources.list.d/old.list"
+    printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$suite" >"$root/etc/apt/preferences.d/old"
+    mount -t proc proc "$root/proc"
+    export DEBIAN_FRONTEND=noninteractive
+    chroot "$root" apt-get -q update
+    chroot "$root" apt-get -q install -y --no-install-recommends "postgresql-$1" "postgresql-server-dev-$1"
+    umount "$root/proc"
+}
+
+# run_in_root MAJOR [ARGUMENT...]: test/run with these arguments on that version, which counts
+# into the file $COUNTS
+run_in_root() {
+    local major=$1 old
+    shift
+    [ -n "$(suite_of "$major")" ] || exit 1    # it has said why not
+    is_root || die "--pg $major runs in a Debian of its own, which only root can make and enter"
+    need_root_directory "$major"
+    old=$(old_major_of "$major")
+    unset NS_OLD_PG_CONFIG
+    [ -z "$old" ] || export NS_OLD_PG_CONFIG=/usr/lib/postgresql/$old/bin/pg_config
+    export NS_OUTER_TMPDIR=${TMPDIR:-/tmp}
+    COUNTS=$(mktemp "$NS_OUTER_TMPDIR/notify_stats.XXXXXX")
+    isolated enter_root_directory "$ROOT" "${COUNTS##*/}" "$@" || true
+    [ -s "$COUNTS" ] || die "the run on PostgreSQL $major did not end by itself"
+}
+
+# enter_root_directory ROOT COUNTS [ARGUMENT...]: where nothing can be written to, other than
+# /run, and /tmp, which is the caller's temporary directory and holds the file COUNTS
+enter_root_directory() {
+    local root=$1 counts=/tmp/$2
+    shift 2
+    mount --bind "$root" "$root"
+    mount --bind "$NS_OUTER_TMPDIR" "$root/tmp"
+    mount --bind "$SOURCE" "$root/mnt"
+    mount -o remount,bind,ro "$root/mnt"
+    mount -t proc proc "$root/proc"
+    mount --rbind /dev "$root/dev"
+    mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+    mount -t tmpfs -o mode=755 tmpfs "$root/run"
+    mount -o remount,bind,ro "$root"
+    export NS_COUNTS=$counts TMPDIR=/tmp
+    export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    exec chroot "$root" /mnt/test/run "$@"
+}
