@@ -19,7 +19,7 @@ static Oid	working_for = InvalidOid;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
 static bool ignoring = false;
-static const char *reading_slot = NULL; /* NULL: no record is being read */
+static NameData reading_slot;	/* empty: no record is being read */
 static XLogRecPtr reading_lsn;
 static TransactionId reading_xid;
 
@@ -56,7 +56,8 @@ trouble_set_lsn(XLogRecPtr lsn)
 void
 trouble_set_record(const char *slot_name, XLogRecPtr lsn, TransactionId xid)
 {
-	reading_slot = slot_name;
+	/* whoever owns it is gone when an error is noted */
+	strlcpy(NameStr(reading_slot), slot_name ? slot_name : "", NAMEDATALEN);
 	reading_lsn = lsn;
 	reading_xid = xid;
 }
@@ -99,11 +100,11 @@ describe(const ErrorData *edata, const char *message)
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, message);
-	if (reading_slot == NULL)
+	if (NameStr(reading_slot)[0] == '\0')
 		return buf.data;
 	if (edata->sqlerrcode == ERRCODE_PROTOCOL_VIOLATION && edata->detail != NULL)
 		appendStringInfo(&buf, ": %s", edata->detail);
-	appendStringInfo(&buf, " (slot \"%s\", record at %X/%X, transaction %u)", reading_slot,
+	appendStringInfo(&buf, " (slot \"%s\", record at %X/%X, transaction %u)", NameStr(reading_slot),
 					 LSN_FORMAT_ARGS(reading_lsn), reading_xid);
 	return buf.data;
 }
@@ -141,7 +142,7 @@ trouble_record(bool for_status)
 	MemoryContextSwitchTo(context);
 	working_for = InvalidOid;
 	working_at = InvalidXLogRecPtr;
-	reading_slot = NULL;
+	NameStr(reading_slot)[0] = '\0';
 	ignoring = false;
 }
 

@@ -38,7 +38,7 @@ extern void trouble_set_lsn(XLogRecPtr lsn);
 
 /*
  * The record of a slot's output that is being read, to report with an error;
- * NULL: none.  The name is kept by reference.
+ * NULL: none.
  */
 extern void trouble_set_record(const char *slot_name, XLogRecPtr lsn, TransactionId xid);
 
