@@ -5,7 +5,6 @@
 # resume() and changed settings, drops its slot when the extension goes, leaves the server's
 # log alone, and falls silent when everybody else does.
 #
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';

@@ -9,7 +9,6 @@
 # Without wait_for_transactions() in build.c this test fails.
 #
 # formats: all
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';

@@ -3,7 +3,6 @@
 # Servers that lack something.  What cannot work is refused with an SQLSTATE, and a hint that
 # can be followed, and leaves nothing half-made; what may work later waits, and says so.
 #
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';

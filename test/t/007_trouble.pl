@@ -5,7 +5,6 @@
 # with the reason, everything else goes on, and after the cause is mended rebuild() brings it
 # back.  With the worker, and with catch_up() in its place.
 #
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';

@@ -9,7 +9,6 @@
 # the worker has not done its part: the one writes asynchronous commits to disk, the other
 # logs the running transactions each 15 s.
 #
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';

@@ -9,7 +9,6 @@
 # rounds in random order.  NS_ROUNDS sets another number of them, of which the first 16 have
 # each point with either kind of commit, and the first 40 each with each way; NS_SEED another
 # order.
-# formats: all
 # versions: all
 
 use strict;

@@ -9,8 +9,6 @@
 # The server has a library preloaded that fails in these calls (full_disk.c), for one kind of
 # file at a time.  So only those are short of space, as if they were on a disk of their own;
 # the log is not, since the server itself does not survive that.
-# formats: all
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';

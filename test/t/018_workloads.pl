@@ -8,9 +8,6 @@
 # Each runs twice: while the worker reads along, and while it is paused, so that all is read at one
 # go, with the catalogs as they are at the end.  Slots of our own plugin need no rebuild for it,
 # unless a workload says so; other formats may, and then have to be exact all the same.
-#
-# formats: all
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';

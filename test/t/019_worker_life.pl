@@ -6,8 +6,6 @@
 # the statistics, and autovacuum.  And whatever becomes of the extension, its objects and their
 # owners, no slot is left behind that nobody reads.
 
-# versions: all
-
 use strict;
 use warnings FATAL => 'all';
 

@@ -6,8 +6,6 @@
 # the statement.  A worker whose database does not exist tries less and less often, says what
 # is wrong, and comes as soon as the database does.
 
-# versions: all
-
 use strict;
 use warnings FATAL => 'all';
 

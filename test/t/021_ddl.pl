@@ -5,8 +5,6 @@
 # with a reason and rebuilt by itself, or failed with a reason and exact after a rebuild, or
 # the DDL is refused.  Never is a rollup live that differs from its definition.
 
-# versions: all
-
 use strict;
 use warnings FATAL => 'all';
 

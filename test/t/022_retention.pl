@@ -5,7 +5,6 @@
 # lost without being asked for: not by rebuild(), nor by what makes other rollups be rebuilt.
 
 # formats: all
-# versions: all
 
 use strict;
 use warnings FATAL => 'all';
