@@ -40,10 +40,12 @@
 #define FAILOVER_SLOTS true
 #define slot_is_failover(slot) ((slot)->data.failover)
 #define standbys_have(lsn) StandbySlotsHaveCaughtup(lsn, DEBUG1)
+#define STANDBY_SLOTS_SETTING "synchronized_standby_slots"
 #else
 #define FAILOVER_SLOTS false
 #define slot_is_failover(slot) false
 #define standbys_have(lsn) true
+#define STANDBY_SLOTS_SETTING NULL
 #endif
 
 /* a hash table by all columns of a virtual tuple, wholly in one context */

@@ -545,19 +545,36 @@ give_up_slot(const StreamRow *row, const char *reason)
 	stream_clear_slot();
 }
 
-/* Marks a rollup as failed if its trouble was noted; InvalidOid if there is none. */
+/*
+ * Marks a rollup as failed if its trouble was noted; InvalidOid if there is none.
+ * One that was restored from a dump may be waiting for the rest of that: an index
+ * or a privilege.  So the worker goes on trying to build it.
+ */
 static Oid
-enter_trouble(void)
+enter_trouble(bool manual)
 {
 	Trouble		trouble;
+	Rollup	   *rollup;
+	const char *name;
 
 	if (!trouble_read(&trouble))
 		return InvalidOid;
-	ereport(LOG,
-			(errmsg("rollup \"%s\" has failed: %s",
-					get_rel_name(trouble.rollup) ? get_rel_name(trouble.rollup) : "?", trouble.reason),
-			 errhint("Mend the cause, then call notify_stats.rebuild().")));
-	rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
+	rollup = rollup_find(rollup_list(NULL), trouble.rollup);
+	name = get_rel_name(trouble.rollup) ? get_rel_name(trouble.rollup) : "?";
+	if (!manual && rollup != NULL && rollup_is_restored(rollup))
+	{
+		ereport(LOG,
+				(errmsg("rollup \"%s\", restored from a dump, cannot be built yet: %s", name, trouble.reason),
+				 errdetail("It will be tried again.")));
+		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason, trouble.lsn);
+	}
+	else
+	{
+		ereport(LOG,
+				(errmsg("rollup \"%s\" has failed: %s", name, trouble.reason),
+				 errhint("Mend the cause, then call notify_stats.rebuild().")));
+		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
+	}
 	rollup_forget_requests(trouble.rollup, trouble.request);
 	return trouble.rollup;
 }
@@ -582,8 +599,12 @@ tidy_publication(const StreamRow *row, bool manual)
  * pg_upgrade takes a slot along if nothing is left to be decoded in it, and any
  * commit of this database counts, also our own.  So the position that we write
  * cannot be the last: the slot is advanced beyond it, past our commit, after
- * that was looked through.  The new server has another system identifier and a
- * new slot, from the position of which on there is all that it writes.
+ * that was looked through.  How far is written beforehand, so that this server,
+ * too, can go on from there: to the end of the segment, and what is not needed of
+ * that is left unused.  The new server has another system identifier and a new
+ * slot, from the position of which on there is all that it writes.  Had anybody
+ * committed anything in between, a change of a definition for instance, pg_upgrade
+ * would have refused.
  */
 
 /* Whether the slot is one that this stream may go on with. */
@@ -599,61 +620,89 @@ is_sound_slot(const StreamRow *row, SlotInfo *slot)
 static bool
 end_upgrade(const StreamRow *row)
 {
-	SharedStream *shared = shared_stream();
 	bool		upgraded = row->upgrade_from != 0 && row->upgrade_from != GetSystemIdentifier();
 	SlotInfo	slot;
 
 	if (upgraded)
 	{
 		if (is_sound_slot(row, &slot))
+		{
 			stream_set_applied(slot.confirmed_flush_lsn);
-		stream_set_upgrade(0);
-		ereport(LOG, (errmsg("notify_stats goes on after an upgrade of the server")));
+			facts_store(facts_load(), NIL);
+			rollup_take_over(rollup_list(NULL));
+			ereport(LOG, (errmsg("notify_stats goes on after an upgrade of the server")));
+		}
 	}
-	else if (row->upgrade_from == 0 && !XLogRecPtrIsInvalid(shared->prepared_lsn))
+	else if (row->upgrade_from == 0 && !XLogRecPtrIsInvalid(row->upgrade_lsn))
 	{
-		if (is_sound_slot(row, &slot) && slot.confirmed_flush_lsn == shared->prepared_lsn)
+		if (is_sound_slot(row, &slot) && slot.confirmed_flush_lsn == row->upgrade_lsn)
 			stream_set_applied(slot.confirmed_flush_lsn);
-		shared->prepared_lsn = InvalidXLogRecPtr;
 	}
 	else
 		return false;
+	stream_set_upgrade(0, InvalidXLogRecPtr);
 	return true;
 }
 
+/* Locks the stream and the live rollups, whose changes up to there are then read. */
+static CycleOutput
+read_before_upgrade(StreamRow *row, XLogRecPtr upto)
+{
+	List	   *live;
+	BusyLock	busy;
+
+	(void) cycle_lock_stream(row);
+	if (!cycle_open_live(row, rollup_list(NULL), &live, &busy))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock table \"%s\"", get_rel_name(busy.relid)),
+				 errhint("Try again when nobody else uses it.")));
+	return cycle_read_main(row, live, Max(upto, row->applied_lsn), true);
+}
+
 /*
- * Reads what is left, and advances the slot to the end of the WAL if that was
- * nothing.  Else writes the position, which is one more commit to be passed.
+ * Writes the last position, and then advances the slot to the end of the segment,
+ * if nothing but that was written until there.
  */
 static bool
 try_pass_end(void)
 {
 	StreamRow	row;
-	List	   *live;
-	BusyLock	busy;
 	XLogRecPtr	upto = slot_flush_written();
+	XLogRecPtr	end;
 	CycleOutput output;
+	bool		within;
 	bool		passed;
 
 	xact_begin();
-	(void) cycle_lock_stream(&row);
-	if (!cycle_open_live(&row, rollup_list(NULL), &live, &busy))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock table \"%s\"", get_rel_name(busy.relid)),
-				 errhint("Try again when nobody else uses it.")));
-	upto = Max(upto, row.applied_lsn);
-	output = cycle_read_main(&row, live, upto, true);
-	passed = output.changed == NIL && output.stale == NIL && !output.new_facts;
+	output = read_before_upgrade(&row, upto);
+	end = slot_next_segment();
+	stream_set_applied(output.reached_lsn);
+	stream_set_upgrade(GetSystemIdentifier(), end);
+	xact_commit();
+	within = XactLastCommitEnd <= end;
+	slot_fill_segment(end);
+
+	xact_begin();
+	output = read_before_upgrade(&row, end);
+	passed = within && output.changed == NIL && output.stale == NIL && !output.new_facts;
 	if (!passed)
 		stream_set_applied(output.reached_lsn);
 	xact_commit();
 	if (passed)
-	{
-		advance(&row, upto);
-		shared_stream()->prepared_lsn = upto;
-	}
+		advance(&row, end);
 	return passed;
+}
+
+void
+cycle_cancel_upgrade(void)
+{
+	StreamRow	row;
+
+	xact_begin();
+	if (cycle_lock_stream(&row) && row.upgrade_from == GetSystemIdentifier())
+		stream_set_upgrade(0, row.upgrade_lsn);
+	xact_commit();
 }
 
 void
@@ -668,7 +717,6 @@ cycle_prepare_upgrade(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("there is no replication slot to be taken along"),
 				 errhint("Upgrade without it: the new server makes one if there are rollups, and rebuilds them.")));
-	stream_set_upgrade(GetSystemIdentifier());
 	xact_commit();
 	for (int i = 0; i < UPGRADE_TRIES; i++)
 		if (try_pass_end())
@@ -719,7 +767,7 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 		return false;
 	}
 
-	trouble = enter_trouble();
+	trouble = enter_trouble(manual);
 	if (OidIsValid(trouble))
 	{
 		/* for good, before the next rollup has a chance to fail */
@@ -737,6 +785,12 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 		reason = *rollups ? cycle_loss_reason(row) : NULL;
 		if (*rollups != NIL && reason == NULL)
 		{
+			if (rollup_adopt_restored(*rollups, true))
+			{
+				xact_commit();
+				*again = true;
+				return false;
+			}
 			if (is_in_use(manual, result))
 			{
 				xact_commit();
@@ -751,7 +805,7 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 			stream_clear_slot();
 		*again = true;
 	}
-	else if (rollup_adopt_restored(*rollups))
+	else if (rollup_adopt_restored(*rollups, false))
 		*again = true;
 	else if (is_in_use(manual, result))
 		;						/* it can be neither dropped nor made */

@@ -113,6 +113,9 @@ extern CycleOutput cycle_read_main(const StreamRow *row, List *live, XLogRecPtr 
  */
 extern void cycle_prepare_upgrade(void);
 
+/* If the stream was left for an upgrade, it is not any more. */
+extern void cycle_cancel_upgrade(void);
+
 /* Why the main slot cannot have kept all changes, or NULL. */
 extern const char *cycle_loss_reason(const StreamRow *row);
 

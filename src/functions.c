@@ -364,6 +364,7 @@ notify_stats_catch_up(PG_FUNCTION_ARGS)
 static void
 prepare_upgrade(void)
 {
+	cycle_cancel_upgrade();
 	catch_up();
 	cycle_prepare_upgrade();
 }

@@ -18,7 +18,8 @@ CREATE TABLE @extschema@.stream (
     format      text,
     applied_lsn pg_lsn,
     applied_at  timestamptz,
-    upgrade_from bigint
+    upgrade_from bigint,
+    upgrade_lsn pg_lsn
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- for the sake of publications of all tables, without which an update would be refused
@@ -37,8 +38,10 @@ COMMENT ON COLUMN @extschema@.stream.applied_at IS
 
 COMMENT ON COLUMN @extschema@.stream.upgrade_from IS
     'system identifier of the server that prepare_upgrade() has left to be upgraded';
+COMMENT ON COLUMN @extschema@.stream.upgrade_lsn IS
+    'where it has left the slot, with nothing to apply between applied_lsn and there';
 
-INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL, NULL);
+INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL, NULL, NULL);
 
 -- What users write is kept apart from what a cycle writes, so that a user's
 -- open transaction holds up nobody.

@@ -688,31 +688,106 @@ is_dependent(const Rollup *rollup)
 	return found;
 }
 
-bool
-rollup_adopt_restored(List *rollups)
+/*
+ * A hash of the definition as it is stored.  Renames do not change it; CREATE
+ * OR REPLACE VIEW does.
+ */
+static int64
+definition_fingerprint(Oid view)
 {
-	bool		restored = false;
+	HeapTuple	rule = SearchSysCache2(RULERELNAME, ObjectIdGetDatum(view),
+									   PointerGetDatum(ViewSelectRuleName));
+	bool		isnull;
+	char	   *action;
+	int64		hash;
+
+	if (!HeapTupleIsValid(rule))
+		elog(ERROR, "cache lookup failed for the rule of view %u", view);
+	action = TextDatumGetCString(SysCacheGetAttr(RULERELNAME, rule, Anum_pg_rewrite_ev_action,
+												 &isnull));
+	hash = (int64) hash_bytes_extended((unsigned char *) action, strlen(action), 0);
+	ReleaseSysCache(rule);
+	return hash;
+}
+
+/*
+ * Marks rollups as not exact, which a dump says are live.  They keep no
+ * fingerprint, unless a rebuild has to be asked for, by which they are known.
+ */
+static void
+give_up_restored(List *relids)
+{
+	Oid			argtypes[1] = {OIDARRAYOID};
+	Datum		args[1] = {make_oid_array(relids)};
+
+	ereport(LOG, (errmsg("rollups were restored from a dump")));
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
+					" SET state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
+					" fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END,"
+					" reason = 'restored from a dump, without its place in the write-ahead log',"
+					" reason_lsn = NULL WHERE rollup = ANY ($1)",
+					1, argtypes, args, NULL);
+}
+
+/* Has the view of a rollup go with its table again; false if there is nothing to do. */
+static bool
+adopt(const Rollup *rollup)
+{
+	if (is_dependent(rollup) || get_rel_relkind(rollup->view) != RELKIND_VIEW)
+		return false;
+	make_dependent(rollup->relid, rollup->view);
+	return true;
+}
+
+bool
+rollup_adopt_restored(List *rollups, bool has_slot)
+{
+	List	   *restored = NIL;
 	bool		written = false;
 	ListCell   *lc;
 
 	foreach(lc, rollups)
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		bool		adopted;
 
-		restored |= rollup->state == ROLLUP_LIVE;
-		if (!is_dependent(rollup) && get_rel_relkind(rollup->view) == RELKIND_VIEW)
-		{
-			make_dependent(rollup->relid, rollup->view);
-			written = true;
-		}
+		if (has_slot && shapes_hold() && find_shape(rollup) != NULL)
+			continue;
+		adopted = adopt(rollup);
+		if (rollup->state == ROLLUP_LIVE && (adopted || !has_slot))
+			restored = lappend_oid(restored, rollup->relid);
+		written |= adopted;
 	}
-	if (restored)
+	if (restored != NIL)
+		give_up_restored(restored);
+	return written || restored != NIL;
+}
+
+bool
+rollup_is_restored(const Rollup *rollup)
+{
+	return rollup->state == ROLLUP_STALE && rollup->built_from == 0;
+}
+
+void
+rollup_take_over(List *rollups)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollups)
 	{
-		ereport(LOG, (errmsg("rollups were restored from a dump")));
-		rollup_give_up_all("restored from a dump, without its place in the write-ahead log",
-						   InvalidXLogRecPtr, true);
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+		Oid			argtypes[2] = {OIDOID, INT8OID};
+		Datum		args[2];
+
+		(void) adopt(rollup);
+		if (rollup->state != ROLLUP_LIVE || get_rel_relkind(rollup->view) != RELKIND_VIEW)
+			continue;
+		args[0] = ObjectIdGetDatum(rollup->relid);
+		args[1] = Int64GetDatum(definition_fingerprint(rollup->view));
+		catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET fingerprint = $2 WHERE rollup = $1",
+						2, argtypes, args, NULL);
 	}
-	return written || restored;
 }
 
 /* Whether an index can find a group, NULLs included. */
@@ -854,28 +929,6 @@ rollup_lock_partitioning(List *rollups, BusyLock *busy)
 			if (!lock_partitioning(lfirst_oid(lc2), busy))
 				return false;
 	return true;
-}
-
-/*
- * A hash of the definition as it is stored.  Renames do not change it; CREATE
- * OR REPLACE VIEW does.
- */
-static int64
-definition_fingerprint(Oid view)
-{
-	HeapTuple	rule = SearchSysCache2(RULERELNAME, ObjectIdGetDatum(view),
-									   PointerGetDatum(ViewSelectRuleName));
-	bool		isnull;
-	char	   *action;
-	int64		hash;
-
-	if (!HeapTupleIsValid(rule))
-		elog(ERROR, "cache lookup failed for the rule of view %u", view);
-	action = TextDatumGetCString(SysCacheGetAttr(RULERELNAME, rule, Anum_pg_rewrite_ev_action,
-												 &isnull));
-	hash = (int64) hash_bytes_extended((unsigned char *) action, strlen(action), 0);
-	ReleaseSysCache(rule);
-	return hash;
 }
 
 static char *

@@ -126,11 +126,20 @@ extern void rollup_forget_outdated(void);
 extern void rollup_forget_dropped(void);
 
 /*
- * To be called if there is no slot.  Rollups that are live nevertheless were
- * restored from a dump: they are given up.  And what a dump does not carry, that
- * the view goes with its table, is entered again.  True if anything was written.
+ * Rollups that are live though there is no slot, or though their view does not go
+ * with their table, were restored from a dump: they are given up, and the view is
+ * made to go with its table again.  True if anything was written.
  */
-extern bool rollup_adopt_restored(List *rollups);
+extern bool rollup_adopt_restored(List *rollups, bool has_slot);
+
+/* Whether a rollup was restored from a dump, and has not been built since. */
+extern bool rollup_is_restored(const Rollup *rollup);
+
+/*
+ * Enters again what an upgrade of the server does not carry, or changes, though
+ * the rollups are what they were.
+ */
+extern void rollup_take_over(List *rollups);
 
 /* Whether the table has a unique index that can be that of its groups. */
 extern bool rollup_has_index(const Rollup *rollup);

@@ -52,12 +52,6 @@ typedef struct SharedStream
 	pg_atomic_uint64 reached_lsn;
 	TimestampTz reached_at;		/* when that was the end of the WAL */
 
-	/*
-	 * Where the slot was left for an upgrade of the server, beyond applied_lsn
-	 * but with nothing in between; stream_lock guards it
-	 */
-	XLogRecPtr	prepared_lsn;
-
 	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
 	int			slot_user;		/* a process not ours that has the slot open, or 0 */
 	bool		retains_much;	/* the slot keeps more WAL than it should */

@@ -44,6 +44,9 @@
 #include "notify_stats.h"
 #include "slot.h"
 
+/* Room for the records of one small transaction, with images of the pages it changes. */
+#define OWN_RECORDS (128 * 1024)
+
 struct SlotPeek
 {
 	Tuplestorestate *rows;
@@ -376,6 +379,22 @@ slot_flush_written(void)
 	return lsn;
 }
 
+XLogRecPtr
+slot_next_segment(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr() + OWN_RECORDS + wal_segment_size;
+
+	return lsn - XLogSegmentOffset(lsn, wal_segment_size);
+}
+
+void
+slot_fill_segment(XLogRecPtr end)
+{
+	if (slot_written_lsn() < end)
+		(void) RequestXLogSwitch(true);
+	(void) slot_flush_written();
+}
+
 void
 slot_keep_open(MemoryContext context)
 {
@@ -453,6 +472,18 @@ peek_open_slot(SlotPeek *peek, const char *name, const char *plugin, List *optio
 	PG_END_TRY();
 }
 
+/*
+ * Has the server's functions wait for no standby, until the nest level of settings
+ * ends: to read is not yet to advance, and who reads holds the stream's lock.
+ */
+static void
+wait_for_no_standby(void)
+{
+	if (STANDBY_SLOTS_SETTING != NULL)
+		(void) set_config_option(STANDBY_SLOTS_SETTING, "", PGC_SIGHUP, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* Peeks by the server's SQL function. */
 static void
 peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool binary,
@@ -464,6 +495,7 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool bina
 	NameData	slot_name;
 	Datum	   *texts = palloc(sizeof(Datum) * (list_length(options) + 1));
 	int			ntexts = 0;
+	int			guc_nestlevel;
 	ListCell   *lc;
 
 	prepare_plugin(plugin);
@@ -490,7 +522,10 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool bina
 	fcinfo->args[3].value = PointerGetDatum(construct_array(texts, ntexts, TEXTOID, -1, false,
 															TYPALIGN_INT));
 	fcinfo->args[3].isnull = false;
+	guc_nestlevel = NewGUCNestLevel();
+	wait_for_no_standby();
 	invoke_quietly(fcinfo);
+	AtEOXact_GUC(true, guc_nestlevel);
 
 	peek->rows = rsinfo.setResult;
 	peek->row = MakeSingleTupleTableSlot(rsinfo.setDesc, &TTSOpsMinimalTuple);

@@ -82,6 +82,12 @@ extern XLogRecPtr slot_written_lsn(void);
 /* The same, made safe: on disk on return. */
 extern XLogRecPtr slot_flush_written(void);
 
+/* Where a segment begins after some more records, this transaction's own. */
+extern XLogRecPtr slot_next_segment(void);
+
+/* Leaves the rest of the segment before a position unused, if it is not full; flushes. */
+extern void slot_fill_segment(XLogRecPtr end);
+
 /*
  * The same position for a caller's token: pg_current_wal_insert_lsn() may
  * point behind the header of a page that does not exist yet.

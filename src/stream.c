@@ -98,6 +98,8 @@ stream_load(StreamRow *row)
 	set_slot(row, tuple, desc);
 	value = heap_getattr(tuple, STREAM_UPGRADE_FROM, desc, &isnull);
 	row->upgrade_from = isnull ? 0 : DatumGetInt64(value);
+	value = heap_getattr(tuple, STREAM_UPGRADE_LSN, desc, &isnull);
+	row->upgrade_lsn = isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
 	tuple = read_row(CATALOG_CONTROL, &desc);
 	row->paused = row->upgrade_from != 0 ||
 		DatumGetBool(heap_getattr(tuple, CONTROL_PAUSED, desc, &isnull));
@@ -162,11 +164,12 @@ stream_set_applied(XLogRecPtr lsn)
 }
 
 void
-stream_set_upgrade(uint64 system_identifier)
+stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn)
 {
 	StreamUpdate update = {0};
 
 	set_column(&update, STREAM_UPGRADE_FROM, Int64GetDatum(system_identifier),
 			   system_identifier == 0);
+	set_column(&update, STREAM_UPGRADE_LSN, LSNGetDatum(lsn), XLogRecPtrIsInvalid(lsn));
 	write_row(&update);
 }

@@ -20,6 +20,7 @@ typedef struct StreamRow
 	XLogRecPtr	applied_lsn;
 	bool		paused;			/* by pause(), or because of the next */
 	uint64		upgrade_from;	/* system identifier of a server that was left to be upgraded; or 0 */
+	XLogRecPtr	upgrade_lsn;	/* the slot was left there, with nothing between applied_lsn and it; or invalid */
 } StreamRow;
 
 /*
@@ -42,7 +43,10 @@ extern void stream_clear_slot(void);
 
 extern void stream_set_applied(XLogRecPtr lsn);
 
-/* Enters that this server is to be upgraded, or with 0, that this is over. */
-extern void stream_set_upgrade(uint64 system_identifier);
+/*
+ * Enters that this server is to be upgraded, or with 0, that this is over; and
+ * the position where the slot is left, until that is taken for the stream's own.
+ */
+extern void stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn);
 
 #endif							/* NOTIFY_STATS_STREAM_H */
