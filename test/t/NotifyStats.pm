@@ -36,16 +36,21 @@ sub format_name
 	return $ENV{NS_FORMAT_CONF} && $ENV{NS_FORMAT_CONF} =~ m{/(\w+)\.conf$} ? $1 : 'notify_stats';
 }
 
-# new_node(NAME, conf => TEXT, extension => 0, start => 0): a running server with a worker
-# for database postgres, in which the extension has been created.
+# new_node(NAME, conf => TEXT, extension => 0, start => 0, init => [OPTION...],
+# install_path => DIRECTORY): a running server with a worker for database postgres, in which
+# the extension has been created.  Its programs are those of another server if install_path
+# is given.
 sub new_node
 {
 	my ($name, %param) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name,
+		$param{install_path} ? (install_path => $param{install_path}) : ());
 
 	$node->init(
 		allows_streaming => 'logical',
-		extra => [ '--locale=C', '--encoding=UTF8' ]);
+		extra => [ '--locale=C', '--encoding=UTF8', @{ $param{init} // [] } ]);
+	# of the newer server's library, unknown to an older server
+	$node->adjust_conf('postgresql.conf', 'autovacuum_worker_slots', undef) if $param{install_path};
 	$node->append_conf(
 		'postgresql.conf', qq{
 shared_preload_libraries = 'notify_stats'

@@ -1,0 +1,231 @@
+# 024_upgrade.pl
+#
+# prepare_upgrade() leaves the slot such that pg_upgrade takes it along.  The new server goes on
+# without a rebuild, or, without that call, with one.  The old server goes on, too, if it is not
+# upgraded after all.
+#
+# pg_upgrade takes slots along from 17 on, and is run here if NS_OLD_BINDIR names the programs
+# of an older server.
+#
+# versions: all
+
+use strict;
+use warnings FATAL => 'all';
+
+use File::Basename qw(dirname);
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $next = 1;
+my $prepare = 'CALL notify_stats.prepare_upgrade()';
+
+sub create_rollups
+{
+	my ($node) = @_;
+
+	load_notify($node);
+	sql($node, q{
+		CREATE TABLE kept (a int);
+		ALTER TABLE kept REPLICA IDENTITY FULL;
+		SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
+	});
+	return;
+}
+
+# Changes, of which two rows of "kept" are deleted.
+sub change
+{
+	my ($node) = @_;
+	my ($from, $to) = ($next, $next + 20);
+
+	$next = $to + 1;
+	sql($node, notify_insert($from, $to));
+	sql($node, q{
+		UPDATE notifications SET notification_status = 'sending' WHERE random() < 0.3;
+		DELETE FROM notifications WHERE random() < 0.1;
+		INSERT INTO kept VALUES (1), (2);
+	});
+	sql($node, 'DELETE FROM kept WHERE a = 2');
+	return;
+}
+
+# Whether the rollups are those that were built first, and exact with $rounds of changes.
+sub is_continued
+{
+	my ($node, $built_at, $rounds, $title) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is_exact($node, "$title: exact", rollups => ['ft_service_stats']);
+	is(sql($node, 'SELECT a, n FROM kept_rows ORDER BY a'), "1|$rounds\n2|$rounds", "$title: with what was deleted");
+	is(built_at($node), $built_at, "$title: without a rebuild");
+	return;
+}
+
+sub built_at
+{
+	my ($node) = @_;
+	return sql($node, "SELECT rollup, state, built_at FROM notify_stats.rollups ORDER BY rollup::text");
+}
+
+sub is_left
+{
+	my ($node, $title) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	return is(sql($node, q{SELECT state, waits_for, confirmed_flush_lsn > applied_lsn
+		FROM notify_stats.status JOIN pg_replication_slots USING (slot_name) WHERE stream = 'main'}),
+		'left for upgrade|resume()|t', $title);
+}
+
+# --- without an upgrade ---------------------------------------------------------------
+
+my $node = new_node('stays', conf => q{
+autovacuum = off
+});
+my ($offset, $built_at);
+
+like(sql_error($node, $prepare), qr/ERROR:  55000: there is no replication slot to be taken along\nHINT:  /,
+	'there is nothing to prepare without rollups');
+poll($node, q{SELECT state = 'no rollups' FROM notify_stats.status});
+create_rollups($node);
+change($node);
+wait_until_applied($node);
+$built_at = built_at($node);
+$offset = log_position($node);
+
+sql($node, $prepare);
+is_left($node, 'the slot is left beyond our own commit');
+is(sql($node, q{SELECT count(*) FROM pg_replication_slots s, notify_stats.status
+	WHERE s.slot_name = status.slot_name AND confirmed_flush_lsn > pg_current_wal_insert_lsn()}), '0', 'but not beyond the end');
+like(sql_error($node, 'CALL notify_stats.catch_up()'),
+	qr/ERROR:  55000: the stream is left for an upgrade of the server\nHINT:  To go on without one, run: SELECT notify_stats\.resume\(\);/,
+	'nothing is applied meanwhile');
+sql($node, 'SELECT notify_stats.resume()');
+is_continued($node, $built_at, 1, 'resume() at once');
+
+sql($node, $prepare);
+change($node);
+is(sql($node, q{SELECT sum(n) FROM kept_rows}), '2', 'changes are not applied while the stream is left');
+sql($node, $prepare);
+is_left($node, 'prepared again, after changes');
+is(differences($node, 'postgres', 'ft_service_stats'), '', 'prepare_upgrade() catches up');
+is(sql($node, q{SELECT sum(n) FROM kept_rows}), '4', 'with what was deleted');
+change($node);
+sql($node, 'SELECT notify_stats.resume()');
+is_continued($node, $built_at, 3, 'resume() after changes');
+
+sql($node, $prepare);
+$node->restart;
+is_left($node, 'still left after a restart');
+change($node);
+sql($node, 'SELECT notify_stats.resume()');
+is_continued($node, $built_at, 4, 'resume() after a restart');
+
+sql($node, $prepare);
+kill_server($node);
+start_again($node);
+change($node);
+sql($node, 'SELECT notify_stats.resume()');
+is_continued($node, $built_at, 5, 'resume() after a crash');
+
+# Changes right before the end of what can be looked through.
+sql($node, "SELECT notify_stats.pause()");
+change($node);
+sql($node, $prepare);
+is(sql($node, q{SELECT state FROM notify_stats.status}), 'paused', 'a paused stream is prepared as well');
+sql($node, 'SELECT notify_stats.resume()');
+is_continued($node, $built_at, 6, 'resume() ends both');
+
+# Others may not go on.
+my $writer = start_psql($node, q{DO $$ BEGIN
+	FOR i IN 1 .. 1000000 LOOP
+		INSERT INTO kept VALUES (3);
+		COMMIT;
+		EXIT WHEN EXISTS (SELECT FROM pg_class WHERE relname = 'enough');
+	END LOOP; END $$});
+poll($node, 'SELECT count(*) > 0 FROM kept WHERE a = 3');
+like(sql_error($node, $prepare), qr/ERROR:  55006: others go on changing the tables that rollups read\nHINT:  Stop them, and call prepare_upgrade\(\) again, or resume\(\)\./,
+	'who goes on writing is told of');
+sql($node, 'CREATE TABLE enough ()');
+is($writer->finish, '', 'the writer ends');
+sql($node, $prepare);
+is_left($node, 'prepared again, when nobody writes any more');
+sql($node, 'SELECT notify_stats.resume()');
+is_exact($node, 'exact after that', rollups => ['ft_service_stats']);
+is(sql($node, 'SELECT n = (SELECT count(*) FROM kept WHERE a = 3) FROM kept_rows WHERE a = 3'), 't', 'with what was written meanwhile');
+unlike(slurp_file($node->logfile, $offset), qr/changes were lost/, 'nothing was lost in all this');
+$node->stop;
+
+# --- pg_upgrade -----------------------------------------------------------------------
+
+if (!$ENV{NS_OLD_BINDIR})
+{
+	done_testing();
+	exit;
+}
+
+my $new_bindir = sql_free_bindir();
+
+sub sql_free_bindir
+{
+	my ($stdout, $stderr) = run_command([ $ENV{PG_CONFIG}, '--bindir' ]);
+	return $stdout;
+}
+
+# A server of the old version.
+sub old_node
+{
+	my ($name) = @_;
+	return new_node($name, install_path => dirname($ENV{NS_OLD_BINDIR}), conf => q{
+autovacuum = off
+});
+}
+
+# An empty one of the new version, which lets pg_upgrade make our slot.
+sub empty_node
+{
+	my ($name) = @_;
+	return new_node($name, start => 0, init => ['--no-data-checksums'], conf => q{
+output_plugin_libraries = 'pgoutput, test_decoding, notify_stats'
+});
+}
+
+sub upgrade_command
+{
+	my ($old, $new) = @_;
+	return ('pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $ENV{NS_OLD_BINDIR},
+		'-B', $new_bindir, '-s', $new->host, '-p', $old->port, '-P', $new->port);
+}
+
+my $old = old_node('old');
+my $new = empty_node('new');
+create_rollups($old);
+change($old);
+wait_until_applied($old);
+$built_at = built_at($old);
+
+# pg_upgrade leaves its files in the current directory, if it fails.
+chdir $new->basedir or die;
+change($old);
+$old->stop;
+command_checks_all([ upgrade_command($old, $new), '--check' ], 1, [qr/slots|consumed/i], [qr//], 'pg_upgrade refuses a slot that was not prepared');
+$old->start;
+sql($old, $prepare);
+$old->stop;
+command_ok([ upgrade_command($old, $new) ], 'pg_upgrade after prepare_upgrade()');
+$new->start;
+is_continued($new, $built_at, 2, 'upgraded');
+change($new);
+is_continued($new, $built_at, 3, 'and goes on');
+like(slurp_file($new->logfile), qr/notify_stats goes on after an upgrade of the server/, 'as the log says');
+unlike(slurp_file($new->logfile), qr/changes were lost|stale/, 'and nothing was lost');
+is_verified($new, 'ft_service_stats', 'verify() finds nothing');
+sql($new, 'DROP TABLE ft_service_stats');
+is(sql($new, q{SELECT to_regclass('ft_service_stats_definition') IS NULL}), 't', 'DROP TABLE takes the definition along');
+$new->stop;
+
+done_testing();
