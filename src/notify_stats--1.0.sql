@@ -372,8 +372,8 @@ CREATE VIEW @extschema@.rollups AS
     SELECT r.rollup,
            r.definition,
            r.ignore_deletes,
-           r.state,
-           r.reason,
+           CASE WHEN d.restored THEN 'stale' ELSE r.state END AS state,
+           CASE WHEN d.restored THEN 'restored from a dump' ELSE r.reason END AS reason,
            r.reason_lsn,
            b.phase AS build_phase,
            b.started_at AS build_started_at,
@@ -382,6 +382,9 @@ CREATE VIEW @extschema@.rollups AS
            r.changed_at
     FROM @extschema@.rollup r
          JOIN pg_catalog.pg_class c ON c.oid = r.rollup
+         -- until somebody has looked at it, a restored one calls itself live
+         CROSS JOIN LATERAL (SELECT r.state = 'live' AND NOT EXISTS (SELECT FROM @extschema@.stream s
+                                                                     WHERE s.slot_name IS NOT NULL)) d (restored)
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying;
 COMMENT ON VIEW @extschema@.rollups IS
     'one row a rollup; groups is the estimate of the last ANALYZE';

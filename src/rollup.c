@@ -1262,9 +1262,14 @@ check_awaited(Oid relid, SPITupleTable *table)
 bool
 rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 {
-	/* state 'failed' counts as waiting only when a rebuild was asked for */
+	/*
+	 * State 'failed' counts as waiting only when a rebuild was asked for, and
+	 * 'live' if there is no slot: that is what a dump says, see
+	 * rollup_adopt_restored.
+	 */
 	static const char query[] =
-		"SELECT r.state IN ('building', 'stale') OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
+		"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND NOT EXISTS (SELECT FROM "
+		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL)) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
 		".rebuild_request q WHERE q.rollup = r.rollup), r.state, r.reason"
 		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";

@@ -119,6 +119,7 @@ sql($node, q{
 	SELECT notify_stats.create_rollup('by_region', 'SELECT region, count(*) AS n, sum(amount) AS total FROM keyed GROUP BY region');
 	SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
 });
+wait_until_applied($node);
 change($node, 'postgres') for 1 .. 3;
 is_exact($node, 'exact at first', rollups => \@exact);
 is(sql($node, 'SELECT sum(n) FROM kept_rows'), 6, 'more is counted than there is, where deletes are ignored');
@@ -173,6 +174,9 @@ $target->safe_psql('halves', 'SELECT notify_stats.pause()');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/data.sql", '-d', $halves ], 'restore the rows');
 is($target->safe_psql('halves', q{SELECT count(notify_stats.applied_lsn(rollup)) FROM notify_stats.rollups}), '0',
 	'no position is told as long as the stream is paused');
+is($target->safe_psql('halves', q{SELECT DISTINCT state, reason FROM notify_stats.rollups}), 'stale|restored from a dump',
+	'nor is any rollup live');
+is($target->safe_psql('halves', q{SELECT notify_stats.wait_for_lsn(timeout => '0.1 s')}), 'f', 'nor does wait_for_lsn() say so');
 $target->safe_psql('halves', 'SELECT notify_stats.resume()');
 is_restored($target, 'halves', 'schema and rows');
 
