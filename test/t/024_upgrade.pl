@@ -33,6 +33,8 @@ sub create_rollups
 		ALTER TABLE kept REPLICA IDENTITY FULL;
 		SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
 	});
+	# so that nothing is deleted before it is counted
+	wait_until_applied($node);
 	return;
 }
 
@@ -168,13 +170,7 @@ if (!$ENV{NS_OLD_BINDIR})
 	exit;
 }
 
-my $new_bindir = sql_free_bindir();
-
-sub sql_free_bindir
-{
-	my ($stdout, $stderr) = run_command([ $ENV{PG_CONFIG}, '--bindir' ]);
-	return $stdout;
-}
+my ($new_bindir) = run_command([ $ENV{PG_CONFIG}, '--bindir' ]);
 
 # A server of the old version.
 sub old_node
@@ -224,6 +220,33 @@ is_continued($new, $built_at, 3, 'and goes on');
 like(slurp_file($new->logfile), qr/notify_stats goes on after an upgrade of the server/, 'as the log says');
 unlike(slurp_file($new->logfile), qr/changes were lost|stale/, 'and nothing was lost');
 is_verified($new, 'ft_service_stats', 'verify() finds nothing');
+sql($new, 'DROP TABLE ft_service_stats');
+is(sql($new, q{SELECT to_regclass('ft_service_stats_definition') IS NULL}), 't', 'DROP TABLE takes the definition along');
+$new->stop;
+
+# Without the slot.
+$old = old_node('old_unprepared');
+$new = empty_node('new_unprepared');
+create_rollups($old);
+change($old);
+wait_until_applied($old);
+$built_at = built_at($old);
+sql($old, 'SELECT notify_stats.pause()');
+change($old);
+sql($old, sprintf q{SELECT pg_drop_replication_slot('%s')}, main_slot($old));
+$old->stop;
+chdir $new->basedir or die;
+command_ok([ upgrade_command($old, $new) ], 'pg_upgrade without the slot');
+$new->start;
+is(sql($new, q{SELECT state FROM notify_stats.status}), 'paused', 'what was paused still is');
+sql($new, 'SELECT notify_stats.resume()');
+$new->wait_for_log(qr/changes were lost: the replication slot is missing/);
+is_exact($new, 'without the slot: rebuilt and exact', rollups => ['ft_service_stats']);
+isnt(built_at($new), $built_at, 'without the slot: anew');
+change($new);
+is_exact($new, 'without the slot: and goes on', rollups => ['ft_service_stats']);
+is(sql($new, q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'kept_rows'::regclass}),
+	'failed|changes were lost: the replication slot is missing', 'without the slot: what ignores deletes is not rebuilt');
 sql($new, 'DROP TABLE ft_service_stats');
 is(sql($new, q{SELECT to_regclass('ft_service_stats_definition') IS NULL}), 't', 'DROP TABLE takes the definition along');
 $new->stop;

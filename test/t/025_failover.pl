@@ -45,8 +45,9 @@ sql($node, q{
 	CREATE TABLE kept (a int);
 	ALTER TABLE kept REPLICA IDENTITY FULL;
 	SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
-	INSERT INTO kept VALUES (1), (2);
 });
+wait_until_applied($node);
+sql($node, 'INSERT INTO kept VALUES (1), (2)');
 sql($node, 'DELETE FROM kept WHERE a = 2');
 sql($node, notify_insert(1, 50));
 is_exact($node, 'exact on the primary', rollups => ['ft_service_stats']);
