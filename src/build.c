@@ -1011,7 +1011,7 @@ join_main_stream(Build *build)
 				 errhint("It is rebuilt by itself.")));
 
 	settle_differences(build, rollup);
-	facts_store(facts_load(), facts_collect(row.format, list_append_unique_ptr(list_copy(live), rollup)));
+	facts_store_others(output.facts, facts_collect(row.format, list_make1(rollup)));
 	stream_set_applied(upto);
 	debug_stop("build-joined");
 	xact_commit();

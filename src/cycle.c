@@ -297,10 +297,11 @@ reason_untold(const Format *format, const Rollup *rollup, List *before, List *no
 
 /*
  * Marks those rollups as stale whose sources changed such that the format cannot
- * tell unread changes, and returns the others.  Writes new facts, if *new_facts.
+ * tell unread changes, and returns the others.  *facts are those that hold from
+ * here on; they are written, if *new_facts.
  */
 static List *
-settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, bool *new_facts)
+settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts, bool *new_facts)
 {
 	List	   *before = facts_load();
 	List	   *now = facts_collect(row->format, live);
@@ -326,6 +327,7 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, bool *new_facts)
 	*new_facts = !facts_equal(before, now);
 	if (*new_facts)
 		facts_store(before, now);
+	*facts = now;
 	return sound;
 }
 
@@ -334,17 +336,19 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
 {
 	CycleInput	input = {0};
 	CycleOutput output = {0};
+	List	   *facts = NIL;
 	bool		new_facts = false;
 	const char *reason;
 	ListCell   *lc;
 	ListCell   *lc2;
 
 	if (settle || row->format->by_name)
-		live = settle_facts(row, live, upto, &new_facts);
+		live = settle_facts(row, live, upto, &facts, &new_facts);
 	if (live == NIL || upto <= Max(row->applied_lsn, pg_atomic_read_u64(&shared_stream()->reached_lsn)))
 	{
 		/* nothing in the slot matters */
 		output.reached_lsn = upto;
+		output.facts = facts;
 		output.new_facts = new_facts;
 		return output;
 	}
@@ -355,6 +359,7 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
 	input.applied_lsn = row->applied_lsn;
 	input.upto = upto;
 	output = cycle_read(&input);
+	output.facts = facts;
 	output.new_facts = new_facts;
 
 	/* the slot was not held before the peek, so it may have been moved */

@@ -65,6 +65,7 @@ typedef struct CycleOutput
 {
 	XLogRecPtr	reached_lsn;	/* the given end, or that of a commit across it */
 	uint64		nchanges;
+	List	   *facts;			/* of the live rollups' sources, if they were compared */
 	bool		new_facts;		/* facts were written, so the position must be */
 	List	   *changed;		/* of Rollup: those with changes */
 	List	   *stale;			/* of Rollup: no longer exact ... */

@@ -438,6 +438,18 @@ facts_store(List *loaded, List *facts)
 }
 
 void
+facts_store_others(List *stored, List *facts)
+{
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	foreach(lc, facts)
+		if (find_fact(stored, (const Fact *) lfirst(lc)) == NULL)
+			others = lappend(others, lfirst(lc));
+	facts_store(NIL, others);
+}
+
+void
 facts_note_break(Oid source)
 {
 	List	   *facts = facts_add(NIL, source, psprintf(BREAK_FACT " %u", GetTopTransactionId()), "");

@@ -92,4 +92,10 @@ extern List *facts_load(void);
 /* Writes facts in place of those that were loaded. */
 extern void facts_store(List *loaded, List *facts);
 
+/*
+ * Writes the facts that are not among those already stored, and leaves these as
+ * they are: what has come of their sources since is for the next look.
+ */
+extern void facts_store_others(List *stored, List *facts);
+
 #endif							/* NOTIFY_STATS_FACTS_H */
