@@ -22,6 +22,8 @@
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "nodes/parsenodes.h"
+#include "tcop/deparse_utility.h"
 
 #include "facts.h"
 #include "stream.h"
@@ -34,14 +36,41 @@ typedef struct Command
 	Oid			class;
 	Oid			object;
 	bool		alters;			/* rather than creates */
+	bool		brings;			/* may add rows that no change has told */
 } Command;
+
+/* Whether a command attaches a partition, or makes a table logged. */
+static bool
+brings_rows(const CollectedCommand *command)
+{
+	ListCell   *lc;
+
+	if (command->type != SCT_AlterTable)
+		return false;
+	foreach(lc, command->d.alterTable.subcmds)
+	{
+		const Node *parsetree = ((const CollectedATSubcmd *) lfirst(lc))->parsetree;
+
+		if (!IsA(parsetree, AlterTableCmd))
+			continue;
+		switch (((const AlterTableCmd *) parsetree)->subtype)
+		{
+			case AT_AttachPartition:
+			case AT_SetLogged:
+				return true;
+			default:
+				break;
+		}
+	}
+	return false;
+}
 
 /* The commands on relations and schemas that the event is about. */
 static List *
 list_commands(void)
 {
 	static const char query[] =
-		"SELECT classid, objid, command_tag LIKE 'ALTER%' FROM pg_catalog.pg_event_trigger_ddl_commands()"
+		"SELECT classid, objid, command_tag LIKE 'ALTER%', command FROM pg_catalog.pg_event_trigger_ddl_commands()"
 		" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass)";
 	MemoryContext context = CurrentMemoryContext;
 	List	   *commands = NIL;
@@ -60,6 +89,8 @@ list_commands(void)
 		command->class = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 		command->object = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
 		command->alters = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
+		command->brings = brings_rows((const CollectedCommand *)
+									  DatumGetPointer(SPI_getbinval(tuple, desc, 4, &isnull)));
 		commands = lappend(commands, command);
 		MemoryContextSwitchTo(spi_context);
 	}
@@ -81,6 +112,17 @@ sources_of(List *facts, const Command *command)
 	return sources;
 }
 
+/*
+ * Whether a command may have made a new partition other than what its changes
+ * tell.  To formats that go by name, what it is called, and its replica
+ * identity, matter as well.
+ */
+static bool
+may_mislead(const Format *format, const Command *command)
+{
+	return format->by_name ? command->alters : command->brings;
+}
+
 /* Notes the sources whose unread changes the command has broken, or a part of their rows. */
 static void
 note_command(const Format *format, List *before, const Command *command)
@@ -95,7 +137,7 @@ note_command(const Format *format, List *before, const Command *command)
 		if (now == NIL)
 			continue;
 		if (facts_break(format, before, now, source, true) != NULL ||
-			(command->alters && facts_bring_rows(before, now, source)))
+			(may_mislead(format, command) && facts_bring_rows(before, now, source)))
 			facts_note_break(source);
 		else if (facts_break(format, before, now, source, false) != NULL)
 			facts_note_detached(before, now, source);
