@@ -69,15 +69,22 @@ sync_replication_slots = on
 $standby->start;
 set_and_reload($node, synchronized_standby_slots => 'standby');
 
-# Its slot is kept up with the primary's.
+# The standby takes the slot over once that has moved on from where it was when the standby
+# started, so somebody has to write meanwhile.
 sub wait_for_synced_slot
 {
 	my $confirmed = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
-	poll($standby, "SELECT count(*) = 1 FROM pg_replication_slots
-		WHERE slot_name = '$slot' AND synced AND NOT temporary AND confirmed_flush_lsn >= '$confirmed'");
-	return;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		sql($node, 'INSERT INTO filler VALUES (1); SELECT pg_log_standby_snapshot()');
+		return if sql($standby, "SELECT count(*) FROM pg_replication_slots
+			WHERE slot_name = '$slot' AND synced AND NOT temporary AND confirmed_flush_lsn >= '$confirmed'");
+		select undef, undef, undef, 0.1;    # of a polling loop
+	}
+	die 'the standby does not take the slot over';
 }
-sql($node, 'SELECT pg_log_standby_snapshot()');
+sql($node, 'CREATE TABLE filler (a int)');
 wait_for_synced_slot();
 pass('the standby has the slot');
 
@@ -108,7 +115,6 @@ poll($node, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHER
 pass('it advances when the standby is back');
 
 # The primary dies under load.
-sql($node, 'SELECT pg_log_standby_snapshot()');
 wait_for_synced_slot();
 my @writers = map { start_psql($node, qq{DO \$\$ BEGIN
 	FOR i IN 1 .. 1000000 LOOP
@@ -120,7 +126,7 @@ my @writers = map { start_psql($node, qq{DO \$\$ BEGIN
 my $before = sql($node, "SELECT applied_lsn FROM notify_stats.stream");
 poll($node, "SELECT confirmed_flush_lsn > '$before' AND count(*) OVER () = 1 FROM pg_replication_slots WHERE slot_name = '$slot'");
 poll($node, 'SELECT count(*) > 2000 FROM kept');
-# such that the slot on the standby is behind, with something to read
+# the worker, the standby and its slot are each somewhere else in the log
 kill_server($node);
 $_->finish foreach @writers;
 $offset = log_position($standby);
