@@ -35,12 +35,6 @@
 #define COLUMN_FACT "column "
 #define PARTITION_FACT "partition "
 
-/* that DDL has broken unread changes; one for each transaction, never equal */
-#define BREAK_FACT "shape"
-
-/* that a partition has been one no more for a while; never equal, likewise */
-#define DETACHED_FACT "detached partition "
-
 List *
 facts_add(List *facts, Oid source, const char *name, const char *value)
 {

@@ -28,6 +28,17 @@ typedef struct Fact
 	const char *value;
 } Fact;
 
+/*
+ * What DDL has noted, and what is never true when facts are compared: that it has
+ * broken unread changes, one for each transaction; and that a partition has been
+ * one no more for a while.
+ */
+#define BREAK_FACT "shape"
+#define DETACHED_FACT "detached partition "
+
+/* The condition on a row of source_fact, as f, that DDL has noted it. */
+#define FACT_IS_NOTE "f.fact LIKE '" BREAK_FACT " %' OR f.fact LIKE '" DETACHED_FACT "%'"
+
 /* Appends a fact; the strings are kept by reference. */
 extern List *facts_add(List *facts, Oid source, const char *name, const char *value);
 

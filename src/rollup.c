@@ -58,6 +58,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "facts.h"
 #include "notify_stats.h"
 #include "rollup.h"
 #include "source.h"
@@ -1265,11 +1266,13 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 	/*
 	 * State 'failed' counts as waiting only when a rebuild was asked for, and
 	 * 'live' if there is no slot: that is what a dump says, see
-	 * rollup_adopt_restored.
+	 * rollup_adopt_restored.  What DDL has noted of a source may make any rollup
+	 * stale as soon as a cycle sees it, whatever position was reached before.
 	 */
 	static const char query[] =
-		"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND NOT EXISTS (SELECT FROM "
-		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL)) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
+		"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
+		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
+		EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
 		".rebuild_request q WHERE q.rollup = r.rollup), r.state, r.reason"
 		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";

@@ -1,0 +1,151 @@
+# 026_partitions.pl
+#
+# Partitions that come while nobody looks: while another rollup's build writes its result,
+# while the worker rests, in savepoints, unlogged at first.  A rollup that ignores deletes does
+# not fail of what brings no rows, and wait_for_lsn() does not take for done what was noted of
+# a source and not been looked at.
+
+# versions: all
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('partitions');
+
+sql($node, q{
+	CREATE TABLE s (id int NOT NULL, kind text NOT NULL) PARTITION BY RANGE (id);
+	CREATE TABLE s0 PARTITION OF s FOR VALUES FROM (0) TO (100);
+	ALTER TABLE s0 REPLICA IDENTITY FULL;
+	INSERT INTO s VALUES (1, 'first');
+	CREATE TABLE other (kind text NOT NULL);
+	ALTER TABLE other REPLICA IDENTITY FULL;
+	INSERT INTO other VALUES ('other');
+	SELECT notify_stats.create_rollup('of_s', 'SELECT kind, count(*) AS n FROM s GROUP BY kind');
+	SELECT notify_stats.create_rollup('kept', 'SELECT kind, count(*) AS n FROM s GROUP BY kind', ARRAY['s']);
+});
+wait_until_applied($node);
+
+my $from = 0;
+
+# A table with a row that is to become a partition, and the statement that makes it one.
+sub make_table
+{
+	$from += 100;
+	my $to = $from + 100;
+
+	sql($node, qq{
+		CREATE TABLE s$from (LIKE s);
+		ALTER TABLE s$from REPLICA IDENTITY FULL;
+		INSERT INTO s$from VALUES ($from, 'brought')});
+	return "ALTER TABLE s ATTACH PARTITION s$from FOR VALUES FROM ($from) TO ($to)";
+}
+
+sub pause_worker
+{
+	sql($node, 'SELECT notify_stats.pause()');
+	poll($node, q{SELECT state = 'paused' FROM notify_stats.status WHERE stream = 'main'});
+	# the cycle at hand may go on, but no other begins
+	sql($node, 'CALL notify_stats.catch_up()');
+	return;
+}
+
+sub states
+{
+	return sql($node, 'SELECT rollup, state FROM notify_stats.rollups ORDER BY 1');
+}
+
+sub rebuild_all
+{
+	sql($node, q{SELECT notify_stats.rebuild(rollup, forget_deleted => true) FROM notify_stats.rollups});
+	wait_until_rebuilt($node, $_) foreach qw(of_s kept slow);
+	return;
+}
+
+# What is altered while a build of another rollup holds the main stream
+my $attach = make_table();
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('SELECT pg_advisory_lock(1)');
+sql($node, q{
+	CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock(1); RETURN NEW; END $$;
+	BEGIN;
+	SELECT notify_stats.create_rollup('slow', 'SELECT kind, count(*) AS n FROM other GROUP BY kind');
+	CREATE TRIGGER hold BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION hold();
+	COMMIT;
+});
+poll($node, q{SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted});
+sql($node, $attach);
+$holder->quit;
+poll($node, q{SELECT state <> 'building' FROM notify_stats.rollups WHERE rollup = 'slow'::regclass});
+wait_until_applied($node);
+is_exact($node, 'attached while another rollup was joined', rollups => [ 'of_s', 'slow' ]);
+is(states(), "of_s|live\nkept|failed\nslow|live", 'attached while another rollup was joined: states');
+rebuild_all();
+
+# What brings no rows
+pause_worker();
+sql($node, q{
+	CREATE TABLE made1 PARTITION OF s FOR VALUES FROM (10100) TO (10200);
+	INSERT INTO s VALUES (10100, 'made');
+});
+sql($node, q{ALTER TABLE made1 REPLICA IDENTITY FULL});
+sql($node, q{UPDATE s SET kind = 'changed' WHERE id = 10100});
+sql($node, q{
+	BEGIN;
+	CREATE TABLE made2 PARTITION OF s FOR VALUES FROM (10200) TO (10300);
+	INSERT INTO s VALUES (10200, 'made');
+	ALTER TABLE made2 REPLICA IDENTITY FULL, SET (fillfactor = 50);
+	COMMIT;
+});
+sql($node, q{SELECT notify_stats.resume()});
+wait_until_applied($node);
+is(states(), "of_s|live\nkept|live\nslow|live", 'made and altered: states');
+is_exact($node, 'made and altered');
+is_verified($node, 'kept', 'made and altered: verify() finds nothing');
+
+# What does, though it was made in the same transaction
+pause_worker();
+sql($node, q{
+	BEGIN;
+	CREATE UNLOGGED TABLE made3 PARTITION OF s FOR VALUES FROM (10300) TO (10400);
+	ALTER TABLE made3 REPLICA IDENTITY FULL;
+	INSERT INTO s VALUES (10300, 'unlogged');
+	ALTER TABLE made3 SET LOGGED;
+	COMMIT;
+	SELECT notify_stats.resume();
+});
+wait_until_applied($node);
+is(states(), "of_s|live\nkept|failed\nslow|live", 'unlogged at first: states');
+is_exact($node, 'unlogged at first', rollups => ['of_s']);
+rebuild_all();
+
+# Savepoints
+$attach = make_table();
+pause_worker();
+sql($node, "BEGIN; SAVEPOINT a; $attach; ROLLBACK TO a; COMMIT; SELECT notify_stats.resume()");
+wait_until_applied($node);
+is(states(), "of_s|live\nkept|live\nslow|live", 'attached in a savepoint and not at all: states');
+is_exact($node, 'attached in a savepoint and not at all');
+sql($node, "BEGIN; SAVEPOINT a; $attach; ROLLBACK TO a; SAVEPOINT b; $attach; RELEASE b; COMMIT");
+wait_until_applied($node);
+is_exact($node, 'attached in a savepoint', rollups => ['of_s']);
+rebuild_all();
+
+# What is waited for
+$attach = make_table();
+pause_worker();
+is(sql($node, q{SELECT notify_stats.wait_for_lsn('0/1', '0s')}), 't', 'reached long ago');
+sql($node, $attach);
+is(sql($node, q{SELECT notify_stats.wait_for_lsn('0/1', '0s')}), 'f', 'reached long ago, but not with these rows');
+sql($node, q{SELECT notify_stats.resume()});
+is(sql($node, q{SELECT notify_stats.wait_for_lsn('0/1', '180s', 'of_s')}), 't', 'reached with them');
+is_exact($node, 'after the wait', rollups => ['of_s']);
+
+$node->stop;
+done_testing();
