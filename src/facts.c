@@ -155,13 +155,21 @@ partition_of(const Fact *fact)
 	return strtoul(fact->name + strlen(PARTITION_FACT), NULL, 10);
 }
 
-/* The fact that a partition was detached. */
+/* A fact that a partition was detached, of whatever transaction. */
 static const Fact *
 find_detached(List *facts, Oid source, Oid relid)
 {
-	Fact		wanted = {.source = source, .name = psprintf(DETACHED_FACT "%u", relid)};
+	const char *prefix = psprintf(DETACHED_FACT "%u ", relid);
+	ListCell   *lc;
 
-	return find_fact(facts, &wanted);
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == source && has_prefix(fact, prefix))
+			return fact;
+	}
+	return NULL;
 }
 
 /* The column that a fact is of. */
@@ -461,9 +469,12 @@ facts_note_detached(List *before, List *now, Oid source)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
+		/* each transaction has its own, so that none waits for another's */
 		if (fact->source == source && has_prefix(fact, PARTITION_FACT) &&
-			find_fact(now, fact) == NULL)
-			facts = facts_add(facts, source, psprintf(DETACHED_FACT "%u", partition_of(fact)), "");
+			find_fact(now, fact) == NULL &&
+			find_detached(before, source, partition_of(fact)) == NULL)
+			facts = facts_add(facts, source,
+							  psprintf(DETACHED_FACT "%u %u", partition_of(fact), GetTopTransactionId()), "");
 	}
 	facts_store(facts, facts);
 }

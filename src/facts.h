@@ -30,8 +30,8 @@ typedef struct Fact
 
 /*
  * What DDL has noted, and what is never true when facts are compared: that it has
- * broken unread changes, one for each transaction; and that a partition has been
- * one no more for a while.
+ * broken unread changes; and that a partition has been one no more for a while.
+ * Each transaction notes its own.
  */
 #define BREAK_FACT "shape"
 #define DETACHED_FACT "detached partition "

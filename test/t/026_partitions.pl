@@ -137,6 +137,21 @@ wait_until_applied($node);
 is_exact($node, 'attached in a savepoint', rollups => ['of_s']);
 rebuild_all();
 
+# Others alter a table of which a partition was detached that nobody has looked at yet
+sql($node, q{CREATE TABLE gone PARTITION OF s FOR VALUES FROM (10400) TO (10500); ALTER TABLE gone REPLICA IDENTITY FULL});
+wait_until_applied($node);
+pause_worker();
+sql($node, 'DROP TABLE gone');
+$holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; ALTER TABLE made1 SET (fillfactor = 60)');
+sql($node, q{SET lock_timeout = '60s'; ALTER TABLE made2 SET (fillfactor = 60)});
+$holder->query_safe('COMMIT');
+$holder->quit;
+sql($node, q{ALTER TABLE made1 SET (fillfactor = 70); SELECT notify_stats.resume()});
+wait_until_applied($node);
+is(states(), "of_s|live\nkept|live\nslow|live", 'altered side by side: states');
+is_exact($node, 'altered side by side');
+
 # What is waited for
 $attach = make_table();
 pause_worker();
