@@ -48,6 +48,13 @@
 #define STANDBY_SLOTS_SETTING NULL
 #endif
 
+/* whether a part of ALTER TABLE computes a column anew, in all rows, without a change of them */
+#if PG_VERSION_NUM >= 170000
+#define recomputes_column(subtype) ((subtype) == AT_SetExpression)
+#else
+#define recomputes_column(subtype) false
+#endif
+
 /* a hash table by all columns of a virtual tuple, wholly in one context */
 #if PG_VERSION_NUM >= 180000
 #define build_tuple_hash_table(desc, ncolumns, columns, eq_functions, hash_functions, \

@@ -25,6 +25,7 @@
 #include "nodes/parsenodes.h"
 #include "tcop/deparse_utility.h"
 
+#include "compat.h"
 #include "facts.h"
 #include "stream.h"
 
@@ -37,32 +38,28 @@ typedef struct Command
 	Oid			object;
 	bool		alters;			/* rather than creates */
 	bool		brings;			/* may add rows that no change has told */
+	bool		recomputes;		/* may alter them likewise */
 } Command;
 
-/* Whether a command attaches a partition, or makes a table logged. */
-static bool
-brings_rows(const CollectedCommand *command)
+/* Notes what a command does that no change of a row tells. */
+static void
+look_into(const CollectedCommand *collected, Command *command)
 {
 	ListCell   *lc;
 
-	if (command->type != SCT_AlterTable)
-		return false;
-	foreach(lc, command->d.alterTable.subcmds)
+	if (collected->type != SCT_AlterTable)
+		return;
+	foreach(lc, collected->d.alterTable.subcmds)
 	{
 		const Node *parsetree = ((const CollectedATSubcmd *) lfirst(lc))->parsetree;
+		AlterTableType subtype;
 
 		if (!IsA(parsetree, AlterTableCmd))
 			continue;
-		switch (((const AlterTableCmd *) parsetree)->subtype)
-		{
-			case AT_AttachPartition:
-			case AT_SetLogged:
-				return true;
-			default:
-				break;
-		}
+		subtype = ((const AlterTableCmd *) parsetree)->subtype;
+		command->brings |= subtype == AT_AttachPartition || subtype == AT_SetLogged;
+		command->recomputes |= recomputes_column(subtype);
 	}
-	return false;
 }
 
 /* The commands on relations and schemas that the event is about. */
@@ -82,15 +79,15 @@ list_commands(void)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Command    *command = MemoryContextAlloc(context, sizeof(Command));
+		Command    *command = MemoryContextAllocZero(context, sizeof(Command));
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
 		bool		isnull;
 
 		command->class = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 		command->object = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
 		command->alters = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
-		command->brings = brings_rows((const CollectedCommand *)
-									  DatumGetPointer(SPI_getbinval(tuple, desc, 4, &isnull)));
+		look_into((const CollectedCommand *) DatumGetPointer(SPI_getbinval(tuple, desc, 4, &isnull)),
+				  command);
 		commands = lappend(commands, command);
 		MemoryContextSwitchTo(spi_context);
 	}
@@ -136,7 +133,7 @@ note_command(const Format *format, List *before, const Command *command)
 
 		if (now == NIL)
 			continue;
-		if (facts_break(format, before, now, source, true) != NULL ||
+		if (command->recomputes || facts_break(format, before, now, source, true) != NULL ||
 			(may_mislead(format, command) && facts_bring_rows(before, now, source)))
 			facts_note_break(source);
 		else if (facts_break(format, before, now, source, false) != NULL)

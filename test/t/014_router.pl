@@ -165,16 +165,24 @@ $standby->start;
 
 # --- the three answers ------------------------------------------------------------------
 
-# Tokens that are taken a moment later, when the worker has written its own commit.
+# Tokens that are taken a moment later, when the worker has written its own commit; in the same
+# session, as it writes one more position a little later, which is the last.
 my $passed = 't';
+
+sql($primary, q{CREATE FUNCTION token_after(wanted bigint) RETURNS pg_lsn LANGUAGE plpgsql AS $$
+	BEGIN
+		WHILE NOT EXISTS (SELECT FROM kinds WHERE kind = 'a' AND n = wanted) LOOP
+			PERFORM pg_sleep(0.001);
+		END LOOP;
+		RETURN pg_current_wal_insert_lsn();
+	END $$});
 
 for (1 .. 3)
 {
 	my $end = time + 10;    # it would be there in a second, or with the server's own records in 15
 
-	write_row('a');
-	poll($primary, "SELECT n = $written{a} FROM kinds WHERE kind = 'a'");
-	$token = sql($primary, 'SELECT pg_current_wal_insert_lsn()');
+	$written{a}++;
+	$token = sql($primary, "INSERT INTO source (kind) VALUES ('a'); SELECT token_after($written{a})");
 	do
 	{
 		$passed = sql($standby, "SELECT notify_stats.applied_lsn() >= '$token'");

@@ -290,9 +290,7 @@ sub create_extension
 	is_exact($node, "$title: it can be created again");
 	return;
 }
-$pid = worker_pid($node);
 drop_extension('DROP EXTENSION in a backlog');
-is(worker_pid($node), $pid, 'the worker is content');
 sql($node, 'TRUNCATE source');
 create_extension('after a backlog');
 foreach my $point ('build-copied', 'build-snapshot', 'build-filled')

@@ -332,6 +332,25 @@ like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'of_pla
 	qr/does not match its definition/, 'a count below zero: failed');
 sql($node, q{SELECT notify_stats.rebuild('of_plain')});
 is_exact($node, 'a count below zero: exact after rebuild()');
+# A generated column that is computed anew in all rows, which is no change of any.
+SKIP:
+{
+	skip 'no SET EXPRESSION before 17', 4 if $node->pg_version < 17;
+	sql($node, q{
+		CREATE TABLE data.made (id int NOT NULL, part int GENERATED ALWAYS AS (id % 3) STORED) PARTITION BY RANGE (id);
+		CREATE TABLE data.made1 PARTITION OF data.made FOR VALUES FROM (0) TO (1000);
+		ALTER TABLE data.made1 REPLICA IDENTITY FULL;
+		INSERT INTO data.made SELECT generate_series(1, 20);
+		SELECT notify_stats.create_rollup('of_made', 'SELECT part, count(*) AS n FROM data.made GROUP BY part')});
+	is_exact($node, 'a generated column', rollups => ['of_made']);
+	sql($node, 'INSERT INTO data.made VALUES (21); ALTER TABLE data.made ALTER part SET EXPRESSION AS (id % 5);
+		INSERT INTO data.made VALUES (22); UPDATE data.made SET id = id + 100 WHERE id < 5');
+	is_exact($node, 'its expression was changed', rollups => ['of_made']);
+	sql($node, 'SELECT notify_stats.pause(); DELETE FROM data.made WHERE id = 7;
+		ALTER TABLE data.made ALTER part SET EXPRESSION AS (id % 2); DELETE FROM data.made WHERE id = 8; SELECT notify_stats.resume()');
+	is_exact($node, 'its expression was changed, and read later', rollups => ['of_made']);
+	is_verified($node, 'of_made', 'its expression was changed: verify() finds nothing');
+}
 unlike(slurp_file($node->logfile), qr/changes were lost|PANIC|was terminated by signal/, 'nothing was lost, and nobody crashed');
 
 done_testing();
