@@ -67,6 +67,12 @@ facts_add_columns(List *facts, Oid source, const Bitmapset *columns)
 }
 
 List *
+facts_add_column(List *facts, Oid source, AttrNumber attnum, const char *name, const char *value)
+{
+	return facts_add(facts, source, psprintf(COLUMN_FACT "%d, %s", attnum, name), value);
+}
+
+List *
 facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid))
 {
 	List	   *relids;

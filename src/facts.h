@@ -16,6 +16,7 @@
 #ifndef NOTIFY_STATS_FACTS_H
 #define NOTIFY_STATS_FACTS_H
 
+#include "access/attnum.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 
@@ -44,6 +45,13 @@ extern List *facts_add(List *facts, Oid source, const char *name, const char *va
 
 /* Appends the names and types of columns. */
 extern List *facts_add_columns(List *facts, Oid source, const Bitmapset *columns);
+
+/*
+ * Appends one more fact of a column.  Each column has its own: which ones are in
+ * use changes with the rollups.
+ */
+extern List *facts_add_column(List *facts, Oid source, AttrNumber attnum, const char *name,
+							  const char *value);
 
 /*
  * Appends the leaf partitions of a partitioned source, each with what "value"

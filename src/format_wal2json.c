@@ -310,22 +310,21 @@ table_facts(Oid relid)
 	return buf.data;
 }
 
-/* What null means in the columns. */
-static char *
-null_facts(Oid relid, const Bitmapset *columns)
+/* Appends what null means in the columns. */
+static List *
+add_null_facts(List *facts, Oid relid, const Bitmapset *columns)
 {
 	Relation	relation = try_relation_open(relid, NoLock);
-	StringInfoData buf;
 	int			attnum = -1;
 
 	if (relation == NULL)
-		return "dropped";
-	initStringInfo(&buf);
+		return facts;
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		if (has_special_values(TupleDescAttr(RelationGetDescr(relation), attnum - 1)->atttypid))
-			appendStringInfo(&buf, "%d: %d ", attnum, null_meaning(relation, attnum));
+			facts = facts_add_column(facts, relid, attnum, "meaning of null",
+									 psprintf("%d", null_meaning(relation, attnum)));
 	relation_close(relation, NoLock);
-	return buf.data;
+	return facts;
 }
 
 /* All partitions: a new one may have been truncated before it was seen. */
@@ -353,7 +352,7 @@ wal2json_facts_of(List *facts, Oid relid, const Bitmapset *columns)
 	facts = facts_add_partitions(facts, relid, table_facts);
 	if (partitioned && notify_stats_wal2json_format_version == 1)
 		facts = facts_add(facts, relid, "set of partitions", partition_list(relid));
-	return facts_add(facts, relid, "meaning of null", null_facts(relid, columns));
+	return add_null_facts(facts, relid, columns);
 }
 
 /*
