@@ -212,12 +212,18 @@ acquire(const char *slot_name)
 	own.slot = MyReplicationSlot;
 }
 
+bool
+decoder_is_ready(const char *slot_name, List *options)
+{
+	return decoder_is_open(slot_name) && same_options(own.options, options);
+}
+
 void
 decoder_open(const char *slot_name, List *options, MemoryContext context)
 {
 	MemoryContext caller_context;
 
-	if (decoder_is_open(slot_name) && same_options(own.options, options))
+	if (decoder_is_ready(slot_name, options))
 		return;
 	decoder_close();
 

@@ -15,6 +15,9 @@
 /* Whether this process has that slot open; with NULL: any. */
 extern bool decoder_is_open(const char *slot_name);
 
+/* Whether it is open with these options, so that decoder_open has nothing to do. */
+extern bool decoder_is_ready(const char *slot_name, List *options);
+
 /*
  * Opens a slot, at its confirmed position, unless it is open already and was
  * opened with the same options, a list of char *, names and values in turn.

@@ -457,7 +457,7 @@ peek_open_slot(SlotPeek *peek, const char *name, const char *plugin, List *optio
 	peek->rows = tuplestore_begin_heap(false, false, Max(work_mem, logical_decoding_work_mem));
 	peek->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	/* a local setting would make every transaction that is decoded cost more */
-	if (!slot_is_open(name))
+	if (!decoder_is_ready(name, options))
 		prepare_plugin(plugin);
 	quiet = true;
 	PG_TRY();
