@@ -246,12 +246,6 @@ is_redefined(Rollup *rollup)
 }
 
 bool
-cycle_lock_facts(const Format *format, List *rollups, BusyLock *busy)
-{
-	return !format->by_name || rollup_lock_partitioning(rollups, busy);
-}
-
-bool
 cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy)
 {
 	ListCell   *lc;
@@ -273,8 +267,9 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 		if (access == ROLLUP_READY && !is_redefined(rollup))
 			*live = lappend(*live, rollup);
 	}
-	if (!OidIsValid(busy->relid))
-		(void) cycle_lock_facts(row->format, *live, busy);
+	/* without this the facts would not hold until the end of the transaction */
+	if (!OidIsValid(busy->relid) && row->format->by_name)
+		(void) rollup_lock_partitioning(*live, busy);
 	shared_stream_waits_for(busy->relid);
 	return !OidIsValid(busy->relid);
 }
@@ -513,17 +508,27 @@ create_main_slot(void)
 					NameStr(name), format->plugin)));
 }
 
+/* Looks up the stream's slot; why it is not one to read from, or NULL. */
+static const char *
+unusable_reason(const StreamRow *row, SlotInfo *slot)
+{
+	if (!slot_lookup(NameStr(row->slot_name), slot))
+		return "the replication slot is missing";
+	if (slot->database != MyDatabaseId || strcmp(NameStr(slot->plugin), row->format->plugin) != 0)
+		return "the replication slot belongs to somebody else";
+	if (slot->lost)
+		return "the replication slot was invalidated";
+	return NULL;
+}
+
 const char *
 cycle_loss_reason(const StreamRow *row)
 {
 	SlotInfo	slot;
+	const char *reason = unusable_reason(row, &slot);
 
-	if (!slot_lookup(NameStr(row->slot_name), &slot))
-		return "the replication slot is missing";
-	if (slot.database != MyDatabaseId || strcmp(NameStr(slot.plugin), row->format->plugin) != 0)
-		return "the replication slot belongs to somebody else";
-	if (slot.lost)
-		return "the replication slot was invalidated";
+	if (reason != NULL)
+		return reason;
 	if (slot.confirmed_flush_lsn > row->applied_lsn)
 		return "the replication slot is ahead of what was applied";
 	if (row->applied_lsn > GetXLogInsertRecPtr())
@@ -616,9 +621,7 @@ tidy_publication(const StreamRow *row, bool manual)
 static bool
 is_sound_slot(const StreamRow *row, SlotInfo *slot)
 {
-	return row->has_slot && slot_lookup(NameStr(row->slot_name), slot) &&
-		slot->database == MyDatabaseId && !slot->lost &&
-		strcmp(NameStr(slot->plugin), row->format->plugin) == 0;
+	return row->has_slot && unusable_reason(row, slot) == NULL;
 }
 
 /* What is left to do after an upgrade, or if there was none; true if it was done. */

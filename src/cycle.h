@@ -93,12 +93,6 @@ extern bool cycle_lock_stream(StreamRow *row);
 extern bool cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy);
 
 /*
- * Takes the locks, beside those of rollup_open, without which facts would not
- * hold until the end of the transaction; like these, if they are free.
- */
-extern bool cycle_lock_facts(const Format *format, List *rollups, BusyLock *busy);
-
-/*
  * Brings the main stream up to a safe position, whatever that takes, within
  * the current transaction, which has locked the stream and has loaded "row".
  * "settle": some catalog may have changed since this was done last.  The caller

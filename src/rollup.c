@@ -1377,8 +1377,7 @@ rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
 void
 rollup_set_changed(List *rollups)
 {
-	Datum	   *oids = palloc(sizeof(Datum) * (list_length(rollups) + 1));
-	int			noids = 0;
+	List	   *relids = NIL;
 	ListCell   *lc;
 	Oid			argtypes[1] = {OIDARRAYOID};
 	Datum		args[1];
@@ -1389,11 +1388,11 @@ rollup_set_changed(List *rollups)
 		const Rollup *rollup = (const Rollup *) lfirst(lc);
 
 		if (TimestampDifferenceExceeds(rollup->changed_at, GetCurrentTimestamp(), 1000))
-			oids[noids++] = ObjectIdGetDatum(rollup->relid);
+			relids = lappend_oid(relids, rollup->relid);
 	}
-	if (noids == 0)
+	if (relids == NIL)
 		return;
-	args[0] = PointerGetDatum(construct_array(oids, noids, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	args[0] = make_oid_array(relids);
 	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET changed_at = pg_catalog.clock_timestamp()"
 					" WHERE rollup = ANY ($1)",
 					1, argtypes, args, NULL);
