@@ -735,6 +735,47 @@ cycle_prepare_upgrade(void)
 			 errhint("Stop them, and call prepare_upgrade() again, or resume().")));
 }
 
+/* What is to be settled of a stream that has a slot; true if it can be read. */
+static bool
+settle_slot(const StreamRow *row, List *rollups, bool manual, CycleResult *result, bool *again)
+{
+	const char *reason = rollups ? cycle_loss_reason(row) : NULL;
+
+	*again = true;
+	if (reason != NULL)
+		give_up_slot(row, reason);
+	else if (rollups == NIL)
+		stream_clear_slot();
+	else if (!rollup_adopt_restored(rollups, true))
+	{
+		*again = false;
+		if (is_in_use(manual, result))
+			return false;
+		tidy_publication(row, manual);
+		return true;
+	}
+	return false;
+}
+
+/* What is to be settled of one that has none; it cannot be read. */
+static void
+settle_without_slot(List *rollups, bool manual, CycleResult *result, bool *again)
+{
+	if (rollup_adopt_restored(rollups, false))
+		*again = true;
+	else if (is_in_use(manual, result))
+		;						/* it can be neither dropped nor made */
+	else if (rollups == NIL)
+		drop_orphans();
+	else
+	{
+		/* a slot cannot be made after a write */
+		if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+			create_main_slot();
+		*again = true;
+	}
+}
+
 /*
  * Opens a transaction on the main stream, and settles what has to be settled
  * before it can be read.  True: the transaction is open, the stream is locked
@@ -744,7 +785,6 @@ cycle_prepare_upgrade(void)
 static bool
 try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bool *again)
 {
-	const char *reason;
 	Oid			trouble;
 	bool		some_dropped;
 
@@ -788,44 +828,10 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 	if (some_dropped)
 		rollup_forget_dropped();
 	result->has_rollups = *rollups != NIL;
-	if (row->has_slot)
-	{
-		reason = *rollups ? cycle_loss_reason(row) : NULL;
-		if (*rollups != NIL && reason == NULL)
-		{
-			if (rollup_adopt_restored(*rollups, true))
-			{
-				xact_commit();
-				*again = true;
-				return false;
-			}
-			if (is_in_use(manual, result))
-			{
-				xact_commit();
-				return false;
-			}
-			tidy_publication(row, manual);
-			return true;
-		}
-		if (reason != NULL)
-			give_up_slot(row, reason);
-		else
-			stream_clear_slot();
-		*again = true;
-	}
-	else if (rollup_adopt_restored(*rollups, false))
-		*again = true;
-	else if (is_in_use(manual, result))
-		;						/* it can be neither dropped nor made */
-	else if (*rollups == NIL)
-		drop_orphans();
-	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		*again = true;			/* a slot cannot be made after a write */
-	else
-	{
-		create_main_slot();
-		*again = true;
-	}
+	if (!row->has_slot)
+		settle_without_slot(*rollups, manual, result, again);
+	else if (settle_slot(row, *rollups, manual, result, again))
+		return true;
 	xact_commit();
 	return false;
 }
