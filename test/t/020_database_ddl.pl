@@ -221,6 +221,7 @@ runs('DROP DATABASE copy2');
 # The current database may be a template, too; and a DEFAULT is not one of ours.
 make_rollup('postgres');
 change('postgres');
+disconnect($node);
 runs('CREATE DATABASE copy2 TEMPLATE postgres');
 is_back('postgres', 'after the current database has been a template');
 $pid = worker_pid($node);

@@ -20,7 +20,7 @@ use Test::More;
 
 our @EXPORT = qw(
 	format_name new_node set_and_reload log_position
-	sql sql_error poll start_psql
+	sql sql_error poll start_psql disconnect
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
 	load_notify notify_insert start_load
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
@@ -61,6 +61,7 @@ max_prepared_transactions = 10
 max_worker_processes = 16
 shared_buffers = 16MB
 logical_decoding_work_mem = 64kB
+jit = off
 restart_after_crash = on
 log_statement = none
 log_line_prefix = '%m [%p] %b '
@@ -76,11 +77,113 @@ timezone = 'UTC'
 	return $node;
 }
 
-# Short forms for database postgres.
+# What statements return in a database, by default postgres; the test ends if one fails.
+#
+# The connection to postgres is kept for the next call, as a new psql and a new backend each time
+# would be half of what the tests cost.  It is of no concern to callers: what a session could
+# leave behind is discarded, and a connection that the server has ended is replaced.
 sub sql
 {
+	my ($node, $query, $db) = @_;
+	my ($output, $error);
+
+	return $node->safe_psql($db, $query) if defined $db && $db ne 'postgres';
+	($output, $error) = ask($node, $query);
+	die "$error\nwhile running: $query" if !defined $output;
+	print "#### standard error\n$error\n####\n" if $error ne '';
+	return $output;
+}
+
+my %clients;    # by name of the node
+
+# The connection of sql() and poll(), or undef and an error.
+sub client
+{
+	my ($node) = @_;
+	my $client = $clients{ $node->name };
+
+	# psql would notice that its backend is gone by the next statement only
+	return $client if $client && kill 0, $client->{backend};
+	delete($clients{ $node->name })->end if $client;
+
+	local %ENV = $node->_get_env();
+	$client = bless { in => '', out => '', error => '' }, 'NotifyStats::Client';
+	$client->{timeout} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
+	$client->{run} = IPC::Run::start(
+		[ $node->installed_command('psql'), '-XAtq', '-v', 'ON_ERROR_STOP=1',
+			'-d', $node->connstr('postgres'), '-f', '-' ],
+		'<' => \$client->{in},
+		'>' => \$client->{out},
+		'2>' => \$client->{error},
+		$client->{timeout});
+	($client->{backend}, my $error) = $client->ask('SELECT pg_backend_pid()');
+	return (undef, $error) if !defined $client->{backend};
+	return $clients{ $node->name } = $client;
+}
+
+# (OUTPUT, ERROR) of statements; undefined OUTPUT if one has failed.
+sub ask
+{
 	my ($node, $query) = @_;
-	return $node->safe_psql('postgres', $query);
+	my ($client, $error) = client($node);
+	my $output;
+
+	return (undef, $error) if !$client;
+	($output, $error) = $client->ask($query);
+	delete $clients{ $node->name } if !$client->{run}->pumpable;
+	return ($output, $error);
+}
+
+# The same.  psql ends with the first error, and if a transaction was left open.
+sub NotifyStats::Client::ask
+{
+	my ($client, $query) = @_;
+	my $marker = '# end of statements';
+	my ($output, $error);
+
+	$client->send("$query\n;\n\\echo $marker\n\\warn $marker\n", qr/^$marker\n\z/m);
+	$output = $1 if $client->{out} =~ /\A(.*?)\n?^$marker\n\z/ms;
+	$error = $client->{error} =~ s/^$marker\n\z//mr;
+	chomp $error;
+	$client->send("DISCARD ALL;\n\\echo $marker\n\\warn $marker\n", qr/^$marker\n\z/m);
+	$client->end if !$client->{run}->pumpable;
+	return ($output, $error);
+}
+
+# A server that was started meanwhile has inherited the pipe, so that closing it tells nothing.
+sub NotifyStats::Client::end
+{
+	my ($client) = @_;
+
+	$client->{timeout}->start;
+	$client->{in} = "\\q\n";
+	$client->{run}->finish;
+	return;
+}
+
+# Until what is answered on both channels ends like this, or psql has ended.
+sub NotifyStats::Client::send
+{
+	my ($client, $input, $end) = @_;
+
+	return if !$client->{run}->pumpable;
+	$client->{timeout}->start;
+	$client->{out} = $client->{error} = '';
+	$client->{in} = $input;
+	$client->{run}->pump
+	  while $client->{run}->pumpable && !($client->{out} =~ $end && $client->{error} =~ $end);
+	return;
+}
+
+# Ends the connection that sql() keeps, until it is called again: nobody may be connected to a
+# database that is copied.
+sub disconnect
+{
+	my ($node) = @_;
+	my $client = delete $clients{ $node->name };
+
+	$client->end if $client;
+	return;
 }
 
 # The error of a statement that should fail, with SQLSTATE, DETAIL and HINT; or else
@@ -97,10 +200,18 @@ sub sql_error
 sub poll
 {
 	my ($node, $query, $expected) = @_;
+	my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
+	my ($output, $error);
+	$expected //= 't';
 
-	$node->poll_query_until('postgres', $query, $expected // 't')
-	  or die "timed out waiting for: $query";
-	return;
+	while (time < $limit)
+	{
+		($output, $error) = ask($node, $query);
+		return if defined $output && $output eq $expected;
+		select undef, undef, undef, defined $output ? 0.02 : 0.1;
+	}
+	die "timed out waiting for: $query\nto return $expected, not "
+	  . (defined $output ? $output : "an error: $error");
 }
 
 # A session that runs statements, and is not waited for.  ->finish on the result waits for its
@@ -275,13 +386,12 @@ sub NotifyStats::Load::end
 sub wait_until_applied
 {
 	my ($node, $db) = @_;
-	my $reached = $node->safe_psql($db // 'postgres',
-		"SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s')");
+	my $reached = sql($node,
+		"SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s')", $db);
 	my $status;
 
 	return if $reached eq 't';
-	$status = $node->safe_psql($db // 'postgres',
-		'SELECT * FROM notify_stats.status; SELECT * FROM notify_stats.rollups');
+	$status = sql($node, 'SELECT * FROM notify_stats.status; SELECT * FROM notify_stats.rollups', $db);
 	die "the rollups did not catch up:\n$status";
 }
 
@@ -301,8 +411,8 @@ sub differences
 	my $list = join ', ', map { "'$_'::regclass" } @rollups;
 	my $query = '';
 
-	foreach my $pair (split /\n/, $node->safe_psql($db,
-		"SELECT rollup, definition FROM notify_stats.rollup WHERE rollup IN ($list) ORDER BY 1"))
+	foreach my $pair (split /\n/, sql($node,
+		"SELECT rollup, definition FROM notify_stats.rollup WHERE rollup IN ($list) ORDER BY 1", $db))
 	{
 		my ($rollup, $definition) = split /\|/, $pair;
 
@@ -313,7 +423,7 @@ sub differences
 		@rollups = @rollups[1 .. $#rollups];
 	}
 	die 'there is no such rollup' if @rollups > 0;
-	return $node->safe_psql($db, "BEGIN ISOLATION LEVEL REPEATABLE READ;\n$query\nCOMMIT;");
+	return sql($node, "BEGIN ISOLATION LEVEL REPEATABLE READ;\n$query\nCOMMIT;", $db);
 }
 
 # is_exact(NODE, TITLE, db => NAME, rollups => [NAME...]): by default all but failed ones.
@@ -326,8 +436,8 @@ sub is_exact
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	wait_until_applied($node, $db);
-	@rollups = $param{rollups} ? @{ $param{rollups} } : split /\n/, $node->safe_psql($db,
-		"SELECT rollup FROM notify_stats.rollups WHERE state <> 'failed' ORDER BY 1");
+	@rollups = $param{rollups} ? @{ $param{rollups} } : split /\n/, sql($node,
+		"SELECT rollup FROM notify_stats.rollups WHERE state <> 'failed' ORDER BY 1", $db);
 	die 'no rollup to compare' if !@rollups;
 	return is(differences($node, $db, @rollups), '', $title);
 }
@@ -401,7 +511,7 @@ sub crash_restart
 sub kill_server
 {
 	my ($node) = @_;
-	my @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+	my @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity');
 
 	$node->kill9;
 	foreach my $pid (@pids)
