@@ -61,7 +61,7 @@ $slot = main_slot($node);
 my $offset = log_position($node);
 sql($node, 'SELECT notify_stats.pause()');
 change();
-sql($node, "SELECT pg_drop_replication_slot('$slot')");
+drop_slot($node, $slot);
 is(sql($node, "SELECT count(*) FROM notify_stats.check() WHERE item = 'slot' AND NOT ok AND hint IS NOT NULL"), '1',
 	'check() tells that the slot is missing');
 change();
@@ -106,7 +106,7 @@ is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot 
 $offset = log_position($node);
 sql($node, 'SELECT notify_stats.pause()');
 change();
-sql($node, "SELECT pg_drop_replication_slot('$slot')");
+drop_slot($node, $slot);
 sql($node, 'CALL notify_stats.catch_up()');
 is(differences($node, 'postgres', 'ft_service_stats', 'by_type'), '', 'catch_up() mends a dropped slot as well');
 sql($node, 'SELECT notify_stats.resume()');
@@ -208,7 +208,7 @@ set_and_reload($node, 'notify_stats.on_lost_slot' => 'stop');
 sql($node, 'SELECT notify_stats.pause()');
 poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
 change();
-sql($node, "SELECT pg_drop_replication_slot('$slot')");
+drop_slot($node, $slot);
 sql($node, 'SELECT notify_stats.resume()');
 $node->wait_for_log(qr/changes were lost: the replication slot is missing/, $offset);
 poll($node, q{SELECT bool_and(state = 'failed' AND reason LIKE 'changes were lost%') FROM notify_stats.rollups});
@@ -226,7 +226,7 @@ set_and_reload($node, 'notify_stats.on_lost_slot' => undef);
 $offset = log_position($node);
 sql($node, 'SELECT notify_stats.pause()');
 change();
-sql($node, "SELECT pg_drop_replication_slot('$slot')");
+drop_slot($node, $slot);
 sql($node, "SELECT pg_create_logical_replication_slot('$slot', 'test_decoding')");
 sql($node, 'SELECT notify_stats.resume()');
 $node->wait_for_log(qr/changes were lost: the replication slot belongs to somebody else/, $offset);
@@ -237,7 +237,7 @@ is(sql($node, "SELECT plugin FROM pg_replication_slots WHERE slot_name = '$slot'
 	'the slot of somebody else is left alone');
 is(sql($node, 'SELECT DISTINCT state FROM notify_stats.rollups'), 'stale', 'the rollups are stale');
 change();
-sql($node, "SELECT pg_drop_replication_slot('$slot')");
+drop_slot($node, $slot);
 is_mended($offset, 'the replication slot belongs to somebody else', 'a slot of somebody else');
 is_verified($node, 'ft_service_stats', 'verify() finds nothing');
 

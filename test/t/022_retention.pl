@@ -201,7 +201,7 @@ is(state_of('of_history'), 'live', 'the other rollup is not concerned');
 sql($node, 'SELECT notify_stats.pause()');
 poll($node, q{SELECT NOT active FROM pg_replication_slots});
 sql($node, q{INSERT INTO history VALUES (-30, 'email', 1, 22)});
-sql($node, "SELECT pg_drop_replication_slot('" . main_slot($node) . "')");
+drop_slot($node, main_slot($node));
 sql($node, 'SELECT notify_stats.resume()');
 $node->wait_for_log(qr/changes were lost: the replication slot is missing/);
 is_frozen('of_history', qr/changes were lost/, 'a lost slot');

@@ -233,7 +233,7 @@ wait_until_applied($old);
 $built_at = built_at($old);
 sql($old, 'SELECT notify_stats.pause()');
 change($old);
-sql($old, sprintf q{SELECT pg_drop_replication_slot('%s')}, main_slot($old));
+drop_slot($old, main_slot($old));
 $old->stop;
 chdir $new->basedir or die;
 command_ok([ upgrade_command($old, $new) ], 'pg_upgrade without the slot');

@@ -25,7 +25,7 @@ our @EXPORT = qw(
 	load_notify notify_insert start_load
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
-	crash_restart kill_server start_again slot_is_behind main_slot
+	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
 	no_build_slots);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
@@ -543,6 +543,16 @@ sub main_slot
 {
 	my ($node) = @_;
 	return sql($node, 'SELECT slot_name FROM notify_stats.stream');
+}
+
+# Drops a slot that the worker, which is paused or to be robbed, may have open for a moment.
+sub drop_slot
+{
+	my ($node, $slot) = @_;
+
+	poll($node, "SELECT count(pg_drop_replication_slot(slot_name)) = 1 FROM pg_replication_slots
+		WHERE slot_name = '$slot' AND NOT active");
+	return;
 }
 
 # Whether slot.confirmed_flush_lsn <= applied_lsn, without which changes were lost.  The slot
