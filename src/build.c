@@ -471,7 +471,9 @@ run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 	SavedRole	saved;
 	int			rc;
 
-	SetTuplestoreDestReceiverParams(receiver, rows, CurrentMemoryContext, false, NULL, NULL);
+	/* the name may be another view's by now, if its schema has been renamed */
+	SetTuplestoreDestReceiverParams(receiver, rows, CurrentMemoryContext, false, rollup->desc,
+									"the definition was renamed meanwhile");
 	options.read_only = true;
 	options.must_return_tuples = true;
 	options.dest = receiver;
@@ -515,19 +517,27 @@ begin_with_snapshot(Build *build)
 	build->snapshot_lsn = slot_flush_written();
 }
 
-/* Runs the definition into the temporary table. */
+/*
+ * Runs the definition into the temporary table.  That is the owner's, whose
+ * functions may have put a trigger on it meanwhile, so he fills it himself.
+ */
 static void
 fill_fresh_table(Build *build, const Rollup *rollup)
 {
 	Tuplestorestate *rows;
 	uint64		nrows;
+	SavedRole	saved;
 
 	SPI_connect();
 	create_temporary_table(rollup, FRESH_NAME,
 						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
 	rows = run_definition(build, rollup, &nrows);
+	begin_own_work(build);
+	saved = xact_become(rollup->owner);
 	apply_query_with_rows("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS,
 						  rows, rollup->desc, nrows);
+	xact_restore_role(saved);
+	trouble_end();
 	tuplestore_end(rows);
 	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
 						  rollup_group_columns(rollup->definition, "")));

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "executor/spi.h"
@@ -17,6 +18,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -448,7 +450,8 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 	values[1] = BoolGetDatum(shared_state != NULL &&
 							 worker_is_registered(get_database_name(MyDatabaseId)));
 	nulls[0] = nulls[1] = false;
-	if (shared_state != NULL)
+	/* an error may tell a value */
+	if (shared_state != NULL && has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
 	{
 		SharedStream *stream = shared_stream();
 
@@ -500,7 +503,7 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 		LWLockAcquire(shared_state->lock, LW_SHARED);
 		copy = shared_state->builds[i];
 		LWLockRelease(shared_state->lock);
-		if (copy.pid == 0 || copy.database != MyDatabaseId)
+		if (copy.pid == 0 || copy.database != MyDatabaseId || !rollup_is_visible(copy.rollup))
 			continue;
 
 		values[0] = ObjectIdGetDatum(copy.rollup);

@@ -3,6 +3,30 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION notify_stats" to load this file. \quit
 
+-- whatever is not qualified below is the server's own
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- A schema that is there already has to be as empty, and as much out of other
+-- people's reach, as one that CREATE EXTENSION would make.
+DO $$
+DECLARE
+    namespace pg_namespace;
+BEGIN
+    SELECT * INTO STRICT namespace FROM pg_namespace WHERE nspname = '@extschema@';
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE oid = namespace.nspowner) OR
+       EXISTS (SELECT FROM aclexplode(namespace.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+               WHERE a.privilege_type = 'CREATE' AND r.rolsuper IS NOT TRUE) OR
+       EXISTS (SELECT FROM pg_depend
+               WHERE refclassid = 'pg_namespace'::regclass AND refobjid = namespace.oid
+                     AND classid <> 'pg_extension'::regclass)
+    THEN
+        RAISE EXCEPTION 'schema "@extschema@" exists already, with objects or rights of others in it'
+            USING ERRCODE = 'duplicate_schema',
+                  HINT = 'Look into it, and then DROP SCHEMA @extschema@ or rename it: CREATE EXTENSION makes its own.';
+    END IF;
+END
+$$;
+
 COMMENT ON SCHEMA @extschema@ IS 'summary tables kept exact from the write-ahead log';
 GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
@@ -159,10 +183,9 @@ COMMENT ON FUNCTION @extschema@.verify(regclass) IS
 
 CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn
     LANGUAGE sql STABLE PARALLEL SAFE
-    AS $$ SELECT s.applied_lsn FROM @extschema@.stream s
-          WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r
-                                      WHERE r.rollup OPERATOR(pg_catalog.=) $1
-                                            AND r.state OPERATOR(pg_catalog.=) 'live') $$;
+    RETURN (SELECT s.applied_lsn FROM @extschema@.stream s
+            WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r
+                                        WHERE r.rollup = $1 AND r.state = 'live'));
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
     'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live';
 GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
@@ -231,9 +254,7 @@ CREATE FUNCTION @extschema@.stream_activity(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
-    'what shared memory knows of the main stream; see the view status';
-REVOKE ALL ON FUNCTION @extschema@.stream_activity() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.stream_activity() TO pg_monitor;
+    'what shared memory knows of the main stream, to those with the rights of pg_monitor; see the view status';
 
 CREATE FUNCTION @extschema@.build_activity(
         OUT rollup regclass, OUT pid int, OUT verifying boolean, OUT slot_name name, OUT phase text,
@@ -241,11 +262,9 @@ CREATE FUNCTION @extschema@.build_activity(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_build_activity';
 COMMENT ON FUNCTION @extschema@.build_activity() IS
-    'what shared memory knows of running builds; see the views status and rollups';
-REVOKE ALL ON FUNCTION @extschema@.build_activity() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.build_activity() TO pg_monitor;
+    'what shared memory knows of running builds, to the owner of the rollup and those with the rights of pg_monitor; see the views status and rollups';
 
-CREATE VIEW @extschema@.status AS
+CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
                 WHEN c.paused THEN 'paused'
@@ -300,6 +319,7 @@ CREATE VIEW @extschema@.status AS
              WHERE t.since < clock_timestamp() - interval '1 second'
              ORDER BY age(t.xid) DESC
              LIMIT 1) h ON greatest(a.reached_lsn, s.applied_lsn) - p.restart_lsn > 1024 * 1024
+    WHERE pg_has_role('pg_monitor', 'USAGE')
     UNION ALL
     SELECT CASE WHEN b.verifying THEN 'verify ' ELSE 'build ' END || b.rollup::text,
            b.phase,
@@ -325,7 +345,7 @@ CREATE VIEW @extschema@.status AS
          CROSS JOIN @extschema@.stream s
          LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = b.slot_name;
 COMMENT ON VIEW @extschema@.status IS
-    'one row a stream: the main stream, and the streams of running builds and verifications';
+    'one row a stream: the main stream, and the streams of running builds and verifications; whoever does not have the rights of pg_monitor sees builds of his own rollups';
 COMMENT ON COLUMN @extschema@.status.stream IS
     'main, or what is built or verified';
 COMMENT ON COLUMN @extschema@.status.state IS
@@ -366,9 +386,9 @@ COMMENT ON COLUMN @extschema@.status.waits_for IS
     'what holds it up, if anything';
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
     'the oldest transaction, if the slot keeps much of the write-ahead log because of it; slots of other output plugins read that log again in each cycle';
-GRANT SELECT ON @extschema@.status TO pg_monitor;
+GRANT SELECT ON @extschema@.status TO PUBLIC;
 
-CREATE VIEW @extschema@.rollups AS
+CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
     SELECT r.rollup,
            r.definition,
            r.ignore_deletes,
@@ -385,9 +405,10 @@ CREATE VIEW @extschema@.rollups AS
          -- until somebody has looked at it, a restored one calls itself live
          CROSS JOIN LATERAL (SELECT r.state = 'live' AND NOT EXISTS (SELECT FROM @extschema@.stream s
                                                                      WHERE s.slot_name IS NOT NULL)) d (restored)
-         LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying;
+         LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying
+    WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW @extschema@.rollups IS
-    'one row a rollup; groups is the estimate of the last ANALYZE';
+    'one row a rollup, to those with the rights of its owner or of pg_monitor; groups is the estimate of the last ANALYZE';
 COMMENT ON COLUMN @extschema@.rollups.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollups.definition IS
@@ -410,7 +431,7 @@ COMMENT ON COLUMN @extschema@.rollups.built_at IS
     'when the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollups.changed_at IS
     'when changes were last applied, to the second';
-GRANT SELECT ON @extschema@.rollups TO pg_monitor;
+GRANT SELECT ON @extschema@.rollups TO PUBLIC;
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT statement text) RETURNS SETOF record

@@ -28,6 +28,7 @@
 #include "commands/comment.h"
 #include "commands/publicationcmds.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -51,13 +52,23 @@ execute(const char *command)
 	SPI_finish();
 }
 
-/* Whether the publication is one that we have made. */
+/*
+ * Whether the publication is one that we have made.  Anybody can write the
+ * comment on his own, and then change it as he likes.
+ */
 static bool
 is_ours(Oid publication)
 {
 	char	   *comment = GetComment(publication, PublicationRelationId, 0);
+	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID, ObjectIdGetDatum(publication));
+	bool		result;
 
-	return comment != NULL && strcmp(comment, PUBLICATION_COMMENT) == 0;
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = comment != NULL && strcmp(comment, PUBLICATION_COMMENT) == 0 &&
+		superuser_arg(((Form_pg_publication) GETSTRUCT(tuple))->pubowner);
+	ReleaseSysCache(tuple);
+	return result;
 }
 
 /* Whether it publishes what we need. */

@@ -46,7 +46,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -74,39 +73,27 @@
 
 static const char *const state_names[] = {"building", "live", "stale", "failed"};
 
-/* The state before a switch to the owner of the catalog. */
-typedef struct CatalogAccess
-{
-	SavedRole	role;
-	int			guc_nestlevel;
-} CatalogAccess;
-
-static CatalogAccess
+static SavedRole
 catalog_enter(void)
 {
-	CatalogAccess saved;
+	SavedRole	saved = xact_become(BOOTSTRAP_SUPERUSERID);
 
-	saved.role = xact_become(BOOTSTRAP_SUPERUSERID);
-	saved.guc_nestlevel = NewGUCNestLevel();
-	(void) set_config_option("search_path", "", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	return saved;
 }
 
 static void
-catalog_leave(CatalogAccess saved)
+catalog_leave(SavedRole saved)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, saved.guc_nestlevel);
-	xact_restore_role(saved.role);
+	xact_restore_role(saved);
 }
 
 /* Runs a statement that changes the catalog; returns the number of rows. */
 static uint64
 catalog_execute(const char *query, int nargs, Oid *argtypes, Datum *args, const char *nulls)
 {
-	CatalogAccess saved = catalog_enter();
+	SavedRole	saved = catalog_enter();
 	int			rc = SPI_execute_with_args(query, nargs, argtypes, args, nulls, false, 0);
 	uint64		processed = SPI_processed;
 
@@ -209,7 +196,7 @@ check_name(const char *name, RangeVar **table, char **view_name)
 static bool
 is_rollup(Oid relid)
 {
-	CatalogAccess saved = catalog_enter();
+	SavedRole	saved = catalog_enter();
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(relid)};
 	bool		found;
@@ -408,6 +395,13 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 /*
  * Dropping, and asking for a rebuild
  */
+
+bool
+rollup_is_visible(Oid relid)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) ||
+		(SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) && owns_relation(relid, GetUserId()));
+}
 
 void
 rollup_check_owner(Oid relid)
@@ -1237,9 +1231,9 @@ rollup_group_columns(const Definition *definition, const char *prefix)
  * Waiting
  */
 
-/* Throws if a rollup that is waited for will not come. */
+/* Throws if a rollup that is waited for will not come; "visible": says why. */
 static void
-check_awaited(Oid relid, SPITupleTable *table)
+check_awaited(Oid relid, SPITupleTable *table, bool visible)
 {
 	char	   *state;
 
@@ -1256,7 +1250,7 @@ check_awaited(Oid relid, SPITupleTable *table)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rollup \"%s\" has failed", get_rel_name(relid)),
-				 errdetail("%s", SPI_getvalue(table->vals[0], table->tupdesc, 3)),
+				 visible ? errdetail_internal("%s", SPI_getvalue(table->vals[0], table->tupdesc, 3)) : 0,
 				 errhint("Mend the cause, then call notify_stats.rebuild().")));
 }
 
@@ -1278,7 +1272,8 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
 	static const char position_query[] =
 		"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
-	CatalogAccess saved = catalog_enter();
+	bool		visible = OidIsValid(relid) && rollup_is_visible(relid);
+	SavedRole	saved = catalog_enter();
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(relid)};
 	bool		isnull;
@@ -1288,7 +1283,7 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the rollups");
 	if (OidIsValid(relid))
-		check_awaited(relid, SPI_tuptable);
+		check_awaited(relid, SPI_tuptable, visible);
 	result = SPI_processed == 0 ||
 		!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 

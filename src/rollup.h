@@ -106,6 +106,13 @@ extern void rollup_drop(Oid relid);
  */
 extern void rollup_request_rebuild(Oid relid, bool forget_deleted);
 
+/*
+ * Whether the current user may know more of a rollup than its rows: why it
+ * failed, which may tell a value, and how it is built.  Its owner may, and who
+ * monitors the server.
+ */
+extern bool rollup_is_visible(Oid relid);
+
 /* Throws unless "relid" is a rollup that the current user owns. */
 extern void rollup_check_owner(Oid relid);
 

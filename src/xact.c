@@ -15,6 +15,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -30,9 +31,15 @@
 #include "xact.h"
 
 /*
- * What ALTER DATABASE or ALTER ROLE must not change for us.  An empty
- * search_path leaves only pg_catalog for what is not qualified; a commit has
- * to be on disk (if it is not one of xact_commit_lazily), but does not wait for a
+ * Only the server's own objects are found without their schema.  Left out,
+ * pg_temp would come first for tables and types, and users' code can make types
+ * there.
+ */
+#define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
+
+/*
+ * What ALTER DATABASE or ALTER ROLE must not change for us.  A commit has to be
+ * on disk (if it is not one of xact_commit_lazily), but does not wait for a
  * standby.  In a deadlock (a user drops what is being built) who looks first is
  * the victim, and that had better be us.
  */
@@ -42,7 +49,7 @@ static const struct
 	const char *value;
 }			settings[] =
 {
-	{"search_path", ""},
+	{"search_path", SAFE_SEARCH_PATH},
 	{"synchronous_commit", "local"},
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
@@ -68,7 +75,10 @@ static const struct
 };
 
 static bool in_procedure = false;
-static SavedRole caller;		/* of the procedure */
+
+/* who has called the procedure */
+static Oid	caller_userid;
+static int	caller_sec_context;
 
 static void
 apply_settings(GucSource source, GucAction action)
@@ -111,9 +121,9 @@ begin(int isolation_level)
 	if (in_procedure)
 	{
 		/* a worker's rights: it may be called by whom EXECUTE was granted to */
-		GetUserIdAndSecContext(&caller.userid, &caller.sec_context);
+		GetUserIdAndSecContext(&caller_userid, &caller_sec_context);
 		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
-							   caller.sec_context | SECURITY_LOCAL_USERID_CHANGE);
+							   caller_sec_context | SECURITY_LOCAL_USERID_CHANGE);
 		apply_settings(PGC_S_SESSION, GUC_ACTION_LOCAL);
 	}
 	MemoryContextSwitchTo(context);
@@ -146,7 +156,7 @@ commit(bool on_disk)
 		PopActiveSnapshot();
 	if (in_procedure)
 	{
-		xact_restore_role(caller);
+		SetUserIdAndSecContext(caller_userid, caller_sec_context);
 		SPI_commit();
 	}
 	else
@@ -205,11 +215,18 @@ xact_become(Oid role)
 	SetUserIdAndSecContext(role, saved.sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
+	saved.guc_nestlevel = NewGUCNestLevel();
+	/* a fold comes here for each change, in a process where it is set for good */
+	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
+		(void) set_config_option("search_path", SAFE_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	return saved;
 }
 
 void
 xact_restore_role(SavedRole saved)
 {
+	/* as if the settings had been rolled back: SET would outlive them otherwise */
+	AtEOXact_GUC(false, saved.guc_nestlevel);
 	SetUserIdAndSecContext(saved.userid, saved.sec_context);
 }

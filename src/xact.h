@@ -63,14 +63,16 @@ extern void xact_use_server_encoding(void);
 extern void xact_execute(const char *query);
 
 /*
- * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION: for
- * expressions and statements that may call code of users.  Undone by
- * xact_restore_role, and by the abort of the transaction.
+ * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION and with a
+ * search_path in which nobody can put anything: for expressions and statements
+ * that may call code of users.  Undone by xact_restore_role, along with whatever
+ * that code has done to settings, and by the abort of the transaction.
  */
 typedef struct SavedRole
 {
 	Oid			userid;
 	int			sec_context;
+	int			guc_nestlevel;
 } SavedRole;
 
 extern SavedRole xact_become(Oid role);
