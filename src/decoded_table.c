@@ -28,6 +28,7 @@
 
 #include "decoded_table.h"
 #include "source.h"
+#include "users_code.h"
 #include "xact.h"
 
 /* How a column's values are read. */
@@ -47,6 +48,7 @@ struct DecodedTarget
 {
 	Source	   *source;
 	Oid			owner;			/* of the source */
+	bool		calls_users_code;	/* to read its values may (users_code.h) */
 	int			ncolumns;
 	ColumnInput *columns;		/* those that the source lists */
 };
@@ -114,6 +116,7 @@ add_target(DecodedTable *table, Source *source)
 		/* the value is one of the domain's already; its constraints are users' code */
 		column->typmod = att->atttypmod;
 		column->type = getBaseTypeAndTypmod(att->atttypid, &column->typmod);
+		target->calls_users_code |= users_code_in_type(column->type);
 	}
 }
 
@@ -267,6 +270,22 @@ read_row(TableDecoder *decoder, const DecodedTable *table, DecodedTarget *target
 	MemoryContextSwitchTo(context);
 }
 
+/* Elements of arrays and composite types may be of a domain, too. */
+static void
+read_rows(TableDecoder *decoder, const DecodedTable *table, DecodedTarget *target, RowChangeKind kind)
+{
+	SavedRole	saved = {0};
+
+	if (target->calls_users_code)
+		saved = xact_become(target->owner);
+	if (kind != ROW_INSERT)
+		read_row(decoder, table, target, table->old_row, &target->source->old_row);
+	if (kind != ROW_DELETE)
+		read_row(decoder, table, target, table->new_row, &target->source->new_row);
+	if (target->calls_users_code)
+		xact_restore_role(saved);
+}
+
 /*
  * Changes
  */
@@ -354,7 +373,6 @@ change_target(TableDecoder *decoder, DecodedTable *table, DecodedTarget *target,
 			  RowChangeKind kind, bool has_old)
 {
 	const char *reason = NULL;
-	SavedRole	saved;
 
 	if (target->ncolumns == 0)
 	{
@@ -380,13 +398,7 @@ change_target(TableDecoder *decoder, DecodedTable *table, DecodedTarget *target,
 	}
 
 	MemoryContextReset(decoder->value_context);
-	/* elements of arrays and composite types may be of a domain, too */
-	saved = xact_become(target->owner);
-	if (kind != ROW_INSERT)
-		read_row(decoder, table, target, table->old_row, &target->source->old_row);
-	if (kind != ROW_DELETE)
-		read_row(decoder, table, target, table->new_row, &target->source->new_row);
-	xact_restore_role(saved);
+	read_rows(decoder, table, target, kind);
 	tell(decoder, target->source, kind, NULL);
 }
 

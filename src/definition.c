@@ -58,6 +58,7 @@
 #include "compat.h"
 #include "definition.h"
 #include "source.h"
+#include "users_code.h"
 
 /*
  * What a FROM item takes from one table.  All expressions are in terms of the
@@ -154,6 +155,7 @@ static Node *substitute_mutator(Node *node, Substitution *context);
 
 static void read_columns(Definition *definition, Columns *columns,
 						 const Query *query);
+static bool calls_users_code(const Definition *definition);
 static void prepare_group_hash(Definition *definition);
 static void add_group(Definition *definition, Columns *columns,
 					  const TargetEntry *entry, const SortGroupClause *clause);
@@ -208,8 +210,33 @@ definition_compile(const Query *query)
 
 	find_companions(definition, &columns);
 	prepare_group_hash(definition);
+	definition->calls_users_code = calls_users_code(definition);
 
 	return definition;
+}
+
+static bool
+calls_users_code(const Definition *definition)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < definition->ngroups; i++)
+	{
+		if (users_code_in_type(definition->groups[i].type))
+			return true;
+	}
+	foreach(lc, definition->branches)
+	{
+		const Branch *branch = lfirst(lc);
+
+		if (users_code_in((Node *) branch->quals) ||
+			users_code_in((Node *) branch->groups) ||
+			users_code_in((Node *) branch->args) ||
+			users_code_in((Node *) branch->filters))
+			return true;
+	}
+
+	return false;
 }
 
 /*

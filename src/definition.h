@@ -90,6 +90,7 @@ typedef struct Definition
 	int			row_count;		/* index of the measure count(*) */
 	List	   *branches;		/* of Branch */
 	List	   *sources;		/* OIDs of the distinct sources */
+	bool		calls_users_code;	/* to group rows may (users_code.h) */
 } Definition;
 
 /*

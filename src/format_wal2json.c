@@ -35,7 +35,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/transam.h"
 #include "access/xlogdefs.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -44,7 +43,6 @@
 #include "common/jsonapi.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/plancat.h"
 #include "utils/builtins.h"
@@ -61,6 +59,7 @@
 #include "format.h"
 #include "notify_stats.h"
 #include "source.h"
+#include "users_code.h"
 
 #define PLUGIN_NAME "wal2json"
 
@@ -192,29 +191,6 @@ has_special_values(Oid type)
 	return type == FLOAT4OID || type == FLOAT8OID || type == NUMERICOID;
 }
 
-static bool
-is_users_function(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId;
-}
-
-/*
- * Whether to evaluate an expression may call what is not the server's own: by
- * name, or to compare values of a type.
- */
-static bool
-may_call_users_code(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, CoerceToDomain) ||
-		(IsA(node, Const) && ((Const *) node)->consttype >= FirstNormalObjectId) ||
-		(IsA(node, Var) && ((Var *) node)->vartype >= FirstNormalObjectId) ||
-		check_functions_in_node(node, is_users_function, context))
-		return true;
-	return expression_tree_walker(node, may_call_users_code, context);
-}
-
 /*
  * The CHECK constraints of a table, as the optimizer wants them.  It folds
  * constants, so what may call code of the table's owner is left out: who looks
@@ -233,7 +209,7 @@ check_constraints(Relation relation)
 		if (!constr->check[i].ccvalid)
 			continue;
 		expr = stringToNode(constr->check[i].ccbin);
-		if (may_call_users_code(expr, NULL))
+		if (users_code_in(expr))
 			continue;
 		expr = eval_const_expressions(NULL, expr);
 		expr = (Node *) canonicalize_qual((Expr *) expr, true);
