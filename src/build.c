@@ -447,14 +447,18 @@ remember_visible(Build *build, Snapshot snapshot)
 		memcpy(build->visible.running, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
 }
 
-/* Creates a temporary table for the result of a query, owned by the rollup's owner. */
+/*
+ * Creates a temporary table for the result of a query, to be filled by the
+ * rollup's owner.  It is not his: under another name, or with triggers, it would
+ * be a trap for the session that has called catch_up().
+ */
 static void
 create_temporary_table(const Rollup *rollup, const char *name, const char *query)
 {
 	drop_temporary_table(name);
 	name = quote_identifier(name);
 	xact_execute(psprintf("CREATE TEMPORARY TABLE %s AS %s WITH NO DATA", name, query));
-	xact_execute(psprintf("ALTER TABLE pg_temp.%s OWNER TO %s", name,
+	xact_execute(psprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON pg_temp.%s TO %s", name,
 						  quote_identifier(GetUserNameFromId(rollup->owner, false))));
 }
 
@@ -518,12 +522,13 @@ begin_with_snapshot(Build *build)
 }
 
 /*
- * Runs the definition into the temporary table.  That is the owner's, whose
- * functions may have put a trigger on it meanwhile, so he fills it himself.
+ * Runs the definition into the temporary table.  The owner fills it, and its index
+ * is there before: to make one of rows would compare them as ourselves.
  */
 static void
 fill_fresh_table(Build *build, const Rollup *rollup)
 {
+	const char *groups = rollup_group_columns(rollup->definition, "");
 	Tuplestorestate *rows;
 	uint64		nrows;
 	SavedRole	saved;
@@ -531,16 +536,16 @@ fill_fresh_table(Build *build, const Rollup *rollup)
 	SPI_connect();
 	create_temporary_table(rollup, FRESH_NAME,
 						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
+	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT", groups));
 	rows = run_definition(build, rollup, &nrows);
 	begin_own_work(build);
 	saved = xact_become(rollup->owner);
-	apply_query_with_rows("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS,
+	apply_query_with_rows(psprintf("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS
+								   " ORDER BY %s", groups),
 						  rows, rollup->desc, nrows);
 	xact_restore_role(saved);
 	trouble_end();
 	tuplestore_end(rows);
-	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
-						  rollup_group_columns(rollup->definition, "")));
 	SPI_finish();
 }
 

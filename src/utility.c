@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * utility.c
- *	  Statements on whole databases, which want nobody connected.
+ *	  Statements on whole databases, which want nobody connected, and those
+ *	  that users' code must not run.
  *
  * The server refuses to drop, rename, move or copy a database as long as anybody
  * is connected to it, and our worker always is.  So before such a statement our
@@ -18,6 +19,10 @@
  * database's own are looked up by what that is now.  Our last commit is always
  * unread, so the slot is dropped, and the rollups are rebuilt.
  *
+ * Users' code under xact_become may run in the session of somebody else, who
+ * finds types in pg_temp before those of the server.  The server keeps it from
+ * making tables there, and we, types and the like.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -26,6 +31,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_tablespace.h"
@@ -49,6 +55,7 @@
 #include "slot.h"
 #include "utility.h"
 #include "worker.h"
+#include "xact.h"
 
 /* For so long our processes may take to leave, before the server has its say. */
 #define LEAVE_TIMEOUT_MS 10000
@@ -258,6 +265,40 @@ drop_unreadable_slot(Oid database)
 				 errhint("The worker makes a new slot and rebuilds the rollups.")));
 }
 
+/* The name of what a statement creates, if that can be temporary and is no table. */
+static List *
+created_name(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_CreateDomainStmt:
+			return ((CreateDomainStmt *) statement)->domainname;
+		case T_CreateEnumStmt:
+			return ((CreateEnumStmt *) statement)->typeName;
+		case T_CreateRangeStmt:
+			return ((CreateRangeStmt *) statement)->typeName;
+		case T_CreateFunctionStmt:
+			return ((CreateFunctionStmt *) statement)->funcname;
+		case T_DefineStmt:
+			return ((DefineStmt *) statement)->defnames;
+		default:
+			return NIL;
+	}
+}
+
+static void
+refuse_temporary(Node *statement)
+{
+	List	   *names = xact_runs_users_code() ? created_name(statement) : NIL;
+	char	   *name;
+
+	if (names != NIL && isAnyTempNamespace(QualifiedNameGetCreationNamespace(names, &name)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot create temporary object \"%s\" within security-restricted operation",
+						name)));
+}
+
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
@@ -267,6 +308,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	int			place = statement.made != NULL ? worker_place(statement.made) : -1;
 	Oid			database = InvalidOid;
 
+	refuse_temporary(pstmt->utilityStmt);
 	if (statement.database != NULL && !RecoveryInProgress())
 		database = prepare(&statement, context == PROCESS_UTILITY_TOPLEVEL);
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)

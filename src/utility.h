@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * utility.h
- *	  Statements on whole databases, which want nobody connected.
+ *	  Statements on whole databases, which want nobody connected, and those
+ *	  that users' code must not run.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,7 +11,8 @@
 
 /*
  * Has our processes leave a database for a statement that needs it to itself,
- * and come back afterwards.
+ * and come back afterwards; and refuses what code under xact_become must not
+ * leave in a session.
  */
 extern void utility_init(void);
 
