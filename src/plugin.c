@@ -41,6 +41,8 @@
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "replication/logical.h"
 #include "replication/output_plugin.h"
@@ -57,6 +59,9 @@
 
 /* a message that exceeds this is written before the transaction ends */
 #define MESSAGE_SIZE (64 * 1024)
+
+/* bytes of an option that an error message shows */
+#define EXCERPT_SIZE 100
 
 /* a table of the option "tables" */
 typedef struct Target
@@ -150,6 +155,20 @@ _PG_output_plugin_init(OutputPluginCallbacks *cb)
 	cb->shutdown_cb = shutdown_cb;
 }
 
+/*
+ * What an error message shows of an option: the beginning, if it is long.  An
+ * option may have a gigabyte, which is nothing for the server log.
+ */
+static const char *
+excerpt(const char *option)
+{
+	size_t		len = strlen(option);
+
+	if (len <= EXCERPT_SIZE)
+		return option;
+	return psprintf("%.*s...", pg_mbcliplen(option, (int) len, EXCERPT_SIZE), option);
+}
+
 /* Throws for a value of the option "tables" that cannot be read. */
 static void
 throw_bad_tables(const char *value, const char *detail)
@@ -157,7 +176,7 @@ throw_bad_tables(const char *value, const char *detail)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for option \"tables\" of output plugin \"%s\": \"%s\"",
-					NATIVE_PLUGIN_NAME, value),
+					NATIVE_PLUGIN_NAME, excerpt(value)),
 			 errdetail_internal("%s", detail)));
 }
 
@@ -260,6 +279,7 @@ parse_tables(PluginData *data, const char *value)
 
 	for (;;)
 	{
+		CHECK_FOR_INTERRUPTS();
 		parse_table(data, &cursor, value);
 		if (*cursor == '\0')
 			return;
@@ -278,7 +298,7 @@ check_version(const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("output plugin \"%s\" does not support version \"%s\" of its protocol",
-						NATIVE_PLUGIN_NAME, value),
+						NATIVE_PLUGIN_NAME, excerpt(value)),
 				 errdetail("The installed library supports version %s only.",
 						   ours),
 				 errhint("If the library was replaced while the server was running, restart the server.")));
@@ -292,7 +312,7 @@ parse_switch(const char *name, const char *value, bool *result)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"%s\" of output plugin \"%s\": \"%s\"",
-						name, NATIVE_PLUGIN_NAME, value)));
+						name, NATIVE_PLUGIN_NAME, excerpt(value))));
 }
 
 /* Reads the options, each of them once. */
@@ -322,7 +342,7 @@ parse_options(PluginData *data, List *options)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unrecognized option of output plugin \"%s\": \"%s\"",
-							NATIVE_PLUGIN_NAME, option->defname)));
+							NATIVE_PLUGIN_NAME, excerpt(option->defname))));
 
 		if (*value != NULL)
 			ereport(ERROR,
