@@ -843,7 +843,11 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 	bool		opened = try_open_stream(manual, row, rollups, result, again);
 
 	if (!opened)
+	{
 		slot_close();
+		/* whose lock it was may be gone, with its rollup */
+		shared_stream_waits_for(InvalidOid);
+	}
 	return opened;
 }
 
