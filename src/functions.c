@@ -150,6 +150,7 @@ notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 Datum
 notify_stats_rebuild(PG_FUNCTION_ARGS)
 {
+	shared_require();
 	rollup_request_rebuild(PG_GETARG_OID(0), PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
 }
