@@ -12,7 +12,7 @@ DO $$
 DECLARE
     namespace pg_namespace;
 BEGIN
-    SELECT * INTO STRICT namespace FROM pg_namespace WHERE nspname = '@extschema@';
+    SELECT * INTO STRICT namespace FROM pg_namespace WHERE oid = '@extschema@'::regnamespace;
     IF NOT (SELECT rolsuper FROM pg_roles WHERE oid = namespace.nspowner) OR
        EXISTS (SELECT FROM aclexplode(namespace.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
                WHERE a.privilege_type = 'CREATE' AND r.rolsuper IS NOT TRUE) OR
@@ -20,9 +20,10 @@ BEGIN
                WHERE refclassid = 'pg_namespace'::regclass AND refobjid = namespace.oid
                      AND classid <> 'pg_extension'::regclass)
     THEN
-        RAISE EXCEPTION 'schema "@extschema@" exists already, with objects or rights of others in it'
+        RAISE EXCEPTION 'schema "%" exists already, with objects or rights of others in it', namespace.nspname
             USING ERRCODE = 'duplicate_schema',
-                  HINT = 'Look into it, and then DROP SCHEMA @extschema@ or rename it: CREATE EXTENSION makes its own.';
+                  HINT = format('Look into it, and then DROP SCHEMA %I or rename it: CREATE EXTENSION makes its own.',
+                                namespace.nspname);
     END IF;
 END
 $$;
