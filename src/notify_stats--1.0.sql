@@ -189,8 +189,6 @@ CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg
                                         WHERE r.rollup = $1 AND r.state = 'live'));
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
     'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live';
-GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
-GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
 
 CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
         timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL) RETURNS boolean
@@ -387,7 +385,6 @@ COMMENT ON COLUMN @extschema@.status.waits_for IS
     'what holds it up, if anything';
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
     'the oldest transaction, if the slot keeps much of the write-ahead log because of it; slots of other output plugins read that log again in each cycle';
-GRANT SELECT ON @extschema@.status TO PUBLIC;
 
 CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
     SELECT r.rollup,
@@ -432,7 +429,6 @@ COMMENT ON COLUMN @extschema@.rollups.built_at IS
     'when the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollups.changed_at IS
     'when changes were last applied, to the second';
-GRANT SELECT ON @extschema@.rollups TO PUBLIC;
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT statement text) RETURNS SETOF record
@@ -543,4 +539,35 @@ CREATE FUNCTION @extschema@."check"(
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
 REVOKE ALL ON FUNCTION @extschema@."check"() FROM PUBLIC;
+
+
+-- What others may do
+--
+-- ALTER DEFAULT PRIVILEGES is about other tables than these: who writes here has the
+-- rights of every owner of a rollup.
+
+DO $$
+DECLARE
+    grantee name;
+BEGIN
+    FOR grantee IN
+        SELECT r.rolname FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
+        WHERE c.relnamespace = '@extschema@'::regnamespace AND r.oid <> c.relowner
+        UNION
+        SELECT r.rolname FROM pg_proc p, aclexplode(p.proacl) a JOIN pg_roles r ON r.oid = a.grantee
+        WHERE p.pronamespace = '@extschema@'::regnamespace AND r.oid <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA @extschema@ FROM %I', grantee);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA @extschema@ FROM %I', grantee);
+        EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA @extschema@ FROM %I', grantee);
+    END LOOP;
+END
+$$;
+REVOKE ALL ON ALL TABLES IN SCHEMA @extschema@ FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA @extschema@ FROM PUBLIC;
+
+GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
+GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
+GRANT SELECT ON @extschema@.status TO PUBLIC;
+GRANT SELECT ON @extschema@.rollups TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@."check"() TO pg_monitor;
