@@ -265,38 +265,47 @@ drop_unreadable_slot(Oid database)
 				 errhint("The worker makes a new slot and rebuilds the rollups.")));
 }
 
-/* The name of what a statement creates, if that can be temporary and is no table. */
-static List *
-created_name(Node *statement)
-{
-	switch (nodeTag(statement))
-	{
-		case T_CreateDomainStmt:
-			return ((CreateDomainStmt *) statement)->domainname;
-		case T_CreateEnumStmt:
-			return ((CreateEnumStmt *) statement)->typeName;
-		case T_CreateRangeStmt:
-			return ((CreateRangeStmt *) statement)->typeName;
-		case T_CreateFunctionStmt:
-			return ((CreateFunctionStmt *) statement)->funcname;
-		case T_DefineStmt:
-			return ((DefineStmt *) statement)->defnames;
-		default:
-			return NIL;
-	}
-}
-
 static void
-refuse_temporary(Node *statement)
+refuse_if_temporary(List *names)
 {
-	List	   *names = xact_runs_users_code() ? created_name(statement) : NIL;
 	char	   *name;
 
-	if (names != NIL && isAnyTempNamespace(QualifiedNameGetCreationNamespace(names, &name)))
+	if (isAnyTempNamespace(QualifiedNameGetCreationNamespace(names, &name)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot create temporary object \"%s\" within security-restricted operation",
 						name)));
+}
+
+/* Throws if a statement creates what can be temporary and is no table. */
+static void
+refuse_temporary(Node *statement)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(statement))
+	{
+		case T_CreateDomainStmt:
+			refuse_if_temporary(((CreateDomainStmt *) statement)->domainname);
+			break;
+		case T_CreateEnumStmt:
+			refuse_if_temporary(((CreateEnumStmt *) statement)->typeName);
+			break;
+		case T_CreateRangeStmt:
+			refuse_if_temporary(((CreateRangeStmt *) statement)->typeName);
+			foreach(lc, ((CreateRangeStmt *) statement)->params)
+				if (strcmp(lfirst_node(DefElem, lc)->defname, "multirange_type_name") == 0)
+					refuse_if_temporary(defGetQualifiedName(lfirst_node(DefElem, lc)));
+			break;
+		case T_CreateFunctionStmt:
+			refuse_if_temporary(((CreateFunctionStmt *) statement)->funcname);
+			break;
+		case T_DefineStmt:
+			refuse_if_temporary(((DefineStmt *) statement)->defnames);
+			break;
+		default:
+			break;
+	}
 }
 
 static void
@@ -308,7 +317,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	int			place = statement.made != NULL ? worker_place(statement.made) : -1;
 	Oid			database = InvalidOid;
 
-	refuse_temporary(pstmt->utilityStmt);
+	if (xact_runs_users_code())
+		refuse_temporary(pstmt->utilityStmt);
 	if (statement.database != NULL && !RecoveryInProgress())
 		database = prepare(&statement, context == PROCESS_UTILITY_TOPLEVEL);
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)

@@ -57,7 +57,9 @@ my @attempts = (
 	'CREATE TEMPORARY TABLE mine (a int)', 'SELECT 1 INTO TEMPORARY mine', 'CREATE TEMPORARY VIEW mine AS SELECT 1',
 	'CREATE TEMPORARY SEQUENCE mine', 'CREATE TYPE pg_temp.mine AS (a int)',
 	'CREATE DOMAIN pg_temp.text AS pg_catalog.text', q{CREATE TYPE pg_temp.numeric AS ENUM ('a')},
-	'CREATE TYPE pg_temp.date AS RANGE (subtype = int)', 'SET search_path = pg_temp; CREATE DOMAIN regclass AS pg_catalog.text',
+	'CREATE TYPE pg_temp.date AS RANGE (subtype = int)',
+	'CREATE TYPE attacker.range AS RANGE (subtype = int, multirange_type_name = pg_temp.int8)',
+	'SET search_path = pg_temp; CREATE DOMAIN regclass AS pg_catalog.text',
 	'CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql RETURN 1',
 	'CREATE AGGREGATE pg_temp.mine(int) (sfunc = int4pl, stype = int)',
 	(map {
