@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * utility.c
- *	  Statements on whole databases, which want nobody connected, and those
- *	  that users' code must not run.
+ *	  Statements on whole databases, which want nobody connected.
  *
  * The server refuses to drop, rename, move or copy a database as long as anybody
  * is connected to it, and our worker always is.  So before such a statement our
@@ -19,10 +18,6 @@
  * database's own are looked up by what that is now.  Our last commit is always
  * unread, so the slot is dropped, and the rollups are rebuilt.
  *
- * Users' code under xact_become may run in the session of somebody else, who
- * finds types in pg_temp before those of the server.  The server keeps it from
- * making tables there, and we, types and the like.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -31,7 +26,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_tablespace.h"
@@ -55,7 +49,6 @@
 #include "slot.h"
 #include "utility.h"
 #include "worker.h"
-#include "xact.h"
 
 /* For so long our processes may take to leave, before the server has its say. */
 #define LEAVE_TIMEOUT_MS 10000
@@ -266,49 +259,6 @@ drop_unreadable_slot(Oid database)
 }
 
 static void
-refuse_if_temporary(List *names)
-{
-	char	   *name;
-
-	if (isAnyTempNamespace(QualifiedNameGetCreationNamespace(names, &name)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("cannot create temporary object \"%s\" within security-restricted operation",
-						name)));
-}
-
-/* Throws if a statement creates what can be temporary and is no table. */
-static void
-refuse_temporary(Node *statement)
-{
-	ListCell   *lc;
-
-	switch (nodeTag(statement))
-	{
-		case T_CreateDomainStmt:
-			refuse_if_temporary(((CreateDomainStmt *) statement)->domainname);
-			break;
-		case T_CreateEnumStmt:
-			refuse_if_temporary(((CreateEnumStmt *) statement)->typeName);
-			break;
-		case T_CreateRangeStmt:
-			refuse_if_temporary(((CreateRangeStmt *) statement)->typeName);
-			foreach(lc, ((CreateRangeStmt *) statement)->params)
-				if (strcmp(lfirst_node(DefElem, lc)->defname, "multirange_type_name") == 0)
-					refuse_if_temporary(defGetQualifiedName(lfirst_node(DefElem, lc)));
-			break;
-		case T_CreateFunctionStmt:
-			refuse_if_temporary(((CreateFunctionStmt *) statement)->funcname);
-			break;
-		case T_DefineStmt:
-			refuse_if_temporary(((DefineStmt *) statement)->defnames);
-			break;
-		default:
-			break;
-	}
-}
-
-static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
 				QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
@@ -317,8 +267,6 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	int			place = statement.made != NULL ? worker_place(statement.made) : -1;
 	Oid			database = InvalidOid;
 
-	if (xact_runs_users_code())
-		refuse_temporary(pstmt->utilityStmt);
 	if (statement.database != NULL && !RecoveryInProgress())
 		database = prepare(&statement, context == PROCESS_UTILITY_TOPLEVEL);
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)

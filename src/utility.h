@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * utility.h
- *	  Statements on whole databases, which want nobody connected, and those
- *	  that users' code must not run.
+ *	  Statements on whole databases, which want nobody connected.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,8 +10,7 @@
 
 /*
  * Has our processes leave a database for a statement that needs it to itself,
- * and come back afterwards; and refuses what code under xact_become must not
- * leave in a session.
+ * and come back afterwards.
  */
 extern void utility_init(void);
 

