@@ -460,7 +460,7 @@ CREATE FUNCTION @extschema@."check"(
                 ELSE format('no worker serves database %I', current_database()) END,
            CASE WHEN NOT a.worker_registered THEN
                format('Add %s to notify_stats.database in postgresql.conf and restart the server, or CALL notify_stats.catch_up() regularly.',
-                      quote_literal(current_database())) END
+                      quote_literal(quote_ident(current_database()))) END
         FROM @extschema@.stream_activity() a
     UNION ALL
     SELECT 'wal_level', wal_level = 'logical', format('wal_level is %s', wal_level),
