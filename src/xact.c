@@ -72,6 +72,7 @@ static const struct
 	{"TimeZone", "UTC"},
 	{"array_nulls", "on"},
 	{"xmloption", "content"},
+	{"quote_all_identifiers", "off"},	/* facts hold quoted names */
 };
 
 static bool in_procedure = false;
