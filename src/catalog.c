@@ -16,8 +16,10 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "commands/extension.h"
 #include "storage/sinval.h"
 #include "utils/inval.h"
@@ -47,19 +49,26 @@ static struct
 	Oid			oids[lengthof(table_names)];
 }			known;
 
+/*
+ * Only the extension's own.  If its schema has been renamed, anybody who may
+ * create one can make tables of these names, and say what we do as whom.
+ */
 static void
 look_up_tables(uint64 version)
 {
-	Oid			namespace = OidIsValid(get_extension_oid(EXTENSION_NAME, true)) ?
-		get_namespace_oid(EXTENSION_SCHEMA, true) : InvalidOid;
+	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+	Oid			namespace = OidIsValid(extension) ? get_namespace_oid(EXTENSION_SCHEMA, true) : InvalidOid;
 
 	known.valid = true;
 	known.version = version;
 	for (int i = 0; i < lengthof(table_names); i++)
 	{
-		known.oids[i] = OidIsValid(namespace) ?
-			get_relname_relid(table_names[i], namespace) : InvalidOid;
-		known.valid &= OidIsValid(known.oids[i]);
+		Oid			relid = OidIsValid(namespace) ? get_relname_relid(table_names[i], namespace) : InvalidOid;
+
+		if (OidIsValid(relid) && getExtensionOfObject(RelationRelationId, relid) != extension)
+			relid = InvalidOid;
+		known.oids[i] = relid;
+		known.valid &= OidIsValid(relid);
 	}
 }
 

@@ -522,4 +522,65 @@ stream_activity()|EXECUTE
 verify(regclass)|EXECUTE
 wait_for_lsn(pg_lsn,interval,regclass)|EXECUTE', 'what everybody may use');
 
+# --- tables that look like ours ---------------------------------------------------------
+
+# What would have the worker fill a superuser's table by a function of mallory's.
+my $impostor = q{
+	CREATE SCHEMA own;
+	CREATE SEQUENCE own.ran;
+	CREATE TABLE own.source (kind text);
+	ALTER TABLE own.source REPLICA IDENTITY FULL;
+	INSERT INTO own.source VALUES ('a');
+	CREATE FUNCTION own.evil(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+		BEGIN PERFORM nextval('own.ran'); ALTER ROLE mallory SUPERUSER; RETURN $1; END $$;
+	CREATE VIEW own.definition AS SELECT own.evil(kind) AS kind, count(*) AS n FROM own.source GROUP BY 1;
+	CREATE SCHEMA notify_stats;
+	SET search_path = notify_stats;
+	CREATE TABLE stream (slot_name name, format text, applied_lsn pg_lsn, applied_at timestamptz, upgrade_from bigint, upgrade_lsn pg_lsn);
+	INSERT INTO stream DEFAULT VALUES;
+	CREATE TABLE control (paused boolean);
+	INSERT INTO control VALUES (false);
+	CREATE TABLE source_fact (source oid, fact text, value text, PRIMARY KEY (source, fact));
+	CREATE TABLE rebuild_request (id bigint, rollup regclass);
+	CREATE TABLE rollup (rollup regclass PRIMARY KEY, definition regclass, ignore_deletes regclass[], state text, reason text,
+		reason_lsn pg_lsn, fingerprint bigint, built_at timestamptz, changed_at timestamptz);
+	INSERT INTO rollup VALUES ('public.precious', 'own.definition', '{}', 'building');
+};
+
+foreach my $db ('pretender', 'renamed')
+{
+	my $worker;
+
+	sql($node, "CREATE DATABASE $db");
+	sql($node, "GRANT CREATE ON DATABASE $db TO mallory");
+	sql($node, q{
+		CREATE TABLE public.precious (kind text, n bigint);
+		CREATE UNIQUE INDEX ON public.precious (kind) NULLS NOT DISTINCT;
+		ALTER TABLE public.precious REPLICA IDENTITY FULL;
+		INSERT INTO public.precious VALUES ('precious', 1)}, $db);
+	# which the event trigger refuses
+	sql($node, 'CREATE EXTENSION notify_stats; ALTER EVENT TRIGGER notify_stats_ddl DISABLE; ALTER SCHEMA notify_stats RENAME TO moved', $db)
+	  if $db eq 'renamed';
+	$worker = wait_for_worker($node, $db);
+	as_role('mallory', $db, $impostor);
+	# who starts now looks at the catalogs once before it waits
+	sql($node, "SELECT pg_terminate_backend($worker)");
+	$worker = wait_for_worker($node, $db, $worker);
+	poll($node, "SELECT query = 'notify_stats: waiting for changes' FROM pg_stat_activity WHERE pid = $worker");
+	sql($node, 'SELECT pg_switch_wal()');
+	wait_for_builder_gone($node);
+	is(ran($db), '0', "$db: no function of his has run");
+	is(sql($node, 'SELECT * FROM public.precious', $db), 'precious|1', "$db: the table is as it was");
+	is(sql($node, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', "$db: he is no superuser");
+	is(sql($node, 'SELECT state, reason FROM notify_stats.rollup', $db), 'building|', "$db: nor is anything written to his tables");
+}
+
+# and the real ones work
+sql($node, q{
+	CREATE TABLE source (kind text);
+	ALTER TABLE source REPLICA IDENTITY FULL;
+	INSERT INTO source VALUES ('a'), ('a'), ('b');
+	SELECT notify_stats.create_rollup('counted', 'SELECT kind, count(*) FROM source GROUP BY kind')});
+is_exact($node, 'an honest rollup is filled');
+
 done_testing();
