@@ -1,0 +1,599 @@
+# 028_privileges.pl
+#
+# Who may do what, and who may see what.
+#
+# - Every function, procedure and view, called by everybody: allowed or refused, and what rows of
+#   the views they see while a rollup is built.  catch_up() works for those who have got it, and
+#   they get nothing else by it.
+# - What it takes to create a rollup, and that nothing is left of one that is refused.
+# - An owner who has lost a right has a rollup that is failed, not one that is fed on, though no
+#   source has changed.  The others go on, and with the right given back it can be rebuilt.
+# - Errors that tell values of rows: who may only read the rollup learns none of them.
+# - The extension's own tables are read by others in three columns, and written by nobody.
+#
+# All roles are ordinary ones that log in, but for dba, a superuser's role that owns the extension.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('privileges', extension => 0);
+my $superuser = sql($node, 'SELECT current_user');
+
+# What statements say in one session of a role: what they return, and errors with SQLSTATE.  They
+# go on after an error.
+sub as
+{
+	my ($role, @statements) = @_;
+	my ($status, $stdout, $stderr) = $node->psql('postgres',
+		"\\set VERBOSITY verbose\n" . join(";\n", @statements),
+		on_error_stop => 0, extra_params => [ '-U', $role ]);
+
+	return join "\n", grep { $_ ne '' } $stdout, $stderr;
+}
+
+# The SQLSTATE of each statement, in one session of a role: 00000 is success.  A transaction that
+# a statement begins is rolled back.
+sub states
+{
+	my ($role, @statements) = @_;
+	my ($status, $stdout) = $node->psql('postgres',
+		join('', map { "$_;\n\\echo state :SQLSTATE\nROLLBACK;\n" } 'SET client_min_messages = error', @statements),
+		on_error_stop => 0, extra_params => [ '-U', $role ]);
+	my @states = $stdout =~ /^state (\w{5})$/mg;
+
+	die "not all was run:\n$stdout" if @states != @statements + 1;
+	return @states[1 .. $#states];
+}
+
+# Asserts for each statement, given with its title, that it is refused to a role.
+sub are_refused
+{
+	my ($role, $title, @statements) = @_;
+	my @states = states($role, @statements);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is_deeply({ map { ($statements[$_] => $states[$_]) } 0 .. $#states }, { map { ($_ => '42501') } @statements }, $title);
+	return;
+}
+
+# --- the extension and its owner --------------------------------------------------------
+
+sql($node, q{
+	CREATE ROLE dba SUPERUSER;
+	CREATE ROLE joe LOGIN IN ROLE dba;
+	CREATE ROLE monitor LOGIN IN ROLE pg_monitor;
+	CREATE ROLE signaller LOGIN IN ROLE pg_signal_backend;
+	CREATE ROLE owner LOGIN;
+	CREATE ROLE member LOGIN IN ROLE owner;
+	CREATE ROLE other LOGIN;
+	CREATE ROLE stranger LOGIN;
+	CREATE ROLE caller LOGIN;
+	SET ROLE dba;
+	CREATE EXTENSION notify_stats;
+	RESET ROLE;
+	CREATE SCHEMA desk;
+	GRANT USAGE ON SCHEMA desk TO PUBLIC;
+	GRANT CREATE ON SCHEMA desk TO owner, other;
+	CREATE TABLE desk.letters (id int PRIMARY KEY, kind text, pages int);
+	ALTER TABLE desk.letters REPLICA IDENTITY FULL;
+	GRANT SELECT ON desk.letters TO owner, other;
+	INSERT INTO desk.letters SELECT i, 'kind ' || i % 3, i FROM generate_series(1, 20) i;
+});
+my $create = q{SELECT notify_stats.create_rollup('desk.%s', 'SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind')};
+my $worker = wait_for_worker($node);
+
+# A member of the role that owns the extension, and that alone, does all of the worker's work.
+as('joe', 'SELECT notify_stats.pause()');
+as('owner', sprintf $create, 'owned');
+is(as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error');
+is(sql($node, q{SELECT state FROM notify_stats.rollups}), 'live', 'catch_up() by a member of the owner: a slot was made, and the rollup built');
+is(sql($node, q{UPDATE desk.letters SET kind = 'kind 1' WHERE id < 5; DELETE FROM desk.letters WHERE id = 7; SELECT count(*) FROM desk.letters}), '19',
+	'changes');
+is(as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error in applying');
+is(differences($node, 'postgres', 'desk.owned'), '', 'catch_up() by a member of the owner: the changes are counted');
+
+# So does whom it was granted to, who gets nothing else by it.
+sql($node, q{GRANT EXECUTE ON PROCEDURE notify_stats.catch_up(), notify_stats.prepare_upgrade() TO caller;
+	GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume() TO caller});
+as('other', sprintf $create, 'theirs');
+my @caller_is_refused = ('TABLE desk.letters', 'TABLE desk.owned', 'TABLE notify_stats.stream', 'UPDATE notify_stats.control SET paused = false',
+	'CREATE ROLE more', q{SELECT notify_stats.rebuild('desk.owned')}, 'SELECT * FROM notify_stats.check()', 'SELECT * FROM pg_authid');
+is(join(' ', states('caller', 'SELECT notify_stats.pause()', 'CALL notify_stats.catch_up()', 'DO $$ BEGIN CALL notify_stats.catch_up(); END $$',
+		'SELECT notify_stats.resume()', 'CALL notify_stats.catch_up()', @caller_is_refused)),
+	join(' ', ('00000') x 5, ('42501') x @caller_is_refused), 'who was granted pause(), resume() and catch_up() can do that, and no more');
+is_exact($node, 'catch_up() by whom it was granted to: the changes are counted, and a rollup was built');
+is(as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user, session_user, current_setting($$is_superuser$$)'),
+	'caller|caller|off', 'catch_up() leaves its caller what he is');
+is(as('caller', 'SELECT * FROM notify_stats.rollups', 'SELECT * FROM notify_stats.status'), '', 'and lets him see nothing');
+
+# --- who may call what ------------------------------------------------------------------
+
+my @roles = ($superuser, qw(joe caller monitor owner member other stranger));
+my @all = @roles;
+
+# Each function: the statement, and who may run it.
+my %function = (
+	applied_lsn => [ q{SELECT notify_stats.applied_lsn('desk.owned')}, @all ],
+	wait_for_lsn => [ q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.owned')}, @all ],
+	create_rollup => [ "BEGIN\\; " . sprintf($create, 'more'), $superuser, qw(owner member other) ],
+	rebuild => [ q{SELECT notify_stats.rebuild('desk.owned')}, $superuser, qw(owner member) ],
+	verify => [ q{SELECT * FROM notify_stats.verify('desk.owned')}, $superuser, qw(owner member) ],
+	drop_rollup => [ q{BEGIN\; SELECT notify_stats.drop_rollup('desk.owned')}, $superuser, qw(owner member) ],
+	pause => [ 'SELECT notify_stats.pause()', $superuser, qw(joe caller) ],
+	catch_up => [ 'CALL notify_stats.catch_up()', $superuser, qw(joe caller) ],
+	prepare_upgrade => [ 'CALL notify_stats.prepare_upgrade()', $superuser, qw(joe caller) ],
+	resume => [ 'SELECT notify_stats.resume()', $superuser, qw(joe caller) ],
+	check => [ 'SELECT * FROM notify_stats.check()', $superuser, qw(joe monitor) ],
+	source_gaps => [ 'SELECT * FROM notify_stats.source_gaps()', $superuser, qw(joe) ],
+	stream_activity => [ 'SELECT * FROM notify_stats.stream_activity()', @all ],
+	build_activity => [ 'SELECT * FROM notify_stats.build_activity()', @all ],
+	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ]);
+
+is(sql($node, q{SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'notify_stats'::regnamespace}),
+	join(' ', sort keys %function), 'these are all functions');
+foreach my $role (@roles)
+{
+	# resume() is after what it undoes
+	my @names = (sort grep({ $_ ne 'resume' } keys %function), 'resume');
+	my @states = states($role, map { $function{$_}[0] } @names);
+	my %expected = map { my @who = @{ $function{$_} }; shift @who; ($_ => (grep { $_ eq $role } @who) ? '00000' : '42501') } @names;
+
+	is_deeply({ map { ($names[$_] => $states[$_]) } 0 .. $#names }, \%expected, "what $role may call");
+}
+
+# Only a superuser may create the extension; its owner, and so the members, may drop it.
+is(join(' ', states($_, 'BEGIN\; DROP EXTENSION notify_stats CASCADE')), $_ =~ /^(joe|\Q$superuser\E)$/ ? '00000' : '42501', "whether $_ may drop the extension")
+  foreach @roles;
+$node->safe_psql('postgres', 'CREATE DATABASE empty OWNER joe');
+is(join(' ', map { $_->[2] =~ /permission denied to create extension/ ? 'refused' : 'created' }
+		[ $node->psql('empty', 'CREATE EXTENSION notify_stats', extra_params => [ '-U', 'joe' ]) ]),
+	'refused', 'who owns the database may not create the extension');
+
+# --- what they see, while a rollup is built ----------------------------------------------
+
+sql($node, q{BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'hold'});
+as('member', q{SELECT notify_stats.rebuild('desk.owned')});
+poll($node, q{SELECT count(*) FROM notify_stats.rollups WHERE build_phase = 'waiting for transactions'}, '1');
+my $builder = builder_pid($node);
+my $verification = start_psql($node, 'SET SESSION AUTHORIZATION other', q{SELECT * FROM notify_stats.verify('desk.theirs')});
+poll($node, q{SELECT count(*) FROM notify_stats.build_activity() WHERE phase = 'waiting for transactions'}, '2');
+my $everything = "desk.owned live waiting for transactions\ndesk.theirs live |build desk.owned\nmain\nverify desk.theirs";
+my $owned = 'desk.owned live waiting for transactions|build desk.owned';
+my %seen = (
+	$superuser => $everything,
+	monitor => $everything,
+	owner => $owned,
+	member => $owned,
+	other => 'desk.theirs live |verify desk.theirs');
+foreach my $role (@roles)
+{
+	my ($rollups, $status, $activity) = map { as($role, $_) }
+	  q{SELECT concat_ws(' ', rollup, state, coalesce(build_phase, '')) FROM notify_stats.rollups ORDER BY 1},
+	  'SELECT stream FROM notify_stats.status ORDER BY 1',
+	  q{SELECT (SELECT string_agg(CASE WHEN verifying THEN 'verify ' ELSE 'build ' END || rollup, chr(10) ORDER BY 1) FROM notify_stats.build_activity()),
+		state, pid, reached_lsn, last_error FROM notify_stats.stream_activity()};
+
+	is("$rollups|$status", $seen{$role} // '|', "what $role sees in rollups and status");
+	# what is behind the views tells no more than they do
+	is($activity, ($status =~ s/main\n//r) . '||||', "what $role sees of what is behind them") if $status !~ /^main$/m;
+}
+
+# Nobody but a superuser ends our processes.
+foreach my $role (qw(signaller owner other monitor joe))
+{
+	are_refused($role, "$role cannot end the worker or a builder",
+		map { ("SELECT pg_terminate_backend($_)", "SELECT pg_cancel_backend($_)") } $worker, $builder);
+}
+sql($node, q{COMMIT PREPARED 'hold'});
+is($verification->finish, '', 'verify() by an owner ends after that');
+is_exact($node, 'and the build ends');
+is(worker_pid($node), $worker, 'it is still the same worker');
+unlike(slurp_file($node->logfile), qr/terminating background worker|canceling statement/, 'and nobody was cancelled');
+
+# --- the extension's own tables ----------------------------------------------------------
+
+is(sql($node, q{
+	SELECT string_agg(attrelid::regclass || '.' || attname, ' ' ORDER BY relname, attname)
+	FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind <> 'v' AND relkind <> 'i' AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
+}), 'notify_stats.rollup.rollup notify_stats.rollup.state notify_stats.stream.applied_lsn', 'what everybody may read of our tables');
+is(sql($node, q{
+	SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
+	FROM pg_class c, unnest('{caller,monitor,signaller,owner,member,other,stranger}'::name[]) rolname
+	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind <> 'i' AND
+		CASE relkind WHEN 'S' THEN has_sequence_privilege(rolname, c.oid, 'USAGE, SELECT, UPDATE')
+		ELSE has_table_privilege(rolname, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
+			has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
+			(relkind <> 'v' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
+}), '', 'and nobody may do more');
+my @tables = split /\n/, sql($node, q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r' ORDER BY relname});
+is("@tables", 'notify_stats.control notify_stats.rebuild_request notify_stats.rollup notify_stats.source_fact notify_stats.stream', 'these are all tables');
+foreach my $role (qw(owner stranger monitor))
+{
+	are_refused($role, "$role cannot read, write, lock or alter our tables",
+		(map {
+			my $table = $_;
+			("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT", "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
+				"ALTER TABLE $table ADD more int", "ALTER TABLE $table OWNER TO $role", "CREATE INDEX ON $table ((1))",
+				"CREATE RULE more AS ON UPDATE TO $table DO NOTHING", "GRANT ALL ON $table TO $role GRANTED BY CURRENT_USER",
+				map { "BEGIN\\; LOCK TABLE $table IN $_ MODE" } 'ACCESS SHARE', 'ROW EXCLUSIVE', 'SHARE', 'ACCESS EXCLUSIVE')
+		} @tables),
+		'SELECT reason FROM notify_stats.rollup', 'SELECT definition, state FROM notify_stats.rollup', 'SELECT slot_name FROM notify_stats.stream',
+		'SELECT rollup FROM notify_stats.rollup FOR SHARE', 'SELECT applied_lsn FROM notify_stats.stream FOR KEY SHARE',
+		q{INSERT INTO notify_stats.rebuild_request (rollup) VALUES ('desk.owned')}, q{INSERT INTO notify_stats.source_fact VALUES (1, '', '')},
+		q{INSERT INTO notify_stats.rollup (rollup, definition, ignore_deletes, state) VALUES (1, 2, '{}', 'live')},
+		q{UPDATE notify_stats.rollup SET state = 'live'}, 'UPDATE notify_stats.control SET paused = true', q{UPDATE notify_stats.stream SET applied_lsn = '0/1'},
+		q{SELECT nextval('notify_stats.rebuild_request_id_seq')}, q{SELECT setval('notify_stats.rebuild_request_id_seq', 1)},
+		'CREATE TABLE notify_stats.more ()', 'ALTER EVENT TRIGGER notify_stats_ddl DISABLE', 'DROP VIEW notify_stats.rollups',
+		q{CREATE OR REPLACE FUNCTION notify_stats.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn LANGUAGE sql AS 'SELECT NULL'},
+		q{CREATE OR REPLACE VIEW notify_stats.rollups AS SELECT 1}, 'ALTER SCHEMA notify_stats RENAME TO more',
+		q{ALTER EXTENSION notify_stats DROP VIEW notify_stats.rollups}, q{COMMENT ON TABLE notify_stats.rollup IS ''},
+		q{CREATE PUBLICATION more FOR TABLE notify_stats.rollup}, q{SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots});
+}
+
+# A rollup's table, view and index are its owner's alone.
+is(sql($node, q{
+	SELECT string_agg(concat_ws(' ', c.oid::regclass, grantee::regrole, privilege_type), ', ')
+	FROM pg_class c, aclexplode(coalesce(relacl, acldefault('r', relowner)))
+	WHERE relnamespace = 'desk'::regnamespace AND relname LIKE 'owned%' AND (relowner <> 'owner'::regrole OR grantee <> relowner)
+}), '', 'a rollup grants nothing to others');
+are_refused('other', 'nobody else reads or writes a rollup', 
+	'TABLE desk.owned', 'SELECT count(*) FROM desk.owned', 'DELETE FROM desk.owned', 'TABLE desk.owned_definition', 'SELECT count(*) FROM desk.owned_definition');
+is(join(' ', states('other', 'TABLE desk.theirs', 'TABLE desk.theirs_definition')), '00000 00000', 'but its owner does');
+
+# --- what it takes to create one ----------------------------------------------------------
+
+sql($node, q{
+	CREATE ROLE maker LOGIN;
+	CREATE ROLE unlimited LOGIN BYPASSRLS;
+	CREATE ROLE everything LOGIN SUPERUSER;
+	CREATE SCHEMA made;
+	CREATE SCHEMA closed;
+	GRANT USAGE ON SCHEMA made TO PUBLIC;
+	GRANT CREATE ON SCHEMA made TO maker, unlimited;
+	CREATE TABLE made.none (a int, b int, c int, e int);
+	CREATE TABLE made.some (LIKE made.none);
+	CREATE TABLE made.whole (LIKE made.none);
+	CREATE TABLE made.limited (LIKE made.none);
+	CREATE TABLE made.own (LIKE made.none);
+	CREATE TABLE made.own_forced (LIKE made.none);
+	CREATE TABLE made.parted (LIKE made.none) PARTITION BY LIST (a);
+	CREATE TABLE made.part PARTITION OF made.parted DEFAULT;
+	CREATE TABLE closed.whole (LIKE made.none);
+	GRANT SELECT (a, b, c) ON made.some TO maker;
+	GRANT SELECT ON made.whole, made.limited, made.parted, made.part, made.own_forced, closed.whole TO maker, unlimited;
+	ALTER TABLE made.own OWNER TO maker;
+	ALTER TABLE made.own_forced OWNER TO maker;
+	CREATE FUNCTION made.secret(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+	REVOKE EXECUTE ON FUNCTION made.secret FROM PUBLIC;
+	CREATE FUNCTION made.secret_inline(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+	REVOKE EXECUTE ON FUNCTION made.secret_inline FROM PUBLIC;
+	ALTER TABLE made.limited ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE made.own ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE made.own_forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+	ALTER TABLE made.part ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY sees_all ON made.limited USING (true);
+});
+foreach my $table (qw(none some whole limited own own_forced part))
+{
+	sql($node, "ALTER TABLE made.$table REPLICA IDENTITY FULL; INSERT INTO made.$table VALUES (1, 2, 3, 4), (1, 2, 3, 5)");
+}
+sql($node, 'ALTER TABLE closed.whole REPLICA IDENTITY FULL');
+
+# Who is refused what, with which error; it is a rollup in schema made, if that is not said.
+my @refused = (
+	'no right to create in the schema' => [ 'maker', 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema desk', 'desk' ],
+	'in our schema' => [ 'maker', 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema notify_stats', 'notify_stats' ],
+	'no right to look into the schema of the source' => [ 'maker', 'SELECT a, count(*) FROM closed.whole GROUP BY a', '42501: permission denied for schema closed' ],
+	'no right on the source' => [ 'maker', 'SELECT a, count(*) FROM made.none GROUP BY a', '42501: permission denied for table none' ],
+	'no right on any column, and no column used' => [ 'maker', 'SELECT 1 AS a, count(*) FROM made.none GROUP BY 1', '42501: permission denied for table none' ],
+	'no right on a group column' => [ 'maker', 'SELECT a, e, count(*) FROM made.some GROUP BY 1, 2', '42501: permission denied for table some' ],
+	'no right on a column in an expression' => [ 'maker', 'SELECT abs(a + e) AS x, count(*) FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
+	'no right on an argument' => [ 'maker', 'SELECT a, count(*) AS n, coalesce(sum(e), 0) AS e FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
+	'no right on a column that is counted' => [ 'maker', 'SELECT a, count(*) AS n, count(e) AS e FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
+	'no right on a column of WHERE' => [ 'maker', 'SELECT a, count(*) FROM made.some WHERE e = 4 GROUP BY 1', '42501: permission denied for table some' ],
+	'no right on a column of FILTER' => [ 'maker', 'SELECT a, count(*), count(*) FILTER (WHERE e = 4) AS n FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
+	'no right on a column of a subquery' => [ 'maker', 'SELECT x, count(*) FROM (SELECT e AS x FROM made.some) s GROUP BY 1', '42501: permission denied for table some' ],
+	'no right on a column of WHERE in a subquery' => [ 'maker', 'SELECT x, count(*) FROM (SELECT a AS x FROM made.some WHERE e = 4) s GROUP BY 1', '42501: permission denied for table some' ],
+	'no right on a part of a UNION ALL' => [ 'maker', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT e FROM made.some) s GROUP BY 1', '42501: permission denied for table some' ],
+	'no right to execute a function' => [ 'maker', 'SELECT made.secret(a) AS x, count(*) FROM made.whole GROUP BY 1', '42501: permission denied for function secret' ],
+	'no right to execute a function in WHERE' => [ 'maker', 'SELECT a, count(*) FROM made.whole WHERE made.secret_inline(a) > 0 GROUP BY 1', '42501: permission denied for function secret_inline' ],
+	'row security, with a policy that lets all through' => [ 'maker', 'SELECT a, count(*) FROM made.limited GROUP BY a', '0A000: row-level security of table "limited" applies to role "maker"' ],
+	'row security that is forced upon the owner' => [ 'maker', 'SELECT a, count(*) FROM made.own_forced GROUP BY a', '0A000: row-level security of table "own_forced" applies to role "maker"' ],
+	'row security of a part of a UNION ALL' => [ 'maker', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT a FROM made.limited) s GROUP BY 1',
+		'0A000: row-level security of table "limited" applies to role "maker"' ],
+	'row security of a partition that is read by itself' => [ 'maker', 'SELECT a, count(*) FROM made.part GROUP BY a', '0A000: row-level security of table "part" applies to role "maker"' ],
+);
+
+# And who may all the same.
+my @allowed = (
+	'with a right on the table' => [ 'maker', 'SELECT e, count(*) AS n, coalesce(sum(b), 0) AS b FROM made.whole WHERE c > 0 GROUP BY e' ],
+	'with rights on the columns' => [ 'maker', 'SELECT a, b + c AS bc, count(*) AS n, count(*) FILTER (WHERE b > 0) AS nb FROM made.some WHERE c > 0 GROUP BY 1, 2' ],
+	'with a right on some column, where none is used' => [ 'maker', 'SELECT 1 AS a, count(*) AS n FROM made.some GROUP BY 1' ],
+	'with row security of his own table' => [ 'maker', 'SELECT a, count(*) AS n FROM made.own GROUP BY a' ],
+	'with row security of a partition, which a query of the whole table passes by' => [ 'maker', 'SELECT a, count(*) AS n FROM made.parted GROUP BY a' ],
+	'with BYPASSRLS' => [ 'unlimited', 'SELECT a, count(*) AS n FROM (SELECT a FROM made.limited UNION ALL SELECT a FROM made.own_forced) s GROUP BY a' ],
+	'as a superuser' => [ 'everything', 'SELECT made.secret(e) AS e, count(*) AS n FROM made.own_forced GROUP BY 1' ],
+);
+
+# All that there is of relations, types, and rollups.
+my $inventory = q{SELECT (SELECT string_agg(oid::text, ' ' ORDER BY oid) FROM pg_class), (SELECT count(*) FROM pg_type),
+	(SELECT count(*) FROM pg_depend), (SELECT count(*) FROM notify_stats.rollup)};
+
+wait_until_applied($node);
+my $before = sql($node, $inventory);
+while (my ($title, $case) = splice @refused, 0, 2)
+{
+	my ($role, $definition, $error, $schema) = @$case;
+
+	like(as($role, "SELECT notify_stats.create_rollup('" . ($schema // 'made') . ".made', '$definition')"), qr/ERROR:  \Q$error\E/, "refused: $title");
+}
+sql($node, 'REVOKE EXECUTE ON FUNCTION notify_stats.create_rollup FROM PUBLIC; GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO unlimited');
+my $of_whole = q{SELECT notify_stats.create_rollup('made.%s', 'SELECT a, count(*) FROM made.whole GROUP BY a')};
+are_refused('maker', 'refused: create_rollup() was taken from everybody', sprintf($of_whole, 'made'));
+is(sql($node, $inventory), $before, 'nothing is left of what was refused');
+is(as('unlimited', sprintf($of_whole, 'granted')), 'made.granted', 'but not to whom it is granted');
+sql($node, 'GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO PUBLIC');
+
+my @made = ('made.granted');
+while (my ($title, $case) = splice @allowed, 0, 2)
+{
+	my ($role, $definition) = @$case;
+	my $name = 'made.made' . @made;
+
+	is(as($role, "SELECT notify_stats.create_rollup('$name', '$definition')"), $name, "allowed: $title");
+	push @made, $name;
+}
+is_exact($node, 'what is allowed is exact');
+is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'live'}), @made + 2, 'and live');
+sql($node, join ';', map { "SELECT notify_stats.drop_rollup('$_')" } @made);
+
+# --- rights that are lost ------------------------------------------------------------------
+
+# The rollup "kept" of role keeper, and two others of the same table that go on.
+sql($node, q{
+	CREATE ROLE keeper LOGIN;
+	CREATE ROLE readers;
+	CREATE ROLE friend LOGIN BYPASSRLS;
+	CREATE SCHEMA kept;
+	GRANT USAGE ON SCHEMA kept TO PUBLIC;
+	GRANT CREATE ON SCHEMA kept TO keeper, friend, stranger;
+	CREATE TABLE kept.source (id serial, kind int, amount int, place text, at date);
+	ALTER TABLE kept.source REPLICA IDENTITY FULL;
+	INSERT INTO kept.source (kind, amount, place, at) SELECT i % 5, i, 'x' || i % 3, '2026-01-01' FROM generate_series(1, 50) i;
+	GRANT SELECT ON kept.source TO keeper, friend;
+	CREATE FUNCTION kept.label(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1::text; END';
+	SELECT notify_stats.create_rollup('kept.of_superuser', 'SELECT kind, kept.label(kind) AS label, count(*) AS n FROM kept.source GROUP BY 1, 2');
+	SET ROLE friend;
+	SELECT notify_stats.create_rollup('kept.of_friend', 'SELECT place, count(*) AS n FROM kept.source GROUP BY 1');
+	SET ROLE keeper;
+	SELECT notify_stats.create_rollup('kept.kept', 'SELECT kind, kept.label(kind) AS label, count(*) AS n,
+		coalesce(sum(amount) FILTER (WHERE place <> $$x0$$), 0) AS amount FROM kept.source WHERE at > $$2000-01-01$$ GROUP BY 1, 2');
+});
+is_exact($node, 'the rollups whose owners will lose their rights', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
+
+my $change = q{INSERT INTO kept.source (kind, amount, place, at) SELECT i % 5, i, 'x' || i % 3, '2026-01-01' FROM generate_series(1, 7) i;
+	UPDATE kept.source SET kind = (kind + 1) % 5 WHERE id % 7 = 0};
+my $denied = 'permission denied for table source';
+my $hidden = 'row-level security of table "source" applies to role "keeper"';
+my $parted = 'rollup "kept" and its definition have different owners';
+my $inherit = $node->pg_version < 16
+  ? [ 'ALTER ROLE keeper NOINHERIT', 'ALTER ROLE keeper INHERIT' ]
+  : [ 'GRANT readers TO keeper WITH INHERIT FALSE', 'GRANT readers TO keeper WITH INHERIT TRUE' ];
+
+# What the right rests on from here on, how it is lost, the reason that is given, and how it is
+# given back; and a change, if that is what meets the loss.  First the worker has to notice, and
+# then catch_up(), in a session that has caught up before.
+my %losses = (
+	'the worker' => [
+		'SELECT on the table' => [ '', 'REVOKE SELECT ON kept.source FROM keeper', $denied, 'GRANT SELECT ON kept.source TO keeper' ],
+		'a role that may SELECT' => [
+			'GRANT SELECT ON kept.source TO readers; GRANT readers TO keeper; REVOKE SELECT ON kept.source FROM keeper',
+			'REVOKE readers FROM keeper', $denied, 'GRANT readers TO keeper' ],
+		'a table without row security' => [ '', 'ALTER TABLE kept.source ENABLE ROW LEVEL SECURITY', $hidden, 'ALTER TABLE kept.source DISABLE ROW LEVEL SECURITY' ],
+		'BYPASSRLS' => [
+			'ALTER ROLE keeper BYPASSRLS; ALTER TABLE kept.source ENABLE ROW LEVEL SECURITY',
+			'ALTER ROLE keeper NOBYPASSRLS', $hidden, 'ALTER ROLE keeper BYPASSRLS' ],
+		'SUPERUSER' => [
+			'ALTER ROLE keeper SUPERUSER NOBYPASSRLS; REVOKE readers FROM keeper; ALTER TABLE kept.source DISABLE ROW LEVEL SECURITY',
+			'ALTER ROLE keeper NOSUPERUSER', $denied, 'ALTER ROLE keeper SUPERUSER' ],
+		'the table that it reads' => [
+			'ALTER TABLE kept.source OWNER TO keeper; ALTER ROLE keeper NOSUPERUSER',
+			"ALTER TABLE kept.source OWNER TO $superuser", $denied, 'ALTER TABLE kept.source OWNER TO keeper' ],
+		'the table of the rollup' => [ '', 'ALTER TABLE kept.kept OWNER TO stranger', $parted, 'ALTER TABLE kept.kept OWNER TO keeper' ],
+		'INSERT on the rollup' => [ '', 'REVOKE INSERT ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', $change ],
+	],
+	'catch_up()' => [
+		'the table that it reads, with row security' => [
+			'ALTER TABLE kept.source ENABLE ROW LEVEL SECURITY',
+			'ALTER TABLE kept.source FORCE ROW LEVEL SECURITY', $hidden, 'ALTER TABLE kept.source NO FORCE ROW LEVEL SECURITY' ],
+		'SUPERUSER, with row security' => [
+			"ALTER ROLE keeper SUPERUSER; ALTER TABLE kept.source OWNER TO $superuser; GRANT SELECT ON kept.source TO keeper",
+			'ALTER ROLE keeper NOSUPERUSER', $hidden, 'ALTER TABLE kept.source DISABLE ROW LEVEL SECURITY' ],
+		(map {
+			("SELECT on the column $_" => [
+				'REVOKE SELECT ON kept.source FROM keeper; GRANT SELECT (kind, amount, place, at) ON kept.source TO keeper',
+				"REVOKE SELECT ($_) ON kept.source FROM keeper", $denied, "GRANT SELECT ($_) ON kept.source TO keeper" ])
+		} qw(kind amount place at)),
+		'what a role may, that it no longer inherits from' => [ 'GRANT readers TO keeper; REVOKE SELECT ON kept.source FROM keeper', $inherit->[0], $denied, $inherit->[1] ],
+		'what a role may, by DROP OWNED' => [ '', 'DROP OWNED BY readers', $denied, 'GRANT SELECT ON kept.source TO readers' ],
+		'what PUBLIC may' => [ 'GRANT SELECT ON kept.source TO PUBLIC; REVOKE readers FROM keeper', 'REVOKE ALL ON kept.source FROM PUBLIC', $denied,
+			'GRANT SELECT ON kept.source TO keeper' ],
+		'UPDATE on the rollup' => [ '', 'REVOKE UPDATE ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', $change ],
+		'DELETE on the rollup' => [ '', 'REVOKE DELETE ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper',
+			'DELETE FROM kept.source WHERE kind = 3' ],
+		'EXECUTE on a function' => [ '', 'REVOKE EXECUTE ON FUNCTION kept.label FROM PUBLIC', 'permission denied for function label',
+			'GRANT EXECUTE ON FUNCTION kept.label TO keeper', $change ],
+		'the view of the rollup' => [ '', 'ALTER VIEW kept.kept_definition OWNER TO stranger', $parted, 'ALTER VIEW kept.kept_definition OWNER TO keeper' ],
+		'all that it owns' => [ '', 'REASSIGN OWNED BY keeper TO stranger', $denied, 'REASSIGN OWNED BY stranger TO keeper' ],
+	]);
+
+sub settle
+{
+	my ($who) = @_;
+
+	$who eq 'catch_up()' ? sql($node, 'CALL notify_stats.catch_up()') : wait_until_applied($node);
+	return;
+}
+
+sub lose
+{
+	my ($who, $title, $setup, $break, $reason, $mend, $meeting) = @_;
+	my @rollups = map { "kept.$_" } qw(of_superuser of_friend kept);
+	my $state = q{SELECT concat_ws(': ', state, reason) FROM notify_stats.rollups WHERE rollup = 'kept.kept'::regclass};
+	my $content;
+
+	sql($node, "BEGIN; $setup; COMMIT");
+	settle($who);
+	is(sql($node, $state), 'live', "$title: not lost yet");
+	$content = sql($node, 'SELECT * FROM kept.kept ORDER BY 1');
+	if ($who eq 'catch_up()')
+	{
+		like(as($superuser, 'CALL notify_stats.catch_up()', $break, $meeting // 'SELECT', 'CALL notify_stats.catch_up()'),
+			qr/ERROR:  \w+: \Q$reason\E/, "$title is lost: catch_up() says so");
+		settle($who);
+	}
+	else
+	{
+		sql($node, $break);
+		sql($node, $meeting) if defined $meeting;
+		poll($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'kept.kept'::regclass}, 'failed');
+	}
+	like(sql($node, $state), qr/^failed: \Q$reason\E/, "$title is lost: failed, with the reason");
+	sql($node, $change);
+	settle($who);
+	is(differences($node, 'postgres', @rollups[0, 1]), '', "$title is lost: the others are exact");
+	is(sql($node, 'SELECT * FROM kept.kept ORDER BY 1'), $content, "$title is lost: it is not fed any more");
+	sql($node, "$mend; SELECT notify_stats.rebuild('kept.kept')");
+	settle($who);
+	is(sql($node, $state), 'live', "$title is given back: live");
+	is(differences($node, 'postgres', @rollups), '', "$title is given back: all are exact");
+	return;
+}
+
+foreach my $who ('the worker', 'catch_up()')
+{
+	sql($node, 'SELECT notify_stats.pause()') if $who eq 'catch_up()';
+	while (my ($title, $case) = splice @{ $losses{$who} }, 0, 2)
+	{
+		lose($who, $title, @$case);
+	}
+}
+sql($node, 'SELECT notify_stats.resume()');
+is(sql($node, q{SELECT string_agg(DISTINCT state, ' ') FROM notify_stats.rollups}), 'live', 'in the end all are live');
+
+# A rollup that is given away as a whole, to who has the rights, goes on; one that goes with its
+# owner is gone, and the others go on.
+sql($node, q{GRANT SELECT ON kept.source TO stranger; GRANT EXECUTE ON FUNCTION kept.label TO stranger; REASSIGN OWNED BY keeper TO stranger});
+sql($node, $change);
+is_exact($node, 'given away as a whole: all are exact', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
+sql($node, 'DROP OWNED BY stranger');
+sql($node, $change);
+is_exact($node, 'dropped with all that its owner has: the others are exact', rollups => [qw(kept.of_friend kept.of_superuser)]);
+is(sql($node, q{SELECT string_agg(rollup::text, ' ' ORDER BY rollup) FROM notify_stats.rollup WHERE rollup::text LIKE 'kept%'}), 'kept.of_superuser kept.of_friend',
+	'dropped with all that its owner has: it is no rollup any more');
+
+# --- errors that tell values ---------------------------------------------------------------
+
+# Each rollup of desk.bodies fails of a row, in another way.  Whether its reason has the value:
+my %failing = (
+	of_cast => 1,        # a cast in the definition
+	of_function => 1,    # a function in the definition
+	of_trigger => 1,     # a trigger on the rollup
+	of_check => 0,       # constraints of the rollup: the value is in the detail
+	of_unique => 0,
+	of_reference => 0);
+my $by_body = q{SELECT notify_stats.create_rollup('desk.%s', 'SELECT %s AS body, count(*) AS n, coalesce(sum(amount), 0) AS amount FROM desk.bodies GROUP BY 1')};
+
+sql($node, q{
+	CREATE ROLE reader LOGIN;
+	GRANT CREATE ON SCHEMA desk TO reader;
+	CREATE TABLE desk.bodies (id serial, body text, amount int NOT NULL);
+	ALTER TABLE desk.bodies REPLICA IDENTITY FULL;
+	INSERT INTO desk.bodies (body, amount) VALUES ('1', 1), ('2', 2);
+	GRANT SELECT ON desk.bodies TO owner;
+});
+as('owner', q{CREATE FUNCTION desk.checked(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+		IF length($1) > 5 THEN RAISE 'too long: %', $1; END IF; RETURN $1; END $$},
+	q{CREATE FUNCTION desk.check_body() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF length(NEW.body) > 5 THEN RAISE 'refused: %', NEW.body; END IF; RETURN NEW; END $$},
+	map({ sprintf $by_body, $_, { of_cast => 'body::int', of_function => 'desk.checked(body)' }->{$_} // 'body' } sort keys %failing),
+	'CREATE TRIGGER refuse BEFORE INSERT ON desk.of_trigger FOR EACH ROW EXECUTE FUNCTION desk.check_body()',
+	'ALTER TABLE desk.of_check ADD CHECK (length(body) < 5)',
+	'CREATE UNIQUE INDEX ON desk.of_unique (amount)',
+	q{CREATE TABLE desk.known (body text PRIMARY KEY)}, q{INSERT INTO desk.known VALUES ('1'), ('2')},
+	'ALTER TABLE desk.of_reference ADD FOREIGN KEY (body) REFERENCES desk.known');
+is_exact($node, 'the rollups that will fail');
+sql($node, join ';', map { "GRANT SELECT ON desk.$_ TO reader" } keys %failing);
+
+sql($node, q{SELECT notify_stats.pause()});
+sql($node, q{INSERT INTO desk.bodies (body, amount) VALUES ('secret body', 777001), ('secret two', 777001)});
+for (1 .. keys %failing)
+{
+	like(as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user', 'TABLE desk.bodies'),
+		qr/^caller\n.*ERROR: .*ERROR:  42501: permission denied for table bodies/s, 'catch_up() meets an error, and leaves its caller what he is');
+}
+is(as('caller', 'CALL notify_stats.catch_up()'), '', 'and then goes on');
+is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'failed'}), scalar keys %failing, 'all have failed');
+is(sql($node, 'TABLE desk.of_cast ORDER BY 1'), "1|1|1\n2|1|2", 'and are as they were');
+sql($node, 'ANALYZE notify_stats.rollup');
+is(sql($node, q{SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'notify_stats' AND attname = 'reason'}), 't', 'the server has statistics of the reasons');
+
+# What shows any value of what it is called with, and would rather be called first.
+my $leak = q{CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE NOTICE 'leaked: %', $1; RETURN true; END $$};
+
+# All that somebody may try who may read the rollups.
+my @attempts = (
+	(map {
+		("TABLE desk.$_", "SELECT notify_stats.wait_for_lsn(rollup => 'desk.$_', timeout => '0')", "SELECT notify_stats.applied_lsn('desk.$_')",
+			"SELECT * FROM notify_stats.verify('desk.$_')", "SELECT notify_stats.rebuild('desk.$_')", "SELECT notify_stats.drop_rollup('desk.$_')",
+			"SELECT notify_stats.create_rollup('desk.$_', 'SELECT body, count(*) FROM desk.$_ GROUP BY 1')",
+			"SELECT notify_stats.create_rollup('desk.more', 'SELECT body, count(*) FROM desk.$_ GROUP BY 1')",
+			"TABLE desk.${_}_definition", "ALTER TABLE desk.$_ ADD more int", "INSERT INTO desk.$_ VALUES (NULL, 1, 777001)", "ANALYZE desk.$_")
+	} sort keys %failing),
+	q{SELECT notify_stats.wait_for_lsn(timeout => '0')}, 'SELECT notify_stats.applied_lsn()',
+	'TABLE notify_stats.rollups', 'TABLE notify_stats.status', 'SELECT * FROM notify_stats.check()',
+	'SELECT * FROM notify_stats.stream_activity()', 'SELECT * FROM notify_stats.build_activity()', 'SELECT * FROM notify_stats.source_gaps()',
+	'SELECT rollup, state FROM notify_stats.rollup', 'SELECT reason FROM notify_stats.rollup', 'TABLE notify_stats.rollup', 'SELECT r FROM notify_stats.rollup r',
+	q{SELECT * FROM notify_stats.rollup WHERE reason LIKE 'too%'}, 'COPY notify_stats.rollup TO STDOUT', 'CALL notify_stats.catch_up()',
+	$leak,
+	(map { my $view = $_; map { ("SELECT * FROM notify_stats.$view WHERE pg_temp.leak($_)", "SELECT count(*) FROM notify_stats.$view WHERE pg_temp.leak($_)",
+			"EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM notify_stats.$view WHERE pg_temp.leak($_)") }
+		($view eq 'rollups' ? ('reason', 'rollup::text || reason', 'rollups::text') : ('last_error', 'waits_for', 'status::text')) } 'rollups', 'status'),
+	'SELECT * FROM pg_stat_activity', q{SELECT * FROM pg_stats WHERE schemaname IN ('notify_stats', 'desk')}, 'SELECT * FROM pg_locks', 'SELECT * FROM pg_replication_slots',
+	q{SELECT * FROM pg_description}, 'SELECT * FROM pg_stat_subscription', 'SELECT * FROM pg_cursors', 'SELECT pg_current_logfile()',
+	# the event trigger looks at what others have noted
+	'CREATE TABLE desk.mine (LIKE desk.of_check) PARTITION BY LIST (body)', 'CREATE TABLE desk.mine1 PARTITION OF desk.mine DEFAULT',
+	'ALTER TABLE desk.mine DETACH PARTITION desk.mine1', 'ALTER TABLE desk.mine ATTACH PARTITION desk.mine1 DEFAULT', 'ALTER TABLE desk.mine RENAME amount TO more', 'DROP TABLE desk.mine',
+);
+my $learned = as('reader', 'SET client_min_messages = debug5', @attempts);
+unlike($learned, qr/secret|777001(?!\))|leaked/, 'who may read the rollups learns no value of a row');
+is(() = $learned =~ /ERROR:  55000: rollup "\w+" has failed\n(?!DETAIL)/g, scalar keys %failing, 'but that they have failed');
+is(() = $learned =~ /^2\|1\|2$/mg, scalar keys %failing, 'and what is in them');
+is(() = $learned =~ /^desk\.\w+\|failed$/mg, scalar keys %failing, 'and in which state they are');
+
+# The reason is for the owner and pg_monitor, the last error for the latter.
+foreach my $role (qw(owner member monitor))
+{
+	my $failed = as($role, q{SELECT regexp_replace(rollup::text, '.*\.', ''), reason FROM notify_stats.rollups WHERE state = 'failed' AND reason IS NOT NULL});
+
+	is(join(' ', sort map { /^(\w+)\|/ } split /\n/, $failed), join(' ', sort keys %failing), "$role sees the reasons");
+	is(join(' ', sort map { /^(\w+)\|.*secret/ } split /\n/, $failed), join(' ', sort grep { $failing{$_} } keys %failing), "$role sees the values in some");
+	like(as($role, q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.of_cast')}), qr/DETAIL:  invalid input syntax for type integer: "secret/,
+		"$role is told why by wait_for_lsn()");
+	is(as($role, q{SELECT last_error ~ '.' FROM notify_stats.status WHERE stream = 'main'}), $role eq 'monitor' ? 't' : '', "whether $role sees the last error");
+}
+like(as('monitor', q{SELECT detail FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok}), qr/of_cast is failed: invalid input syntax for type integer: "secret/,
+	'monitor sees the reasons in check()');
+sql($node, q{SELECT notify_stats.resume(); UPDATE desk.bodies SET body = id, amount = id; INSERT INTO desk.known VALUES ('3'), ('4')});
+as('owner', map { "SELECT notify_stats.rebuild('desk.$_')" } sort keys %failing);
+is_exact($node, 'with other values all are exact');
+is(sql($node, q{SELECT string_agg(DISTINCT state, ' ') FROM notify_stats.rollups}), 'live', 'and live');
+
+done_testing();
