@@ -84,6 +84,9 @@ sql($node, q{
 	ALTER TABLE desk.letters REPLICA IDENTITY FULL;
 	GRANT SELECT ON desk.letters TO owner, other;
 	INSERT INTO desk.letters SELECT i, 'kind ' || i % 3, i FROM generate_series(1, 20) i;
+	CREATE TABLE desk.hidden (body text);
+	ALTER TABLE desk.hidden REPLICA IDENTITY FULL;
+	INSERT INTO desk.hidden VALUES ('secret body');
 });
 my $create = q{SELECT notify_stats.create_rollup('desk.%s', 'SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind')};
 my $worker = wait_for_worker($node);
@@ -92,9 +95,10 @@ my $worker = wait_for_worker($node);
 as('joe', 'SELECT notify_stats.pause()');
 as('owner', sprintf $create, 'owned');
 is(as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error');
-is(sql($node, q{SELECT state FROM notify_stats.rollups}), 'live', 'catch_up() by a member of the owner: a slot was made, and the rollup built');
-is(sql($node, q{UPDATE desk.letters SET kind = 'kind 1' WHERE id < 5; DELETE FROM desk.letters WHERE id = 7; SELECT count(*) FROM desk.letters}), '19',
-	'changes');
+is(sql($node, 'SELECT state FROM notify_stats.rollups'), 'live',
+	'catch_up() by a member of the owner: a slot was made, and the rollup built');
+sql($node, q{UPDATE desk.letters SET kind = 'kind 1' WHERE id < 5; DELETE FROM desk.letters WHERE id = 7});
+isnt(differences($node, 'postgres', 'desk.owned'), '', 'nobody else has counted what follows');
 is(as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error in applying');
 is(differences($node, 'postgres', 'desk.owned'), '', 'catch_up() by a member of the owner: the changes are counted');
 
@@ -102,11 +106,13 @@ is(differences($node, 'postgres', 'desk.owned'), '', 'catch_up() by a member of 
 sql($node, q{GRANT EXECUTE ON PROCEDURE notify_stats.catch_up(), notify_stats.prepare_upgrade() TO caller;
 	GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume() TO caller});
 as('other', sprintf $create, 'theirs');
-my @caller_is_refused = ('TABLE desk.letters', 'TABLE desk.owned', 'TABLE notify_stats.stream', 'UPDATE notify_stats.control SET paused = false',
-	'CREATE ROLE more', q{SELECT notify_stats.rebuild('desk.owned')}, 'SELECT * FROM notify_stats.check()', 'SELECT * FROM pg_authid');
-is(join(' ', states('caller', 'SELECT notify_stats.pause()', 'CALL notify_stats.catch_up()', 'DO $$ BEGIN CALL notify_stats.catch_up(); END $$',
-		'SELECT notify_stats.resume()', 'CALL notify_stats.catch_up()', @caller_is_refused)),
-	join(' ', ('00000') x 5, ('42501') x @caller_is_refused), 'who was granted pause(), resume() and catch_up() can do that, and no more');
+my @for_all = ('SELECT notify_stats.pause()', 'CALL notify_stats.catch_up()',
+	'DO $$ BEGIN CALL notify_stats.catch_up(); END $$', 'SELECT notify_stats.resume()', 'CALL notify_stats.catch_up()');
+my @not_for_caller = ('TABLE desk.letters', 'TABLE desk.owned', 'TABLE notify_stats.stream',
+	'UPDATE notify_stats.control SET paused = false', q{SELECT notify_stats.rebuild('desk.owned')},
+	'SELECT * FROM notify_stats.check()', 'TABLE pg_authid', 'CREATE ROLE more');
+is(join(' ', states('caller', @for_all, @not_for_caller)), join(' ', map({ '00000' } @for_all), map({ '42501' } @not_for_caller)),
+	'who was granted pause(), resume() and catch_up() can do that, and no more');
 is_exact($node, 'catch_up() by whom it was granted to: the changes are counted, and a rollup was built');
 is(as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user, session_user, current_setting($$is_superuser$$)'),
 	'caller|caller|off', 'catch_up() leaves its caller what he is');
@@ -148,12 +154,14 @@ foreach my $role (@roles)
 }
 
 # Only a superuser may create the extension; its owner, and so the members, may drop it.
-is(join(' ', states($_, 'BEGIN\; DROP EXTENSION notify_stats CASCADE')), $_ =~ /^(joe|\Q$superuser\E)$/ ? '00000' : '42501', "whether $_ may drop the extension")
-  foreach @roles;
+foreach my $role (@roles)
+{
+	is(join(' ', states($role, 'BEGIN\; DROP EXTENSION notify_stats')), $role eq 'joe' || $role eq $superuser ? '00000' : '42501',
+		"whether $role may drop the extension");
+}
 $node->safe_psql('postgres', 'CREATE DATABASE empty OWNER joe');
-is(join(' ', map { $_->[2] =~ /permission denied to create extension/ ? 'refused' : 'created' }
-		[ $node->psql('empty', 'CREATE EXTENSION notify_stats', extra_params => [ '-U', 'joe' ]) ]),
-	'refused', 'who owns the database may not create the extension');
+my (undef, undef, $error) = $node->psql('empty', 'CREATE EXTENSION notify_stats', extra_params => [ '-U', 'joe' ]);
+like($error, qr/permission denied to create extension/, 'who owns the database may not create the extension');
 
 # --- what they see, while a rollup is built ----------------------------------------------
 
@@ -176,7 +184,7 @@ foreach my $role (@roles)
 	my ($rollups, $status, $activity) = map { as($role, $_) }
 	  q{SELECT concat_ws(' ', rollup, state, coalesce(build_phase, '')) FROM notify_stats.rollups ORDER BY 1},
 	  'SELECT stream FROM notify_stats.status ORDER BY 1',
-	  q{SELECT (SELECT string_agg(CASE WHEN verifying THEN 'verify ' ELSE 'build ' END || rollup, chr(10) ORDER BY 1) FROM notify_stats.build_activity()),
+	  q{SELECT (SELECT string_agg(CASE WHEN verifying THEN 'verify ' ELSE 'build ' END || rollup, chr(10)) FROM notify_stats.build_activity()),
 		state, pid, reached_lsn, last_error FROM notify_stats.stream_activity()};
 
 	is("$rollups|$status", $seen{$role} // '|', "what $role sees in rollups and status");
@@ -201,7 +209,8 @@ unlike(slurp_file($node->logfile), qr/terminating background worker|canceling st
 is(sql($node, q{
 	SELECT string_agg(attrelid::regclass || '.' || attname, ' ' ORDER BY relname, attname)
 	FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind <> 'v' AND relkind <> 'i' AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
+	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
+		has_column_privilege('stranger', attrelid, attnum, 'SELECT')
 }), 'notify_stats.rollup.rollup notify_stats.rollup.state notify_stats.stream.applied_lsn', 'what everybody may read of our tables');
 is(sql($node, q{
 	SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
@@ -212,8 +221,9 @@ is(sql($node, q{
 			has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
 			(relkind <> 'v' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
 }), '', 'and nobody may do more');
-my @tables = split /\n/, sql($node, q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r' ORDER BY relname});
-is("@tables", 'notify_stats.control notify_stats.rebuild_request notify_stats.rollup notify_stats.source_fact notify_stats.stream', 'these are all tables');
+my @tables = map { "notify_stats.$_" } qw(control rebuild_request rollup source_fact stream);
+is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
+	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
 foreach my $role (qw(owner stranger monitor))
 {
 	are_refused($role, "$role cannot read, write, lock or alter our tables",
@@ -224,17 +234,30 @@ foreach my $role (qw(owner stranger monitor))
 				"CREATE RULE more AS ON UPDATE TO $table DO NOTHING", "GRANT ALL ON $table TO $role GRANTED BY CURRENT_USER",
 				map { "BEGIN\\; LOCK TABLE $table IN $_ MODE" } 'ACCESS SHARE', 'ROW EXCLUSIVE', 'SHARE', 'ACCESS EXCLUSIVE')
 		} @tables),
-		'SELECT reason FROM notify_stats.rollup', 'SELECT definition, state FROM notify_stats.rollup', 'SELECT slot_name FROM notify_stats.stream',
-		'SELECT rollup FROM notify_stats.rollup FOR SHARE', 'SELECT applied_lsn FROM notify_stats.stream FOR KEY SHARE',
-		q{INSERT INTO notify_stats.rebuild_request (rollup) VALUES ('desk.owned')}, q{INSERT INTO notify_stats.source_fact VALUES (1, '', '')},
+		'SELECT reason FROM notify_stats.rollup',
+		'SELECT definition, state FROM notify_stats.rollup',
+		'SELECT slot_name FROM notify_stats.stream',
+		'SELECT rollup FROM notify_stats.rollup FOR SHARE',
+		'SELECT applied_lsn FROM notify_stats.stream FOR KEY SHARE',
+		q{INSERT INTO notify_stats.rebuild_request (rollup) VALUES ('desk.owned')},
+		q{INSERT INTO notify_stats.source_fact VALUES (1, '', '')},
 		q{INSERT INTO notify_stats.rollup (rollup, definition, ignore_deletes, state) VALUES (1, 2, '{}', 'live')},
-		q{UPDATE notify_stats.rollup SET state = 'live'}, 'UPDATE notify_stats.control SET paused = true', q{UPDATE notify_stats.stream SET applied_lsn = '0/1'},
-		q{SELECT nextval('notify_stats.rebuild_request_id_seq')}, q{SELECT setval('notify_stats.rebuild_request_id_seq', 1)},
-		'CREATE TABLE notify_stats.more ()', 'ALTER EVENT TRIGGER notify_stats_ddl DISABLE', 'DROP VIEW notify_stats.rollups',
+		q{UPDATE notify_stats.rollup SET state = 'live'},
+		'UPDATE notify_stats.control SET paused = true',
+		q{UPDATE notify_stats.stream SET applied_lsn = '0/1'},
+		q{SELECT nextval('notify_stats.rebuild_request_id_seq')},
+		q{SELECT setval('notify_stats.rebuild_request_id_seq', 1)},
+		'CREATE TABLE notify_stats.more ()',
+		'CREATE TABLE desk.more (rollup oid REFERENCES notify_stats.rollup)',
 		q{CREATE OR REPLACE FUNCTION notify_stats.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn LANGUAGE sql AS 'SELECT NULL'},
-		q{CREATE OR REPLACE VIEW notify_stats.rollups AS SELECT 1}, 'ALTER SCHEMA notify_stats RENAME TO more',
-		q{ALTER EXTENSION notify_stats DROP VIEW notify_stats.rollups}, q{COMMENT ON TABLE notify_stats.rollup IS ''},
-		q{CREATE PUBLICATION more FOR TABLE notify_stats.rollup}, q{SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots});
+		'CREATE OR REPLACE VIEW notify_stats.rollups AS SELECT 1',
+		'DROP VIEW notify_stats.rollups',
+		'ALTER EVENT TRIGGER notify_stats_ddl DISABLE',
+		'ALTER SCHEMA notify_stats RENAME TO more',
+		'ALTER EXTENSION notify_stats DROP VIEW notify_stats.rollups',
+		q{COMMENT ON TABLE notify_stats.rollup IS ''},
+		'CREATE PUBLICATION more FOR TABLE notify_stats.rollup',
+		'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
 }
 
 # A rollup's table, view and index are its owner's alone.
@@ -244,7 +267,8 @@ is(sql($node, q{
 	WHERE relnamespace = 'desk'::regnamespace AND relname LIKE 'owned%' AND (relowner <> 'owner'::regrole OR grantee <> relowner)
 }), '', 'a rollup grants nothing to others');
 are_refused('other', 'nobody else reads or writes a rollup', 
-	'TABLE desk.owned', 'SELECT count(*) FROM desk.owned', 'DELETE FROM desk.owned', 'TABLE desk.owned_definition', 'SELECT count(*) FROM desk.owned_definition');
+	'TABLE desk.owned', 'SELECT count(*) FROM desk.owned', 'DELETE FROM desk.owned',
+	'TABLE desk.owned_definition', 'SELECT count(*) FROM desk.owned_definition');
 is(join(' ', states('other', 'TABLE desk.theirs', 'TABLE desk.theirs_definition')), '00000 00000', 'but its owner does');
 
 # --- what it takes to create one ----------------------------------------------------------
@@ -286,39 +310,46 @@ foreach my $table (qw(none some whole limited own own_forced part))
 }
 sql($node, 'ALTER TABLE closed.whole REPLICA IDENTITY FULL');
 
-# Who is refused what, with which error; it is a rollup in schema made, if that is not said.
+# What is refused to role maker, and how; it is a rollup in schema made, if that is not said.
 my @refused = (
-	'no right to create in the schema' => [ 'maker', 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema desk', 'desk' ],
-	'in our schema' => [ 'maker', 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema notify_stats', 'notify_stats' ],
-	'no right to look into the schema of the source' => [ 'maker', 'SELECT a, count(*) FROM closed.whole GROUP BY a', '42501: permission denied for schema closed' ],
-	'no right on the source' => [ 'maker', 'SELECT a, count(*) FROM made.none GROUP BY a', '42501: permission denied for table none' ],
-	'no right on any column, and no column used' => [ 'maker', 'SELECT 1 AS a, count(*) FROM made.none GROUP BY 1', '42501: permission denied for table none' ],
-	'no right on a group column' => [ 'maker', 'SELECT a, e, count(*) FROM made.some GROUP BY 1, 2', '42501: permission denied for table some' ],
-	'no right on a column in an expression' => [ 'maker', 'SELECT abs(a + e) AS x, count(*) FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
-	'no right on an argument' => [ 'maker', 'SELECT a, count(*) AS n, coalesce(sum(e), 0) AS e FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
-	'no right on a column that is counted' => [ 'maker', 'SELECT a, count(*) AS n, count(e) AS e FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
-	'no right on a column of WHERE' => [ 'maker', 'SELECT a, count(*) FROM made.some WHERE e = 4 GROUP BY 1', '42501: permission denied for table some' ],
-	'no right on a column of FILTER' => [ 'maker', 'SELECT a, count(*), count(*) FILTER (WHERE e = 4) AS n FROM made.some GROUP BY 1', '42501: permission denied for table some' ],
-	'no right on a column of a subquery' => [ 'maker', 'SELECT x, count(*) FROM (SELECT e AS x FROM made.some) s GROUP BY 1', '42501: permission denied for table some' ],
-	'no right on a column of WHERE in a subquery' => [ 'maker', 'SELECT x, count(*) FROM (SELECT a AS x FROM made.some WHERE e = 4) s GROUP BY 1', '42501: permission denied for table some' ],
-	'no right on a part of a UNION ALL' => [ 'maker', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT e FROM made.some) s GROUP BY 1', '42501: permission denied for table some' ],
-	'no right to execute a function' => [ 'maker', 'SELECT made.secret(a) AS x, count(*) FROM made.whole GROUP BY 1', '42501: permission denied for function secret' ],
-	'no right to execute a function in WHERE' => [ 'maker', 'SELECT a, count(*) FROM made.whole WHERE made.secret_inline(a) > 0 GROUP BY 1', '42501: permission denied for function secret_inline' ],
-	'row security, with a policy that lets all through' => [ 'maker', 'SELECT a, count(*) FROM made.limited GROUP BY a', '0A000: row-level security of table "limited" applies to role "maker"' ],
-	'row security that is forced upon the owner' => [ 'maker', 'SELECT a, count(*) FROM made.own_forced GROUP BY a', '0A000: row-level security of table "own_forced" applies to role "maker"' ],
-	'row security of a part of a UNION ALL' => [ 'maker', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT a FROM made.limited) s GROUP BY 1',
-		'0A000: row-level security of table "limited" applies to role "maker"' ],
-	'row security of a partition that is read by itself' => [ 'maker', 'SELECT a, count(*) FROM made.part GROUP BY a', '0A000: row-level security of table "part" applies to role "maker"' ],
-);
+	'no right to create in the schema' => [ 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema desk', 'desk' ],
+	'in our schema' => [ 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema notify_stats', 'notify_stats' ],
+	'no right to look into the schema of the source' => [ 'SELECT a, count(*) FROM closed.whole GROUP BY a', '42501: permission denied for schema closed' ],
+	(map { ($_->[0] => [ $_->[1], '42501: permission denied for table none' ]) }
+		[ 'no right on the source' => 'SELECT a, count(*) FROM made.none GROUP BY a' ],
+		[ 'no right on any column, and no column used' => 'SELECT 1 AS a, count(*) FROM made.none GROUP BY 1' ]),
+	(map { ("no right on $_->[0]" => [ $_->[1], '42501: permission denied for table some' ]) }
+		[ 'a group column' => 'SELECT a, e, count(*) FROM made.some GROUP BY 1, 2' ],
+		[ 'a column in an expression' => 'SELECT abs(a + e) AS x, count(*) FROM made.some GROUP BY 1' ],
+		[ 'an argument' => 'SELECT a, count(*) AS n, coalesce(sum(e), 0) AS e FROM made.some GROUP BY 1' ],
+		[ 'a column that is counted' => 'SELECT a, count(*) AS n, count(e) AS e FROM made.some GROUP BY 1' ],
+		[ 'a column of WHERE' => 'SELECT a, count(*) FROM made.some WHERE e = 4 GROUP BY 1' ],
+		[ 'a column of FILTER' => 'SELECT a, count(*), count(*) FILTER (WHERE e = 4) AS n FROM made.some GROUP BY 1' ],
+		[ 'a column of a subquery' => 'SELECT x, count(*) FROM (SELECT e AS x FROM made.some) s GROUP BY 1' ],
+		[ 'a column of a subquery, that is not used' => 'SELECT x, count(*) FROM (SELECT a AS x, e FROM made.some) s GROUP BY 1' ],
+		[ 'a column of WHERE in a subquery' => 'SELECT x, count(*) FROM (SELECT a AS x FROM made.some WHERE e = 4) s GROUP BY 1' ],
+		[ 'a part of a UNION ALL' => 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT e FROM made.some) s GROUP BY 1' ]),
+	'no right to execute a function' =>
+	  [ 'SELECT made.secret(a) AS x, count(*) FROM made.whole GROUP BY 1', '42501: permission denied for function secret' ],
+	'no right to execute a function in WHERE' =>
+	  [ 'SELECT a, count(*) FROM made.whole WHERE made.secret_inline(a) > 0 GROUP BY 1', '42501: permission denied for function secret_inline' ],
+	(map { ("row security $_->[0]" => [ $_->[2], qq{0A000: row-level security of table "$_->[1]" applies to role "maker"} ]) }
+		[ 'with a policy that lets all through', 'limited', 'SELECT a, count(*) FROM made.limited GROUP BY a' ],
+		[ 'that is forced upon the owner', 'own_forced', 'SELECT a, count(*) FROM made.own_forced GROUP BY a' ],
+		[ 'of a part of a UNION ALL', 'limited', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT a FROM made.limited) s GROUP BY 1' ],
+		[ 'of a partition that is read by itself', 'part', 'SELECT a, count(*) FROM made.part GROUP BY a' ]));
 
 # And who may all the same.
 my @allowed = (
 	'with a right on the table' => [ 'maker', 'SELECT e, count(*) AS n, coalesce(sum(b), 0) AS b FROM made.whole WHERE c > 0 GROUP BY e' ],
-	'with rights on the columns' => [ 'maker', 'SELECT a, b + c AS bc, count(*) AS n, count(*) FILTER (WHERE b > 0) AS nb FROM made.some WHERE c > 0 GROUP BY 1, 2' ],
+	'with rights on the columns' =>
+	  [ 'maker', 'SELECT a, b + c AS bc, count(*) AS n, count(*) FILTER (WHERE b > 0) AS nb FROM made.some WHERE c > 0 GROUP BY 1, 2' ],
 	'with a right on some column, where none is used' => [ 'maker', 'SELECT 1 AS a, count(*) AS n FROM made.some GROUP BY 1' ],
 	'with row security of his own table' => [ 'maker', 'SELECT a, count(*) AS n FROM made.own GROUP BY a' ],
-	'with row security of a partition, which a query of the whole table passes by' => [ 'maker', 'SELECT a, count(*) AS n FROM made.parted GROUP BY a' ],
-	'with BYPASSRLS' => [ 'unlimited', 'SELECT a, count(*) AS n FROM (SELECT a FROM made.limited UNION ALL SELECT a FROM made.own_forced) s GROUP BY a' ],
+	'with row security of a partition, which a query of the whole table passes by' =>
+	  [ 'maker', 'SELECT a, count(*) AS n FROM made.parted GROUP BY a' ],
+	'with BYPASSRLS' =>
+	  [ 'unlimited', 'SELECT a, count(*) AS n FROM (SELECT a FROM made.limited UNION ALL SELECT a FROM made.own_forced) s GROUP BY a' ],
 	'as a superuser' => [ 'everything', 'SELECT made.secret(e) AS e, count(*) AS n FROM made.own_forced GROUP BY 1' ],
 );
 
@@ -330,11 +361,13 @@ wait_until_applied($node);
 my $before = sql($node, $inventory);
 while (my ($title, $case) = splice @refused, 0, 2)
 {
-	my ($role, $definition, $error, $schema) = @$case;
+	my ($definition, $reason, $schema) = @$case;
 
-	like(as($role, "SELECT notify_stats.create_rollup('" . ($schema // 'made') . ".made', '$definition')"), qr/ERROR:  \Q$error\E/, "refused: $title");
+	$schema //= 'made';
+	like(as('maker', "SELECT notify_stats.create_rollup('$schema.made', '$definition')"), qr/ERROR:  \Q$reason\E/, "refused: $title");
 }
-sql($node, 'REVOKE EXECUTE ON FUNCTION notify_stats.create_rollup FROM PUBLIC; GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO unlimited');
+sql($node, 'REVOKE EXECUTE ON FUNCTION notify_stats.create_rollup FROM PUBLIC;
+	GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO unlimited');
 my $of_whole = q{SELECT notify_stats.create_rollup('made.%s', 'SELECT a, count(*) FROM made.whole GROUP BY a')};
 are_refused('maker', 'refused: create_rollup() was taken from everybody', sprintf($of_whole, 'made'));
 is(sql($node, $inventory), $before, 'nothing is left of what was refused');
@@ -396,7 +429,8 @@ my %losses = (
 		'a role that may SELECT' => [
 			'GRANT SELECT ON kept.source TO readers; GRANT readers TO keeper; REVOKE SELECT ON kept.source FROM keeper',
 			'REVOKE readers FROM keeper', $denied, 'GRANT readers TO keeper' ],
-		'a table without row security' => [ '', 'ALTER TABLE kept.source ENABLE ROW LEVEL SECURITY', $hidden, 'ALTER TABLE kept.source DISABLE ROW LEVEL SECURITY' ],
+		'a table without row security' => [ '',
+			'ALTER TABLE kept.source ENABLE ROW LEVEL SECURITY', $hidden, 'ALTER TABLE kept.source DISABLE ROW LEVEL SECURITY' ],
 		'BYPASSRLS' => [
 			'ALTER ROLE keeper BYPASSRLS; ALTER TABLE kept.source ENABLE ROW LEVEL SECURITY',
 			'ALTER ROLE keeper NOBYPASSRLS', $hidden, 'ALTER ROLE keeper BYPASSRLS' ],
@@ -407,7 +441,8 @@ my %losses = (
 			'ALTER TABLE kept.source OWNER TO keeper; ALTER ROLE keeper NOSUPERUSER',
 			"ALTER TABLE kept.source OWNER TO $superuser", $denied, 'ALTER TABLE kept.source OWNER TO keeper' ],
 		'the table of the rollup' => [ '', 'ALTER TABLE kept.kept OWNER TO stranger', $parted, 'ALTER TABLE kept.kept OWNER TO keeper' ],
-		'INSERT on the rollup' => [ '', 'REVOKE INSERT ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', $change ],
+		'INSERT on the rollup' => [ '',
+			'REVOKE INSERT ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', $change ],
 	],
 	'catch_up()' => [
 		'the table that it reads, with row security' => [
@@ -421,16 +456,23 @@ my %losses = (
 				'REVOKE SELECT ON kept.source FROM keeper; GRANT SELECT (kind, amount, place, at) ON kept.source TO keeper',
 				"REVOKE SELECT ($_) ON kept.source FROM keeper", $denied, "GRANT SELECT ($_) ON kept.source TO keeper" ])
 		} qw(kind amount place at)),
-		'what a role may, that it no longer inherits from' => [ 'GRANT readers TO keeper; REVOKE SELECT ON kept.source FROM keeper', $inherit->[0], $denied, $inherit->[1] ],
+		'what pg_read_all_data may' => [
+			'GRANT pg_read_all_data TO keeper; REVOKE SELECT ON kept.source FROM keeper',
+			'REVOKE pg_read_all_data FROM keeper', $denied, 'GRANT pg_read_all_data TO keeper' ],
+		'what a role may, that it no longer inherits from' => [ 'GRANT readers TO keeper; REVOKE pg_read_all_data FROM keeper',
+			$inherit->[0], $denied, $inherit->[1] ],
 		'what a role may, by DROP OWNED' => [ '', 'DROP OWNED BY readers', $denied, 'GRANT SELECT ON kept.source TO readers' ],
-		'what PUBLIC may' => [ 'GRANT SELECT ON kept.source TO PUBLIC; REVOKE readers FROM keeper', 'REVOKE ALL ON kept.source FROM PUBLIC', $denied,
-			'GRANT SELECT ON kept.source TO keeper' ],
-		'UPDATE on the rollup' => [ '', 'REVOKE UPDATE ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', $change ],
-		'DELETE on the rollup' => [ '', 'REVOKE DELETE ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper',
+		'what PUBLIC may' => [ 'GRANT SELECT ON kept.source TO PUBLIC; REVOKE readers FROM keeper',
+			'REVOKE ALL ON kept.source FROM PUBLIC', $denied, 'GRANT SELECT ON kept.source TO keeper' ],
+		'UPDATE on the rollup' => [ '',
+			'REVOKE UPDATE ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', $change ],
+		'DELETE on the rollup' => [ '',
+			'REVOKE DELETE ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper',
 			'DELETE FROM kept.source WHERE kind = 3' ],
-		'EXECUTE on a function' => [ '', 'REVOKE EXECUTE ON FUNCTION kept.label FROM PUBLIC', 'permission denied for function label',
-			'GRANT EXECUTE ON FUNCTION kept.label TO keeper', $change ],
-		'the view of the rollup' => [ '', 'ALTER VIEW kept.kept_definition OWNER TO stranger', $parted, 'ALTER VIEW kept.kept_definition OWNER TO keeper' ],
+		'EXECUTE on a function' => [ '',
+			'REVOKE EXECUTE ON FUNCTION kept.label FROM PUBLIC', 'permission denied for function label', 'GRANT EXECUTE ON FUNCTION kept.label TO keeper', $change ],
+		'the view of the rollup' => [ '',
+			'ALTER VIEW kept.kept_definition OWNER TO stranger', $parted, 'ALTER VIEW kept.kept_definition OWNER TO keeper' ],
 		'all that it owns' => [ '', 'REASSIGN OWNED BY keeper TO stranger', $denied, 'REASSIGN OWNED BY stranger TO keeper' ],
 	]);
 
@@ -490,14 +532,27 @@ is(sql($node, q{SELECT string_agg(DISTINCT state, ' ') FROM notify_stats.rollups
 
 # A rollup that is given away as a whole, to who has the rights, goes on; one that goes with its
 # owner is gone, and the others go on.
-sql($node, q{GRANT SELECT ON kept.source TO stranger; GRANT EXECUTE ON FUNCTION kept.label TO stranger; REASSIGN OWNED BY keeper TO stranger});
+sql($node, q{GRANT SELECT ON kept.source TO stranger; GRANT EXECUTE ON FUNCTION kept.label TO stranger;
+	REASSIGN OWNED BY keeper TO stranger});
 sql($node, $change);
 is_exact($node, 'given away as a whole: all are exact', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
 sql($node, 'DROP OWNED BY stranger');
 sql($node, $change);
 is_exact($node, 'dropped with all that its owner has: the others are exact', rollups => [qw(kept.of_friend kept.of_superuser)]);
-is(sql($node, q{SELECT string_agg(rollup::text, ' ' ORDER BY rollup) FROM notify_stats.rollup WHERE rollup::text LIKE 'kept%'}), 'kept.of_superuser kept.of_friend',
+is(sql($node, q{SELECT string_agg(rollup::text, ' ' ORDER BY rollup) FROM notify_stats.rollup WHERE rollup::text LIKE 'kept%'}),
+	'kept.of_superuser kept.of_friend',
 	'dropped with all that its owner has: it is no rollup any more');
+
+# An owner puts a definition in the place of his own that reads what he may not read.
+as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT body AS kind, count(*) AS n FROM desk.hidden GROUP BY 1');
+poll($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'desk.theirs'::regclass}, 'failed');
+as('other', q{SELECT notify_stats.rebuild('desk.theirs')});
+wait_until_rebuilt($node, 'desk.theirs');
+like(as('other', q{SELECT reason FROM notify_stats.rollups}), qr/^permission denied for table hidden$/, 'another definition, of a hidden table: failed');
+is(as('other', 'SELECT kind FROM desk.theirs ORDER BY 1'), "kind 0\nkind 1\nkind 2", 'another definition, of a hidden table: nothing is told');
+as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY 1',
+	q{SELECT notify_stats.rebuild('desk.theirs')});
+is_exact($node, 'the old definition: exact', rollups => ['desk.theirs']);
 
 # --- errors that tell values ---------------------------------------------------------------
 
@@ -509,7 +564,8 @@ my %failing = (
 	of_check => 0,       # constraints of the rollup: the value is in the detail
 	of_unique => 0,
 	of_reference => 0);
-my $by_body = q{SELECT notify_stats.create_rollup('desk.%s', 'SELECT %s AS body, count(*) AS n, coalesce(sum(amount), 0) AS amount FROM desk.bodies GROUP BY 1')};
+my $by_body = q{SELECT notify_stats.create_rollup('desk.%s',
+	'SELECT %s AS body, count(*) AS n, coalesce(sum(amount), 0) AS amount FROM desk.bodies GROUP BY 1')};
 
 sql($node, q{
 	CREATE ROLE reader LOGIN;
@@ -537,16 +593,19 @@ sql($node, q{INSERT INTO desk.bodies (body, amount) VALUES ('secret body', 77700
 for (1 .. keys %failing)
 {
 	like(as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user', 'TABLE desk.bodies'),
-		qr/^caller\n.*ERROR: .*ERROR:  42501: permission denied for table bodies/s, 'catch_up() meets an error, and leaves its caller what he is');
+		qr/^caller\n.*ERROR: .*ERROR:  42501: permission denied for table bodies/s,
+		'catch_up() meets an error, and leaves its caller what he is');
 }
 is(as('caller', 'CALL notify_stats.catch_up()'), '', 'and then goes on');
 is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'failed'}), scalar keys %failing, 'all have failed');
 is(sql($node, 'TABLE desk.of_cast ORDER BY 1'), "1|1|1\n2|1|2", 'and are as they were');
 sql($node, 'ANALYZE notify_stats.rollup');
-is(sql($node, q{SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'notify_stats' AND attname = 'reason'}), 't', 'the server has statistics of the reasons');
+is(sql($node, q{SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'notify_stats' AND attname = 'reason'}), 't',
+	'the server has statistics of the reasons');
 
 # What shows any value of what it is called with, and would rather be called first.
-my $leak = q{CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN RAISE NOTICE 'leaked: %', $1; RETURN true; END $$};
+my $leak = q{CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN
+	RAISE NOTICE 'leaked: %', $1; RETURN true; END $$};
 
 # All that somebody may try who may read the rollups.
 my @attempts = (
@@ -555,25 +614,30 @@ my @attempts = (
 			"SELECT * FROM notify_stats.verify('desk.$_')", "SELECT notify_stats.rebuild('desk.$_')", "SELECT notify_stats.drop_rollup('desk.$_')",
 			"SELECT notify_stats.create_rollup('desk.$_', 'SELECT body, count(*) FROM desk.$_ GROUP BY 1')",
 			"SELECT notify_stats.create_rollup('desk.more', 'SELECT body, count(*) FROM desk.$_ GROUP BY 1')",
-			"TABLE desk.${_}_definition", "ALTER TABLE desk.$_ ADD more int", "INSERT INTO desk.$_ VALUES (NULL, 1, 777001)", "ANALYZE desk.$_")
+			"TABLE desk.${_}_definition", "ALTER TABLE desk.$_ ADD more int", "INSERT INTO desk.$_ VALUES (NULL, 1, 1)", "ANALYZE desk.$_")
 	} sort keys %failing),
 	q{SELECT notify_stats.wait_for_lsn(timeout => '0')}, 'SELECT notify_stats.applied_lsn()',
 	'TABLE notify_stats.rollups', 'TABLE notify_stats.status', 'SELECT * FROM notify_stats.check()',
 	'SELECT * FROM notify_stats.stream_activity()', 'SELECT * FROM notify_stats.build_activity()', 'SELECT * FROM notify_stats.source_gaps()',
-	'SELECT rollup, state FROM notify_stats.rollup', 'SELECT reason FROM notify_stats.rollup', 'TABLE notify_stats.rollup', 'SELECT r FROM notify_stats.rollup r',
-	q{SELECT * FROM notify_stats.rollup WHERE reason LIKE 'too%'}, 'COPY notify_stats.rollup TO STDOUT', 'CALL notify_stats.catch_up()',
+	'SELECT rollup, state FROM notify_stats.rollup', 'SELECT reason FROM notify_stats.rollup', 'TABLE notify_stats.rollup',
+	'SELECT r FROM notify_stats.rollup r', q{SELECT rollup FROM notify_stats.rollup WHERE reason LIKE 'too%'}, 'COPY notify_stats.rollup TO STDOUT',
+	'CALL notify_stats.catch_up()',
 	$leak,
-	(map { my $view = $_; map { ("SELECT * FROM notify_stats.$view WHERE pg_temp.leak($_)", "SELECT count(*) FROM notify_stats.$view WHERE pg_temp.leak($_)",
-			"EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM notify_stats.$view WHERE pg_temp.leak($_)") }
-		($view eq 'rollups' ? ('reason', 'rollup::text || reason', 'rollups::text') : ('last_error', 'waits_for', 'status::text')) } 'rollups', 'status'),
-	'SELECT * FROM pg_stat_activity', q{SELECT * FROM pg_stats WHERE schemaname IN ('notify_stats', 'desk')}, 'SELECT * FROM pg_locks', 'SELECT * FROM pg_replication_slots',
-	q{SELECT * FROM pg_description}, 'SELECT * FROM pg_stat_subscription', 'SELECT * FROM pg_cursors', 'SELECT pg_current_logfile()',
+	(map {
+		my ($view, $column) = @$_;
+		("SELECT * FROM notify_stats.$view WHERE pg_temp.leak($column)", "SELECT count(*) FROM notify_stats.$view WHERE pg_temp.leak($column)",
+			"EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM notify_stats.$view WHERE pg_temp.leak($column)")
+	} [ rollups => 'reason' ], [ rollups => 'rollup::text || reason' ], [ rollups => 'rollups::text' ],
+		[ status => 'last_error' ], [ status => 'waits_for' ], [ status => 'status::text' ]),
+	'TABLE pg_stat_activity', 'TABLE pg_locks', 'TABLE pg_replication_slots', 'TABLE pg_stat_replication_slots', 'TABLE pg_cursors',
+	q{SELECT * FROM pg_stats WHERE schemaname IN ('notify_stats', 'desk')},
 	# the event trigger looks at what others have noted
 	'CREATE TABLE desk.mine (LIKE desk.of_check) PARTITION BY LIST (body)', 'CREATE TABLE desk.mine1 PARTITION OF desk.mine DEFAULT',
-	'ALTER TABLE desk.mine DETACH PARTITION desk.mine1', 'ALTER TABLE desk.mine ATTACH PARTITION desk.mine1 DEFAULT', 'ALTER TABLE desk.mine RENAME amount TO more', 'DROP TABLE desk.mine',
+	'ALTER TABLE desk.mine DETACH PARTITION desk.mine1', 'ALTER TABLE desk.mine ATTACH PARTITION desk.mine1 DEFAULT',
+	'ALTER TABLE desk.mine RENAME amount TO more', 'DROP TABLE desk.mine',
 );
 my $learned = as('reader', 'SET client_min_messages = debug5', @attempts);
-unlike($learned, qr/secret|777001(?!\))|leaked/, 'who may read the rollups learns no value of a row');
+unlike($learned, qr/secret|777001|leaked/, 'who may read the rollups learns no value of a row');
 is(() = $learned =~ /ERROR:  55000: rollup "\w+" has failed\n(?!DETAIL)/g, scalar keys %failing, 'but that they have failed');
 is(() = $learned =~ /^2\|1\|2$/mg, scalar keys %failing, 'and what is in them');
 is(() = $learned =~ /^desk\.\w+\|failed$/mg, scalar keys %failing, 'and in which state they are');
@@ -581,16 +645,17 @@ is(() = $learned =~ /^desk\.\w+\|failed$/mg, scalar keys %failing, 'and in which
 # The reason is for the owner and pg_monitor, the last error for the latter.
 foreach my $role (qw(owner member monitor))
 {
-	my $failed = as($role, q{SELECT regexp_replace(rollup::text, '.*\.', ''), reason FROM notify_stats.rollups WHERE state = 'failed' AND reason IS NOT NULL});
+	my @reasons = split /\n/, as($role, q{SELECT rollup, reason FROM notify_stats.rollups WHERE state = 'failed' AND reason IS NOT NULL});
 
-	is(join(' ', sort map { /^(\w+)\|/ } split /\n/, $failed), join(' ', sort keys %failing), "$role sees the reasons");
-	is(join(' ', sort map { /^(\w+)\|.*secret/ } split /\n/, $failed), join(' ', sort grep { $failing{$_} } keys %failing), "$role sees the values in some");
+	is_deeply([ sort map { /^desk\.(\w+)\|/ } @reasons ], [ sort keys %failing ], "$role sees the reasons");
+	is_deeply([ sort map { /^desk\.(\w+)\|.*secret/ } @reasons ], [ sort grep { $failing{$_} } keys %failing ], "$role sees the values in some");
 	like(as($role, q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.of_cast')}), qr/DETAIL:  invalid input syntax for type integer: "secret/,
 		"$role is told why by wait_for_lsn()");
-	is(as($role, q{SELECT last_error ~ '.' FROM notify_stats.status WHERE stream = 'main'}), $role eq 'monitor' ? 't' : '', "whether $role sees the last error");
+	is(as($role, q{SELECT last_error ~ '.' FROM notify_stats.status WHERE stream = 'main'}), $role eq 'monitor' ? 't' : '',
+		"whether $role sees the last error");
 }
-like(as('monitor', q{SELECT detail FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok}), qr/of_cast is failed: invalid input syntax for type integer: "secret/,
-	'monitor sees the reasons in check()');
+like(as('monitor', q{SELECT detail FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok}),
+	qr/of_cast is failed: invalid input syntax for type integer: "secret/, 'monitor sees the reasons in check()');
 sql($node, q{SELECT notify_stats.resume(); UPDATE desk.bodies SET body = id, amount = id; INSERT INTO desk.known VALUES ('3'), ('4')});
 as('owner', map { "SELECT notify_stats.rebuild('desk.$_')" } sort keys %failing);
 is_exact($node, 'with other values all are exact');
