@@ -156,8 +156,9 @@ WHERE number % 3 = 0
 \gexec
 \set ECHO all
 SELECT hints - 10 AS hints, count(*) FROM injection.followed WHERE hints >= 10 GROUP BY 1;
+SELECT pg_current_wal_insert_lsn() AS written \gset
 CALL notify_stats.catch_up();
-SELECT notify_stats.wait_for_lsn(timeout => '0');
+SELECT notify_stats.wait_for_lsn(:'written', '0');
 SELECT * FROM injection.look();
 RESET standard_conforming_strings;
 RESET quote_all_identifiers;
