@@ -578,6 +578,8 @@ foreach my $db ('postgres', 'manual')
 	stage($db, 'check');
 	is(as('monitor', $db, 'SET search_path = monitor, pg_catalog; SELECT item FROM notify_stats.check() WHERE NOT ok'),
 		$db eq 'postgres' ? '' : 'worker', "$db: check() works with any search_path");
+	is(sql($node, 'SET search_path = monitor, pg_catalog; SELECT * FROM notify_stats.source_gaps()', $db), '',
+		"$db: so do its parts, for a superuser");
 	is(sql($node, "SELECT count(*) > 5 FROM notify_stats.check(); $left", $db), "t\n" . sql($node, $left, $db),
 		"$db: check() leaves nothing in a superuser's session");
 	check_traps($db, 'check', $db eq 'manual' ? 'constant' : ());
