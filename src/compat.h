@@ -96,6 +96,14 @@
 	(pg_tablespace_aclcheck(tablespace, roleid, ACL_CREATE) == ACLCHECK_OK)
 #endif
 
+/* throws unless the tables of a query, not of its subqueries, may be read */
+#if PG_VERSION_NUM >= 160000
+#define check_query_permissions(query) \
+	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
+#else
+#define check_query_permissions(query) ((void) ExecCheckRTPerms((query)->rtable, true))
+#endif
+
 /* a kind of wait of our own, which pg_stat_activity shows by its name since 17 */
 #if PG_VERSION_NUM >= 170000
 #define new_wait_event(name) WaitEventExtensionNew(name)

@@ -32,6 +32,7 @@
 #include "catalog/pg_type.h"
 #include "commands/view.h"
 #include "common/hashfn.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -947,30 +948,19 @@ common_owner(Relation table, Relation view)
 	return table->rd_rel->relowner;
 }
 
-/* Throws unless the owner may read what the definition reads, as a query would. */
-static void
-check_privileges(const RollupShape *rollup)
+/*
+ * Throws unless the current user, the owner, may read what the definition reads,
+ * as the executor does.
+ */
+static bool
+check_privileges(Node *node, void *context)
 {
-	ListCell   *lc;
-
-	foreach(lc, rollup->definition->sources)
-	{
-		Oid			source = lfirst_oid(lc);
-		Bitmapset  *columns = definition_source_columns(rollup->definition, source);
-		bool		allowed;
-		int			column = -1;
-
-		if (pg_class_aclcheck(source, rollup->owner, ACL_SELECT) == ACLCHECK_OK)
-			continue;
-		/* count(*) alone needs any column */
-		allowed = pg_attribute_aclcheck_all(source, rollup->owner, ACL_SELECT,
-											ACLMASK_ANY) == ACLCHECK_OK;
-		while (allowed && (column = bms_next_member(columns, column)) >= 0)
-			allowed = pg_attribute_aclcheck(source, column, rollup->owner,
-											ACL_SELECT) == ACLCHECK_OK;
-		if (!allowed)
-			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(source));
-	}
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, check_privileges, context);
+	check_query_permissions((Query *) node);
+	return query_tree_walker((Query *) node, check_privileges, context, 0);
 }
 
 /*
@@ -1049,9 +1039,9 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query)
 
 	saved = xact_become(shape->owner);
 	shape->definition = definition_compile(query);
+	(void) check_privileges((Node *) query, NULL);
 	xact_restore_role(saved);
 	shape->source_descs = source_descs(shape->definition);
-	check_privileges(shape);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
 	shape->has_index = has_group_index(table);

@@ -407,7 +407,8 @@ sql($node, q{
 	SELECT notify_stats.create_rollup('kept.of_friend', 'SELECT place, count(*) AS n FROM kept.source GROUP BY 1');
 	SET ROLE keeper;
 	SELECT notify_stats.create_rollup('kept.kept', 'SELECT kind, kept.label(kind) AS label, count(*) AS n,
-		coalesce(sum(amount) FILTER (WHERE place <> $$x0$$), 0) AS amount FROM kept.source WHERE at > $$2000-01-01$$ GROUP BY 1, 2');
+		coalesce(sum(amount) FILTER (WHERE place <> $$x0$$), 0) AS amount
+		FROM (SELECT kind, amount, place, at, id FROM kept.source) named WHERE at > $$2000-01-01$$ GROUP BY 1, 2');
 });
 is_exact($node, 'the rollups whose owners will lose their rights', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
 
@@ -453,9 +454,9 @@ my %losses = (
 			'ALTER ROLE keeper NOSUPERUSER', $hidden, 'ALTER TABLE kept.source DISABLE ROW LEVEL SECURITY' ],
 		(map {
 			("SELECT on the column $_" => [
-				'REVOKE SELECT ON kept.source FROM keeper; GRANT SELECT (kind, amount, place, at) ON kept.source TO keeper',
+				'REVOKE SELECT ON kept.source FROM keeper; GRANT SELECT (kind, amount, place, at, id) ON kept.source TO keeper',
 				"REVOKE SELECT ($_) ON kept.source FROM keeper", $denied, "GRANT SELECT ($_) ON kept.source TO keeper" ])
-		} qw(kind amount place at)),
+		} qw(kind amount place at id)),    # the last is only named
 		'what pg_read_all_data may' => [
 			'GRANT pg_read_all_data TO keeper; REVOKE SELECT ON kept.source FROM keeper',
 			'REVOKE pg_read_all_data FROM keeper', $denied, 'GRANT pg_read_all_data TO keeper' ],
