@@ -6,6 +6,8 @@
 # on its source.  Each trap notes as whom it runs, tries what only a superuser or another owner
 # may do, and changes settings.  The same rollups are exact all the while, but for those whose
 # traps cannot be run in this way: these fail, and are exact when the trap is gone.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

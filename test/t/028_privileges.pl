@@ -12,6 +12,8 @@
 # - The extension's own tables are read by others in three columns, and written by nobody.
 #
 # All roles are ordinary ones that log in, but for dba, a superuser's role that owns the extension.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

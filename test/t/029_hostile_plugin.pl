@@ -11,6 +11,8 @@
 #
 # In a server where it is preloaded: what the role does to the worker's slot, and an ordinary
 # role to the publication that the worker would make, is told, and no rollup is wrong.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

@@ -7,6 +7,8 @@
 #
 # Then the rules for extension scripts (Lint.pm): of all scripts, and of what they have made;
 # that each rule finds what it is for; and that the worker believes no tables but the extension's.
+#
+# versions: all
 
 use strict;
 use warnings FATAL => 'all';

@@ -311,6 +311,8 @@ sub lint_catalog
 		UNION ALL
 		SELECT 'COMMENT ' || pg_describe_object(d.classid, d.objid, 0) FROM direct d
 		WHERE obj_description(d.objid, d.classid::regclass::name) IS NULL
+			  -- the types of tables, and of arrays of them, belong to the extension since 17
+			  AND d.classid <> 'pg_type'::regclass
 		UNION ALL
 		SELECT 'COMMENT ' || pg_describe_object(d.classid, d.objid, a.attnum)
 		FROM direct d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND c.relkind IN ('r', 'v')
