@@ -31,6 +31,7 @@
 #include "utils/pg_lsn.h"
 
 #include "../../src/source.h"
+#include "../../src/users_code.h"
 #include "../../src/xact.h"
 #include "fuzz.h"
 #include "notify_stats.h"
@@ -515,6 +516,18 @@ xact_become(Oid role)
 void
 xact_restore_role(SavedRole saved)
 {
+}
+
+bool
+users_code_in(Node *expression)
+{
+	return false;
+}
+
+bool
+users_code_in_type(Oid type)
+{
+	return false;
 }
 
 Oid

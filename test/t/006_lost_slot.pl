@@ -59,7 +59,7 @@ $slot = main_slot($node);
 
 # Dropped, with changes that were not read yet.
 my $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 change();
 drop_slot($node, $slot);
 is(sql($node, "SELECT count(*) FROM notify_stats.check() WHERE item = 'slot' AND NOT ok AND hint IS NOT NULL"), '1',
@@ -70,7 +70,7 @@ is_mended($offset, 'the replication slot is missing', 'a dropped slot');
 
 # Advanced by hand.
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 change();
 sql($node, "SELECT pg_replication_slot_advance('$slot', pg_current_wal_flush_lsn())");
 change();
@@ -82,7 +82,7 @@ my $libraries = sql($node, "SELECT coalesce(current_setting('output_plugin_libra
 	: 'SET output_plugin_libraries = pgoutput, test_decoding, notify_stats;';
 my $oid = sql($node, "SELECT 'notifications'::regclass::oid");
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 change();
 isnt(sql($node, qq{$libraries
 	SELECT count(*) FROM pg_logical_slot_get_binary_changes('$slot', NULL, NULL, 'version', '1', 'tables', '$oid:1')}), '0',
@@ -92,9 +92,8 @@ is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot 
 
 # Dropped, and made anew under its name: it looks like ours, and lacks what was before it.
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 change();
-poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
 my $plugin = sql($node, "SELECT plugin FROM pg_replication_slots WHERE slot_name = '$slot'");
 sql($node, qq{$libraries SELECT pg_drop_replication_slot('$slot');
 	SELECT pg_create_logical_replication_slot('$slot', '$plugin')});
@@ -104,7 +103,7 @@ is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot 
 
 # Dropped, and found by catch_up() instead of the worker.
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 change();
 drop_slot($node, $slot);
 sql($node, 'CALL notify_stats.catch_up()');
@@ -114,7 +113,7 @@ is_mended($offset, 'the replication slot is missing', 'a slot that catch_up() mi
 
 # Invalidated, because it kept more of the log than it may.
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 change();
 set_and_reload($node, max_slot_wal_keep_size => '1MB');
 for (1 .. 10)
@@ -131,7 +130,7 @@ is_mended($offset, 'the replication slot was invalidated', 'an invalidated slot'
 if ($node->pg_version >= 18)
 {
 	$offset = log_position($node);
-	sql($node, 'SELECT notify_stats.pause()');
+	pause_stream($node);
 	change();
 	set_and_reload($node, idle_replication_slot_timeout => '1s');
 	poll($node, "SELECT inactive_since < now() - interval '1.1 s' FROM pg_replication_slots WHERE slot_name = '$slot'");
@@ -148,8 +147,7 @@ if ($node->pg_version >= 18)
 
 # In use by somebody else, for a while.
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
-poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+pause_stream($node);
 {
 	local %ENV = $node->_get_env();
 	local $ENV{PGOPTIONS} = $libraries ? '-c output_plugin_libraries=pgoutput,test_decoding,notify_stats' : '';
@@ -177,7 +175,7 @@ is(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}
 # More WAL than there should be.
 $offset = log_position($node);
 set_and_reload($node, 'notify_stats.warn_retained_wal' => '2MB');
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 for (1 .. 3)
 {
 	sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1024 * 1024)); SELECT pg_current_wal_flush_lsn()});
@@ -205,8 +203,7 @@ set_and_reload($node, 'notify_stats.warn_retained_wal' => undef);
 # Without a rebuild, if that is what is wanted.
 $offset = log_position($node);
 set_and_reload($node, 'notify_stats.on_lost_slot' => 'stop');
-sql($node, 'SELECT notify_stats.pause()');
-poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+pause_stream($node);
 change();
 drop_slot($node, $slot);
 sql($node, 'SELECT notify_stats.resume()');
@@ -224,7 +221,7 @@ set_and_reload($node, 'notify_stats.on_lost_slot' => undef);
 # Replaced by somebody else's under its name: not ours to drop, and not a reason to stop
 # serving once the name is free again.
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.pause()');
+pause_stream($node);
 change();
 drop_slot($node, $slot);
 sql($node, "SELECT pg_create_logical_replication_slot('$slot', 'test_decoding')");

@@ -214,7 +214,7 @@ sub wait_for_half_a_record
 			IF i % 50 = 0 THEN PERFORM pg_sleep(0.01); END IF;
 		END LOOP; END \$\$});
 	$next += 1000000;
-	for (1 .. 100)
+	for (1 .. 1000)
 	{
 		freeze_walwriter();
 		return worker_in_state(q{state = 'active' AND query = 'notify_stats: applying changes' AND wait_event = 'Extension'})

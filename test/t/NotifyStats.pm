@@ -25,7 +25,7 @@ our @EXPORT = qw(
 	load_notify notify_insert start_load
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
-	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
+	crash_restart kill_server start_again slot_is_behind main_slot drop_slot pause_stream
 	no_build_slots);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
@@ -543,6 +543,17 @@ sub main_slot
 {
 	my ($node) = @_;
 	return sql($node, 'SELECT slot_name FROM notify_stats.stream');
+}
+
+# Pauses the stream, and waits until the worker has let go of the slot.
+sub pause_stream
+{
+	my ($node) = @_;
+
+	sql($node, 'SELECT notify_stats.pause()');
+	poll($node, q{SELECT NOT active FROM pg_replication_slots
+		WHERE slot_name = (SELECT slot_name FROM notify_stats.stream)});
+	return;
 }
 
 # Drops a slot that the worker, which is paused or to be robbed, may have open for a moment.
