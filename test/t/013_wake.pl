@@ -352,6 +352,8 @@ push @sessions, start_psql($node,
 push @sessions, start_psql($node, "SELECT notify_stats.wait_for_lsn('$reached'::pg_lsn + $_, '1 hour')")
   for 1000, 2000;
 poll($node, "SELECT count(*) >= 13 $waiting");
+# as far as the last of them wait for, which no one row is sure to bring
+sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 3000))});
 insert('for the waiting');
 resume();
 like(shift(@sessions)->finish, qr/cancelled\n.*waited: t/, 'one that was cancelled can wait again');
