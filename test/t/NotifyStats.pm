@@ -138,14 +138,9 @@ sub ask
 sub NotifyStats::Client::ask
 {
 	my ($client, $query) = @_;
-	my $marker = '# end of statements';
-	my ($output, $error);
+	my ($output, $error) = $client->send("$query\n;");
 
-	$client->send("$query\n;\n\\echo $marker\n\\warn $marker\n", qr/^$marker\n\z/m);
-	$output = $1 if $client->{out} =~ /\A(.*?)\n?^$marker\n\z/ms;
-	$error = $client->{error} =~ s/^$marker\n\z//mr;
-	chomp $error;
-	$client->send("DISCARD ALL;\n\\echo $marker\n\\warn $marker\n", qr/^$marker\n\z/m);
+	$client->send('DISCARD ALL;') if defined $output;
 	$client->end if !$client->{run}->pumpable;
 	return ($output, $error);
 }
@@ -161,18 +156,23 @@ sub NotifyStats::Client::end
 	return;
 }
 
-# Until what is answered on both channels ends like this, or psql has ended.
+# What psql answers to a complete input, on both channels; the first is undefined if it has ended.
 sub NotifyStats::Client::send
 {
-	my ($client, $input, $end) = @_;
+	my ($client, $input) = @_;
+	my $marker = '# end of the answer';
+	my $end = qr/^$marker\n\z/m;
+	my ($output, $error);
 
-	return if !$client->{run}->pumpable;
 	$client->{timeout}->start;
 	$client->{out} = $client->{error} = '';
-	$client->{in} = $input;
+	$client->{in} = "$input\n\\echo $marker\n\\warn $marker\n";
 	$client->{run}->pump
 	  while $client->{run}->pumpable && !($client->{out} =~ $end && $client->{error} =~ $end);
-	return;
+	$output = $1 if $client->{out} =~ /\A(.*?)\n?$end/s;
+	$error = $client->{error} =~ s/$end//r;
+	chomp $error;
+	return ($output, $error);
 }
 
 # Ends the connection that sql() keeps, until it is called again: nobody may be connected to a
