@@ -472,7 +472,7 @@ fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
 }
 
 /*
- * To switch roles and settings for each change is a fifth of a catch_up() on 15,
+ * To switch roles and settings for each change is up to a third of a catch_up() on 15,
  * so that is left out where only the server's own code is called.
  */
 static void
