@@ -59,6 +59,7 @@
 #include "shared.h"
 #include "slot.h"
 #include "stream.h"
+#include "time_limit.h"
 #include "trouble.h"
 #include "xact.h"
 
@@ -87,12 +88,14 @@ typedef struct Build
 	MemoryContext pass_context; /* reset after each transaction */
 
 	List	   *sources;		/* OIDs of what the definition reads */
-	int64		fingerprint;	/* of the definition that was run; 0: not yet */
+	int64		fingerprint;	/* of the definition that is run; 0: not yet known */
+	bool		filled;			/* it was run, into the temporary table */
 	Oid			owner;			/* whom it was run as */
 	char	   *columns;		/* what the rollup's columns were called */
 	const Format *format;
 	List	   *facts;			/* of the sources, if the format needs any */
-	NameData	slot_name;		/* the copy of the main slot */
+	TimestampTz locked_out_since;	/* it has come upon locks that were not free; 0: it has not */
+	NameData	slot_name;		/* the copy of the main slot; empty: not yet made */
 	XLogRecPtr	position;		/* the build stream's */
 	VisibleXids visible;		/* to the snapshot that the definition ran in */
 	XLogRecPtr	snapshot_lsn;	/* everything visible is before it */
@@ -171,9 +174,22 @@ is_unchanged(const Build *build, const Rollup *rollup)
 static bool
 lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
 {
-	if (!build->joining && (build->fingerprint == 0 || !build->format->by_name))
+	if (!build->joining && !(build->filled && build->format->by_name))
 		return true;
 	return rollup_lock_partitioning(list_make1(rollup), busy);
+}
+
+/*
+ * Sees to it that no row of the rollup is locked when it is written at the join,
+ * where all others would have to wait as well.  To find that out at the end of a long
+ * build would be a pity, so it is looked at before, too, if no cycle writes the rollup.
+ */
+static bool
+lock_rows(const Build *build, const Rollup *rollup, BusyLock *busy)
+{
+	bool		starting = NameStr(build->slot_name)[0] == '\0' && rollup->state != ROLLUP_LIVE;
+
+	return build->verifying || !(build->joining || starting) || rollup_lock_rows(rollup, busy);
 }
 
 /*
@@ -198,7 +214,8 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 		begin_own_work(build);
 		access = rollup_open(rollup, busy);
 		trouble_end();
-		if (access == ROLLUP_READY && !lock_facts(build, rollup, busy))
+		if (access == ROLLUP_READY &&
+			(!lock_facts(build, rollup, busy) || !lock_rows(build, rollup, busy)))
 			access = ROLLUP_BUSY;
 	}
 	build->in_vain = access == ROLLUP_GONE ||
@@ -212,6 +229,30 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 }
 
 /*
+ * Waits for a lock.  A build that has not begun lets others be built after a while:
+ * false is returned.
+ */
+static bool
+wait_for_lock(Build *build, BusyLock busy)
+{
+	bool		may_end = !build->verifying && NameStr(build->slot_name)[0] == '\0' &&
+		notify_stats_lock_timeout > 0;
+
+	if (build->locked_out_since == 0)
+		build->locked_out_since = GetCurrentTimestamp();
+	if (may_end)
+		busy.until = TimestampTzPlusMilliseconds(build->locked_out_since,
+												 notify_stats_lock_timeout);
+	if (rollup_wait_for_lock(busy) || !may_end)
+		return true;
+	ereport(LOG,
+			(errmsg("could not begin to build the rollup with OID %u: the relation with OID %u is locked",
+					build->relid, busy.relid),
+			 errdetail("The build is tried again.")));
+	return false;
+}
+
+/*
  * Ends a transaction for which load_rollup has given NULL, and if that was for
  * a lock waits for it.  False if the build is in vain.
  */
@@ -219,10 +260,7 @@ static bool
 may_try_again(Build *build, BusyLock busy)
 {
 	xact_commit();
-	if (build->in_vain)
-		return false;
-	rollup_wait_for_lock(busy);
-	return true;
+	return !build->in_vain && wait_for_lock(build, busy);
 }
 
 /* Starts a transaction on the rollup; NULL, and none, if the build is in vain. */
@@ -237,6 +275,7 @@ begin_on_rollup(Build *build)
 		xact_begin();
 		rollup = load_rollup(build, rollup_list(NULL), &busy);
 	} while (rollup == NULL && may_try_again(build, busy));
+	build->locked_out_since = 0;
 	return rollup;
 }
 
@@ -522,26 +561,49 @@ begin_with_snapshot(Build *build)
 }
 
 /*
- * Runs the definition into the temporary table.  The owner fills it, and its index
- * is there before: to make one of rows would compare them as ourselves.
+ * Makes the temporary table, in a transaction of its own: while the definition is run,
+ * which may take as long as it likes, this process has no xid for the barriers of other
+ * builds to wait for.  The index is there before the rows: to make one of rows would
+ * compare them as ourselves.  False if the build is in vain.
  */
+static bool
+make_fresh_table(Build *build)
+{
+	Rollup	   *rollup = begin_on_rollup(build);
+	MemoryContext context;
+
+	if (rollup == NULL)
+		return false;
+	build->fingerprint = rollup->fingerprint;
+	build->owner = rollup->owner;
+	context = enter_build_context(build);
+	build->columns = rollup_columns(rollup);
+	MemoryContextSwitchTo(context);
+
+	SPI_connect();
+	create_temporary_table(rollup, FRESH_NAME,
+						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
+	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
+						  rollup_group_columns(rollup->definition, "")));
+	SPI_finish();
+	xact_commit();
+	return true;
+}
+
+/* Runs the definition into the temporary table, which the owner fills. */
 static void
 fill_fresh_table(Build *build, const Rollup *rollup)
 {
-	const char *groups = rollup_group_columns(rollup->definition, "");
 	Tuplestorestate *rows;
 	uint64		nrows;
 	SavedRole	saved;
 
 	SPI_connect();
-	create_temporary_table(rollup, FRESH_NAME,
-						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
-	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT", groups));
 	rows = run_definition(build, rollup, &nrows);
 	begin_own_work(build);
 	saved = xact_become(rollup->owner);
 	apply_query_with_rows(psprintf("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS
-								   " ORDER BY %s", groups),
+								   " ORDER BY %s", rollup_group_columns(rollup->definition, "")),
 						  rows, rollup->desc, nrows);
 	xact_restore_role(saved);
 	trouble_end();
@@ -555,9 +617,10 @@ read_sources(Build *build)
 {
 	Rollup	   *rollup;
 	BusyLock	busy;
-	MemoryContext context;
 
 	shared_build_phase(build->shared, BUILD_READING_SOURCES);
+	if (!make_fresh_table(build))
+		return false;
 	do
 	{
 		begin_with_snapshot(build);
@@ -567,13 +630,9 @@ read_sources(Build *build)
 		return false;
 	debug_stop("build-snapshot");
 
-	build->fingerprint = rollup->fingerprint;
-	build->owner = rollup->owner;
-	context = enter_build_context(build);
-	build->columns = rollup_columns(rollup);
-	MemoryContextSwitchTo(context);
 	fill_fresh_table(build, rollup);
 	xact_commit();
+	build->filled = true;
 	debug_stop("build-filled");
 	return true;
 }
@@ -932,7 +991,8 @@ check_stream(const Build *build, StreamRow *row)
 
 /*
  * Opens the transaction of the join: the main stream is locked, and all its
- * rollups and this one are open.  NULL, and no transaction, if in vain.
+ * rollups and this one are open, and the time limit runs.  NULL, and no transaction, if
+ * in vain.
  */
 static Rollup *
 begin_join(Build *build, StreamRow *row, List **live)
@@ -945,11 +1005,14 @@ begin_join(Build *build, StreamRow *row, List **live)
 	{
 		xact_begin();
 		(void) cycle_lock_stream(row);
+		time_limit_start(build->relid, !build->verifying);
 		check_stream(build, row);
 		rollups = rollup_list(NULL);
 		rollup = NULL;
 		if (cycle_open_live(row, rollups, live, &busy))
 			rollup = load_rollup(build, rollups, &busy);
+		if (rollup == NULL)
+			time_limit_stop();
 	} while (rollup == NULL && may_try_again(build, busy));
 	return rollup;
 }
@@ -960,6 +1023,7 @@ settle_differences(Build *build, const Rollup *rollup)
 {
 	trouble_set_request(build->request);
 	begin_own_work(build);
+	xact_limit_lock_waits();
 	SPI_connect();
 	if (build->verifying)
 		collect_differences(build, rollup);
@@ -1014,6 +1078,7 @@ join_main_stream(Build *build)
 	if (!read_build_stream(build, rollup, &upto))
 	{
 		xact_commit();
+		time_limit_stop();
 		return false;
 	}
 	trouble_set_request(0);
@@ -1030,6 +1095,7 @@ join_main_stream(Build *build)
 	stream_set_applied(upto);
 	debug_stop("build-joined");
 	xact_commit();
+	time_limit_stop();
 	cycle_finish(&row, upto, now);
 	if (!build->verifying)
 		trouble_forget(build->relid);	/* if there was any, it is mended */
@@ -1066,6 +1132,7 @@ run_guarded(Build *build)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(build->pass_context);
+		trouble_set_building(build->verifying ? InvalidOid : build->relid);
 		run_build(build);
 	}
 	PG_CATCH();
@@ -1073,10 +1140,12 @@ run_guarded(Build *build)
 		shared_build_end(build->shared);
 		trouble_record(!build->verifying);
 		trouble_set_request(0);
+		trouble_set_building(InvalidOid);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	trouble_set_request(0);
+	trouble_set_building(InvalidOid);
 	shared_build_end(build->shared);
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(build->pass_context);

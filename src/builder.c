@@ -41,6 +41,7 @@
 #include "compat.h"
 #include "notify_stats.h"
 #include "shared.h"
+#include "source.h"
 #include "xact.h"
 
 #define QUEUE_SIZE 65536
@@ -62,11 +63,28 @@ typedef struct BuilderArgs
 
 PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
 
-/* The worker's one builder at a time, and when to try the next. */
-static BackgroundWorkerHandle *running = NULL;
-static Oid	running_relid = InvalidOid;
-static int	failures = 0;		/* in a row */
-static TimestampTz retry_at = 0;
+/*
+ * One builder runs at a time, as each reads whole tables.  But one that does not come
+ * to an end must not keep other rollups from being built.  So after a while others are
+ * started beside it, of one owner not more than a part of them.
+ */
+#define PATIENCE_MS 60000
+#define MAX_RUNNING 4
+#define MAX_RUNNING_OF_OWNER 2
+
+/* The worker's attempts to build a rollup. */
+typedef struct Attempt
+{
+	Oid			relid;
+	Oid			owner;
+	BackgroundWorkerHandle *handle; /* NULL: none runs */
+	TimestampTz started_at;		/* the last one; 0: none yet */
+	int			failures;		/* in a row */
+	TimestampTz retry_at;		/* not before */
+} Attempt;
+
+static List *attempts = NIL;	/* of Attempt, in TopMemoryContext */
+static TimestampTz next_look = 0;	/* when to look for a build to start; 0: not by time */
 
 /*
  * Starting
@@ -105,100 +123,196 @@ start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 
 /* Puts the next try off: 1, 2, 4 … seconds after failures in a row. */
 static void
-delay_retry(void)
+delay_retry(Attempt *attempt)
 {
-	int			seconds = Min(MAX_DELAY_SECONDS, 1 << Min(failures, 6));
+	int			seconds = Min(MAX_DELAY_SECONDS, 1 << Min(attempt->failures, 6));
 
-	failures++;
-	retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
+	attempt->failures++;
+	attempt->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
 }
 
-/*
- * Takes note of the builder's end.  If the rollup still wants to be built
- * (relids), it has failed.
- */
-static void
-settle_ended_builder(List *relids)
+static Attempt *
+find_attempt(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, attempts)
+		if (((Attempt *) lfirst(lc))->relid == relid)
+			return (Attempt *) lfirst(lc);
+	return NULL;
+}
+
+/* Whether its builder has ended. */
+static bool
+has_ended(const Attempt *attempt)
 {
 	pid_t		pid;
 
-	if (running == NULL || GetBackgroundWorkerPid(running, &pid) != BGWH_STOPPED)
-		return;
-	pfree(running);
-	running = NULL;
-	if (list_member_oid(relids, running_relid))
-		delay_retry();
-	else
-	{
-		failures = 0;
-		retry_at = 0;
-	}
+	return attempt->handle != NULL && GetBackgroundWorkerPid(attempt->handle, &pid) == BGWH_STOPPED;
 }
 
 /*
- * The rollup to build next, in turn, so that one that fails again and again
- * does not keep the others waiting.  InvalidOid if all are being built.
+ * Takes note of builders that have ended: if the rollup still wants to be built
+ * (relids), its build has failed.  Forgets the rollups that do not.
  */
-static Oid
-next_to_build(List *relids)
+static void
+settle_attempts(List *relids)
 {
-	Oid			first = InvalidOid;
 	ListCell   *lc;
 
-	foreach(lc, relids)
+	foreach(lc, attempts)
 	{
-		if (shared_build_running(lfirst_oid(lc)))
-			continue;
-		if (lfirst_oid(lc) > running_relid)
-			return lfirst_oid(lc);
-		if (!OidIsValid(first))
-			first = lfirst_oid(lc);
+		Attempt    *attempt = (Attempt *) lfirst(lc);
+
+		if (has_ended(attempt))
+		{
+			pfree(attempt->handle);
+			attempt->handle = NULL;
+			delay_retry(attempt);
+		}
+		if (attempt->handle == NULL && !list_member_oid(relids, attempt->relid))
+		{
+			attempts = foreach_delete_current(attempts, lc);
+			pfree(attempt);
+		}
 	}
-	return first;
+}
+
+static void
+add_attempt(Oid relid)
+{
+	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+	Attempt    *attempt = palloc0(sizeof(Attempt));
+
+	attempt->relid = relid;
+	xact_begin();
+	if (get_rel_name(relid) != NULL)
+		attempt->owner = source_owner(relid);
+	xact_commit();
+	attempts = lappend(attempts, attempt);
+	MemoryContextSwitchTo(context);
+}
+
+/* Counts the running builders, and those of one owner; and when the youngest was started. */
+static int
+count_running(Oid owner, int *of_owner, TimestampTz *youngest)
+{
+	int			count = 0;
+	ListCell   *lc;
+
+	*of_owner = 0;
+	*youngest = 0;
+	foreach(lc, attempts)
+	{
+		const Attempt *attempt = (const Attempt *) lfirst(lc);
+
+		if (attempt->handle == NULL)
+			continue;
+		count++;
+		*of_owner += attempt->owner == owner;
+		*youngest = Max(*youngest, attempt->started_at);
+	}
+	return count;
+}
+
+static bool
+may_run_beside_others(const Attempt *attempt)
+{
+	int			of_owner;
+	TimestampTz youngest;
+	int			count = count_running(attempt->owner, &of_owner, &youngest);
+
+	return count == 0 ||
+		(count < MAX_RUNNING && of_owner < MAX_RUNNING_OF_OWNER &&
+		 TimestampDifferenceExceeds(youngest, GetCurrentTimestamp(), PATIENCE_MS));
+}
+
+/* Looks again at that time, unless it will do so before. */
+static void
+look_at(TimestampTz time)
+{
+	if (next_look == 0 || time < next_look)
+		next_look = time;
+}
+
+/*
+ * The rollup to build next, or NULL: the one whose last try is longest ago, so that
+ * one that fails again and again does not keep the others waiting.
+ */
+static Attempt *
+next_attempt(void)
+{
+	Attempt    *result = NULL;
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	foreach(lc, attempts)
+	{
+		Attempt    *attempt = (Attempt *) lfirst(lc);
+
+		if (attempt->handle != NULL)
+			continue;
+		if (attempt->retry_at > now)
+			look_at(attempt->retry_at);
+		else if (shared_build_running(attempt->relid) || !may_run_beside_others(attempt))
+			/* a session builds it, or others come first */
+			look_at(TimestampTzPlusMilliseconds(now, 1000));
+		else
+		{
+			if (result != NULL)
+				look_at(TimestampTzPlusMilliseconds(now, 1000));
+			if (result == NULL || attempt->started_at < result->started_at)
+				result = attempt;
+		}
+	}
+	return result;
+}
+
+static void
+start_attempt(Attempt *attempt)
+{
+	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+
+	attempt->started_at = GetCurrentTimestamp();
+	attempt->handle = start_builder(attempt->relid, DSM_HANDLE_INVALID, false);
+	MemoryContextSwitchTo(context);
+	if (attempt->handle != NULL)
+		return;
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("notify_stats could not start a process to build a rollup"),
+			 errhint("You may need to increase \"max_worker_processes\".")));
+	delay_retry(attempt);
+	look_at(attempt->retry_at);
 }
 
 void
 builder_start_due(List *relids)
 {
-	MemoryContext context;
+	Attempt    *attempt;
+	ListCell   *lc;
 
-	settle_ended_builder(relids);
-	if (relids == NIL)
-	{
-		retry_at = 0;
+	if (relids == NIL && attempts == NIL)
 		return;
-	}
-	if (running != NULL || GetCurrentTimestamp() < retry_at)
-		return;
-
-	running_relid = next_to_build(relids);
-	if (!OidIsValid(running_relid))
-	{
-		/* sessions are at all of them */
-		retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
-		return;
-	}
-	context = MemoryContextSwitchTo(TopMemoryContext);
-	running = start_builder(running_relid, DSM_HANDLE_INVALID, false);
-	MemoryContextSwitchTo(context);
-	if (running == NULL)
-	{
-		ereport(LOG,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("notify_stats could not start a process to build a rollup"),
-				 errhint("You may need to increase \"max_worker_processes\".")));
-		delay_retry();
-	}
+	next_look = 0;
+	settle_attempts(relids);
+	foreach(lc, relids)
+		if (find_attempt(lfirst_oid(lc)) == NULL)
+			add_attempt(lfirst_oid(lc));
+	attempt = next_attempt();
+	if (attempt != NULL)
+		start_attempt(attempt);
 }
 
 bool
 builder_is_due(void)
 {
-	pid_t		pid;
+	ListCell   *lc;
 
-	if (running != NULL)
-		return GetBackgroundWorkerPid(running, &pid) == BGWH_STOPPED;
-	return retry_at != 0 && GetCurrentTimestamp() >= retry_at;
+	foreach(lc, attempts)
+		if (has_ended((const Attempt *) lfirst(lc)))
+			return true;
+	return next_look != 0 && GetCurrentTimestamp() >= next_look;
 }
 
 /*

@@ -13,12 +13,13 @@
 #include "build.h"
 
 /*
- * For the worker: starts a process that builds the first of these rollups
- * (OIDs), unless one it has started still runs, or failed too short ago.
+ * For the worker, outside of a transaction: starts a process that builds one of these
+ * rollups (OIDs), in turn, unless one that it has started still runs, or the last try
+ * was too short ago.  If a build takes long, others are started beside it.
  */
 extern void builder_start_due(List *relids);
 
-/* Whether a builder has ended, or a build should be tried again now. */
+/* Whether a builder has ended, or it is time to call builder_start_due again. */
 extern bool builder_is_due(void);
 
 /*

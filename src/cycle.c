@@ -42,6 +42,7 @@
 #include "shared.h"
 #include "slot.h"
 #include "source.h"
+#include "time_limit.h"
 #include "trouble.h"
 #include "wake.h"
 #include "xact.h"
@@ -245,6 +246,44 @@ is_redefined(Rollup *rollup)
 	return true;
 }
 
+/*
+ * Since when this process has come upon locks that were not free, in each try; 0: it
+ * has not.
+ */
+static TimestampTz locked_out_since = 0;
+
+/* Whether all have waited long enough for a lock that concerns some of them. */
+static bool
+is_out_of_patience(void)
+{
+	return notify_stats_lock_timeout > 0 && locked_out_since != 0 &&
+		TimestampDifferenceExceeds(locked_out_since, GetCurrentTimestamp(),
+								   notify_stats_lock_timeout);
+}
+
+/* Notes how a try to open the rollups has ended. */
+static void
+note_patience(BusyLock *busy)
+{
+	if (!OidIsValid(busy->relid))
+		locked_out_since = 0;
+	else if (locked_out_since == 0)
+		locked_out_since = GetCurrentTimestamp();
+	busy->until = notify_stats_lock_timeout == 0 ? 0 :
+		TimestampTzPlusMilliseconds(locked_out_since, notify_stats_lock_timeout + 1);
+}
+
+/* The others go on without a rollup that needs a lock which somebody else has. */
+static void
+give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
+{
+	rollup_give_up(rollup,
+				   psprintf("table \"%s\" was locked for more than notify_stats.lock_timeout, %d ms",
+							get_rel_name(busy->relid), notify_stats_lock_timeout),
+				   row->applied_lsn);
+	busy->relid = InvalidOid;
+}
+
 bool
 cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy)
 {
@@ -262,14 +301,20 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 		trouble_begin(rollup->relid);
 		access = rollup_open(rollup, busy);
 		trouble_end();
+		/* without this the facts would not hold until the end of the transaction */
+		if (access == ROLLUP_READY && row->format->by_name &&
+			!rollup_lock_partitioning(list_make1(rollup), busy))
+			access = ROLLUP_BUSY;
 		if (access == ROLLUP_BUSY)
-			break;
-		if (access == ROLLUP_READY && !is_redefined(rollup))
+		{
+			if (!is_out_of_patience())
+				break;
+			give_up_locked(row, rollup, busy);
+		}
+		else if (access == ROLLUP_READY && !is_redefined(rollup))
 			*live = lappend(*live, rollup);
 	}
-	/* without this the facts would not hold until the end of the transaction */
-	if (!OidIsValid(busy->relid) && row->format->by_name)
-		(void) rollup_lock_partitioning(*live, busy);
+	note_patience(busy);
 	shared_stream_waits_for(busy->relid);
 	return !OidIsValid(busy->relid);
 }
@@ -578,6 +623,8 @@ enter_trouble(bool manual)
 				 errdetail("It will be tried again.")));
 		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason, trouble.lsn);
 	}
+	else if (trouble.heals && rollup != NULL)
+		rollup_give_up(rollup, trouble.reason, trouble.lsn);
 	else
 	{
 		ereport(LOG,
@@ -1109,7 +1156,11 @@ run_step(bool manual, CycleResult *result)
 	bool		again;
 
 	if (open_stream(manual, &row, &rollups, result, &again))
+	{
+		time_limit_start(InvalidOid, false);
 		read_stream(&row, rollups, manual, result);
+		time_limit_stop();
+	}
 	return again;
 }
 

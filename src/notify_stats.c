@@ -32,6 +32,8 @@ PG_MODULE_MAGIC;
 char	   *notify_stats_database = NULL;
 int			notify_stats_naptime = 100;
 int			notify_stats_max_cpu_percent = 10;
+int			notify_stats_lock_timeout = 10 * 1000;
+int			notify_stats_max_rollup_time = 10 * 60 * 1000;
 int			notify_stats_max_batch_wal = 256 * 1024;
 int			notify_stats_format = 0;
 int			notify_stats_wal2json_format_version = 2;
@@ -83,6 +85,22 @@ define_settings(void)
 							10, 1, 100,
 							PGC_SIGHUP,
 							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.lock_timeout",
+							"Sets the maximum time that all rollups wait for a lock that concerns some of them.",
+							"After that, these become stale, and are rebuilt when the lock is free. Zero disables the limit.",
+							&notify_stats_lock_timeout,
+							10 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_rollup_time",
+							"Sets the maximum time that one rollup may take in a cycle.",
+							"After that, the rollup fails. Zero disables the limit.",
+							&notify_stats_max_rollup_time,
+							10 * 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.max_batch_wal",
 							"Write-ahead log that is read at a time.",

@@ -20,6 +20,12 @@ extern int	notify_stats_naptime;
 /* notify_stats.max_cpu_percent: of one core, 1 to 100, unless there is a backlog */
 extern int	notify_stats_max_cpu_percent;
 
+/* notify_stats.lock_timeout: milliseconds that all wait for a lock of one; 0: no limit */
+extern int	notify_stats_lock_timeout;
+
+/* notify_stats.max_rollup_time: milliseconds of a rollup in a cycle; 0: no limit */
+extern int	notify_stats_max_rollup_time;
+
 /* notify_stats.max_batch_wal: kilobytes of WAL that one cycle reads */
 extern int	notify_stats_max_batch_wal;
 

@@ -165,6 +165,7 @@ publication_add(List *relids, BusyLock *busy)
 		{
 			busy->relid = relid;
 			busy->mode = ShareUpdateExclusiveLock;
+			busy->until = 0;
 			return false;
 		}
 		if (member)

@@ -42,6 +42,7 @@
 #include "parser/parser.h"
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteSupport.h"
+#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -55,6 +56,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
+#include "utils/wait_event.h"
 
 #include "catalog.h"
 #include "compat.h"
@@ -71,6 +73,9 @@
  * stays on the page and touches no index.
  */
 #define ROLLUP_FILLFACTOR 70
+
+/* How often at least a process looks whether a lock is free that it waits for. */
+#define LOCK_POLL_MS 50
 
 static const char *const state_names[] = {"building", "live", "stale", "failed"};
 
@@ -427,9 +432,11 @@ rollup_drop(Oid relid)
 	LockRelationOid(relid, AccessExclusiveLock);
 	rollup_check_owner(relid);	/* it may have changed hands meanwhile */
 	ObjectAddressSet(address, RelationRelationId, relid);
+	/*
+	 * As after DROP TABLE, the next cycle deletes what the catalog has of it.  Done here,
+	 * it would lock the row that a cycle updates to give up a table that is locked for long.
+	 */
 	performDeletion(&address, DROP_RESTRICT, 0);
-	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request WHERE rollup = $1", relid);
-	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", relid);
 }
 
 /* Throws if a rollup counts rows that are deleted, and that a rebuild would forget. */
@@ -858,6 +865,7 @@ lock_relation(Oid relid, LOCKMODE mode, BusyLock *busy)
 		return true;
 	busy->relid = relid;
 	busy->mode = mode;
+	busy->until = 0;
 	return false;
 }
 
@@ -1146,14 +1154,40 @@ rollup_open(Rollup *rollup, BusyLock *busy)
 	return ROLLUP_READY;
 }
 
-void
+/* Whether a lock is free just now. */
+static bool
+is_lock_free(BusyLock busy)
+{
+	bool		result;
+
+	xact_begin();
+	result = ConditionalLockRelationOid(busy.relid, busy.mode);
+	xact_commit();
+	return result;
+}
+
+bool
 rollup_wait_for_lock(BusyLock busy)
 {
-	xact_begin();
-	PopActiveSnapshot();		/* it may be long; vacuum should go on */
-	LockRelationOid(busy.relid, busy.mode);
-	PushActiveSnapshot(GetLatestSnapshot());
-	xact_commit();
+	long		milliseconds = 1;
+
+	while (!is_lock_free(busy))
+	{
+		if (busy.until != 0 && GetCurrentTimestamp() >= busy.until)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		milliseconds = Min(2 * milliseconds, LOCK_POLL_MS);
+	}
+	return true;
+}
+
+bool
+rollup_lock_rows(const Rollup *rollup, BusyLock *busy)
+{
+	return lock_relation(rollup->relid, ExclusiveLock, busy);
 }
 
 void
@@ -1325,20 +1359,34 @@ rollup_set_built(const Rollup *rollup)
 					2, argtypes, args, NULL);
 }
 
+/* The name for messages, of one that need not be opened. */
+static const char *
+display_name(const Rollup *rollup)
+{
+	if (rollup->name != NULL)
+		return rollup->name;
+	if (get_rel_name(rollup->relid) == NULL)
+		return "?";
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(rollup->relid)),
+									  get_rel_name(rollup->relid));
+}
+
 void
 rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 {
+	const char *name = display_name(rollup);
+
 	if (rollup->ignores == NIL)
 		ereport(LOG,
-				(errmsg("rollup %s is stale and will be rebuilt", rollup->name),
+				(errmsg("rollup %s is stale and will be rebuilt", name),
 				 errdetail_internal("%s", reason)));
 	else
 		ereport(LOG,
-				(errmsg("rollup %s has failed: %s", rollup->name, reason),
+				(errmsg("rollup %s has failed: %s", name, reason),
 				 errdetail("To rebuild it would forget rows that it counts and that have been deleted from %s.",
 						   rollup_ignored_names(rollup)),
 				 errhint("To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
-						 quote_literal_cstr(rollup->name))));
+						 quote_literal_cstr(name))));
 	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
 	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
 }

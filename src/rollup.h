@@ -75,6 +75,7 @@ typedef struct BusyLock
 {
 	Oid			relid;			/* InvalidOid: none */
 	LOCKMODE	mode;
+	TimestampTz until;			/* when to stop waiting for it; 0: never */
 } BusyLock;
 
 typedef enum RollupAccess
@@ -172,8 +173,18 @@ extern bool rollup_lock_sources(List *relids, BusyLock *busy);
  */
 extern bool rollup_lock_partitioning(List *rollups, BusyLock *busy);
 
-/* Waits, in a transaction of its own, until a lock is free. */
-extern void rollup_wait_for_lock(BusyLock busy);
+/*
+ * Waits, outside of a transaction, until a lock is free, or until the time has come
+ * that busy.until tells; returns whether it is free.  It does not queue for the lock,
+ * and so lengthens no queue.
+ */
+extern bool rollup_wait_for_lock(BusyLock busy);
+
+/*
+ * Takes the lock that keeps everybody but readers from a rollup's table, if it is
+ * free: nobody else has a row of it locked then.
+ */
+extern bool rollup_lock_rows(const Rollup *rollup, BusyLock *busy);
 
 /* The columns of an opened rollup, quoted, in the definition's order. */
 extern char *rollup_columns(const Rollup *rollup);

@@ -98,7 +98,14 @@ typedef struct SharedStream
 	Oid			trouble_rollup; /* InvalidOid: none */
 	XLogRecPtr	trouble_lsn;
 	int64		trouble_request;	/* rebuilds asked for up to this one failed */
+	bool		trouble_heals;	/* it is to become stale rather than failed */
 	char		trouble_reason[SHARED_MESSAGE_LENGTH];
+
+	/* passing errors in a row with the same rollup at work at the same position */
+	Oid			suspect_rollup; /* InvalidOid: none */
+	XLogRecPtr	suspect_lsn;
+	TimestampTz suspect_since;
+	int			suspect_errors;
 } SharedStream;
 
 /* How far a build or verification is. */

@@ -9,13 +9,25 @@
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "notify_stats.h"
 #include "shared.h"
 #include "trouble.h"
 
-static Oid	working_for = InvalidOid;
+/*
+ * After so many errors in a row, or for so long, with the same rollup at work at
+ * the same position, they are the rollup's own, whatever they say.
+ */
+#define MAX_PASSING_ERRORS 5
+#define MAX_PASSING_MS 60000
+
+static volatile Oid working_for = InvalidOid;
+static volatile Oid blamed = InvalidOid;
+static const char *volatile blame_reason = NULL;
+static Oid	building = InvalidOid;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
 static bool ignoring = false;
@@ -41,6 +53,25 @@ trouble_end(void)
 	working_for = InvalidOid;
 }
 
+Oid
+trouble_at_work(void)
+{
+	return working_for;
+}
+
+void
+trouble_blame(Oid rollup, const char *reason)
+{
+	blame_reason = reason;
+	blamed = rollup;
+}
+
+void
+trouble_set_building(Oid rollup)
+{
+	building = rollup;
+}
+
 void
 trouble_set_request(int64 request)
 {
@@ -62,12 +93,9 @@ trouble_set_record(const char *slot_name, XLogRecPtr lsn, TransactionId xid)
 	reading_xid = xid;
 }
 
-/*
- * Errors that say nothing about the rollup: a conflict, a full disk, a
- * shutdown, a lock that was not to be had.  They are tried again.
- */
+/* Errors that may say nothing about the rollup.  They are tried again. */
 static bool
-is_transient(int sqlerrcode)
+is_passing(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
@@ -77,7 +105,43 @@ is_transient(int sqlerrcode)
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
 			return true;
 	}
-	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || sqlerrcode == ERRCODE_OBJECT_IN_USE;
+	return sqlerrcode == ERRCODE_OBJECT_IN_USE;
+}
+
+/*
+ * A disk that is full, or fails, stops everybody.  That is what the server itself
+ * says: procedural languages report what users raise under a text domain of their
+ * own.
+ */
+static bool
+is_disk_trouble(const ErrorData *edata)
+{
+	return (edata->sqlerrcode == ERRCODE_DISK_FULL || edata->sqlerrcode == ERRCODE_IO_ERROR) &&
+		edata->domain != NULL && strcmp(edata->domain, PG_TEXTDOMAIN("postgres")) == 0;
+}
+
+/*
+ * Counts a passing error of the rollup at work, with the lock of shared memory held.
+ * True if it has come too often, or for too long.  Each cycle that succeeds moves the
+ * position, or else forgets what was counted (shared_stream_reached).
+ */
+static bool
+count_passing_error(SharedStream *stream)
+{
+	XLogRecPtr	position = pg_atomic_read_u64(&stream->reached_lsn);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (stream->suspect_rollup != working_for || stream->suspect_lsn != position)
+	{
+		stream->suspect_rollup = working_for;
+		stream->suspect_lsn = position;
+		stream->suspect_since = now;
+		stream->suspect_errors = 0;
+	}
+	stream->suspect_errors++;
+	return stream->suspect_errors >= MAX_PASSING_ERRORS ||
+		(stream->suspect_errors > 1 &&
+		 TimestampDifferenceExceeds(stream->suspect_since, now, MAX_PASSING_MS));
 }
 
 static void
@@ -109,6 +173,40 @@ describe(const ErrorData *edata, const char *message)
 	return buf.data;
 }
 
+/* Notes the trouble of a rollup, with the lock of shared memory held. */
+static void
+note(SharedStream *stream, Oid rollup, bool heals, const char *reason)
+{
+	stream->trouble_rollup = rollup;
+	stream->trouble_heals = heals;
+	stream->trouble_lsn = working_at;
+	stream->trouble_request = rollup == building ? serving : 0;
+	stream->suspect_rollup = InvalidOid;
+	copy_message(stream->trouble_reason, reason);
+}
+
+/* Notes whose error it is, if it is anybody's, with the lock of shared memory held. */
+static void
+note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
+{
+	if (OidIsValid(blamed))
+		note(stream, blamed, false, blame_reason);
+	else if (!OidIsValid(working_for))
+		return;
+	else if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	{
+		if (working_for != building)
+			note(stream, working_for, true,
+				 psprintf("a lock was not free within notify_stats.lock_timeout, %d ms: %s",
+						  notify_stats_lock_timeout, message));
+	}
+	else if (!is_passing(edata->sqlerrcode))
+		note(stream, working_for, false, message);
+	else if (working_for != building && !is_disk_trouble(edata) && count_passing_error(stream))
+		note(stream, working_for, false,
+			 psprintf("%s (%d times in a row)", message, stream->suspect_errors));
+}
+
 void
 trouble_record(bool for_status)
 {
@@ -121,7 +219,8 @@ trouble_record(bool for_status)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (for_status &&
-		ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN))
+		(ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN) ||
+		 OidIsValid(working_for)))
 	{
 		stream->last_error_at = GetCurrentTimestamp();
 		copy_message(stream->last_error, whole);
@@ -129,21 +228,30 @@ trouble_record(bool for_status)
 	/* a type without a send function, see format_pgoutput.c */
 	if (!OidIsValid(working_for) && edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
 		stream->text_only = true;
-	if (OidIsValid(working_for) && !is_transient(edata->sqlerrcode))
-	{
-		stream->trouble_rollup = working_for;
-		stream->trouble_lsn = working_at;
-		stream->trouble_request = serving;
-		copy_message(stream->trouble_reason, message);
-	}
+	note_owner(stream, edata, message);
 	LWLockRelease(shared_state->lock);
 
 	FreeErrorData(edata);
 	MemoryContextSwitchTo(context);
 	working_for = InvalidOid;
 	working_at = InvalidXLogRecPtr;
+	blamed = InvalidOid;
 	NameStr(reading_slot)[0] = '\0';
 	ignoring = false;
+}
+
+void
+trouble_record_blame(void)
+{
+	SharedStream *stream;
+
+	if (!OidIsValid(blamed))
+		return;
+	stream = shared_stream();
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	note(stream, blamed, false, blame_reason);
+	LWLockRelease(shared_state->lock);
+	blamed = InvalidOid;
 }
 
 bool
@@ -156,6 +264,7 @@ trouble_read(Trouble *trouble)
 	trouble->rollup = stream->trouble_rollup;
 	trouble->lsn = stream->trouble_lsn;
 	trouble->request = stream->trouble_request;
+	trouble->heals = stream->trouble_heals;
 	memcpy(copy, stream->trouble_reason, sizeof(copy));
 	LWLockRelease(shared_state->lock);
 

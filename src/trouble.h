@@ -10,6 +10,12 @@
  * work was being done; the next cycle marks that rollup as failed, and goes on
  * without it.
  *
+ * Errors that pass by themselves (a deadlock, a cancellation, a connection limit)
+ * are tried again.  But users' code can raise any of them.  So if such errors occur
+ * again and again while the same rollup is at work at the same position, they are
+ * that rollup's own as well.  A lock that is not free within notify_stats.lock_timeout
+ * makes the rollup stale at once: it is rebuilt when the lock is free.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef NOTIFY_STATS_TROUBLE_H
@@ -21,11 +27,30 @@
 extern void trouble_begin(Oid rollup);
 extern void trouble_end(void);
 
+/* The rollup that work is done for, or InvalidOid.  May be called in a signal handler. */
+extern Oid	trouble_at_work(void);
+
+/*
+ * The next error is that rollup's own, whatever it says and whoever is at work
+ * then, for this reason; InvalidOid: it is not.  May be called in a signal handler; the
+ * reason is kept by reference.
+ */
+extern void trouble_blame(Oid rollup, const char *reason);
+
+/* To be called when the process ends: notes whom trouble_blame has named, if anybody. */
+extern void trouble_record_blame(void);
+
 /*
  * While set, errors are nobody's: a rollup is only looked at, and whoever does
  * so is told.
  */
 extern void trouble_ignore(bool ignore);
+
+/*
+ * This process builds that rollup, or with InvalidOid, none (any more): a passing error
+ * of it holds up nobody, since the build is tried again at leisure.
+ */
+extern void trouble_set_building(Oid rollup);
 
 /*
  * From here on errors of the rollup are those of its build, which serves the
@@ -54,6 +79,7 @@ typedef struct Trouble
 {
 	Oid			rollup;
 	char	   *reason;
+	bool		heals;			/* a rebuild may put it right: it is stale rather than failed */
 	XLogRecPtr	lsn;			/* invalid: not known */
 	int64		request;
 } Trouble;

@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "notify_stats.h"
 #include "shared.h"
 #include "wake.h"
 #include "xact.h"
@@ -222,6 +223,16 @@ xact_become(Oid role)
 		(void) set_config_option("search_path", SAFE_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	return saved;
+}
+
+void
+xact_limit_lock_waits(void)
+{
+	char		value[12];
+
+	snprintf(value, sizeof(value), "%d", notify_stats_lock_timeout);
+	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 }
 
 void

@@ -75,6 +75,12 @@ typedef struct SavedRole
 	int			guc_nestlevel;
 } SavedRole;
 
+/*
+ * Until the bracket of xact_become at hand ends, or else the transaction, waits for a
+ * lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after notify_stats.lock_timeout.
+ */
+extern void xact_limit_lock_waits(void);
+
 extern SavedRole xact_become(Oid role);
 extern void xact_restore_role(SavedRole saved);
 

@@ -1,0 +1,272 @@
+# 036_others_go_on.pl
+#
+# One rollup does not hold up the others: not by locks on its table, its rows, or its source,
+# not by errors of its owner's code that look as if they would pass, and not by code that does
+# not come to an end, in a cycle, at the end of a build, or in a build.
+# versions: all
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('others', conf => qq{
+notify_stats.lock_timeout = '500ms'
+notify_stats.max_rollup_time = '2s'
+});
+my $next = 0;
+
+sql($node, q{
+	CREATE ROLE app;
+	GRANT CREATE ON SCHEMA public TO app;
+	CREATE ROLE other;
+	GRANT CREATE ON SCHEMA public TO other;
+	CREATE TABLE good_source (id int PRIMARY KEY, kind int);
+	CREATE TABLE bad_source (id int PRIMARY KEY, kind int);
+	ALTER TABLE good_source REPLICA IDENTITY FULL;
+	ALTER TABLE bad_source REPLICA IDENTITY FULL;
+	INSERT INTO good_source SELECT i, i % 5 FROM generate_series(1, 100) i;
+	INSERT INTO bad_source SELECT i, i % 5 FROM generate_series(1, 100) i;
+	GRANT SELECT ON good_source, bad_source TO app, other;
+	-- what the function does, if anything, in a cycle; and at the end of a build
+	CREATE TABLE behaviour (what text);
+	GRANT SELECT ON behaviour TO app;
+	CREATE FUNCTION behave() RETURNS void LANGUAGE plpgsql AS $$
+	DECLARE
+		what text := (SELECT b.what FROM public.behaviour b);
+	BEGIN
+		IF what = 'sleep' THEN
+			PERFORM pg_sleep(1000);
+		ELSIF what = 'sleep on' THEN
+			LOOP
+				BEGIN
+					PERFORM pg_sleep(1000);
+				EXCEPTION WHEN query_canceled THEN
+					NULL;
+				END;
+			END LOOP;
+		ELSIF what IS NOT NULL THEN
+			RAISE EXCEPTION 'no luck' USING ERRCODE = what;
+		END IF;
+	END $$;
+	CREATE FUNCTION same(kind int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+	BEGIN
+		PERFORM public.behave();
+		RETURN kind;
+	END $$;
+	SET ROLE app;
+	SELECT notify_stats.create_rollup('good', 'SELECT kind, count(*) AS n FROM good_source GROUP BY kind');
+	SELECT notify_stats.create_rollup('bad', 'SELECT same(kind) AS kind, count(*) AS n FROM bad_source GROUP BY 1');
+});
+is_exact($node, 'both are exact at first');
+
+sub change
+{
+	my ($table) = @_;
+
+	$next += 10;
+	sql($node, qq{
+		INSERT INTO $table SELECT 1000 + i, i % 5 FROM generate_series($next, $next + 9) i;
+		UPDATE $table SET kind = 1 + (kind + 1) % 5 WHERE id % 3 = 0;
+	});
+	return;
+}
+
+sub state_of
+{
+	my ($rollup) = @_;
+	return sql($node, "SELECT concat_ws(': ', state, reason) FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
+}
+
+# The rollup "good" goes on to be exact, whatever the other one does.
+sub good_goes_on
+{
+	my ($title) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	change('good_source');
+	is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s', rollup => 'good')"),
+		't', "$title: the other goes on");
+	return is(differences($node, 'postgres', 'good') . state_of('good'), 'live', "$title: the other is exact");
+}
+
+sub poll_state
+{
+	my ($rollup, $state) = @_;
+	poll($node, "SELECT state = '$state' FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
+	return;
+}
+
+# --- locks ----------------------------------------------------------------------------
+
+# What is locked for long, how, and the reason that the rollup gets.
+my @locks = (
+	[ 'a row of the rollup', 'SELECT * FROM bad WHERE kind = 2 FOR UPDATE', qr/^stale: a lock was not free within notify_stats\.lock_timeout, 500 ms: canceling statement due to lock timeout$/ ],
+	[ 'the rollup', 'LOCK TABLE bad', qr/^stale: table "bad" was locked for more than notify_stats\.lock_timeout, 500 ms$/ ],
+	[ 'its source', 'LOCK TABLE bad_source', qr/^stale: table "bad_source" was locked/ ],
+	[ 'a rollup that is dropped, which is taken back', q{SELECT notify_stats.drop_rollup('bad')}, qr/^stale: table "bad" was locked/ ]);
+
+foreach my $lock (@locks)
+{
+	my ($title, $statement, $reason) = @$lock;
+	my $holder = $node->background_psql('postgres');
+
+	change('bad_source');
+	wait_until_applied($node);
+	$holder->query_safe('BEGIN');
+	$title =~ /source/ ? change('bad_source') : ();
+	$holder->query_safe($statement);
+	change('bad_source') unless $title =~ /source/;
+	poll($node, "SELECT EXISTS (SELECT FROM notify_stats.rollup WHERE rollup = 'bad'::regclass::oid AND state = 'stale')")
+	  unless $title =~ /dropped/;
+	poll($node, "SELECT EXISTS (SELECT FROM notify_stats.rollup WHERE definition::text = 'bad_definition' AND state = 'stale')")
+	  if $title =~ /dropped/;
+	like(state_of('bad'), $reason, "$title is locked: the rollup is stale, and the reason says so");
+	good_goes_on("$title is locked");
+	$holder->query_safe('ROLLBACK');
+	$holder->quit;
+	is_exact($node, "$title was locked: exact when it is not any more");
+	is(state_of('bad'), 'live', "$title was locked: live again");
+}
+
+# A migration that only waits for its lock.
+my $reader = $node->background_psql('postgres');
+$reader->query_safe('BEGIN; SELECT count(*) FROM bad_source');
+my $migration = start_psql($node, 'ALTER TABLE bad_source ADD COLUMN remark text');
+poll($node, q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'bad_source'::regclass AND NOT granted});
+poll_state('bad', 'stale');
+like(state_of('bad'), qr/^stale: table "bad_source" was locked/, 'a lock that is waited for: stale');
+good_goes_on('a lock that is waited for');
+is(sql($node, q{SELECT count(*) FROM pg_locks WHERE relation = 'bad_source'::regclass AND NOT granted}), '1',
+	'a lock that is waited for: nobody else is in its queue');
+$reader->query_safe('COMMIT');
+is($migration->finish, '', 'the migration ends');
+is_exact($node, 'a lock that was waited for: exact');
+
+# A row that is locked while the rollup is rebuilt: its build waits, and does not hold the stream.
+my $holder = $node->background_psql('postgres');
+my $offset = log_position($node);
+set_stop($node, 'build-filled');
+sql($node, q{DELETE FROM bad WHERE kind = 3; SELECT notify_stats.rebuild('bad')});
+wait_for_stop($node, 'build-filled', $offset);
+$holder->query_safe('BEGIN; SELECT * FROM bad FOR UPDATE');
+continue_from_stop($node);
+poll($node, q{SELECT count(*) = 1 FROM notify_stats.build_activity() WHERE phase = 'joining'});
+good_goes_on('a build that waits for a row');
+$holder->query_safe('COMMIT');
+$holder->quit;
+wait_until_rebuilt($node, 'bad');
+is_exact($node, 'a build that has waited for a row: exact');
+
+# --- errors that look as if they would pass -------------------------------------------
+
+foreach my $sqlstate (qw(40001 53100 57014 58030))
+{
+	sql($node, "INSERT INTO behaviour VALUES ('$sqlstate')");
+	change('bad_source');
+	poll_state('bad', 'failed');
+	is(state_of('bad'), 'failed: no luck (5 times in a row)', "SQLSTATE $sqlstate, raised again and again: failed");
+	good_goes_on("SQLSTATE $sqlstate");
+	sql($node, q{DELETE FROM behaviour; SELECT notify_stats.rebuild('bad')});
+	is_exact($node, "SQLSTATE $sqlstate: exact after rebuild()");
+}
+
+# One that passes indeed.
+$offset = log_position($node);
+sql($node, q{INSERT INTO behaviour VALUES ('40001')});
+change('bad_source');
+$node->wait_for_log(qr/ERROR:  no luck/, $offset);
+sql($node, 'DELETE FROM behaviour');
+is_exact($node, 'an error that passes: exact');
+unlike(slurp_file($node->logfile, $offset), qr/has failed|is stale/, 'an error that passes: nothing is given up');
+
+# --- code that does not end -----------------------------------------------------------
+
+foreach my $what ('sleep', 'sleep on')
+{
+	sql($node, "INSERT INTO behaviour VALUES ('$what')");
+	change('bad_source');
+	poll_state('bad', 'failed');
+	is(state_of('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
+		"a function that does not end ($what): failed");
+	good_goes_on("a function that does not end ($what)");
+	sql($node, q{DELETE FROM behaviour; SELECT notify_stats.rebuild('bad')});
+	is_exact($node, "a function that does not end ($what): exact after rebuild()");
+}
+
+# At the end of a build, when all wait for it.
+sql($node, q{
+	CREATE FUNCTION on_write() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM public.behave(); RETURN NEW; END';
+	CREATE TRIGGER on_write BEFORE INSERT ON bad FOR EACH ROW EXECUTE FUNCTION on_write();
+	ALTER TABLE bad DISABLE TRIGGER on_write;
+	DELETE FROM bad WHERE kind = 2;
+	ALTER TABLE bad ENABLE TRIGGER on_write;
+});
+set_stop($node, 'build-filled');
+$offset = log_position($node);
+sql($node, q{SELECT notify_stats.rebuild('bad')});
+wait_for_stop($node, 'build-filled', $offset);
+sql($node, q{INSERT INTO behaviour VALUES ('sleep')});
+continue_from_stop($node);
+poll_state('bad', 'failed');
+is(state_of('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
+	'a trigger that does not end, at the end of a build: failed');
+good_goes_on('a trigger that does not end');
+sql($node, q{DELETE FROM behaviour; DROP TRIGGER on_write ON bad; SELECT notify_stats.rebuild('bad')});
+is_exact($node, 'a trigger that does not end: exact after rebuild()');
+
+# In a build, which holds up nobody, but for those that want to be built, and these not for ever.
+sql($node, q{INSERT INTO behaviour VALUES ('sleep'); SELECT notify_stats.rebuild('bad')});
+poll($node, q{SELECT count(*) = 1 FROM notify_stats.build_activity() WHERE phase = 'reading sources'});
+sql($node, q{SET ROLE other; SELECT notify_stats.create_rollup('later', 'SELECT kind, count(*) AS n FROM good_source GROUP BY kind')});
+good_goes_on('a build that does not end');
+poll_state('later', 'live');
+is(sql($node, q{SELECT count(*) FROM notify_stats.build_activity() WHERE rollup = 'bad'::regclass}), '1',
+	'another rollup is built while a build does not end');
+sql($node, q{DELETE FROM behaviour; SELECT pg_terminate_backend(pid) FROM notify_stats.build_activity()});
+is_exact($node, 'all are exact');
+
+# --- by hand --------------------------------------------------------------------------
+
+$node->append_conf('postgresql.conf', "notify_stats.database = ''\n");
+$node->restart;
+sql($node, 'CALL notify_stats.catch_up()');
+
+$holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE bad_source');
+change('good_source');
+my $session = start_psql($node, 'CALL notify_stats.catch_up()');
+poll_state('bad', 'stale');
+poll($node, 'SELECT NOT EXISTS (TABLE good EXCEPT ALL TABLE good_definition)');
+pass('catch_up(): the other goes on while a table is locked');
+$holder->query_safe('COMMIT');
+$holder->quit;
+is($session->finish, '', 'catch_up() ends when the lock is free');
+is(differences($node, 'postgres', 'good', 'bad'), '', 'catch_up(): both are exact');
+
+sql($node, q{INSERT INTO behaviour VALUES ('53200')});
+change('bad_source');
+like(sql_error($node, 'CALL notify_stats.catch_up()'), qr/ERROR:  53200: no luck/, "catch_up(): error $_") for 1 .. 5;
+change('good_source');
+sql($node, 'CALL notify_stats.catch_up()');
+like(state_of('bad'), qr/^failed: no luck/, 'catch_up(): failed after five');
+is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other goes on');
+
+sql($node, q{UPDATE behaviour SET what = 'sleep'; SELECT notify_stats.rebuild('bad'); BEGIN; DELETE FROM behaviour; COMMIT;});
+sql($node, 'CALL notify_stats.catch_up()');
+sql($node, q{INSERT INTO behaviour VALUES ('sleep')});
+change('bad_source');
+like(sql_error($node, 'CALL notify_stats.catch_up()'),
+	qr/ERROR:  57014: canceling statement due to user request\nDETAIL:  Work for the rollup with OID \d+ has taken more than notify_stats\.max_rollup_time, 2000 ms, while the others wait\.\nHINT:  /,
+	'catch_up(): a function that does not end');
+change('good_source');
+sql($node, 'CALL notify_stats.catch_up()');
+like(state_of('bad'), qr/^failed: its part of a cycle/, 'catch_up(): failed then');
+is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other goes on');
+
+done_testing();
