@@ -249,6 +249,7 @@ wait_for_lock(Build *build, BusyLock busy)
 			(errmsg("could not begin to build the rollup with OID %u: the relation with OID %u is locked",
 					build->relid, busy.relid),
 			 errdetail("The build is tried again.")));
+	shared_stream()->locked_out_build = build->relid;
 	return false;
 }
 

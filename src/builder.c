@@ -121,12 +121,20 @@ start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 	return handle;
 }
 
-/* Puts the next try off: 1, 2, 4 … seconds after failures in a row. */
+/*
+ * Puts the next try off: 1, 2, 4 … seconds after failures in a row, of which it is none
+ * to have waited for a lock.
+ */
 static void
 delay_retry(Attempt *attempt)
 {
-	int			seconds = Min(MAX_DELAY_SECONDS, 1 << Min(attempt->failures, 6));
+	SharedStream *stream = shared_stream();
+	int			seconds;
 
+	if (stream->locked_out_build == attempt->relid)
+		attempt->failures = 0;
+	stream->locked_out_build = InvalidOid;
+	seconds = Min(MAX_DELAY_SECONDS, 1 << Min(attempt->failures, 6));
 	attempt->failures++;
 	attempt->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
 }

@@ -101,6 +101,8 @@ typedef struct SharedStream
 	bool		trouble_heals;	/* it is to become stale rather than failed */
 	char		trouble_reason[SHARED_MESSAGE_LENGTH];
 
+	Oid			locked_out_build;	/* rollup whose last build has only waited for a lock */
+
 	/* passing errors in a row with the same rollup at work at the same position */
 	Oid			suspect_rollup; /* InvalidOid: none */
 	XLogRecPtr	suspect_lsn;

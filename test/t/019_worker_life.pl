@@ -184,7 +184,7 @@ foreach my $function ('pg_terminate_backend', 'pg_cancel_backend')
 	poll($node, q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'source'::regclass AND mode = 'AccessExclusiveLock' AND granted});
 	sql($node, 'CREATE TABLE wake_up ()');
 	ends('waiting for a lock', $function,
-		worker_in_state(q{wait_event_type = 'Lock' AND query = 'notify_stats: waiting for a lock on a table'}),
+		worker_in_state(q{wait_event_type = 'Extension' AND query = 'notify_stats: waiting for a lock on a table'}),
 		q{count(*) = 1 FROM pg_locks WHERE relation = 'source'::regclass AND mode = 'AccessExclusiveLock' AND granted});
 	sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()});
 	$session->finish;
