@@ -26,7 +26,6 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
@@ -60,6 +59,7 @@
 #include "compat.h"
 #include "facts.h"
 #include "notify_stats.h"
+#include "own_table.h"
 #include "rollup.h"
 #include "source.h"
 #include "xact.h"
@@ -786,34 +786,6 @@ rollup_take_over(List *rollups)
 	}
 }
 
-/* Whether an index can find a group, NULLs included. */
-static bool
-is_group_index(Oid index)
-{
-	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
-	Form_pg_index form;
-	bool		result;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	form = (Form_pg_index) GETSTRUCT(tuple);
-	result = form->indisunique && form->indnullsnotdistinct && form->indisvalid &&
-		form->indimmediate && heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
-	ReleaseSysCache(tuple);
-	return result;
-}
-
-static bool
-has_group_index(Relation table)
-{
-	ListCell   *lc;
-
-	foreach(lc, RelationGetIndexList(table))
-		if (is_group_index(lfirst_oid(lc)))
-			return true;
-	return false;
-}
-
 bool
 rollup_has_index(const Rollup *rollup)
 {
@@ -826,7 +798,7 @@ rollup_has_index(const Rollup *rollup)
 	table = try_relation_open(rollup->relid, NoLock);
 	if (table == NULL)
 		return true;
-	result = has_group_index(table);
+	result = own_table_has_index(table, NULL);
 	relation_close(table, NoLock);
 	return result;
 }
@@ -965,24 +937,14 @@ check_privileges(Node *node, void *context)
 
 /*
  * The names of columns are the table's, whatever the definition calls them:
- * either may have been renamed.
+ * either may have been renamed.  Throws if the table has others.
  */
 static void
 use_table_names(RollupShape *rollup, TupleDesc table)
 {
+	own_table_check_columns(rollup->name, table, rollup->desc);
 	for (int i = 0; i < rollup->desc->natts; i++)
-	{
-		Form_pg_attribute attribute = i < table->natts ? TupleDescAttr(table, i) : NULL;
-
-		if (attribute == NULL || attribute->attisdropped ||
-			attribute->atttypid != TupleDescAttr(rollup->desc, i)->atttypid)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("rollup %s no longer has the columns of its definition", rollup->name),
-					 errdetail("Column %d was dropped, or has another type.", i + 1),
-					 errhint("Drop the rollup and create it anew.")));
-		TupleDescAttr(rollup->desc, i)->attname = attribute->attname;
-	}
+		TupleDescAttr(rollup->desc, i)->attname = TupleDescAttr(table, i)->attname;
 	for (int i = 0; i < rollup->definition->ngroups; i++)
 	{
 		GroupColumn *group = &rollup->definition->groups[i];
@@ -1044,7 +1006,7 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query)
 	shape->source_descs = source_descs(shape->definition);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
-	shape->has_index = has_group_index(table);
+	shape->has_index = own_table_has_index(table, shape->definition);
 }
 
 /*
