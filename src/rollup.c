@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
@@ -220,32 +221,96 @@ rollup_check_source(const Definition *definition, Oid source, const Format *form
 		format->check_source(source, columns);
 }
 
+static int
+compare_to_relid(const void *key, const void *cell)
+{
+	Oid			relid = *(const Oid *) key;
+	const Rollup *rollup = (const Rollup *) lfirst((const ListCell *) cell);
+
+	return relid < rollup->relid ? -1 : relid > rollup->relid;
+}
+
+/* Whether a list of rollups, sorted by OID, has this one. */
+static bool
+is_listed(const List *rollups, Oid relid)
+{
+	return rollups != NIL &&
+		bsearch(&relid, rollups->elements, list_length(rollups), sizeof(ListCell),
+				compare_to_relid) != NULL;
+}
+
+/* What ends that a table is read as a partition. */
+static char *
+detach_statement(Oid relid)
+{
+	Oid			parent = get_partition_parent(relid, true);
+
+	return psprintf("ALTER TABLE %s DETACH PARTITION %s;",
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(parent)),
+											   get_rel_name(parent)),
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+											   get_rel_name(relid)));
+}
+
+/* Throws if a table that a definition reads is one that we write ourselves. */
+static void
+check_not_ours(Oid relid, Oid source, const List *rollups)
+{
+	bool		partition = relid != source;
+
+	if (is_listed(rollups, relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("definition reads \"%s\", which is a rollup itself", get_rel_name(relid)),
+				 partition ?
+				 errdetail("It is a partition of \"%s\". Rollups of rollups are not supported.",
+						   get_rel_name(source)) :
+				 errdetail("Rollups of rollups are not supported."),
+				 partition ?
+				 errhint("Run: %s A rollup that has failed has to be rebuilt then.", detach_statement(relid)) :
+				 errhint("Write a definition over the tables that \"%s\" is made from.",
+						 get_rel_name(relid))));
+	if (get_rel_namespace(relid) == get_namespace_oid(EXTENSION_SCHEMA, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("definition reads \"%s\", which belongs to notify_stats itself",
+						get_rel_name(relid)),
+				 errdetail("Keeping such a rollup would change what it counts."),
+				 partition ? errhint("Run: %s", detach_statement(relid)) :
+				 errhint("Read a table of your own.")));
+}
+
+/*
+ * Throws if a definition reads tables that we write ourselves, as sources or as
+ * their partitions: it would count what it does.  "rollups" are all there are,
+ * sorted.
+ */
+static void
+check_none_ours(const Definition *definition, const List *rollups)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, definition->sources)
+	{
+		Oid			source = lfirst_oid(lc);
+
+		check_not_ours(source, source, rollups);
+		if (get_rel_relkind(source) == RELKIND_PARTITIONED_TABLE)
+			foreach(lc2, find_all_inheritors(source, NoLock, NULL))
+				check_not_ours(lfirst_oid(lc2), source, rollups);
+	}
+}
+
 /* Throws unless the changes of every source can be counted. */
 static void
 check_sources(const Definition *definition, const Format *format)
 {
 	ListCell   *lc;
 
+	check_none_ours(definition, rollup_list(NULL));
 	foreach(lc, definition->sources)
-	{
-		Oid			source = lfirst_oid(lc);
-
-		if (is_rollup(source))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads \"%s\", which is a rollup itself", get_rel_name(source)),
-					 errdetail("Rollups of rollups are not supported."),
-					 errhint("Write a definition over the tables that \"%s\" is made from.",
-							 get_rel_name(source))));
-		if (get_rel_namespace(source) == get_namespace_oid(EXTENSION_SCHEMA, false))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads \"%s\", which belongs to notify_stats itself",
-							get_rel_name(source)),
-					 errdetail("Keeping such a rollup would change what it counts."),
-					 errhint("Read a table of your own.")));
-		rollup_check_source(definition, source, format);
-	}
+		rollup_check_source(definition, lfirst_oid(lc), format);
 }
 
 /* Creates the table with its unique index over the group columns. */
@@ -643,6 +708,8 @@ rollup_list(bool *some_dropped)
 	}
 	load_requests(rollups);
 	list_sort(rollups, compare_relids);
+	foreach(lc, rollups)
+		((Rollup *) lfirst(lc))->all = rollups;
 	return rollups;
 }
 
@@ -987,9 +1054,9 @@ source_descs(const Definition *definition)
 	return descs;
 }
 
-/* Compiles what is locked. */
+/* Compiles what is locked.  "rollups" are all there are. */
 static void
-compile(RollupShape *shape, Relation table, Relation view, Query *query)
+compile(RollupShape *shape, Relation table, Relation view, Query *query, const List *rollups)
 {
 	SavedRole	saved;
 
@@ -1003,6 +1070,7 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query)
 	shape->definition = definition_compile(query);
 	(void) check_privileges((Node *) query, NULL);
 	xact_restore_role(saved);
+	check_none_ours(shape->definition, rollups);
 	shape->source_descs = source_descs(shape->definition);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
@@ -1047,7 +1115,7 @@ make_shape(const Rollup *rollup, BusyLock *busy)
 	shape->view = rollup->view;
 	locked = lock_and_note_sources(shape, query, busy);
 	if (locked)
-		compile(shape, table, view, query);
+		compile(shape, table, view, query, rollup->all);
 	relation_close(view, NoLock);
 	relation_close(table, NoLock);
 	MemoryContextSwitchTo(caller_context);

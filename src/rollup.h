@@ -58,6 +58,7 @@ typedef struct Rollup
 	List	   *ignores;		/* OIDs of the sources whose deleted rows still count */
 
 	TimestampTz changed_at;		/* 0: never */
+	const List *all;			/* rollup_list's, which it is one of */
 
 	/* set by rollup_open, under its locks; the rest is part of the shape */
 	RollupShape *shape;
