@@ -204,7 +204,8 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 	}
 	build->in_vain = access == ROLLUP_GONE ||
 		(access == ROLLUP_READY &&
-		 !(is_unchanged(build, rollup) && facts_hold(build, rollup)));
+		 !(rollup->shape->obstacle == NULL && is_unchanged(build, rollup) &&
+		   facts_hold(build, rollup)));
 	if (build->in_vain && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

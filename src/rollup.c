@@ -63,6 +63,7 @@
 #include "own_table.h"
 #include "rollup.h"
 #include "source.h"
+#include "subscription.h"
 #include "xact.h"
 
 #define DEFINITION_SUFFIX "_definition"
@@ -648,6 +649,11 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION, desc, &isnull));
 	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple, ROLLUP_STATE, desc,
 																	 &isnull)));
+	if (rollup->state != ROLLUP_LIVE)
+	{
+		value = heap_getattr(tuple, ROLLUP_REASON, desc, &isnull);
+		rollup->reason = isnull ? NULL : TextDatumGetCString(value);
+	}
 	value = heap_getattr(tuple, ROLLUP_IGNORE_DELETES, desc, &isnull);
 	rollup->ignores = isnull ? NIL : oids_of_array(value);
 	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
@@ -1075,6 +1081,7 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query, const L
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
 	shape->has_index = own_table_has_index(table, shape->definition);
+	shape->obstacle = subscription_reason(shape->relid);
 }
 
 /*
@@ -1355,6 +1362,24 @@ rollup_set_built(const Rollup *rollup)
 					2, argtypes, args, NULL);
 }
 
+bool
+rollup_is_obstructed(Rollup *rollup)
+{
+	char	   *reason = subscription_reason(rollup->relid);
+
+	if (reason == NULL)
+		return false;
+	if (rollup->reason == NULL || strcmp(rollup->reason, reason) != 0)
+	{
+		/* one that was never built stays that; "stale" would tell of a dump */
+		rollup_set_state(rollup->relid,
+						 rollup->state == ROLLUP_BUILDING ? ROLLUP_BUILDING : ROLLUP_STALE,
+						 reason, InvalidXLogRecPtr);
+		rollup->reason = reason;
+	}
+	return true;
+}
+
 void
 rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 {
@@ -1370,6 +1395,7 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 				 errhint("To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
 						 quote_literal_cstr(rollup->name))));
 	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
+	rollup->reason = pstrdup(reason);
 	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
 }
 

@@ -44,6 +44,7 @@ typedef struct RollupShape
 	List	   *source_descs;	/* a TupleDesc for each of its sources */
 	TupleDesc	desc;			/* of the definition's result, likewise */
 	bool		has_index;		/* a unique one that can be that of its groups */
+	char	   *obstacle;		/* subscription_reason() of its table; NULL: none */
 	struct ApplyPlan *plans;	/* apply.c's; NULL: none yet */
 } RollupShape;
 
@@ -52,6 +53,7 @@ typedef struct Rollup
 	Oid			relid;
 	Oid			view;			/* the definition */
 	RollupState state;
+	char	   *reason;			/* of the state, NULL if live */
 	int64		request;		/* the last rebuild that was asked for, or 0 */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
@@ -151,6 +153,12 @@ extern void rollup_take_over(List *rollups);
 
 /* Whether the table has a unique index that can be that of its groups. */
 extern bool rollup_has_index(const Rollup *rollup);
+
+/*
+ * Whether something else writes a rollup's table, so that it cannot be built.
+ * That becomes the reason for its state, if it is not yet.
+ */
+extern bool rollup_is_obstructed(Rollup *rollup);
 
 /* The rollup of that OID out of a list, or NULL. */
 extern Rollup *rollup_find(List *rollups, Oid relid);
