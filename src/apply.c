@@ -33,6 +33,7 @@
 #include "apply.h"
 #include "catalog.h"
 #include "compat.h"
+#include "own_table.h"
 #include "trouble.h"
 #include "xact.h"
 
@@ -153,7 +154,7 @@ upsert_query(const Rollup *rollup, const char *target, bool sorted)
 	if (sorted)
 		appendStringInfo(&buf, " ORDER BY %s", rollup_group_columns(definition, "d."));
 	appendStringInfo(&buf, " ON CONFLICT (%s) DO UPDATE SET ",
-					 rollup_group_columns(definition, ""));
+					 own_table_conflict_target(definition));
 	append_update(&buf, definition);
 	appendStringInfo(&buf, " RETURNING r.ctid, r.%s, ", count);
 	append_remainder(&buf, definition);

@@ -55,6 +55,7 @@
 #include "cycle.h"
 #include "facts.h"
 #include "notify_stats.h"
+#include "own_table.h"
 #include "publication.h"
 #include "shared.h"
 #include "slot.h"
@@ -220,7 +221,8 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 	}
 	build->in_vain = access == ROLLUP_GONE ||
 		(access == ROLLUP_READY &&
-		 !(is_unchanged(build, rollup) && facts_hold(build, rollup)));
+		 !(rollup->shape->obstacle == NULL && is_unchanged(build, rollup) &&
+		   facts_hold(build, rollup)));
 	if (build->in_vain && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -488,16 +490,16 @@ remember_visible(Build *build, Snapshot snapshot)
 }
 
 /*
- * Creates a temporary table for the result of a query, to be filled by the
+ * Creates a temporary table, "made" of columns or as a query, to be filled by the
  * rollup's owner.  It is not his: under another name, or with triggers, it would
  * be a trap for the session that has called catch_up().
  */
 static void
-create_temporary_table(const Rollup *rollup, const char *name, const char *query)
+create_temporary_table(const Rollup *rollup, const char *name, const char *made)
 {
 	drop_temporary_table(name);
 	name = quote_identifier(name);
-	xact_execute(psprintf("CREATE TEMPORARY TABLE %s AS %s WITH NO DATA", name, query));
+	xact_execute(psprintf("CREATE TEMPORARY TABLE %s %s", name, made));
 	xact_execute(psprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON pg_temp.%s TO %s", name,
 						  quote_identifier(GetUserNameFromId(rollup->owner, false))));
 }
@@ -582,8 +584,9 @@ make_fresh_table(Build *build)
 	MemoryContextSwitchTo(context);
 
 	SPI_connect();
+	/* of the definition's types, whatever the table has made of them meanwhile */
 	create_temporary_table(rollup, FRESH_NAME,
-						   psprintf("SELECT %s FROM %s", rollup_columns(rollup), rollup->name));
+						   psprintf("(%s)", own_table_columns_of(rollup->desc)));
 	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
 						  rollup_group_columns(rollup->definition, "")));
 	SPI_finish();
@@ -727,7 +730,7 @@ append_side(StringInfo buf, const Definition *definition, const char *table, boo
 		appendStringInfo(buf, "%s AS g%d, ", quote_identifier(definition->groups[i].name), i + 1);
 	for (int i = 0; i < definition->nmeasures; i++)
 		appendStringInfo(buf, "%s AS m%d, ", quote_identifier(definition->measures[i].name), i + 1);
-	appendStringInfo(buf, "ctid AS address, %s AS fresh FROM %s", fresh ? "true" : "false", table);
+	appendStringInfo(buf, "ctid AS address, %s AS fresh FROM ONLY %s", fresh ? "true" : "false", table);
 }
 
 /* Appends "the values of the measure, on either side, differ". */
@@ -822,7 +825,7 @@ find_differences(const Rollup *rollup, bool may_hold_more)
 	char	   *query = diff_query(rollup, may_hold_more);
 	SavedRole	saved;
 
-	create_temporary_table(rollup, DIFF_NAME, query);
+	create_temporary_table(rollup, DIFF_NAME, psprintf("AS %s WITH NO DATA", query));
 	saved = xact_become(rollup->owner);
 	xact_execute(psprintf("INSERT INTO " DIFF_TABLE " %s", query));
 	return saved;
@@ -864,7 +867,7 @@ replace_differences(const Rollup *rollup)
 	StringInfoData buf;
 	SavedRole	saved = find_differences(rollup, false);
 
-	xact_execute(psprintf("DELETE FROM %s WHERE ctid IN"
+	xact_execute(psprintf("DELETE FROM ONLY %s WHERE ctid IN"
 						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->name));
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->name, column_list(definition));
@@ -883,7 +886,7 @@ fill_new_table(const Rollup *rollup)
 	char	   *columns = rollup_columns(rollup);
 	SavedRole	saved = xact_become(rollup->owner);
 
-	xact_execute(psprintf("DELETE FROM %s", rollup->name));
+	xact_execute(psprintf("DELETE FROM ONLY %s", rollup->name));
 	insert_all(rollup, psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
 								rollup->name, columns, columns), FRESH_TABLE);
 	xact_restore_role(saved);

@@ -246,6 +246,16 @@ is_redefined(Rollup *rollup)
 	return true;
 }
 
+/* A live rollup whose table something else writes: what it counts would be counted twice. */
+static bool
+is_obstructed(Rollup *rollup)
+{
+	if (rollup->shape->obstacle == NULL)
+		return false;
+	rollup_give_up(rollup, rollup->shape->obstacle, InvalidXLogRecPtr);
+	return true;
+}
+
 /*
  * Since when this process has come upon locks that were not free, in each try; 0: it
  * has not.
@@ -311,7 +321,7 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 				break;
 			give_up_locked(row, rollup, busy);
 		}
-		else if (access == ROLLUP_READY && !is_redefined(rollup))
+		else if (access == ROLLUP_READY && !is_obstructed(rollup) && !is_redefined(rollup))
 			*live = lappend(*live, rollup);
 	}
 	note_patience(busy);
@@ -563,6 +573,9 @@ unusable_reason(const StreamRow *row, SlotInfo *slot)
 		return "the replication slot belongs to somebody else";
 	if (slot->lost)
 		return "the replication slot was invalidated";
+	/* pg_resetwal leaves the slots; what this process has open it has read */
+	if (!slot_is_open(NameStr(row->slot_name)) && !slot_has_wal(slot->restart_lsn))
+		return "the write-ahead log that the replication slot needs is missing";
 	return NULL;
 }
 
@@ -1065,7 +1078,8 @@ is_settled(uint64 version)
 /*
  * Collects the rollups that are to be built.  One without its index is not, if
  * nobody asks for it: a dump that is being restored makes the index when it has
- * filled the table.
+ * filled the table.  Nor is one whose table something else writes, as long as it
+ * does.
  */
 static void
 collect_builds(List *rollups, CycleResult *result)
@@ -1076,7 +1090,8 @@ collect_builds(List *rollups, CycleResult *result)
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
 
-		if (rollup_wants_build(rollup) && (rollup->request > 0 || rollup_has_index(rollup)))
+		if (rollup_wants_build(rollup) && !rollup_is_obstructed(rollup) &&
+			(rollup->request > 0 || rollup_has_index(rollup)))
 			result->wants_build = lappend_oid(result->wants_build, rollup->relid);
 	}
 }

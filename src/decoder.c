@@ -15,7 +15,9 @@
  *
  * The server knows one slot of a process, MyReplicationSlot.  Between our calls
  * code of users runs, in expressions and triggers, which may use slots of its
- * own.  So ours is set aside then, and nobody else's business.
+ * own.  So ours is set aside then, and nobody else's business.  But who has the
+ * right to may drop it from within this process, which holds it, and then it may
+ * be another one's place in the array.  So we look before we use it again.
  *
  * Decoding looks at the catalogs as they were when a transaction committed.  So
  * the functions empty all caches before and after, and each cycle would have to
@@ -39,6 +41,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
+#include "storage/spin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -148,22 +151,57 @@ set_slot_aside(void)
 	MyReplicationSlot = NULL;
 }
 
+/*
+ * Whether the slot that was set aside is still the one that this process has
+ * opened, and holds.  If so it stays that, as nobody else can drop it.
+ */
+static bool
+is_held(void)
+{
+	ReplicationSlot *slot = own.slot;
+	bool		held;
+
+	if (slot == NULL)
+		return false;
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	SpinLockAcquire(&slot->mutex);
+	held = slot->in_use && slot->active_pid == MyProcPid &&
+		slot->data.persistency == RS_PERSISTENT && slot->data.database == MyDatabaseId &&
+		strcmp(NameStr(slot->data.name), NameStr(own.slot_name)) == 0;
+	SpinLockRelease(&slot->mutex);
+	LWLockRelease(ReplicationSlotControlLock);
+	return held;
+}
+
+/* Makes the slot MyReplicationSlot.  Throws if it is not ours any more, and forgets it. */
 static void
 take_slot(void)
 {
 	if (MyReplicationSlot != NULL)
 		elog(ERROR, "another replication slot is in use");
+	if (!is_held())
+	{
+		own.slot = NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" was dropped or released by code that this process has run",
+						NameStr(own.slot_name)),
+				 errhint("Only notify_stats may use this slot.")));
+	}
 	MyReplicationSlot = own.slot;
 }
 
-/* Releases the slot, whatever other one may be in use. */
+/* Releases the slot, if it is still ours, whatever other one may be in use. */
 static void
 release_slot(void)
 {
 	ReplicationSlot *other = MyReplicationSlot == own.slot ? NULL : MyReplicationSlot;
 
-	if (own.slot == NULL)
+	if (!is_held())
+	{
+		own.slot = NULL;
 		return;
+	}
 	MyReplicationSlot = own.slot;
 	own.slot = NULL;
 	ReplicationSlotRelease();
@@ -208,6 +246,7 @@ acquire(const char *slot_name)
 	if (!exit_callback_registered)
 		before_shmem_exit(release_slot_at_exit, (Datum) 0);
 	exit_callback_registered = true;
+	namestrcpy(&own.slot_name, slot_name);
 	acquire_slot(slot_name);
 	own.slot = MyReplicationSlot;
 }
@@ -232,7 +271,6 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 	own.context = AllocSetContextCreate(context, "notify_stats decoder",
 										 ALLOCSET_DEFAULT_SIZES);
 	caller_context = MemoryContextSwitchTo(own.context);
-	namestrcpy(&own.slot_name, slot_name);
 	own.options = copy_strings(options);
 	own.decoding = NULL;
 	own.decoding = CreateDecodingContext(InvalidXLogRecPtr, make_options(own.options), false,
@@ -330,13 +368,26 @@ decoder_confirm(XLogRecPtr lsn)
 	set_slot_aside();
 }
 
+/* Closes what the memory context would leave open. */
+static void
+close_wal(void)
+{
+	if (own.decoding != NULL && own.decoding->reader->seg.ws_file >= 0)
+		wal_segment_close(own.decoding->reader);
+}
+
 void
 decoder_close(void)
 {
 	if (own.context == NULL)
 		return;
-	take_slot();
-	FreeDecodingContext(own.decoding);
+	if (is_held())
+	{
+		take_slot();
+		FreeDecodingContext(own.decoding);
+	}
+	else
+		close_wal();			/* the files of changes went with the slot */
 	release_slot();
 	MemoryContextDelete(own.context);
 	own.context = NULL;
@@ -346,14 +397,13 @@ void
 decoder_forget(void)
 {
 	/* the server releases this one when it has aborted the command */
-	if (MyReplicationSlot == NULL)
+	if (MyReplicationSlot == NULL && is_held())
 		MyReplicationSlot = own.slot;
 	else if (MyReplicationSlot != own.slot)
 		release_slot();
 	own.slot = NULL;
 	if (own.context == NULL)
 		return;
-	if (own.decoding != NULL && own.decoding->reader->seg.ws_file >= 0)
-		wal_segment_close(own.decoding->reader);
+	close_wal();
 	own.context = NULL;
 }

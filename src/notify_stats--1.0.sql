@@ -530,6 +530,18 @@ CREATE FUNCTION @extschema@."check"(
            'Run: ' || g.statement
         FROM @extschema@.source_gaps() g
     UNION ALL
+    SELECT 'subscription', false,
+           format('subscription %I writes to %s, which %s', s.subname, c.oid::regclass,
+                  CASE WHEN r.rollup IS NULL THEN 'belongs to notify_stats: its rows are left out'
+                       ELSE 'is a rollup: it cannot be kept' END),
+           format('At the publisher, run CREATE PUBLICATION with FOR TABLE and the tables that rollups read, but no rollups; then run here: ALTER SUBSCRIPTION %I SET PUBLICATION with its name.',
+                  s.subname)
+        FROM pg_subscription_rel l
+             JOIN pg_subscription s ON s.oid = l.srsubid
+             JOIN pg_class c ON c.oid = l.srrelid
+             LEFT JOIN @extschema@.rollup r ON r.rollup = l.srrelid
+        WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
+    UNION ALL
     SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || r.reason),
            CASE WHEN r.state = 'failed' THEN
                format('Mend the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
@@ -539,6 +551,35 @@ CREATE FUNCTION @extschema@."check"(
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
 REVOKE ALL ON FUNCTION @extschema@."check"() FROM PUBLIC;
+
+
+-- What subscriptions must not do
+--
+-- A publication of all tables has these as well, with what is true of the publisher.
+
+CREATE FUNCTION @extschema@.keep_own_rows() RETURNS trigger
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'notify_stats_keep_own_rows';
+COMMENT ON FUNCTION @extschema@.keep_own_rows() IS
+    'leaves out rows that a subscription would write to a table of notify_stats';
+REVOKE ALL ON FUNCTION @extschema@.keep_own_rows() FROM PUBLIC;
+
+DO $$
+DECLARE
+    own regclass;
+BEGIN
+    FOR own IN
+        SELECT oid FROM pg_class WHERE relnamespace = '@extschema@'::regnamespace AND relkind = 'r'
+    LOOP
+        EXECUTE format('CREATE TRIGGER notify_stats_rows BEFORE INSERT OR UPDATE OR DELETE ON %s
+                        FOR EACH ROW EXECUTE FUNCTION @extschema@.keep_own_rows()', own);
+        EXECUTE format('CREATE TRIGGER notify_stats_truncate BEFORE TRUNCATE ON %s
+                        FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.keep_own_rows()', own);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER notify_stats_rows', own);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER notify_stats_truncate', own);
+    END LOOP;
+END
+$$;
 
 
 -- What others may do

@@ -23,10 +23,10 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
@@ -62,8 +62,10 @@
 #include "compat.h"
 #include "facts.h"
 #include "notify_stats.h"
+#include "own_table.h"
 #include "rollup.h"
 #include "source.h"
+#include "subscription.h"
 #include "xact.h"
 
 #define DEFINITION_SUFFIX "_definition"
@@ -225,32 +227,96 @@ rollup_check_source(const Definition *definition, Oid source, const Format *form
 		format->check_source(source, columns);
 }
 
+static int
+compare_to_relid(const void *key, const void *cell)
+{
+	Oid			relid = *(const Oid *) key;
+	const Rollup *rollup = (const Rollup *) lfirst((const ListCell *) cell);
+
+	return relid < rollup->relid ? -1 : relid > rollup->relid;
+}
+
+/* Whether a list of rollups, sorted by OID, has this one. */
+static bool
+is_listed(const List *rollups, Oid relid)
+{
+	return rollups != NIL &&
+		bsearch(&relid, rollups->elements, list_length(rollups), sizeof(ListCell),
+				compare_to_relid) != NULL;
+}
+
+/* What ends that a table is read as a partition. */
+static char *
+detach_statement(Oid relid)
+{
+	Oid			parent = get_partition_parent(relid, true);
+
+	return psprintf("ALTER TABLE %s DETACH PARTITION %s;",
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(parent)),
+											   get_rel_name(parent)),
+					quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+											   get_rel_name(relid)));
+}
+
+/* Throws if a table that a definition reads is one that we write ourselves. */
+static void
+check_not_ours(Oid relid, Oid source, const List *rollups)
+{
+	bool		partition = relid != source;
+
+	if (is_listed(rollups, relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("definition reads \"%s\", which is a rollup itself", get_rel_name(relid)),
+				 partition ?
+				 errdetail("It is a partition of \"%s\". Rollups of rollups are not supported.",
+						   get_rel_name(source)) :
+				 errdetail("Rollups of rollups are not supported."),
+				 partition ?
+				 errhint("Run: %s A rollup that has failed has to be rebuilt then.", detach_statement(relid)) :
+				 errhint("Write a definition over the tables that \"%s\" is made from.",
+						 get_rel_name(relid))));
+	if (get_rel_namespace(relid) == get_namespace_oid(EXTENSION_SCHEMA, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("definition reads \"%s\", which belongs to notify_stats itself",
+						get_rel_name(relid)),
+				 errdetail("Keeping such a rollup would change what it counts."),
+				 partition ? errhint("Run: %s", detach_statement(relid)) :
+				 errhint("Read a table of your own.")));
+}
+
+/*
+ * Throws if a definition reads tables that we write ourselves, as sources or as
+ * their partitions: it would count what it does.  "rollups" are all there are,
+ * sorted.
+ */
+static void
+check_none_ours(const Definition *definition, const List *rollups)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, definition->sources)
+	{
+		Oid			source = lfirst_oid(lc);
+
+		check_not_ours(source, source, rollups);
+		if (get_rel_relkind(source) == RELKIND_PARTITIONED_TABLE)
+			foreach(lc2, find_all_inheritors(source, NoLock, NULL))
+				check_not_ours(lfirst_oid(lc2), source, rollups);
+	}
+}
+
 /* Throws unless the changes of every source can be counted. */
 static void
 check_sources(const Definition *definition, const Format *format)
 {
 	ListCell   *lc;
 
+	check_none_ours(definition, rollup_list(NULL));
 	foreach(lc, definition->sources)
-	{
-		Oid			source = lfirst_oid(lc);
-
-		if (is_rollup(source))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads \"%s\", which is a rollup itself", get_rel_name(source)),
-					 errdetail("Rollups of rollups are not supported."),
-					 errhint("Write a definition over the tables that \"%s\" is made from.",
-							 get_rel_name(source))));
-		if (get_rel_namespace(source) == get_namespace_oid(EXTENSION_SCHEMA, false))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads \"%s\", which belongs to notify_stats itself",
-							get_rel_name(source)),
-					 errdetail("Keeping such a rollup would change what it counts."),
-					 errhint("Read a table of your own.")));
-		rollup_check_source(definition, source, format);
-	}
+		rollup_check_source(definition, lfirst_oid(lc), format);
 }
 
 /* Creates the table with its unique index over the group columns. */
@@ -590,6 +656,11 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION, desc, &isnull));
 	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple, ROLLUP_STATE, desc,
 																	 &isnull)));
+	if (rollup->state != ROLLUP_LIVE)
+	{
+		value = heap_getattr(tuple, ROLLUP_REASON, desc, &isnull);
+		rollup->reason = isnull ? NULL : TextDatumGetCString(value);
+	}
 	value = heap_getattr(tuple, ROLLUP_IGNORE_DELETES, desc, &isnull);
 	rollup->ignores = isnull ? NIL : oids_of_array(value);
 	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
@@ -650,6 +721,8 @@ rollup_list(bool *some_dropped)
 	}
 	load_requests(rollups);
 	list_sort(rollups, compare_relids);
+	foreach(lc, rollups)
+		((Rollup *) lfirst(lc))->all = rollups;
 	return rollups;
 }
 
@@ -793,34 +866,6 @@ rollup_take_over(List *rollups)
 	}
 }
 
-/* Whether an index can find a group, NULLs included. */
-static bool
-is_group_index(Oid index)
-{
-	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
-	Form_pg_index form;
-	bool		result;
-
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	form = (Form_pg_index) GETSTRUCT(tuple);
-	result = form->indisunique && form->indnullsnotdistinct && form->indisvalid &&
-		form->indimmediate && heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
-	ReleaseSysCache(tuple);
-	return result;
-}
-
-static bool
-has_group_index(Relation table)
-{
-	ListCell   *lc;
-
-	foreach(lc, RelationGetIndexList(table))
-		if (is_group_index(lfirst_oid(lc)))
-			return true;
-	return false;
-}
-
 bool
 rollup_has_index(const Rollup *rollup)
 {
@@ -833,7 +878,7 @@ rollup_has_index(const Rollup *rollup)
 	table = try_relation_open(rollup->relid, NoLock);
 	if (table == NULL)
 		return true;
-	result = has_group_index(table);
+	result = own_table_has_index(table, NULL);
 	relation_close(table, NoLock);
 	return result;
 }
@@ -973,24 +1018,14 @@ check_privileges(Node *node, void *context)
 
 /*
  * The names of columns are the table's, whatever the definition calls them:
- * either may have been renamed.
+ * either may have been renamed.  Throws if the table has others.
  */
 static void
 use_table_names(RollupShape *rollup, TupleDesc table)
 {
+	own_table_check_columns(rollup->name, table, rollup->desc);
 	for (int i = 0; i < rollup->desc->natts; i++)
-	{
-		Form_pg_attribute attribute = i < table->natts ? TupleDescAttr(table, i) : NULL;
-
-		if (attribute == NULL || attribute->attisdropped ||
-			attribute->atttypid != TupleDescAttr(rollup->desc, i)->atttypid)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("rollup %s no longer has the columns of its definition", rollup->name),
-					 errdetail("Column %d was dropped, or has another type.", i + 1),
-					 errhint("Drop the rollup and create it anew.")));
-		TupleDescAttr(rollup->desc, i)->attname = attribute->attname;
-	}
+		TupleDescAttr(rollup->desc, i)->attname = TupleDescAttr(table, i)->attname;
 	for (int i = 0; i < rollup->definition->ngroups; i++)
 	{
 		GroupColumn *group = &rollup->definition->groups[i];
@@ -1033,9 +1068,9 @@ source_descs(const Definition *definition)
 	return descs;
 }
 
-/* Compiles what is locked. */
+/* Compiles what is locked.  "rollups" are all there are. */
 static void
-compile(RollupShape *shape, Relation table, Relation view, Query *query)
+compile(RollupShape *shape, Relation table, Relation view, Query *query, const List *rollups)
 {
 	SavedRole	saved;
 
@@ -1049,10 +1084,12 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query)
 	shape->definition = definition_compile(query);
 	(void) check_privileges((Node *) query, NULL);
 	xact_restore_role(saved);
+	check_none_ours(shape->definition, rollups);
 	shape->source_descs = source_descs(shape->definition);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
-	shape->has_index = has_group_index(table);
+	shape->has_index = own_table_has_index(table, shape->definition);
+	shape->obstacle = subscription_reason(shape->relid);
 }
 
 /*
@@ -1093,7 +1130,7 @@ make_shape(const Rollup *rollup, BusyLock *busy)
 	shape->view = rollup->view;
 	locked = lock_and_note_sources(shape, query, busy);
 	if (locked)
-		compile(shape, table, view, query);
+		compile(shape, table, view, query, rollup->all);
 	relation_close(view, NoLock);
 	relation_close(table, NoLock);
 	MemoryContextSwitchTo(caller_context);
@@ -1359,6 +1396,24 @@ rollup_set_built(const Rollup *rollup)
 					2, argtypes, args, NULL);
 }
 
+bool
+rollup_is_obstructed(Rollup *rollup)
+{
+	char	   *reason = subscription_reason(rollup->relid);
+
+	if (reason == NULL)
+		return false;
+	if (rollup->reason == NULL || strcmp(rollup->reason, reason) != 0)
+	{
+		/* one that was never built stays that; "stale" would tell of a dump */
+		rollup_set_state(rollup->relid,
+						 rollup->state == ROLLUP_BUILDING ? ROLLUP_BUILDING : ROLLUP_STALE,
+						 reason, InvalidXLogRecPtr);
+		rollup->reason = reason;
+	}
+	return true;
+}
+
 /* The name for messages, of one that need not be opened. */
 static const char *
 display_name(const Rollup *rollup)
@@ -1388,6 +1443,7 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 				 errhint("To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
 						 quote_literal_cstr(name))));
 	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
+	rollup->reason = pstrdup(reason);
 	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
 }
 

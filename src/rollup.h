@@ -44,6 +44,7 @@ typedef struct RollupShape
 	List	   *source_descs;	/* a TupleDesc for each of its sources */
 	TupleDesc	desc;			/* of the definition's result, likewise */
 	bool		has_index;		/* a unique one that can be that of its groups */
+	char	   *obstacle;		/* subscription_reason() of its table; NULL: none */
 	struct ApplyPlan *plans;	/* apply.c's; NULL: none yet */
 } RollupShape;
 
@@ -52,12 +53,14 @@ typedef struct Rollup
 	Oid			relid;
 	Oid			view;			/* the definition */
 	RollupState state;
+	char	   *reason;			/* of the state, NULL if live */
 	int64		request;		/* the last rebuild that was asked for, or 0 */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
 	List	   *ignores;		/* OIDs of the sources whose deleted rows still count */
 
 	TimestampTz changed_at;		/* 0: never */
+	const List *all;			/* rollup_list's, which it is one of */
 
 	/* set by rollup_open, under its locks; the rest is part of the shape */
 	RollupShape *shape;
@@ -151,6 +154,12 @@ extern void rollup_take_over(List *rollups);
 
 /* Whether the table has a unique index that can be that of its groups. */
 extern bool rollup_has_index(const Rollup *rollup);
+
+/*
+ * Whether something else writes a rollup's table, so that it cannot be built.
+ * That becomes the reason for its state, if it is not yet.
+ */
+extern bool rollup_is_obstructed(Rollup *rollup);
 
 /* The rollup of that OID out of a list, or NULL. */
 extern Rollup *rollup_find(List *rollups, Oid relid);

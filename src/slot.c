@@ -18,6 +18,9 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
+#include "access/timeline.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_type.h"
@@ -352,6 +355,30 @@ XLogRecPtr
 slot_safe_lsn(void)
 {
 	return GetFlushRecPtr(NULL);
+}
+
+bool
+slot_has_wal(XLogRecPtr lsn)
+{
+	static XLogSegNo found = 0;
+	XLogSegNo	segment;
+	ListCell   *lc;
+
+	XLByteToSeg(lsn, segment, wal_segment_size);
+	if (segment == found)
+		return true;
+	foreach(lc, readTimeLineHistory(GetWALInsertionTimeLine()))
+	{
+		char		path[MAXPGPATH];
+		struct stat status;
+
+		XLogFilePath(path, ((TimeLineHistoryEntry *) lfirst(lc))->tli, segment, wal_segment_size);
+		if (stat(path, &status) != 0 && errno == ENOENT)
+			continue;
+		found = segment;
+		return true;
+	}
+	return false;
 }
 
 XLogRecPtr

@@ -76,6 +76,12 @@ extern bool slot_drop_main_of(Oid database, NameData *name);
  */
 extern XLogRecPtr slot_safe_lsn(void);
 
+/*
+ * Whether this server has the WAL at a position, on any timeline of its history.
+ * Where it was found once it is not looked for again.
+ */
+extern bool slot_has_wal(XLogRecPtr lsn);
+
 /* The position after everything that was written so far, on disk or not. */
 extern XLogRecPtr slot_written_lsn(void);
 

@@ -1,0 +1,120 @@
+-- What its owner may do to a rollup's own table, and what becomes of the rollup.
+CREATE SCHEMA own_table;
+SET search_path = own_table;
+\getenv srcdir PG_ABS_SRCDIR
+\set common :srcdir '/sql/include/common.sql'
+\i :common
+-- once for the error, and once for what is noted of it
+\set catch_up_twice 'CALL notify_stats.catch_up(); CALL notify_stats.catch_up(); SELECT * FROM own_table.states();'
+-- what rebuild() was called for is done, and the rollup is as its definition
+\set mended 'SET search_path = own_table; CALL notify_stats.catch_up(); SELECT * FROM own_table.states(); SELECT * FROM own_table.all_differences();'
+CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE DOMAIN "Amount" AS numeric;
+
+CREATE TABLE sales (id integer PRIMARY KEY, "The Place" text, at timestamp, amount numeric NOT NULL);
+ALTER TABLE sales REPLICA IDENTITY FULL;
+INSERT INTO sales VALUES (1, 'a', '2026-01-01 00:00:00.4', 1.25), (2, 'A', '2026-01-01 00:00:00.4', 2.5);
+SELECT notify_stats.create_rollup('"The Rollup"', $$
+    SELECT "The Place", at, count(*), sum(amount) AS "the sum", count(amount) AS n FROM sales GROUP BY 1, 2 $$);
+CALL notify_stats.catch_up();
+SELECT * FROM "The Rollup" ORDER BY "The Place" COLLATE "C";
+
+-- Types, type modifiers and collations that would round or merge values: it fails, and the
+-- statements of the hint put it right.
+ALTER TABLE "The Rollup" ALTER COLUMN "the sum" TYPE numeric(12,0);
+:catch_up_twice
+SET search_path = pg_catalog;
+ALTER TABLE own_table."The Rollup" ALTER COLUMN "the sum" TYPE numeric; SELECT notify_stats.rebuild('own_table."The Rollup"');
+:mended
+
+ALTER TABLE "The Rollup" ALTER COLUMN at TYPE timestamp(0);
+:catch_up_twice
+SET search_path = pg_catalog;
+ALTER TABLE own_table."The Rollup" ALTER COLUMN at TYPE timestamp without time zone; SELECT notify_stats.rebuild('own_table."The Rollup"');
+:mended
+
+ALTER TABLE "The Rollup" ALTER COLUMN "the sum" TYPE "Amount";
+:catch_up_twice
+SET search_path = pg_catalog;
+ALTER TABLE own_table."The Rollup" ALTER COLUMN "the sum" TYPE numeric; SELECT notify_stats.rebuild('own_table."The Rollup"');
+:mended
+
+ALTER TABLE "The Rollup" RENAME COLUMN n TO "how many's";
+ALTER TABLE "The Rollup" ALTER COLUMN "how many's" TYPE text;
+:catch_up_twice
+SET search_path = pg_catalog;
+ALTER TABLE own_table."The Rollup" ALTER COLUMN "how many's" TYPE bigint USING "how many's"::bigint; SELECT notify_stats.rebuild('own_table."The Rollup"');
+:mended
+
+DROP INDEX "The Rollup_The Place_at_idx";
+ALTER TABLE "The Rollup" ALTER COLUMN "The Place" TYPE text COLLATE any_case;
+:catch_up_twice
+SET search_path = pg_catalog;
+ALTER TABLE own_table."The Rollup" ALTER COLUMN "The Place" TYPE text COLLATE "default"; SELECT notify_stats.rebuild('own_table."The Rollup"');
+:mended
+
+-- Indexes that find other groups than its own do not count.
+INSERT INTO sales VALUES (3, 'b', '2026-01-02', 1);
+:catch_up_twice
+CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place" COLLATE any_case) NULLS NOT DISTINCT;
+DELETE FROM "The Rollup" WHERE "The Place" = 'A';
+CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place" COLLATE any_case) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX ON "The Rollup" ("how many's", at, "The Place") NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX ON "The Rollup" (at, lower("The Place")) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place") NULLS NOT DISTINCT WHERE count > 0;
+CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place");
+CREATE UNIQUE INDEX ON "The Rollup" (at) NULLS NOT DISTINCT;
+DELETE FROM sales WHERE id = 2;
+SELECT notify_stats.rebuild('"The Rollup"');
+CALL notify_stats.catch_up();
+INSERT INTO sales VALUES (4, 'c', '2026-01-03', 1);
+:catch_up_twice
+CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place") NULLS NOT DISTINCT;
+SELECT notify_stats.rebuild('"The Rollup"');
+:mended
+-- and beside its own, one that takes more for equal is an obstacle, but merges nothing
+INSERT INTO sales VALUES (5, 'A', '2026-01-01 00:00:00.4', 5);
+:catch_up_twice
+DROP INDEX "The Rollup_at_The Place_idx", "The Rollup_at_lower_idx", "The Rollup_at_idx";
+SELECT notify_stats.rebuild('"The Rollup"');
+:mended
+
+-- A column more keeps its default, and is not compared.
+ALTER TABLE "The Rollup" ADD COLUMN noted text DEFAULT 'yes';
+INSERT INTO sales VALUES (6, 'd', '2026-01-04', 6);
+CALL notify_stats.catch_up();
+SELECT * FROM notify_stats.verify('"The Rollup"');
+SELECT "The Place", count, noted FROM "The Rollup" ORDER BY "The Place" COLLATE "C";
+ALTER TABLE "The Rollup" DROP COLUMN noted;
+SELECT * FROM states();
+
+-- The rows of an inheritance child are not the rollup's: neither counted nor deleted, though
+-- their addresses are those of its own rows.
+CREATE TABLE child () INHERITS ("The Rollup");
+INSERT INTO child SELECT 'child', '2026-01-05', 1, i, 1 FROM generate_series(1, 20) i;
+SELECT * FROM notify_stats.verify('"The Rollup"');
+SELECT count(*) > 0 AS collide FROM child JOIN ONLY "The Rollup" r ON r.ctid = child.ctid;
+UPDATE ONLY "The Rollup" SET count = 100 WHERE "The Place" = 'c';
+INSERT INTO "The Rollup" VALUES ('x', '2026-01-05', 1, 1, 1);
+SELECT * FROM notify_stats.verify('"The Rollup"');
+SELECT notify_stats.rebuild('"The Rollup"');
+CALL notify_stats.catch_up();
+SELECT * FROM states();
+SELECT "The Place", at, count, "the sum" FROM ONLY "The Rollup" ORDER BY "The Place" COLLATE "C", at;
+SELECT count(*), sum("the sum") FROM child;
+-- emptied, and built for the first time
+TRUNCATE sales;
+CALL notify_stats.catch_up();
+SELECT count(*), sum("the sum") FROM child;
+SELECT notify_stats.create_rollup('by_place', 'SELECT "The Place", count(*) FROM own_table.sales GROUP BY 1');
+CREATE TABLE child_of_new () INHERITS (by_place);
+INSERT INTO child_of_new VALUES ('child', 1);
+CALL notify_stats.catch_up();
+INSERT INTO sales VALUES (7, 'e', '2026-01-07', 7);
+CALL notify_stats.catch_up();
+SELECT tableoid::regclass, * FROM by_place ORDER BY 2;
+SELECT * FROM notify_stats.verify('by_place');
+
+DROP TABLE child, child_of_new;
+SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
+CALL notify_stats.catch_up();
