@@ -268,8 +268,8 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 			*live = lappend(*live, rollup);
 	}
 	/* without this the facts would not hold until the end of the transaction */
-	if (!OidIsValid(busy->relid) && row->format->by_name)
-		(void) rollup_lock_partitioning(*live, busy);
+	if (!OidIsValid(busy->relid) && row->format->by_name && rollup_lock_partitioning(*live, busy))
+		(void) rollup_lock_labels(*live, busy);
 	shared_stream_waits_for(busy->relid);
 	return !OidIsValid(busy->relid);
 }

@@ -165,6 +165,7 @@ publication_add(List *relids, BusyLock *busy)
 		{
 			busy->relid = relid;
 			busy->mode = ShareUpdateExclusiveLock;
+			busy->type = InvalidOid;
 			return false;
 		}
 		if (member)
