@@ -99,6 +99,10 @@ typedef struct SharedStream
 	XLogRecPtr	trouble_lsn;
 	int64		trouble_request;	/* rebuilds asked for up to this one failed */
 	char		trouble_reason[SHARED_MESSAGE_LENGTH];
+
+	/* Likewise, a value of a source's changes that cannot be read. */
+	Oid			unreadable_source;	/* InvalidOid: none */
+	char		unreadable_reason[SHARED_MESSAGE_LENGTH];
 } SharedStream;
 
 /* How far a build or verification is. */

@@ -19,6 +19,8 @@ static Oid	working_for = InvalidOid;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
 static bool ignoring = false;
+static Oid	reading_values_of = InvalidOid;
+static bool noting_values = false;
 static NameData reading_slot;	/* empty: no record is being read */
 static XLogRecPtr reading_lsn;
 static TransactionId reading_xid;
@@ -39,6 +41,25 @@ void
 trouble_end(void)
 {
 	working_for = InvalidOid;
+}
+
+void
+trouble_begin_values(Oid source)
+{
+	reading_values_of = source;
+}
+
+void
+trouble_end_values(void)
+{
+	reading_values_of = InvalidOid;
+}
+
+void
+trouble_note_values(bool note)
+{
+	noting_values = note;
+	reading_values_of = InvalidOid;
 }
 
 void
@@ -109,6 +130,16 @@ describe(const ErrorData *edata, const char *message)
 	return buf.data;
 }
 
+/* Notes that a value cannot be read, if that is what has happened. */
+static void
+note_unreadable(SharedStream *stream, const ErrorData *edata, const char *message)
+{
+	if (!noting_values || !OidIsValid(reading_values_of) || is_transient(edata->sqlerrcode))
+		return;
+	stream->unreadable_source = reading_values_of;
+	copy_message(stream->unreadable_reason, message);
+}
+
 void
 trouble_record(bool for_status)
 {
@@ -127,8 +158,10 @@ trouble_record(bool for_status)
 		copy_message(stream->last_error, whole);
 	}
 	/* a type without a send function, see format_pgoutput.c */
-	if (!OidIsValid(working_for) && edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
+	if (!OidIsValid(working_for) && !OidIsValid(reading_values_of) &&
+		edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
 		stream->text_only = true;
+	note_unreadable(stream, edata, message);
 	if (OidIsValid(working_for) && !is_transient(edata->sqlerrcode))
 	{
 		stream->trouble_rollup = working_for;
@@ -142,6 +175,7 @@ trouble_record(bool for_status)
 	MemoryContextSwitchTo(context);
 	working_for = InvalidOid;
 	working_at = InvalidXLogRecPtr;
+	trouble_note_values(false);
 	NameStr(reading_slot)[0] = '\0';
 	ignoring = false;
 }
@@ -171,5 +205,32 @@ trouble_forget(Oid rollup)
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (stream->trouble_rollup == rollup)
 		stream->trouble_rollup = InvalidOid;
+	LWLockRelease(shared_state->lock);
+}
+
+Oid
+trouble_unreadable_source(char **reason)
+{
+	SharedStream *stream = shared_stream();
+	char		copy[SHARED_MESSAGE_LENGTH];
+	Oid			source;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	source = stream->unreadable_source;
+	memcpy(copy, stream->unreadable_reason, sizeof(copy));
+	LWLockRelease(shared_state->lock);
+
+	*reason = pstrdup(copy);
+	return source;
+}
+
+void
+trouble_forget_source(Oid source)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (stream->unreadable_source == source)
+		stream->unreadable_source = InvalidOid;
 	LWLockRelease(shared_state->lock);
 }

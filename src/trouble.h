@@ -10,6 +10,9 @@
  * work was being done; the next cycle marks that rollup as failed, and goes on
  * without it.
  *
+ * An error while a value of a table's changes is read is that of the rollups that
+ * read this table, and is noted for the table.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef NOTIFY_STATS_TROUBLE_H
@@ -63,5 +66,21 @@ extern bool trouble_read(Trouble *trouble);
 
 /* Forgets the note if it is that rollup's: it is in the catalog, or mended. */
 extern void trouble_forget(Oid rollup);
+
+/* From here on, until trouble_end_values, values of that source are read. */
+extern void trouble_begin_values(Oid source);
+extern void trouble_end_values(void);
+
+/*
+ * While not set, errors that values raise are nobody's: another stream than the
+ * main one is read, and its reader starts again.
+ */
+extern void trouble_note_values(bool note);
+
+/* The source with a value that cannot be read, and why, palloc'd; or InvalidOid. */
+extern Oid	trouble_unreadable_source(char **reason);
+
+/* Forgets that a value of the source cannot be read: its rollups do without it. */
+extern void trouble_forget_source(Oid source);
 
 #endif							/* NOTIFY_STATS_TROUBLE_H */
