@@ -177,7 +177,19 @@ lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
 {
 	if (!build->joining && !(build->filled && build->format->by_name))
 		return true;
-	return rollup_lock_partitioning(list_make1(rollup), busy);
+	return rollup_lock_partitioning(list_make1(rollup), busy) &&
+		(!build->format->by_name || rollup_lock_labels(list_make1(rollup), busy));
+}
+
+/*
+ * Locks the indexes of a table that is to be changed, if they may have to be made
+ * again, and if that is free.
+ */
+static bool
+lock_indexes(const Build *build, const Rollup *rollup, BusyLock *busy)
+{
+	return !build->joining || build->verifying || !rollup_order_may_change(rollup) ||
+		rollup_lock_indexes(rollup, busy);
 }
 
 /*
@@ -216,7 +228,8 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 		access = rollup_open(rollup, busy);
 		trouble_end();
 		if (access == ROLLUP_READY &&
-			(!lock_facts(build, rollup, busy) || !lock_rows(build, rollup, busy)))
+			!(lock_facts(build, rollup, busy) && lock_rows(build, rollup, busy) &&
+			  lock_indexes(build, rollup, busy)))
 			access = ROLLUP_BUSY;
 	}
 	build->in_vain = access == ROLLUP_GONE ||
@@ -869,6 +882,8 @@ replace_differences(const Rollup *rollup)
 
 	xact_execute(psprintf("DELETE FROM ONLY %s WHERE ctid IN"
 						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->name));
+	if (rollup_order_may_change(rollup))
+		rollup_make_indexes_again(rollup);
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->name, column_list(definition));
 	append_numbered(&buf, "g", definition->ngroups);

@@ -313,7 +313,8 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 		trouble_end();
 		/* without this the facts would not hold until the end of the transaction */
 		if (access == ROLLUP_READY && row->format->by_name &&
-			!rollup_lock_partitioning(list_make1(rollup), busy))
+			!(rollup_lock_partitioning(list_make1(rollup), busy) &&
+			  rollup_lock_labels(list_make1(rollup), busy)))
 			access = ROLLUP_BUSY;
 		if (access == ROLLUP_BUSY)
 		{
@@ -408,7 +409,9 @@ cycle_read_main(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
 	input.rollups = live;
 	input.applied_lsn = row->applied_lsn;
 	input.upto = upto;
+	trouble_note_values(true);
 	output = cycle_read(&input);
+	trouble_note_values(false);
 	output.facts = facts;
 	output.new_facts = new_facts;
 
@@ -1096,8 +1099,41 @@ collect_builds(List *rollups, CycleResult *result)
 	}
 }
 
-/* Reads the open stream up to the end of the WAL or of the window. */
-static void
+static bool
+reads_source(const Rollup *rollup, Oid source)
+{
+	return list_member_oid(rollup->definition->sources, source);
+}
+
+/*
+ * Gives up the live rollups that read a source with a value that cannot be read.
+ * True if that was noted, and is settled: the transaction is over.
+ */
+static bool
+settle_unreadable(const StreamRow *row, List *live)
+{
+	char	   *reason;
+	Oid			source = trouble_unreadable_source(&reason);
+	ListCell   *lc;
+
+	if (!OidIsValid(source))
+		return false;
+	reason = psprintf(_("a value of table \"%s\" cannot be read: %s"),
+					  get_rel_name(source) ? get_rel_name(source) : "?", reason);
+	foreach(lc, live)
+		if (reads_source((Rollup *) lfirst(lc), source))
+			rollup_give_up((Rollup *) lfirst(lc), reason, row->applied_lsn);
+	/* for good, before the next value has a chance to fail */
+	xact_commit();
+	trouble_forget_source(source);
+	return true;
+}
+
+/*
+ * Reads the open stream up to the end of the WAL or of the window.  True if
+ * something had to be settled first, and it is to be opened again.
+ */
+static bool
 read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *result)
 {
 	SharedStream *shared = shared_stream();
@@ -1112,6 +1148,7 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 	SlotInfo	slot;
 	List	   *live;
 	CycleOutput output = {0};
+	bool		settle;
 	bool		write;
 	bool		progress;
 
@@ -1119,16 +1156,20 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 	{
 		collect_builds(rollups, result);
 		xact_commit();
-		return;
+		return false;
 	}
+	if (settle_unreadable(row, live))
+		return true;
+	/* what is told of before the locks were taken may be read now */
+	settle = !is_settled(version) || catalog_version() != version;
 	if (safe < start)
 		safe = start;			/* a position may lie in a record's middle */
 	upto = window_end(start, safe, !slot_is_open(NameStr(row->slot_name)) &&
 					  slot_lookup(NameStr(row->slot_name), &slot) ? slot.restart_lsn : start);
 	result->more = upto < safe;
-	if (upto > start || !is_settled(version))
+	if (upto > start || settle)
 	{
-		output = cycle_read_main(row, live, upto, !is_settled(version));
+		output = cycle_read_main(row, live, upto, settle);
 		upto = output.reached_lsn;
 	}
 
@@ -1160,6 +1201,7 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 	result->unwritten = progress && !write;
 	result->unclosed = shared->unclosed;
 	finish_cycle(row, upto, write, manual, result);
+	return false;
 }
 
 /* One step: something is settled, and true is returned, or the stream is read. */
@@ -1173,7 +1215,7 @@ run_step(bool manual, CycleResult *result)
 	if (open_stream(manual, &row, &rollups, result, &again))
 	{
 		time_limit_start(InvalidOid, false);
-		read_stream(&row, rollups, manual, result);
+		again = read_stream(&row, rollups, manual, result);
 		time_limit_stop();
 	}
 	return again;

@@ -11,6 +11,7 @@
  *
  * It runs in the transactions of others, so it does nothing but look at
  * catalogs, and takes no lock: the command holds those on what it has altered.
+ * Types that values of a source are made of are looked at as the source is.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,6 +20,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -62,13 +64,14 @@ look_into(const CollectedCommand *collected, Command *command)
 	}
 }
 
-/* The commands on relations and schemas that the event is about. */
+/* The commands on relations, types and schemas that the event is about. */
 static List *
 list_commands(void)
 {
 	static const char query[] =
 		"SELECT classid, objid, command_tag LIKE 'ALTER%', command FROM pg_catalog.pg_event_trigger_ddl_commands()"
-		" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass)";
+		" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass,"
+		" 'pg_catalog.pg_type'::pg_catalog.regclass)";
 	MemoryContext context = CurrentMemoryContext;
 	List	   *commands = NIL;
 
@@ -95,7 +98,7 @@ list_commands(void)
 	return commands;
 }
 
-/* The sources that a command on a relation, or a schema, may have changed. */
+/* The sources that a command on a relation, a type or a schema may have changed. */
 static List *
 sources_of(List *facts, const Command *command)
 {
@@ -104,6 +107,8 @@ sources_of(List *facts, const Command *command)
 
 	if (command->class == RelationRelationId)
 		return facts_sources_of(facts, command->object);
+	if (command->class == TypeRelationId)
+		return facts_sources_with_type(facts, command->object);
 	foreach(lc, facts)
 		sources = list_append_unique_oid(sources, ((const Fact *) lfirst(lc))->source);
 	return sources;

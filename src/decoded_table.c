@@ -28,6 +28,7 @@
 
 #include "decoded_table.h"
 #include "source.h"
+#include "trouble.h"
 #include "users_code.h"
 #include "xact.h"
 
@@ -276,6 +277,7 @@ read_rows(TableDecoder *decoder, const DecodedTable *table, DecodedTarget *targe
 {
 	SavedRole	saved = {0};
 
+	trouble_begin_values(target->source->relid);
 	if (target->calls_users_code)
 		saved = xact_become(target->owner);
 	if (kind != ROW_INSERT)
@@ -284,6 +286,7 @@ read_rows(TableDecoder *decoder, const DecodedTable *table, DecodedTarget *targe
 		read_row(decoder, table, target, table->new_row, &target->source->new_row);
 	if (target->calls_users_code)
 		xact_restore_role(saved);
+	trouble_end_values();
 }
 
 /*

@@ -58,6 +58,7 @@
 #include "compat.h"
 #include "definition.h"
 #include "source.h"
+#include "type_parts.h"
 #include "users_code.h"
 
 /*
@@ -169,7 +170,8 @@ static void find_row_count(Definition *definition, const Columns *columns);
 
 static Branch *compile_branch(const Columns *columns, const Input *input,
 							  Index varno);
-static List *ready_expressions(List *expressions, Oid relid);
+static List *ready_expressions(List *expressions, Branch *branch);
+static bool note_types_walker(Node *node, List **types);
 static Bitmapset *used_columns(const Branch *branch);
 static void find_companions(Definition *definition, const Columns *columns);
 static int	find_count(const Definition *definition, const Columns *columns,
@@ -287,6 +289,26 @@ definition_source_columns(const Definition *definition, Oid source)
 	}
 
 	return columns;
+}
+
+/*
+ * The alterable types that the definition's branches over one source use.
+ */
+List *
+definition_source_types(const Definition *definition, Oid source)
+{
+	List	   *types = NIL;
+	ListCell   *lc;
+
+	foreach(lc, definition->branches)
+	{
+		Branch	   *branch = lfirst(lc);
+
+		if (branch->source == source)
+			types = list_concat_unique_oid(types, branch->types);
+	}
+
+	return types;
 }
 
 /*
@@ -880,28 +902,45 @@ compile_branch(const Columns *columns, const Input *input, Index varno)
 	List	   *filters = substitute(columns->filters, input, varno);
 
 	branch->source = input->relid;
-	branch->quals = ready_expressions(input->quals, input->relid);
-	branch->groups = ready_expressions(groups, input->relid);
-	branch->args = ready_expressions(args, input->relid);
-	branch->filters = ready_expressions(filters, input->relid);
+	branch->quals = ready_expressions(input->quals, branch);
+	branch->groups = ready_expressions(groups, branch);
+	branch->args = ready_expressions(args, branch);
+	branch->filters = ready_expressions(filters, branch);
 	branch->columns = used_columns(branch);
 
 	return branch;
 }
 
 /*
- * Does what the planner does for expressions.  They are checked twice: before
- * immutable parts are evaluated, and after, when default arguments are in
- * place.
+ * Does what the planner does for expressions.  They are checked twice, and their
+ * types noted: before immutable parts are evaluated, and after, when default
+ * arguments are in place.
  */
 static List *
-ready_expressions(List *expressions, Oid relid)
+ready_expressions(List *expressions, Branch *branch)
 {
-	check_expression_walker((Node *) expressions, &relid);
+	check_expression_walker((Node *) expressions, &branch->source);
+	note_types_walker((Node *) expressions, &branch->types);
 	expressions = (List *) expression_planner((Expr *) expressions);
-	check_expression_walker((Node *) expressions, &relid);
+	check_expression_walker((Node *) expressions, &branch->source);
+	note_types_walker((Node *) expressions, &branch->types);
 
 	return expressions;
+}
+
+/*
+ * Notes the alterable types of the parts of an expression that has been checked.
+ */
+static bool
+note_types_walker(Node *node, List **types)
+{
+	if (node == NULL)
+		return false;
+	/* all that the check lets pass have a type, but for these */
+	if (!IsA(node, List) && !IsA(node, CaseWhen) && type_is_alterable(exprType(node)))
+		*types = list_append_unique_oid(*types, exprType(node));
+
+	return expression_tree_walker(node, note_types_walker, types);
 }
 
 /*

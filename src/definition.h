@@ -67,6 +67,7 @@ typedef struct Branch
 	List	   *args;			/* an Expr a measure, NULL for count(*) */
 	List	   *filters;		/* an Expr a measure, NULL without FILTER */
 	Bitmapset  *columns;		/* attribute numbers of the source in use */
+	List	   *types;			/* alterable types (type_parts.h) that occur in it */
 } Branch;
 
 /* How rows are told apart by their group columns, as for execTuplesHashPrepare. */
@@ -103,5 +104,8 @@ extern Definition *definition_compile(const Query *query);
 
 /* The columns of one source that the definition uses, all branches together. */
 extern Bitmapset *definition_source_columns(const Definition *definition, Oid source);
+
+/* Likewise the alterable types of these columns, and of expressions over them. */
+extern List *definition_source_types(const Definition *definition, Oid source);
 
 #endif							/* NOTIFY_STATS_DEFINITION_H */

@@ -11,17 +11,23 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/partition.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -30,9 +36,12 @@
 #include "facts.h"
 #include "notify_stats.h"
 #include "rollup.h"
+#include "type_parts.h"
 
 /* names of facts that may go, or come, with a definition or a partition */
 #define COLUMN_FACT "column "
+#define EXPRESSION_FACT "expression of column "
+#define TYPE_FACT "type "
 #define PARTITION_FACT "partition "
 
 List *
@@ -93,15 +102,94 @@ facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid))
 	return facts;
 }
 
+/* A hash of the expression that generates a column. */
+static char *
+expression_value(Oid relid, AttrNumber attnum)
+{
+	Relation	defaults = table_open(AttrDefaultRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *value = "none";
+
+	ScanKeyInit(&keys[0], Anum_pg_attrdef_adrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	ScanKeyInit(&keys[1], Anum_pg_attrdef_adnum, BTEqualStrategyNumber, F_INT2EQ,
+				Int16GetDatum(attnum));
+	scan = systable_beginscan(defaults, AttrDefaultIndexId, true, NULL, lengthof(keys), keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		adbin = heap_getattr(tuple, Anum_pg_attrdef_adbin, RelationGetDescr(defaults), &isnull);
+		char	   *expression = TextDatumGetCString(adbin);
+
+		value = psprintf(UINT64_FORMAT, hash_bytes_extended((unsigned char *) expression,
+															strlen(expression), 0));
+	}
+	systable_endscan(scan);
+	table_close(defaults, AccessShareLock);
+	return value;
+}
+
+/* Appends how a column is generated in the source, or in a leaf partition of it. */
+static List *
+add_expression(List *facts, Oid source, AttrNumber attnum, Oid relid)
+{
+	AttrNumber	number = get_attnum(relid, get_attname(source, attnum, false));
+
+	if (get_attgenerated(relid, number) != ATTRIBUTE_GENERATED_STORED)
+		return facts;
+	return facts_add(facts, source, psprintf(EXPRESSION_FACT "%d of %u", attnum, relid),
+					 expression_value(relid, number));
+}
+
 /*
- * The facts of one source: those of its format, and that its changes are in the
- * WAL at all.
+ * Appends how columns are generated: another expression computes them again
+ * without a change of a row.  Each partition has its own.
  */
 static List *
-add_facts_of(const Format *format, List *facts, Oid source, const Bitmapset *columns)
+add_expressions(List *facts, Oid source, const Bitmapset *columns)
+{
+	bool		partitioned = get_rel_relkind(source) == RELKIND_PARTITIONED_TABLE;
+	int			attnum = -1;
+	ListCell   *lc;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+	{
+		if (get_attname(source, attnum, true) == NULL ||
+			get_attgenerated(source, attnum) != ATTRIBUTE_GENERATED_STORED)
+			continue;
+		foreach(lc, partitioned ? find_all_inheritors(source, NoLock, NULL) : list_make1_oid(source))
+			if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
+				facts = add_expression(facts, source, attnum, lfirst_oid(lc));
+	}
+	return facts;
+}
+
+/* Appends what the values of these types are made of. */
+static List *
+add_types(const Format *format, List *facts, Oid source, List *types)
+{
+	ListCell   *lc;
+
+	foreach(lc, type_parts(types))
+		facts = facts_add(facts, source, psprintf(TYPE_FACT "%u", lfirst_oid(lc)),
+						  type_description(lfirst_oid(lc), format->by_name));
+	return facts;
+}
+
+/*
+ * The facts of one source: those of its format, and what matters to all of them:
+ * that its changes are in the WAL at all, and what its values mean.
+ */
+static List *
+add_facts_of(const Format *format, List *facts, Oid source, const Bitmapset *columns, List *types)
 {
 	facts = facts_add(facts, source, "persistence", psprintf("%c", get_rel_persistence(source)));
-	return format->facts_of(facts, source, columns);
+	facts = format->facts_of(facts, source, columns);
+	facts = add_expressions(facts, source, columns);
+	return add_types(format, facts, source, types);
 }
 
 List *
@@ -119,15 +207,19 @@ facts_collect(const Format *format, List *rollups)
 		{
 			Oid			source = lfirst_oid(lc2);
 			Bitmapset  *columns = NULL;
+			List	   *types = NIL;
 
 			if (list_member_oid(done, source))
 				continue;
 			done = lappend_oid(done, source);
 			foreach(lc3, rollups)
-				columns = bms_add_members(columns,
-										  definition_source_columns(((Rollup *) lfirst(lc3))->definition,
-																	source));
-			facts = add_facts_of(format, facts, source, columns);
+			{
+				const Definition *definition = ((Rollup *) lfirst(lc3))->definition;
+
+				columns = bms_add_members(columns, definition_source_columns(definition, source));
+				types = list_concat_unique_oid(types, definition_source_types(definition, source));
+			}
+			facts = add_facts_of(format, facts, source, columns, types);
 		}
 	}
 	return facts;
@@ -178,11 +270,22 @@ find_detached(List *facts, Oid source, Oid relid)
 	return NULL;
 }
 
-/* The column that a fact is of. */
+/* The column of the source that a fact is of, or InvalidAttrNumber. */
 static AttrNumber
 column_of(const Fact *fact)
 {
-	return atoi(fact->name + strlen(COLUMN_FACT));
+	if (has_prefix(fact, COLUMN_FACT))
+		return atoi(fact->name + strlen(COLUMN_FACT));
+	if (has_prefix(fact, EXPRESSION_FACT))
+		return atoi(fact->name + strlen(EXPRESSION_FACT));
+	return InvalidAttrNumber;
+}
+
+/* The type that a fact is of, or InvalidOid. */
+static Oid
+type_of(const Fact *fact)
+{
+	return has_prefix(fact, TYPE_FACT) ? strtoul(fact->name + strlen(TYPE_FACT), NULL, 10) : InvalidOid;
 }
 
 /* The columns that the facts of a source tell of. */
@@ -196,10 +299,27 @@ columns_of(List *facts, Oid source)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
-		if (fact->source == source && has_prefix(fact, COLUMN_FACT))
+		if (fact->source == source && column_of(fact) != InvalidAttrNumber)
 			columns = bms_add_member(columns, column_of(fact));
 	}
 	return columns;
+}
+
+/* The types that the facts of a source tell of. */
+static List *
+types_of(List *facts, Oid source)
+{
+	List	   *types = NIL;
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == source && OidIsValid(type_of(fact)))
+			types = lappend_oid(types, type_of(fact));
+	}
+	return types;
 }
 
 List *
@@ -207,14 +327,14 @@ facts_renew(const Format *format, List *facts, Oid source)
 {
 	if (get_rel_name(source) == NULL)
 		return NIL;
-	return add_facts_of(format, NIL, source, columns_of(facts, source));
+	return add_facts_of(format, NIL, source, columns_of(facts, source), types_of(facts, source));
 }
 
 List *
 facts_sources_of(List *facts, Oid relid)
 {
 	List	   *ancestors = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
-	List	   *sources = NIL;
+	List	   *sources = facts_sources_with_type(facts, get_rel_type_id(relid));
 	ListCell   *lc;
 
 	foreach(lc, facts)
@@ -223,6 +343,22 @@ facts_sources_of(List *facts, Oid relid)
 
 		if (fact->source == relid || list_member_oid(ancestors, fact->source) ||
 			(has_prefix(fact, PARTITION_FACT) && partition_of(fact) == relid))
+			sources = list_append_unique_oid(sources, fact->source);
+	}
+	return sources;
+}
+
+List *
+facts_sources_with_type(List *facts, Oid type)
+{
+	List	   *sources = NIL;
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (OidIsValid(type) && type_of(fact) == type)
 			sources = list_append_unique_oid(sources, fact->source);
 	}
 	return sources;
@@ -241,6 +377,24 @@ row_version(HeapTuple tuple)
 	return xmin;
 }
 
+/* The versions of the catalog rows that a fact is from. */
+static char *
+fact_version(const Format *format, const Fact *fact)
+{
+	Oid			relid = has_prefix(fact, PARTITION_FACT) ? partition_of(fact) : fact->source;
+	Oid			namespace = get_rel_namespace(relid);
+	AttrNumber	attnum = column_of(fact);
+
+	/* what happens to attributes of composite types cannot be undone */
+	if (OidIsValid(type_of(fact)))
+		return format->by_name ? type_label_versions(type_of(fact)) : "";
+	return psprintf("%u %u %u",
+					row_version(SearchSysCache1(RELOID, ObjectIdGetDatum(relid))),
+					row_version(SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace))),
+					row_version(SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
+												Int16GetDatum(attnum))));
+}
+
 List *
 facts_collect_versions(const Format *format, List *rollups)
 {
@@ -251,16 +405,9 @@ facts_collect_versions(const Format *format, List *rollups)
 	foreach(lc, facts)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
-		Oid			relid = has_prefix(fact, PARTITION_FACT) ? partition_of(fact) : fact->source;
-		Oid			namespace = get_rel_namespace(relid);
-		AttrNumber	attnum = has_prefix(fact, COLUMN_FACT) ? column_of(fact) : InvalidAttrNumber;
 
 		result = facts_add(result, fact->source, psprintf("version of %s", fact->name),
-						   psprintf("%u %u %u",
-									row_version(SearchSysCache1(RELOID, ObjectIdGetDatum(relid))),
-									row_version(SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace))),
-									row_version(SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
-																Int16GetDatum(attnum)))));
+						   fact_version(format, fact));
 	}
 	return result;
 }
@@ -275,6 +422,13 @@ describe(const Fact *fact)
 		return BREAK_FACT;
 	if (has_prefix(fact, DETACHED_FACT))
 		return "set of partitions";
+	if (OidIsValid(type_of(fact)))
+		return psprintf(TYPE_FACT "%s", format_type_be_qualified(type_of(fact)));
+	if (has_prefix(fact, EXPRESSION_FACT))
+	{
+		name = get_attname(fact->source, column_of(fact), true);
+		return psprintf(EXPRESSION_FACT "\"%s\"", name ? name : "?");
+	}
 	name = has_prefix(fact, PARTITION_FACT) ? get_rel_name(partition_of(fact)) : NULL;
 	return name ? psprintf(PARTITION_FACT "\"%s\"", name) : fact->name;
 }
@@ -284,10 +438,20 @@ static bool
 may_go(const Fact *fact, bool partitions_may_go)
 {
 	/* no definition uses it any more */
-	if (has_prefix(fact, COLUMN_FACT))
+	if (has_prefix(fact, COLUMN_FACT) || has_prefix(fact, EXPRESSION_FACT) ||
+		has_prefix(fact, TYPE_FACT))
 		return true;
 	return partitions_may_go &&
 		(has_prefix(fact, PARTITION_FACT) || has_prefix(fact, DETACHED_FACT));
+}
+
+/* Whether a fact is still what it was, as far as it matters. */
+static bool
+holds(const Fact *before, const Fact *now)
+{
+	if (OidIsValid(type_of(before)))
+		return type_description_holds(before->value, now->value);
+	return strcmp(before->value, now->value) == 0;
 }
 
 const char *
@@ -305,7 +469,7 @@ facts_break(const Format *format, List *before, List *now, Oid source, bool part
 		fact = find_fact(now, old_fact);
 		if (fact == NULL && may_go(old_fact, partitions_may_go))
 			continue;
-		if (fact == NULL || strcmp(fact->value, old_fact->value) != 0)
+		if (fact == NULL || !holds(old_fact, fact))
 			return psprintf(_("the %s of table \"%s\" has changed, which output plugin \"%s\" does not tell"),
 							describe(old_fact), get_rel_name(source), format->plugin);
 	}

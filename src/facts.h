@@ -6,7 +6,9 @@
  * Rows come and go with partitions that are attached and detached, and while
  * a table is unlogged, without a change of a row in the WAL.  And some output
  * plugins call tables and columns by the names that they had when the change
- * was made, and we look these up in the catalogs as they are now.  So the facts
+ * was made, and we look these up in the catalogs as they are now.  Types that
+ * users have made can be altered, which changes what stored values mean, and how
+ * they are written as text (type_parts.h).  So the facts
  * that all this rests on are written down with the position of the stream.  If
  * one has changed since, then unread changes cannot be told any more, and the
  * rollups of that source are stale.
@@ -37,7 +39,7 @@ typedef struct Fact
 #define BREAK_FACT "shape"
 #define DETACHED_FACT "detached partition "
 
-/* The condition on a row of source_fact, as f, that DDL has noted it. */
+/* The condition on a row of source_fact, as f, that DDL has noted it; also in applied_lsn(). */
 #define FACT_IS_NOTE "f.fact LIKE '" BREAK_FACT " %' OR f.fact LIKE '" DETACHED_FACT "%'"
 
 /* Appends a fact; the strings are kept by reference. */
@@ -68,8 +70,14 @@ extern List *facts_collect(const Format *format, List *rollups);
  */
 extern List *facts_renew(const Format *format, List *facts, Oid source);
 
-/* The sources that a relation is, or is a leaf partition of, in a set of facts. */
+/*
+ * The sources that a relation is, is a leaf partition of, or the row type of which
+ * their values are made of, in a set of facts.
+ */
 extern List *facts_sources_of(List *facts, Oid relid);
+
+/* The sources whose values are made of a type. */
+extern List *facts_sources_with_type(List *facts, Oid type);
 
 /*
  * Notes that the source was altered, in this transaction, such that unread

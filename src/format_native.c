@@ -380,7 +380,7 @@ native_reader_feed(FormatReader *reader, const char *data, int len)
 			reader->consumer->change(reader->consumer->arg, &change);
 }
 
-/* Its partitions alone: all else the plugin knows as of the change. */
+/* Its partitions alone: names and types the plugin knows as of the change. */
 static List *
 native_facts_of(List *facts, Oid relid, const Bitmapset *columns)
 {

@@ -33,6 +33,7 @@
 #include "facts.h"
 #include "format.h"
 #include "publication.h"
+#include "type_parts.h"
 
 #define PLUGIN_NAME "pgoutput"
 #define PROTOCOL_VERSION "1"
@@ -444,12 +445,16 @@ pgoutput_reader_feed(FormatReader *reader, const char *data, int len)
  * Sources
  */
 
-/* pgoutput leaves generated columns out, on 18 unless it is told to send them. */
+/*
+ * pgoutput leaves generated columns out, on 18 unless it is told to send them.
+ * It may have to write any value as text (text_only).
+ */
 static void
 pgoutput_check_source(Oid relid, const Bitmapset *columns)
 {
 	int			attnum = -1;
 
+	type_check_text(relid, columns);
 	if (PUBLISHES_GENERATED_COLUMNS)
 		return;
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)

@@ -59,6 +59,7 @@
 #include "format.h"
 #include "notify_stats.h"
 #include "source.h"
+#include "type_parts.h"
 #include "users_code.h"
 
 #define PLUGIN_NAME "wal2json"
@@ -274,6 +275,7 @@ wal2json_check_source(Oid relid, const Bitmapset *columns)
 	Relation	relation = relation_open(relid, NoLock);
 	int			attnum = -1;
 
+	type_check_text(relid, columns);
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		if (null_meaning(relation, attnum) == NULL_IS_EITHER)
 			ereport(ERROR,

@@ -92,7 +92,7 @@ CREATE TABLE @extschema@.source_fact (
 );
 
 COMMENT ON TABLE @extschema@.source_fact IS
-    'what was true of the sources at applied_lsn and has to be for unread changes to be understood; empty for slots of our own plugin';
+    'what was true of the sources at applied_lsn and has to be for unread changes to be understood';
 COMMENT ON COLUMN @extschema@.source_fact.source IS
     'the table';
 COMMENT ON COLUMN @extschema@.source_fact.fact IS
@@ -182,13 +182,17 @@ COMMENT ON FUNCTION @extschema@.verify(regclass) IS
 
 -- Waiting and catching up
 
+-- What DDL has noted of a source (FACT_IS_NOTE in facts.h) may make any rollup stale at a
+-- position that was written before the worker has seen the DDL, as in wait_for_lsn().
 CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT s.applied_lsn FROM @extschema@.stream s
-            WHERE $1 IS NULL OR EXISTS (SELECT FROM @extschema@.rollup r
-                                        WHERE r.rollup = $1 AND r.state = 'live'));
+            WHERE $1 IS NULL OR
+                  (EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = $1 AND r.state = 'live') AND
+                   NOT EXISTS (SELECT FROM @extschema@.source_fact f
+                               WHERE f.fact LIKE 'shape %' OR f.fact LIKE 'detached partition %')));
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
-    'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live';
+    'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live, or until the worker has seen what DDL has done to the sources';
 
 CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
         timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL) RETURNS boolean
@@ -233,7 +237,7 @@ CREATE FUNCTION @extschema@.note_ddl() RETURNS event_trigger
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'notify_stats_note_ddl';
 COMMENT ON FUNCTION @extschema@.note_ddl() IS
-    'notes that a table was altered such that unread changes cannot be understood; for slots of other output plugins';
+    'notes that a table, or a type of its values, was altered such that unread changes cannot be understood';
 REVOKE ALL ON FUNCTION @extschema@.note_ddl() FROM PUBLIC;
 
 CREATE EVENT TRIGGER notify_stats_ddl ON ddl_command_end
@@ -609,6 +613,7 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA @extschema@ FROM PUBLIC;
 
 GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
 GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
+GRANT SELECT (fact) ON @extschema@.source_fact TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;
 GRANT SELECT ON @extschema@.rollups TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@."check"() TO pg_monitor;

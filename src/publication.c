@@ -166,6 +166,7 @@ publication_add(List *relids, BusyLock *busy)
 			busy->relid = relid;
 			busy->mode = ShareUpdateExclusiveLock;
 			busy->until = 0;
+			busy->type = InvalidOid;
 			return false;
 		}
 		if (member)

@@ -44,10 +44,12 @@
 #include "rewrite/rewriteSupport.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -66,6 +68,7 @@
 #include "rollup.h"
 #include "source.h"
 #include "subscription.h"
+#include "type_parts.h"
 #include "xact.h"
 
 #define DEFINITION_SUFFIX "_definition"
@@ -902,16 +905,43 @@ rollup_find(List *rollups, Oid relid)
  * Opening
  */
 
+/* The server has no such function: LockDatabaseObject, if the lock is free. */
+static bool
+try_lock_type(Oid type, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, TypeRelationId, type, 0);
+	if (LockAcquire(&tag, mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
+
+bool
+rollup_try_lock(BusyLock lock)
+{
+	return OidIsValid(lock.type) ? try_lock_type(lock.type, lock.mode) :
+		ConditionalLockRelationOid(lock.relid, lock.mode);
+}
+
+/* Takes a lock; false if somebody else has it. */
+static bool
+take_lock(BusyLock lock, BusyLock *busy)
+{
+	if (rollup_try_lock(lock))
+		return true;
+	*busy = lock;
+	return false;
+}
+
 /* Locks a relation; false if somebody else has it. */
 static bool
 lock_relation(Oid relid, LOCKMODE mode, BusyLock *busy)
 {
-	if (ConditionalLockRelationOid(relid, mode))
-		return true;
-	busy->relid = relid;
-	busy->mode = mode;
-	busy->until = 0;
-	return false;
+	BusyLock	lock = {.relid = relid, .mode = mode};
+
+	return take_lock(lock, busy);
 }
 
 /* Collects the relations that a query reads. */
@@ -980,11 +1010,90 @@ rollup_lock_partitioning(List *rollups, BusyLock *busy)
 	return true;
 }
 
+/* Locks the enums among what the values of a rollup's source are made of. */
+static bool
+lock_labels(const Rollup *rollup, Oid source, BusyLock *busy)
+{
+	List	   *parts = type_parts(definition_source_types(rollup->definition, source));
+	ListCell   *lc;
+
+	foreach(lc, type_enums(parts))
+	{
+		BusyLock	lock = {.relid = source, .mode = ShareLock, .type = lfirst_oid(lc)};
+
+		if (!take_lock(lock, busy))
+			return false;
+	}
+	return true;
+}
+
+bool
+rollup_lock_labels(List *rollups, BusyLock *busy)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, rollups)
+		foreach(lc2, ((Rollup *) lfirst(lc))->definition->sources)
+			if (!lock_labels((Rollup *) lfirst(lc), lfirst_oid(lc2), busy))
+				return false;
+	return true;
+}
+
 static char *
 qualified_name(Relation relation)
 {
 	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 									  RelationGetRelationName(relation));
+}
+
+bool
+rollup_order_may_change(const Rollup *rollup)
+{
+	List	   *types = NIL;
+
+	for (int i = 0; i < rollup->definition->ngroups; i++)
+		types = list_append_unique_oid(types, rollup->definition->groups[i].type);
+	return type_relations(type_parts(types)) != NIL;
+}
+
+/* The indexes of a rollup's table, whoever has made them. */
+static List *
+list_indexes(const Rollup *rollup)
+{
+	Relation	table = relation_open(rollup->relid, NoLock);
+	List	   *indexes = RelationGetIndexList(table);
+
+	relation_close(table, NoLock);
+	return indexes;
+}
+
+bool
+rollup_lock_indexes(const Rollup *rollup, BusyLock *busy)
+{
+	ListCell   *lc;
+
+	if (!lock_relation(rollup->relid, ShareLock, busy))
+		return false;
+	foreach(lc, list_indexes(rollup))
+		if (!lock_relation(lfirst_oid(lc), AccessExclusiveLock, busy))
+			return false;
+	return true;
+}
+
+void
+rollup_make_indexes_again(const Rollup *rollup)
+{
+	ListCell   *lc;
+
+	foreach(lc, list_indexes(rollup))
+	{
+		Oid			index = lfirst_oid(lc);
+
+		xact_execute(psprintf("REINDEX INDEX %s",
+							  quote_qualified_identifier(get_namespace_name(get_rel_namespace(index)),
+														 get_rel_name(index))));
+	}
 }
 
 /* The owner of the table, who has to own the definition as well. */
@@ -1111,6 +1220,43 @@ lock_and_note_sources(RollupShape *shape, Query *query, BusyLock *busy)
 	return true;
 }
 
+/* Likewise the composite types of the values, after it was compiled. */
+static bool
+lock_and_note_types(RollupShape *shape, BusyLock *busy)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, shape->definition->sources)
+		foreach(lc2, type_relations(type_parts(definition_source_types(shape->definition,
+																	   lfirst_oid(lc)))))
+		{
+			if (!lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
+				return false;
+			shape->reads = list_append_unique_oid(shape->reads, lfirst_oid(lc2));
+		}
+	return true;
+}
+
+/* Locks all that a definition is about, and compiles it as it is then. */
+static bool
+compile_locked(RollupShape *shape, Relation table, Relation view, Query *query,
+			   const List *rollups, BusyLock *busy)
+{
+	int			nlocked;
+
+	if (!lock_and_note_sources(shape, query, busy))
+		return false;
+	do
+	{
+		compile(shape, table, view, query, rollups);
+		nlocked = list_length(shape->reads);
+		if (!lock_and_note_types(shape, busy))
+			return false;
+	} while (list_length(shape->reads) > nlocked);
+	return true;
+}
+
 /* Finds out the shape of a locked rollup.  NULL: a source's lock is not free. */
 static RollupShape *
 make_shape(const Rollup *rollup, BusyLock *busy)
@@ -1128,9 +1274,7 @@ make_shape(const Rollup *rollup, BusyLock *busy)
 	shape->context = context;
 	shape->relid = rollup->relid;
 	shape->view = rollup->view;
-	locked = lock_and_note_sources(shape, query, busy);
-	if (locked)
-		compile(shape, table, view, query, rollup->all);
+	locked = compile_locked(shape, table, view, query, rollup->all, busy);
 	relation_close(view, NoLock);
 	relation_close(table, NoLock);
 	MemoryContextSwitchTo(caller_context);
@@ -1198,7 +1342,7 @@ is_lock_free(BusyLock busy)
 	bool		result;
 
 	xact_begin();
-	result = ConditionalLockRelationOid(busy.relid, busy.mode);
+	result = rollup_try_lock(busy);
 	xact_commit();
 	return result;
 }

@@ -35,7 +35,7 @@ typedef struct RollupShape
 	MemoryContext context;		/* in which it is; apply.c keeps its plan there */
 	Oid			relid;
 	Oid			view;
-	List	   *reads;			/* OIDs of the sources and their partitions */
+	List	   *reads;			/* OIDs of the sources, their partitions, and composite types */
 	Oid			owner;
 	char	   *name;			/* schema-qualified and quoted, for SQL */
 	char	   *view_name;		/* likewise */
@@ -79,6 +79,7 @@ typedef struct BusyLock
 	Oid			relid;			/* InvalidOid: none */
 	LOCKMODE	mode;
 	TimestampTz until;			/* when to stop waiting for it; 0: never */
+	Oid			type;			/* if valid, it is on this type, of values in that table */
 } BusyLock;
 
 typedef enum RollupAccess
@@ -194,6 +195,27 @@ extern bool rollup_wait_for_lock(BusyLock busy);
  * free: nobody else has a row of it locked then.
  */
 extern bool rollup_lock_rows(const Rollup *rollup, BusyLock *busy);
+
+/*
+ * Locks the enums that the rollups read, all of them opened, against changes of
+ * their labels, if these locks are free.
+ */
+extern bool rollup_lock_labels(List *rollups, BusyLock *busy);
+
+/*
+ * Whether ALTER TYPE may change the order of the group columns, so that indexes on
+ * them do not find groups any more, nor keep them unique.
+ */
+extern bool rollup_order_may_change(const Rollup *rollup);
+
+/* Locks the table and its indexes such that these can be made again, if that is free. */
+extern bool rollup_lock_indexes(const Rollup *rollup, BusyLock *busy);
+
+/* Makes the indexes again, as the current user, who owns the table. */
+extern void rollup_make_indexes_again(const Rollup *rollup);
+
+/* Takes a lock that was not free; false if it still is not. */
+extern bool rollup_try_lock(BusyLock lock);
 
 /* The columns of an opened rollup, quoted, in the definition's order. */
 extern char *rollup_columns(const Rollup *rollup);

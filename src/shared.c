@@ -182,7 +182,7 @@ shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
 		pg_atomic_write_u64(&stream->reached_lsn, lsn);
 		stream->reached_at = Max(stream->reached_at, at);
 	}
-	stream->suspect_rollup = InvalidOid;
+	stream->suspect = InvalidOid;
 	LWLockRelease(shared_state->lock);
 	shared_stream_broadcast();
 }

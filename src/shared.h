@@ -103,11 +103,14 @@ typedef struct SharedStream
 
 	Oid			locked_out_build;	/* rollup whose last build has only waited for a lock */
 
-	/* passing errors in a row with the same rollup at work at the same position */
-	Oid			suspect_rollup; /* InvalidOid: none */
+	/* passing errors in a row with the same rollup or source at work at the same position */
+	Oid			suspect;		/* InvalidOid: none */
 	XLogRecPtr	suspect_lsn;
 	TimestampTz suspect_since;
 	int			suspect_errors;
+	/* Likewise, a value of a source's changes that cannot be read. */
+	Oid			unreadable_source;	/* InvalidOid: none */
+	char		unreadable_reason[SHARED_MESSAGE_LENGTH];
 } SharedStream;
 
 /* How far a build or verification is. */

@@ -26,11 +26,14 @@
 
 static volatile Oid working_for = InvalidOid;
 static volatile Oid blamed = InvalidOid;
+static volatile bool blames_source = false;
 static const char *volatile blame_reason = NULL;
 static Oid	building = InvalidOid;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
 static bool ignoring = false;
+static volatile Oid reading_values_of = InvalidOid;
+static volatile bool noting_values = false;
 static NameData reading_slot;	/* empty: no record is being read */
 static XLogRecPtr reading_lsn;
 static TransactionId reading_xid;
@@ -56,20 +59,42 @@ trouble_end(void)
 Oid
 trouble_at_work(void)
 {
-	return working_for;
+	if (OidIsValid(working_for))
+		return working_for;
+	return noting_values ? reading_values_of : InvalidOid;
 }
 
 void
-trouble_blame(Oid rollup, const char *reason)
+trouble_blame(Oid relid, const char *reason)
 {
 	blame_reason = reason;
-	blamed = rollup;
+	blamed = relid;
+	blames_source = noting_values && relid == reading_values_of;
 }
 
 void
 trouble_set_building(Oid rollup)
 {
 	building = rollup;
+}
+
+void
+trouble_begin_values(Oid source)
+{
+	reading_values_of = source;
+}
+
+void
+trouble_end_values(void)
+{
+	reading_values_of = InvalidOid;
+}
+
+void
+trouble_note_values(bool note)
+{
+	noting_values = note;
+	reading_values_of = InvalidOid;
 }
 
 void
@@ -121,19 +146,19 @@ is_disk_trouble(const ErrorData *edata)
 }
 
 /*
- * Counts a passing error of the rollup at work, with the lock of shared memory held.
+ * Counts a passing error of the rollup or source at work, with the lock of shared memory held.
  * True if it has come too often, or for too long.  Each cycle that succeeds moves the
  * position, or else forgets what was counted (shared_stream_reached).
  */
 static bool
-count_passing_error(SharedStream *stream)
+count_passing_error(SharedStream *stream, Oid relid)
 {
 	XLogRecPtr	position = pg_atomic_read_u64(&stream->reached_lsn);
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (stream->suspect_rollup != working_for || stream->suspect_lsn != position)
+	if (stream->suspect != relid || stream->suspect_lsn != position)
 	{
-		stream->suspect_rollup = working_for;
+		stream->suspect = relid;
 		stream->suspect_lsn = position;
 		stream->suspect_since = now;
 		stream->suspect_errors = 0;
@@ -173,15 +198,24 @@ describe(const ErrorData *edata, const char *message)
 	return buf.data;
 }
 
-/* Notes the trouble of a rollup, with the lock of shared memory held. */
+/*
+ * Notes the trouble of a rollup, or that a source has a value that cannot be read, with
+ * the lock of shared memory held.
+ */
 static void
-note(SharedStream *stream, Oid rollup, bool heals, const char *reason)
+note(SharedStream *stream, Oid relid, bool is_source, bool heals, const char *reason)
 {
-	stream->trouble_rollup = rollup;
+	stream->suspect = InvalidOid;
+	if (is_source)
+	{
+		stream->unreadable_source = relid;
+		copy_message(stream->unreadable_reason, reason);
+		return;
+	}
+	stream->trouble_rollup = relid;
 	stream->trouble_heals = heals;
 	stream->trouble_lsn = working_at;
-	stream->trouble_request = rollup == building ? serving : 0;
-	stream->suspect_rollup = InvalidOid;
+	stream->trouble_request = relid == building ? serving : 0;
 	copy_message(stream->trouble_reason, reason);
 }
 
@@ -189,21 +223,24 @@ note(SharedStream *stream, Oid rollup, bool heals, const char *reason)
 static void
 note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 {
+	Oid			relid = trouble_at_work();
+	bool		is_source = !OidIsValid(working_for);
+
 	if (OidIsValid(blamed))
-		note(stream, blamed, false, blame_reason);
-	else if (!OidIsValid(working_for))
+		note(stream, blamed, blames_source, false, blame_reason);
+	else if (!OidIsValid(relid))
 		return;
 	else if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 	{
-		if (working_for != building)
-			note(stream, working_for, true,
+		if (relid != building)
+			note(stream, relid, is_source, true,
 				 psprintf("a lock was not free within notify_stats.lock_timeout, %d ms: %s",
 						  notify_stats_lock_timeout, message));
 	}
 	else if (!is_passing(edata->sqlerrcode))
-		note(stream, working_for, false, message);
-	else if (working_for != building && !is_disk_trouble(edata) && count_passing_error(stream))
-		note(stream, working_for, false,
+		note(stream, relid, is_source, false, message);
+	else if (relid != building && !is_disk_trouble(edata) && count_passing_error(stream, relid))
+		note(stream, relid, is_source, false,
 			 psprintf("%s (%d times in a row)", message, stream->suspect_errors));
 }
 
@@ -226,7 +263,8 @@ trouble_record(bool for_status)
 		copy_message(stream->last_error, whole);
 	}
 	/* a type without a send function, see format_pgoutput.c */
-	if (!OidIsValid(working_for) && edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
+	if (!OidIsValid(working_for) && !OidIsValid(reading_values_of) &&
+		edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)
 		stream->text_only = true;
 	note_owner(stream, edata, message);
 	LWLockRelease(shared_state->lock);
@@ -236,6 +274,7 @@ trouble_record(bool for_status)
 	working_for = InvalidOid;
 	working_at = InvalidXLogRecPtr;
 	blamed = InvalidOid;
+	trouble_note_values(false);
 	NameStr(reading_slot)[0] = '\0';
 	ignoring = false;
 }
@@ -249,7 +288,7 @@ trouble_record_blame(void)
 		return;
 	stream = shared_stream();
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	note(stream, blamed, false, blame_reason);
+	note(stream, blamed, blames_source, false, blame_reason);
 	LWLockRelease(shared_state->lock);
 	blamed = InvalidOid;
 }
@@ -280,5 +319,32 @@ trouble_forget(Oid rollup)
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (stream->trouble_rollup == rollup)
 		stream->trouble_rollup = InvalidOid;
+	LWLockRelease(shared_state->lock);
+}
+
+Oid
+trouble_unreadable_source(char **reason)
+{
+	SharedStream *stream = shared_stream();
+	char		copy[SHARED_MESSAGE_LENGTH];
+	Oid			source;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	source = stream->unreadable_source;
+	memcpy(copy, stream->unreadable_reason, sizeof(copy));
+	LWLockRelease(shared_state->lock);
+
+	*reason = pstrdup(copy);
+	return source;
+}
+
+void
+trouble_forget_source(Oid source)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (stream->unreadable_source == source)
+		stream->unreadable_source = InvalidOid;
 	LWLockRelease(shared_state->lock);
 }

@@ -16,6 +16,9 @@
  * that rollup's own as well.  A lock that is not free within notify_stats.lock_timeout
  * makes the rollup stale at once: it is rebuilt when the lock is free.
  *
+ * An error while a value of a table's changes is read is that of the rollups that
+ * read this table, and is noted for the table.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef NOTIFY_STATS_TROUBLE_H
@@ -27,15 +30,18 @@
 extern void trouble_begin(Oid rollup);
 extern void trouble_end(void);
 
-/* The rollup that work is done for, or InvalidOid.  May be called in a signal handler. */
+/*
+ * The rollup that work is done for, or the source the values of which are read, or
+ * InvalidOid.  May be called in a signal handler.
+ */
 extern Oid	trouble_at_work(void);
 
 /*
- * The next error is that rollup's own, whatever it says and whoever is at work
- * then, for this reason; InvalidOid: it is not.  May be called in a signal handler; the
- * reason is kept by reference.
+ * The next error is that rollup's or source's own, whatever it says and whoever is at
+ * work then, for this reason; InvalidOid: it is not.  May be called in a signal handler;
+ * the reason is kept by reference.
  */
-extern void trouble_blame(Oid rollup, const char *reason);
+extern void trouble_blame(Oid relid, const char *reason);
 
 /* To be called when the process ends: notes whom trouble_blame has named, if anybody. */
 extern void trouble_record_blame(void);
@@ -89,5 +95,21 @@ extern bool trouble_read(Trouble *trouble);
 
 /* Forgets the note if it is that rollup's: it is in the catalog, or mended. */
 extern void trouble_forget(Oid rollup);
+
+/* From here on, until trouble_end_values, values of that source are read. */
+extern void trouble_begin_values(Oid source);
+extern void trouble_end_values(void);
+
+/*
+ * While not set, errors that values raise are nobody's: another stream than the
+ * main one is read, and its reader starts again.
+ */
+extern void trouble_note_values(bool note);
+
+/* The source with a value that cannot be read, and why, palloc'd; or InvalidOid. */
+extern Oid	trouble_unreadable_source(char **reason);
+
+/* Forgets that a value of the source cannot be read: its rollups do without it. */
+extern void trouble_forget_source(Oid source);
 
 #endif							/* NOTIFY_STATS_TROUBLE_H */

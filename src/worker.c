@@ -252,7 +252,8 @@ is_due(void *arg)
 
 	if (schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
 		(schedule->version != catalog_version() && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
-		(OidIsValid(stream->trouble_rollup) && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
+		((OidIsValid(stream->trouble_rollup) || OidIsValid(stream->unreadable_source)) &&
+		 !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at))
 		return true;
 	return safe > schedule->seen &&
@@ -477,6 +478,7 @@ notify_stats_worker_main(Datum main_arg)
 	int			failures;
 	bool		could_not_connect;
 	Trouble		trouble;
+	char	   *reason;
 
 	follow_settings();
 	pqsignal(SIGTERM, die);
@@ -494,10 +496,11 @@ notify_stats_worker_main(Datum main_arg)
 	ereport(LOG,
 			(errmsg("notify_stats worker for database \"%s\" started", MyBgworkerEntry->bgw_extra)));
 	/*
-	 * A rollup's own trouble is settled by the next cycle, and who has waited
-	 * for his database has waited.
+	 * A rollup's own trouble, or a source's, is settled by the next cycle, and
+	 * who has waited for his database has waited.
 	 */
-	if (!could_not_connect && !trouble_read(&trouble))
+	if (!could_not_connect && !trouble_read(&trouble) &&
+		!OidIsValid(trouble_unreadable_source(&reason)))
 		wait_after_failures(stream, failures);
 	run(stream);
 }

@@ -517,6 +517,7 @@ rollup.rollup|SELECT
 rollup.state|SELECT
 rollups|SELECT
 schema|USAGE
+source_fact.fact|SELECT
 status|SELECT
 stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
