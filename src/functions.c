@@ -522,40 +522,41 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Lists the gaps of a source, but of one that is locked, or dropped just now, none. */
+static List *
+gaps_of_source(const RollupSource *source)
+{
+	BusyLock	busy;
+
+	if (!rollup_lock_sources(list_make1_oid(source->source), &busy) ||
+		get_rel_name(source->source) == NULL)
+		return NIL;
+	return source_identity_gaps(source->source, source->columns);
+}
+
 Datum
 notify_stats_source_gaps(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	ListCell   *lc;
 	ListCell   *lc2;
-	ListCell   *lc3;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach(lc, rollup_list(NULL))
+	foreach(lc, rollup_known_sources())
 	{
-		Rollup	   *rollup = (Rollup *) lfirst(lc);
-		BusyLock	busy;
+		const RollupSource *source = (const RollupSource *) lfirst(lc);
 
-		/* one that has failed may not even compile; its state tells */
-		if (rollup->state == ROLLUP_FAILED || rollup_open(rollup, &busy) != ROLLUP_READY)
-			continue;
-		foreach(lc2, rollup->definition->sources)
+		foreach(lc2, gaps_of_source(source))
 		{
-			Oid			source = lfirst_oid(lc2);
-			Bitmapset  *columns = definition_source_columns(rollup->definition, source);
+			const IdentityGap *gap = (const IdentityGap *) lfirst(lc2);
+			Datum		values[4];
+			bool		nulls[4] = {false};
 
-			foreach(lc3, source_identity_gaps(source, columns))
-			{
-				const IdentityGap *gap = (const IdentityGap *) lfirst(lc3);
-				Datum		values[4];
-				bool		nulls[4] = {false};
-
-				values[0] = ObjectIdGetDatum(rollup->relid);
-				values[1] = ObjectIdGetDatum(gap->relid);
-				values[2] = CStringGetTextDatum(gap->missing);
-				values[3] = CStringGetTextDatum(gap->statement);
-				tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-			}
+			values[0] = ObjectIdGetDatum(source->rollup);
+			values[1] = ObjectIdGetDatum(gap->relid);
+			values[2] = CStringGetTextDatum(gap->missing);
+			values[3] = CStringGetTextDatum(gap->statement);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		}
 	}
 	return (Datum) 0;

@@ -34,8 +34,8 @@ GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 -- The catalog
 --
--- These tables, but for source_fact, are read in every cycle, if need be with caches that
--- decoding has emptied.  So they have no constraints or defaults, which the server would
+-- These tables, but for source_fact, rollup_activity and rollup_source, are read in every
+-- cycle, if need be with caches that decoding has emptied.  So they have no constraints or defaults, which the server would
 -- read from its catalogs each time, and the first two no index.
 
 CREATE TABLE @extschema@.stream (
@@ -119,15 +119,11 @@ CREATE TABLE @extschema@.rollup (
     definition   regclass NOT NULL,
     ignore_deletes regclass[] NOT NULL,
     state        text NOT NULL,
-    reason       text,
-    reason_lsn   pg_lsn,
-    fingerprint  bigint,
-    built_at     timestamptz,
-    changed_at   timestamptz
+    fingerprint  bigint
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup IS
-    'the rollups of this database';
+    'the rollups of this database, as a dump carries them and as everybody may see them';
 COMMENT ON COLUMN @extschema@.rollup.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollup.definition IS
@@ -136,19 +132,51 @@ COMMENT ON COLUMN @extschema@.rollup.ignore_deletes IS
     'the tables whose rows go on to count when they are deleted';
 COMMENT ON COLUMN @extschema@.rollup.state IS
     'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt by hand';
-COMMENT ON COLUMN @extschema@.rollup.reason IS
-    'why the rollup is stale or failed';
-COMMENT ON COLUMN @extschema@.rollup.reason_lsn IS
-    'where in the write-ahead log the reason was met';
 COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
     'hash of the definition that the content was made with';
-COMMENT ON COLUMN @extschema@.rollup.built_at IS
-    'when the table was last filled or rebuilt';
-COMMENT ON COLUMN @extschema@.rollup.changed_at IS
-    'when changes were last applied, to the second';
 
 -- a dump has what the rollups are, but not how far they are: they are rebuilt
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup', '');
+
+-- What a dump does not need is kept apart, as it may hold values of rows, and the role
+-- that dumps the database must be able to read the whole of what is dumped.
+
+CREATE TABLE @extschema@.rollup_activity (
+    rollup       regclass PRIMARY KEY,
+    reason       text,
+    reason_lsn   pg_lsn,
+    built_at     timestamptz,
+    changed_at   timestamptz
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE @extschema@.rollup_activity IS
+    'what has happened to the rollups; one without a row here has not been built in this database';
+COMMENT ON COLUMN @extschema@.rollup_activity.rollup IS
+    'the table';
+COMMENT ON COLUMN @extschema@.rollup_activity.reason IS
+    'why the rollup is stale or failed';
+COMMENT ON COLUMN @extschema@.rollup_activity.reason_lsn IS
+    'position in the write-ahead log at which the reason was met';
+COMMENT ON COLUMN @extschema@.rollup_activity.built_at IS
+    'when the table was last filled or rebuilt';
+COMMENT ON COLUMN @extschema@.rollup_activity.changed_at IS
+    'when changes were last applied, to the second';
+
+CREATE TABLE @extschema@.rollup_source (
+    rollup       regclass NOT NULL,
+    source       regclass NOT NULL,
+    columns      smallint[] NOT NULL,
+    PRIMARY KEY (rollup, source)
+);
+
+COMMENT ON TABLE @extschema@.rollup_source IS
+    'the tables that each rollup reads, as of its creation or last build';
+COMMENT ON COLUMN @extschema@.rollup_source.rollup IS
+    'the table of the rollup';
+COMMENT ON COLUMN @extschema@.rollup_source.source IS
+    'a table that its definition reads';
+COMMENT ON COLUMN @extschema@.rollup_source.columns IS
+    'the numbers of the columns that its definition reads';
 
 
 -- Making and unmaking rollups
@@ -391,15 +419,16 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
            r.definition,
            r.ignore_deletes,
            CASE WHEN d.restored THEN 'stale' ELSE r.state END AS state,
-           CASE WHEN d.restored THEN 'restored from a dump' ELSE r.reason END AS reason,
-           r.reason_lsn,
+           CASE WHEN d.restored THEN 'restored from a dump' ELSE v.reason END AS reason,
+           v.reason_lsn,
            b.phase AS build_phase,
            b.started_at AS build_started_at,
            CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS groups,
-           r.built_at,
-           r.changed_at
+           v.built_at,
+           v.changed_at
     FROM @extschema@.rollup r
          JOIN pg_catalog.pg_class c ON c.oid = r.rollup
+         LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
          -- until somebody has looked at it, a restored one calls itself live
          CROSS JOIN LATERAL (SELECT r.state = 'live' AND NOT EXISTS (SELECT FROM @extschema@.stream s
                                                                      WHERE s.slot_name IS NOT NULL)) d (restored)
@@ -435,7 +464,7 @@ CREATE FUNCTION @extschema@.source_gaps(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
-    'the tables whose replica identity does not cover what a rollup reads, and the statement that mends it';
+    'the tables whose replica identity does not cover what a rollup reads, as of its last build, and the statement that mends it';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
@@ -530,11 +559,12 @@ CREATE FUNCTION @extschema@."check"(
            'Run: ' || g.statement
         FROM @extschema@.source_gaps() g
     UNION ALL
-    SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || r.reason),
+    SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || v.reason),
            CASE WHEN r.state = 'failed' THEN
                format('Mend the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
                       CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
+             LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
@@ -567,7 +597,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA @extschema@ FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA @extschema@ FROM PUBLIC;
 
 GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
-GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
+-- all of it, as pg_dump reads whole tables
+GRANT SELECT ON @extschema@.rollup TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;
 GRANT SELECT ON @extschema@.rollups TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@."check"() TO pg_monitor;

@@ -47,6 +47,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
@@ -71,6 +72,13 @@
  * stays on the page and touches no index.
  */
 #define ROLLUP_FILLFACTOR 70
+
+/* When this process has noted last that a rollup was changed. */
+typedef struct ChangeNote
+{
+	Oid			rollup;			/* hash key */
+	TimestampTz at;
+} ChangeNote;
 
 static const char *const state_names[] = {"building", "live", "stale", "failed"};
 
@@ -112,6 +120,16 @@ catalog_execute_for(const char *query, Oid relid)
 
 	return catalog_execute(query, 1, argtypes, args, NULL);
 }
+
+/*
+ * The statement that enters new states, with the reason for them and where it was
+ * met.  A rollup has no row in rollup_activity before the first of these.
+ */
+#define SETTING_STATE(changes, reason, reason_lsn) \
+	"WITH changed AS (UPDATE " EXTENSION_SCHEMA ".rollup SET" changes " RETURNING rollup)" \
+	" INSERT INTO " EXTENSION_SCHEMA ".rollup_activity (rollup, reason, reason_lsn)" \
+	" SELECT rollup, " reason ", " reason_lsn " FROM changed" \
+	" ON CONFLICT (rollup) DO UPDATE SET reason = excluded.reason, reason_lsn = excluded.reason_lsn"
 
 /*
  * Creating
@@ -342,8 +360,38 @@ make_dependent(Oid relid, Oid view)
 	recordDependencyOn(&view_address, &table_address, DEPENDENCY_INTERNAL);
 }
 
+static Datum
+make_column_array(const Bitmapset *columns)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (bms_num_members(columns) + 1));
+	int			n = 0;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		values[n++] = Int16GetDatum(attnum);
+	return PointerGetDatum(construct_array(values, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+}
+
+/* Notes what a rollup reads, in place of what was noted before. */
 static void
-register_rollup(Oid relid, Oid view, List *ignored)
+store_sources(Oid relid, const Definition *definition)
+{
+	Oid			argtypes[3] = {OIDOID, OIDOID, INT2ARRAYOID};
+	Datum		args[3] = {ObjectIdGetDatum(relid)};
+	ListCell   *lc;
+
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup_source WHERE rollup = $1", relid);
+	foreach(lc, definition->sources)
+	{
+		args[1] = ObjectIdGetDatum(lfirst_oid(lc));
+		args[2] = make_column_array(definition_source_columns(definition, lfirst_oid(lc)));
+		catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup_source VALUES ($1, $2, $3)",
+						3, argtypes, args, NULL);
+	}
+}
+
+static void
+register_rollup(Oid relid, Oid view, List *ignored, const Definition *definition)
 {
 	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
 	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view), make_oid_array(ignored)};
@@ -352,6 +400,7 @@ register_rollup(Oid relid, Oid view, List *ignored)
 	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state)"
 					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building')",
 					3, argtypes, args, NULL);
+	store_sources(relid, definition);
 	CommandCounterIncrement();
 }
 
@@ -389,7 +438,7 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	create_table(quote_qualified_identifier(table->schemaname, table->relname),
 				 quote_qualified_identifier(table->schemaname, view_name), definition);
 	relid = get_relname_relid(table->relname, namespace);
-	register_rollup(relid, view, ignored);
+	register_rollup(relid, view, ignored, definition);
 	return relid;
 }
 
@@ -429,6 +478,8 @@ rollup_drop(Oid relid)
 	ObjectAddressSet(address, RelationRelationId, relid);
 	performDeletion(&address, DROP_RESTRICT, 0);
 	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request WHERE rollup = $1", relid);
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup_activity WHERE rollup = $1", relid);
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup_source WHERE rollup = $1", relid);
 	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", relid);
 }
 
@@ -587,8 +638,6 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	rollup->ignores = isnull ? NIL : oids_of_array(value);
 	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
 	rollup->built_from = isnull ? 0 : DatumGetInt64(value);
-	value = heap_getattr(tuple, ROLLUP_CHANGED_AT, desc, &isnull);
-	rollup->changed_at = isnull ? 0 : DatumGetTimestampTz(value);
 	return rollup;
 }
 
@@ -646,15 +695,56 @@ rollup_list(bool *some_dropped)
 	return rollups;
 }
 
+/* What a row of rollup_known_sources' query says. */
+static RollupSource *
+known_source(HeapTuple tuple, TupleDesc desc)
+{
+	RollupSource *source = palloc0(sizeof(RollupSource));
+	bool		isnull;
+	Datum	   *attnums;
+	int			n;
+
+	source->rollup = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+	source->source = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(tuple, desc, 3, &isnull)), INT2OID,
+					  sizeof(int16), true, TYPALIGN_SHORT, &attnums, NULL, &n);
+	for (int i = 0; i < n; i++)
+		source->columns = bms_add_member(source->columns, DatumGetInt16(attnums[i]));
+	return source;
+}
+
+List *
+rollup_known_sources(void)
+{
+	/* a definition that was replaced may have let a column go */
+	static const char query[] =
+		"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
+		" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
+		" FROM " EXTENSION_SCHEMA ".rollup_source s JOIN " EXTENSION_SCHEMA ".rollup r ON r.rollup = s.rollup"
+		" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' ORDER BY 1, 2";
+	MemoryContext context = CurrentMemoryContext;
+	SavedRole	saved = catalog_enter();
+	List	   *sources = NIL;
+
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the sources of rollups");
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		sources = lappend(sources, known_source(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+	catalog_leave(saved);
+	return sources;
+}
+
 void
 rollup_forget_dropped(void)
 {
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request q WHERE NOT EXISTS"
-					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = q.rollup)",
-					0, NULL, NULL, NULL);
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
-					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
-					0, NULL, NULL, NULL);
+	static const char *const tables[] = {"rebuild_request", "rollup_activity", "rollup_source", "rollup"};
+
+	for (int i = 0; i < lengthof(tables); i++)
+		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s r WHERE NOT EXISTS"
+								 " (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
+								 tables[i]),
+						0, NULL, NULL, NULL);
 }
 
 /* Whether the view goes with its table. */
@@ -717,11 +807,11 @@ give_up_restored(List *relids)
 	Datum		args[1] = {make_oid_array(relids)};
 
 	ereport(LOG, (errmsg("rollups were restored from a dump")));
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
-					" fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END,"
-					" reason = 'restored from a dump, without its place in the write-ahead log',"
-					" reason_lsn = NULL WHERE rollup = ANY ($1)",
+	catalog_execute(SETTING_STATE(" state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
+								  " fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END"
+								  " WHERE rollup = ANY ($1)",
+								  "'restored from a dump, without its place in the write-ahead log'",
+								  "NULL::pg_catalog.pg_lsn"),
 					1, argtypes, args, NULL);
 }
 
@@ -1257,7 +1347,8 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 		"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
 		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
 		EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
-		".rebuild_request q WHERE q.rollup = r.rollup), r.state, r.reason"
+		".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
+		" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup)"
 		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
 	static const char position_query[] =
@@ -1308,8 +1399,7 @@ rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr ls
 	nulls[2] = reason ? ' ' : 'n';
 	args[3] = LSNGetDatum(lsn);
 	nulls[3] = XLogRecPtrIsInvalid(lsn) ? 'n' : ' ';
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = $2, reason = $3, reason_lsn = $4 WHERE rollup = $1",
+	catalog_execute(SETTING_STATE(" state = $2 WHERE rollup = $1", "$3", "$4"),
 					4, argtypes, args, nulls);
 }
 
@@ -1319,10 +1409,13 @@ rollup_set_built(const Rollup *rollup)
 	Oid			argtypes[2] = {OIDOID, INT8OID};
 	Datum		args[2] = {ObjectIdGetDatum(rollup->relid), Int64GetDatum(rollup->fingerprint)};
 
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = 'live', reason = NULL, reason_lsn = NULL, fingerprint = $2,"
-					" built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
+	catalog_execute(SETTING_STATE(" state = 'live', fingerprint = $2 WHERE rollup = $1",
+								  "NULL::pg_catalog.text", "NULL::pg_catalog.pg_lsn"),
 					2, argtypes, args, NULL);
+	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
+						" SET built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
+						rollup->relid);
+	store_sources(rollup->relid, rollup->definition);
 }
 
 void
@@ -1353,10 +1446,35 @@ rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
 	args[0] = CStringGetTextDatum(reason);
 	args[1] = LSNGetDatum(lsn);
 	args[2] = BoolGetDatum(rebuild);
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
-					" reason = $1, reason_lsn = $2 WHERE state = 'live' OR (state = 'stale' AND NOT $3)",
+	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END"
+								  " WHERE state = 'live' OR (state = 'stale' AND NOT $3)", "$1", "$2"),
 					3, argtypes, args, nulls);
+}
+
+/*
+ * Whether it is a second since this process has noted last that a rollup was
+ * changed, which is remembered for the next time.  Once a second is enough for
+ * people, and saves dead rows; to read the row in each cycle would cost more.
+ */
+static bool
+is_change_to_be_noted(Oid relid)
+{
+	static HTAB *notes = NULL;
+	TimestampTz now = GetCurrentTimestamp();
+	ChangeNote *note;
+	bool		found;
+
+	if (notes == NULL)
+	{
+		HASHCTL		info = {.keysize = sizeof(Oid), .entrysize = sizeof(ChangeNote)};
+
+		notes = hash_create("notify_stats changed rollups", 16, &info, HASH_ELEM | HASH_BLOBS);
+	}
+	note = hash_search(notes, &relid, HASH_ENTER, &found);
+	if (found && !TimestampDifferenceExceeds(note->at, now, 1000))
+		return false;
+	note->at = now;
+	return true;
 }
 
 void
@@ -1367,18 +1485,17 @@ rollup_set_changed(List *rollups)
 	Oid			argtypes[1] = {OIDARRAYOID};
 	Datum		args[1];
 
-	/* once a second is enough for people, and saves dead rows */
 	foreach(lc, rollups)
 	{
 		const Rollup *rollup = (const Rollup *) lfirst(lc);
 
-		if (TimestampDifferenceExceeds(rollup->changed_at, GetCurrentTimestamp(), 1000))
+		if (is_change_to_be_noted(rollup->relid))
 			relids = lappend_oid(relids, rollup->relid);
 	}
 	if (relids == NIL)
 		return;
 	args[0] = make_oid_array(relids);
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET changed_at = pg_catalog.clock_timestamp()"
-					" WHERE rollup = ANY ($1)",
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
+					" SET changed_at = pg_catalog.clock_timestamp() WHERE rollup = ANY ($1)",
 					1, argtypes, args, NULL);
 }

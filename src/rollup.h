@@ -10,7 +10,6 @@
 
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
-#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "nodes/plannodes.h"
 #include "storage/lockdefs.h"
@@ -56,8 +55,6 @@ typedef struct Rollup
 	int64		built_from;		/* fingerprint of the definition at that time */
 
 	List	   *ignores;		/* OIDs of the sources whose deleted rows still count */
-
-	TimestampTz changed_at;		/* 0: never */
 
 	/* set by rollup_open, under its locks; the rest is part of the shape */
 	RollupShape *shape;
@@ -194,6 +191,21 @@ extern bool rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached);
 
 /* Whether rows of that source go on to count when they are deleted. */
 extern bool rollup_ignores_deletes(const Rollup *rollup, Oid source);
+
+/* A source of a rollup, as of its creation or last build. */
+typedef struct RollupSource
+{
+	Oid			rollup;
+	Oid			source;
+	Bitmapset  *columns;		/* those that the definition reads and that still exist */
+} RollupSource;
+
+/*
+ * Lists (of RollupSource) what the rollups that have not failed read.  Compiles no
+ * definition and locks no source, so that nobody's rollup can hold up or stop the
+ * caller; a source may have been dropped when it is looked at.
+ */
+extern List *rollup_known_sources(void);
 
 /* The names of these sources, for people; palloc'd. */
 extern char *rollup_ignored_names(const Rollup *rollup);
