@@ -60,3 +60,77 @@ SELECT notify_stats.drop_rollup('plain');
 SELECT count(*) FROM notify_stats.rollup_source WHERE rollup::text = 'plain';
 CALL notify_stats.catch_up();
 SELECT (SELECT count(*) FROM notify_stats.rollup_source) AS sources, (SELECT count(*) FROM notify_stats.rollup_activity) AS activities;
+
+--
+-- one request of a rollup
+--
+
+SELECT notify_stats.create_rollup('asked', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
+CALL notify_stats.catch_up();
+CREATE VIEW requests AS SELECT count(*) FROM notify_stats.rebuild_request;
+DO $$ BEGIN PERFORM notify_stats.rebuild('asked') FROM generate_series(1, 1000); END $$;
+TABLE requests;
+DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM notify_stats.rebuild('asked'); COMMIT; END LOOP; END $$;
+TABLE requests;
+SELECT max(id) AS last FROM notify_stats.rebuild_request \gset
+-- one that is taken back leaves what was there
+BEGIN;
+SAVEPOINT a;
+SELECT notify_stats.rebuild('asked');
+TABLE requests;
+ROLLBACK TO a;
+SELECT id = :last AS same FROM notify_stats.rebuild_request;
+SELECT notify_stats.rebuild('asked');
+SAVEPOINT b;
+SELECT notify_stats.rebuild('asked');
+ROLLBACK TO b;
+TABLE requests;
+COMMIT;
+TABLE requests;
+-- whatever the isolation level
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) FROM asked;
+SELECT notify_stats.rebuild('asked');
+TABLE requests;
+COMMIT;
+-- one of another rollup is left alone
+SELECT notify_stats.create_rollup('beside', $$ SELECT id, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.rebuild('beside');
+SELECT notify_stats.rebuild('asked');
+SELECT rollup FROM notify_stats.rebuild_request ORDER BY rollup::text;
+CALL notify_stats.catch_up();
+TABLE requests;
+SELECT notify_stats.rebuild('asked');
+SELECT notify_stats.rebuild('beside');
+SELECT notify_stats.drop_rollup('asked');
+DROP TABLE beside;
+CALL notify_stats.catch_up();
+TABLE requests;
+
+--
+-- a slot that only has the name of ours
+--
+
+SELECT count(*) FROM pg_replication_slots;
+SELECT 'notify_stats_' || oid AS name FROM pg_database WHERE datname = current_database() \gset
+SELECT slot_name = :'name' AS created FROM pg_create_physical_replication_slot(:'name');
+-- one is left of 8, and two are needed
+SELECT count(pg_create_logical_replication_slot('limits_' || i, 'pgoutput')) FROM generate_series(1, 6) i;
+SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
+SELECT pg_drop_replication_slot('limits_1');
+SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
+SELECT notify_stats.drop_rollup('by_kind');
+SELECT pg_drop_replication_slot(:'name');
+-- its format is not that of the stream
+CREATE TABLE parcels (kind text NOT NULL) PARTITION BY LIST (kind);
+SELECT lsn IS NOT NULL AS created FROM pg_create_logical_replication_slot(:'name', 'pgoutput');
+CREATE FUNCTION try_to_create() RETURNS text LANGUAGE plpgsql AS $f$
+BEGIN
+    PERFORM notify_stats.create_rollup('by_kind', 'SELECT kind, count(*) FROM parcels GROUP BY 1', '{parcels}');
+    RETURN 'created';
+EXCEPTION WHEN feature_not_supported THEN
+    RETURN 'refused';
+END $f$;
+SELECT try_to_create() = CASE current_setting('notify_stats.format') WHEN 'notify_stats' THEN 'created' ELSE 'refused' END AS by_our_format;
+SELECT count(notify_stats.drop_rollup(rollup)) < 2 AS dropped FROM notify_stats.rollups;
+SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots;

@@ -56,6 +56,7 @@
 #include "facts.h"
 #include "notify_stats.h"
 #include "publication.h"
+#include "request.h"
 #include "shared.h"
 #include "slot.h"
 #include "stream.h"
@@ -283,8 +284,9 @@ check_sources(const Build *build, const Rollup *rollup, const Format *format)
 }
 
 /*
- * Sees to it that pgoutput tells the sources' changes from here on, in a
- * transaction of its own.  False if the build is in vain.
+ * Sees to it that pgoutput tells the sources' changes from here on, and that one
+ * request for this build is left, in a transaction of its own.  False if the build
+ * is in vain.
  */
 static bool
 publish_sources(Build *build)
@@ -306,9 +308,12 @@ publish_sources(Build *build)
 				rollup = NULL;
 		}
 	} while (rollup == NULL && may_try_again(build, busy));
-	if (rollup != NULL)
-		xact_commit();
-	return rollup != NULL;
+	if (rollup == NULL)
+		return false;
+	if (!build->verifying && build->request > 0)
+		request_forget_before(build->relid, build->request);
+	xact_commit();
+	return true;
 }
 
 /*
@@ -978,7 +983,7 @@ settle_differences(Build *build, const Rollup *rollup)
 	if (!build->verifying)
 	{
 		rollup_set_built(rollup);
-		rollup_forget_requests(rollup->relid, build->request);
+		request_forget(rollup->relid, build->request);
 	}
 }
 

@@ -80,4 +80,11 @@ extern List *catalog_read(CatalogTable table, TupleDesc *desc);
 extern void catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
 							   const bool *replace);
 
+/*
+ * Deletes the rows of one of our tables for which "is_meant" is true, as far as
+ * nobody else has locked or changed them: it waits for no other transaction.
+ */
+typedef bool (*CatalogFilter) (HeapTuple row, TupleDesc desc, const void *arg);
+extern void catalog_delete_free(CatalogTable table, CatalogFilter is_meant, const void *arg);
+
 #endif							/* NOTIFY_STATS_CATALOG_H */

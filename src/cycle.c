@@ -39,6 +39,7 @@
 #include "fold.h"
 #include "notify_stats.h"
 #include "publication.h"
+#include "request.h"
 #include "shared.h"
 #include "slot.h"
 #include "source.h"
@@ -585,7 +586,7 @@ enter_trouble(bool manual)
 				 errhint("Mend the cause, then call notify_stats.rebuild().")));
 		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
 	}
-	rollup_forget_requests(trouble.rollup, trouble.request);
+	request_forget(trouble.rollup, trouble.request);
 	return trouble.rollup;
 }
 

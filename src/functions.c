@@ -38,6 +38,7 @@
 #include "shared.h"
 #include "slot.h"
 #include "source.h"
+#include "stream.h"
 #include "wake.h"
 #include "worker.h"
 #include "xact.h"
@@ -68,14 +69,24 @@ check_primary(void)
  * Rollups
  */
 
+/*
+ * The format of the slot that the stream goes on with, or NULL if it has none or is
+ * about to give it up.  A slot that only has the name of ours says nothing.
+ */
+static const Format *
+stream_format(void)
+{
+	StreamRow	row;
+
+	return stream_load(&row) && row.has_slot && cycle_loss_reason(&row) == NULL ? row.format : NULL;
+}
+
 /* Throws if this server could never keep a rollup; else returns its format. */
 static const Format *
 check_server(void)
 {
-	SlotInfo	slot;
-	NameData	name;
-	int			needed = 2;
-	const Format *format = NULL;
+	const Format *format;
+	int			needed;
 
 	shared_require();
 	if (wal_level < WAL_LEVEL_LOGICAL)
@@ -86,12 +97,8 @@ check_server(void)
 				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
 
 	/* one for the stream, if it has none yet, and one for the build */
-	slot_main_name(&name);
-	if (slot_lookup(NameStr(name), &slot))
-	{
-		needed = 1;
-		format = format_of_plugin(NameStr(slot.plugin));
-	}
+	format = stream_format();
+	needed = format != NULL ? 1 : 2;
 	if (format == NULL)
 		format = format_chosen();
 	slot_check_plugin(format->plugin);

@@ -536,7 +536,8 @@ CREATE FUNCTION @extschema@."check"(
                 ELSE format('slot %I is %s', p.slot_name, p.wal_status) END,
            CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
-        FROM @extschema@.stream s LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name
+        FROM @extschema@.stream s
+             LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
@@ -551,7 +552,8 @@ CREATE FUNCTION @extschema@."check"(
              JOIN LATERAL (SELECT pg_current_wal_flush_lsn() - restart_lsn AS kept,
                                   pg_size_bytes(current_setting('notify_stats.warn_retained_wal')) AS limit
                            FROM pg_replication_slots
-                           WHERE slot_name = s.slot_name AND restart_lsn IS NOT NULL) p ON true
+                           WHERE slot_name = s.slot_name AND database = current_database() AND
+                                 restart_lsn IS NOT NULL) p ON true
         WHERE NOT pg_is_in_recovery() AND current_setting('notify_stats.warn_retained_wal', true) IS NOT NULL
     UNION ALL
     SELECT 'replica identity', false,

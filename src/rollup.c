@@ -61,6 +61,7 @@
 #include "compat.h"
 #include "facts.h"
 #include "notify_stats.h"
+#include "request.h"
 #include "rollup.h"
 #include "source.h"
 #include "xact.h"
@@ -477,7 +478,7 @@ rollup_drop(Oid relid)
 	rollup_check_owner(relid);	/* it may have changed hands meanwhile */
 	ObjectAddressSet(address, RelationRelationId, relid);
 	performDeletion(&address, DROP_RESTRICT, 0);
-	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request WHERE rollup = $1", relid);
+	request_forget_before(relid, PG_INT64_MAX);
 	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup_activity WHERE rollup = $1", relid);
 	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup_source WHERE rollup = $1", relid);
 	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1", relid);
@@ -509,18 +510,11 @@ rollup_request_rebuild(Oid relid, bool forget_deleted)
 	rollup_check_owner(relid);
 	if (!forget_deleted)
 		check_forgettable(relid);
+	if (request_is_made(relid))
+		return;
 	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
 						relid);
-}
-
-void
-rollup_forget_requests(Oid relid, int64 request)
-{
-	Oid			argtypes[2] = {OIDOID, INT8OID};
-	Datum		args[2] = {ObjectIdGetDatum(relid), Int64GetDatum(request)};
-
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request WHERE rollup = $1 AND id <= $2",
-					2, argtypes, args, NULL);
+	request_forget_others(relid);
 }
 
 /*
@@ -738,8 +732,9 @@ rollup_known_sources(void)
 void
 rollup_forget_dropped(void)
 {
-	static const char *const tables[] = {"rebuild_request", "rollup_activity", "rollup_source", "rollup"};
+	static const char *const tables[] = {"rollup_activity", "rollup_source", "rollup"};
 
+	request_forget_dropped();
 	for (int i = 0; i < lengthof(tables); i++)
 		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s r WHERE NOT EXISTS"
 								 " (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",

@@ -100,6 +100,7 @@ extern void rollup_drop(Oid relid);
 /*
  * Notes that a rebuild is wanted.  The current user must own the table.  Throws
  * if that would forget rows that are deleted and still count, unless told to.
+ * Several requests are as good as one, and there is one row of them.
  */
 extern void rollup_request_rebuild(Oid relid, bool forget_deleted);
 
@@ -218,9 +219,6 @@ extern void rollup_set_state(Oid relid, RollupState state, const char *reason, X
 
 /* Enters the end of a build. */
 extern void rollup_set_built(const Rollup *rollup);
-
-/* Forgets the requests for a rebuild up to that one: served, or failed. */
-extern void rollup_forget_requests(Oid relid, int64 request);
 
 /*
  * Notes, in the log too, that a rollup is not exact any more: it is stale, to be
