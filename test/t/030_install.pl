@@ -513,9 +513,8 @@ build_activity()|EXECUTE
 create_rollup(text,text,text[])|EXECUTE
 drop_rollup(regclass)|EXECUTE
 rebuild(regclass,boolean)|EXECUTE
-rollup.rollup|SELECT
-rollup.state|SELECT
 rollups|SELECT
+rollup|SELECT
 schema|USAGE
 status|SELECT
 stream.applied_lsn|SELECT
