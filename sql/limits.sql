@@ -55,6 +55,11 @@ SELECT * FROM notify_stats.source_gaps() ORDER BY rollup::text;
 -- one that was dropped, and is not forgotten yet
 DROP TABLE trapped;
 SELECT * FROM notify_stats.source_gaps();
+-- nor is a source that is gone an error
+BEGIN;
+INSERT INTO notify_stats.rollup_source VALUES ('plain', 1, '{1}');
+SELECT * FROM notify_stats.source_gaps();
+ROLLBACK;
 ALTER TABLE letters REPLICA IDENTITY FULL;
 SELECT notify_stats.drop_rollup('plain');
 SELECT count(*) FROM notify_stats.rollup_source WHERE rollup::text = 'plain';

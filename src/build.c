@@ -242,8 +242,83 @@ begin_on_rollup(Build *build)
 }
 
 /*
+ * The bound of what a slot may retain
+ *
+ * It is that of WAL which was written since the build began: what lies before, the
+ * main slot had retained.
+ */
+
+static bool
+retains_much(const SharedBuild *shared)
+{
+	SlotInfo	slot;
+	XLogRecPtr	since;
+
+	if (notify_stats_max_build_wal == 0 || !slot_lookup(NameStr(shared->slot_name), &slot))
+		return false;
+	since = Max(slot.restart_lsn, shared->start_lsn);
+	return slot_safe_lsn() > since &&
+		slot_safe_lsn() - since > (uint64) notify_stats_max_build_wal * 1024 * 1024;
+}
+
+#define RETAINS_MUCH "the replication slot of a build or verification retains more than %d MB of WAL"
+#define RETAINS_MUCH_HINT "See in the view notify_stats.status what it waits for, or raise notify_stats.max_build_wal."
+
+/* Throws if the build's slot retains more than it may. */
+static void
+check_retained(const Build *build)
+{
+	if (retains_much(build->shared))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg(RETAINS_MUCH, notify_stats_max_build_wal),
+				 errhint(RETAINS_MUCH_HINT)));
+}
+
+/* Has the error of a build that was told to end say why. */
+static void
+retained_error_callback(void *arg)
+{
+	const Build *build = (const Build *) arg;
+
+	if (!build->shared->retains_much ||
+		(geterrcode() != ERRCODE_QUERY_CANCELED && geterrcode() != ERRCODE_ADMIN_SHUTDOWN))
+		return;
+	errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
+	errmsg(RETAINS_MUCH, notify_stats_max_build_wal);
+	errhint(RETAINS_MUCH_HINT);
+}
+
+void
+build_watch_retained(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(last, now, 1000))
+		return;
+	last = now;
+	shared_builds_end_if(retains_much, psprintf(RETAINS_MUCH, notify_stats_max_build_wal));
+}
+
+/*
  * Step 1: the build stream
  */
+
+/*
+ * Throws unless so many slots are free.  A verification leaves one, so that a build
+ * or a stream can always have one.
+ */
+static void
+check_free_slots(int needed)
+{
+	if (slot_count_free() < needed)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("there are too few free replication slots to verify a rollup"),
+				 errdetail("A verification takes one, and leaves one for a build."),
+				 errhint("Try again later, drop unused slots, or raise max_replication_slots and restart the server.")));
+}
 
 /* Throws unless a live rollup on a stream at work is to be verified. */
 static void
@@ -342,7 +417,10 @@ copy_slot(Build *build)
 	wanted = stream_load(&row) && row.has_slot &&
 		(build->verifying || rollup_wants_build(rollup));
 	if (build->verifying)
+	{
 		check_verifiable(rollup, &row);
+		check_free_slots(2);
+	}
 	else if (wanted)
 		check_sources(build, rollup, row.format);
 	if (wanted)
@@ -360,6 +438,9 @@ copy_slot(Build *build)
 		shared_build_reached(build->shared, build->position);
 	}
 	xact_commit();
+	/* others may have taken some at the same time */
+	if (build->verifying)
+		check_free_slots(1);
 	if (wanted)
 		skip_past(build);
 	debug_stop("build-copied");
@@ -421,6 +502,7 @@ wait_for_transactions(Build *build)
 	shared_build_phase(build->shared, BUILD_WAITING_FOR_TRANSACTIONS);
 	do
 	{
+		check_retained(build);
 		xact_begin();
 		xid = running_before(limit);
 		if (TransactionIdIsValid(xid))
@@ -633,6 +715,7 @@ catch_up(Build *build)
 
 		if (upto == safe && safe - build->position < NEAR_ENOUGH)
 			break;
+		check_retained(build);
 		if (upto != safe)
 			pass--;				/* a full window is progress */
 
@@ -1062,10 +1145,15 @@ static void
 run_guarded(Build *build)
 {
 	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback error_context;
 
 	build->shared = shared_build_begin(build->relid, build->verifying);
 	if (build->shared == NULL)
 		return;					/* another process is at it */
+	error_context.callback = retained_error_callback;
+	error_context.arg = build;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
 	build->pass_context = AllocSetContextCreate(context, "notify_stats build",
 												ALLOCSET_DEFAULT_SIZES);
 	PG_TRY();
@@ -1081,6 +1169,7 @@ run_guarded(Build *build)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	error_context_stack = error_context.previous;
 	trouble_set_request(0);
 	shared_build_end(build->shared);
 	MemoryContextSwitchTo(context);

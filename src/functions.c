@@ -18,6 +18,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -535,8 +536,9 @@ gaps_of_source(const RollupSource *source)
 {
 	BusyLock	busy;
 
-	if (!rollup_lock_sources(list_make1_oid(source->source), &busy) ||
-		get_rel_name(source->source) == NULL)
+	if (!ConditionalLockRelationOid(source->source, AccessShareLock) ||
+		get_rel_name(source->source) == NULL ||
+		!rollup_lock_sources(list_make1_oid(source->source), &busy))
 		return NIL;
 	return source_identity_gaps(source->source, source->columns);
 }

@@ -556,6 +556,24 @@ CREATE FUNCTION @extschema@."check"(
                                  restart_lsn IS NOT NULL) p ON true
         WHERE NOT pg_is_in_recovery() AND current_setting('notify_stats.warn_retained_wal', true) IS NOT NULL
     UNION ALL
+    SELECT 'lock table', 2 * l.needed <= l.capacity,
+           format('a cycle needs up to %s of %s locks of the server', l.needed, l.capacity),
+           CASE WHEN 2 * l.needed > l.capacity THEN
+               'Without them all rollups stand still: raise max_locks_per_transaction and restart the server, or drop rollups.' END
+        FROM (SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
+                          SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
+                          SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
+                     (WITH RECURSIVE source AS (
+                          SELECT source AS relid FROM @extschema@.rollup_source
+                          UNION
+                          SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
+                      SELECT count(*) FROM source) AS needed,
+                     current_setting('max_locks_per_transaction')::bigint *
+                     (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
+                      current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
+                      coalesce(current_setting('autovacuum_worker_slots', true),
+                               current_setting('autovacuum_max_workers'))::int + 1) AS capacity) l
+    UNION ALL
     SELECT 'replica identity', false,
            format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup),
            'Run: ' || g.statement

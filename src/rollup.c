@@ -405,6 +405,35 @@ register_rollup(Oid relid, Oid view, List *ignored, const Definition *definition
 	CommandCounterIncrement();
 }
 
+/*
+ * Throws if there are as many rollups as there may be.  Each one costs a cycle some
+ * locks and time, which all rollups of the database share.  Sessions that create one
+ * at the same time may exceed the limits by one each.
+ */
+static void
+check_number(void)
+{
+	List	   *rollups = rollup_list(NULL);
+	int			own = 0;
+	ListCell   *lc;
+
+	if (list_length(rollups) >= notify_stats_max_rollups)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("this database cannot have more than %d rollups", notify_stats_max_rollups),
+				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups.")));
+	if (superuser())
+		return;
+	foreach(lc, rollups)
+		own += source_owner(((Rollup *) lfirst(lc))->relid) == GetUserId();
+	if (own >= notify_stats_max_rollups_per_role)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("role \"%s\" cannot have more than %d rollups in this database",
+						GetUserNameFromId(GetUserId(), false), notify_stats_max_rollups_per_role),
+				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups_per_role.")));
+}
+
 Oid
 rollup_create(const char *name, const char *definition_text, const Format *format,
 			  List *ignore_deletes)
@@ -420,6 +449,7 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	Oid			relid;
 	ErrorContextCallback error_context;
 
+	check_number();
 	namespace = check_name(name, &table, &view_name);
 
 	error_context.callback = definition_error_callback;

@@ -86,7 +86,7 @@ typedef enum RollupAccess
  * the rollup as building.  Returns the table.  "ignore_deletes" are names of
  * sources (char *) whose deleted rows shall go on to count.  Throws for a
  * definition that cannot be kept, a source whose changes do not tell enough in
- * that format, a name in use.
+ * that format, a name in use, a rollup too many.
  */
 extern Oid	rollup_create(const char *name, const char *definition, const Format *format,
 						  List *ignore_deletes);

@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "build.h"
 #include "builder.h"
 #include "catalog.h"
 #include "compat.h"
@@ -212,6 +213,7 @@ work(SharedStream *stream)
 	result = cycle_run(false);
 	/* advisory locks that code of users has taken for the rest of this process's life */
 	LockReleaseSession(USER_LOCKMETHOD);
+	build_watch_retained();
 	shared_worker_succeeded(DatumGetInt32(MyBgworkerEntry->bgw_main_arg));
 	shared_stream_set_state(result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
 	if (OidIsValid(result.busy.relid))
