@@ -275,7 +275,11 @@ check_retained(const Build *build)
 				 errhint(RETAINS_MUCH_HINT)));
 }
 
-/* Has the error of a build that was told to end say why. */
+/*
+ * Has the error of a build that was told to end say why.  It stays a cancellation by
+ * its SQLSTATE, which few handlers in code of users catch: one that does, and goes on,
+ * would have the build store what it makes of it.
+ */
 static void
 retained_error_callback(void *arg)
 {
@@ -284,7 +288,6 @@ retained_error_callback(void *arg)
 	if (!build->shared->retains_much ||
 		(geterrcode() != ERRCODE_QUERY_CANCELED && geterrcode() != ERRCODE_ADMIN_SHUTDOWN))
 		return;
-	errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 	errmsg(RETAINS_MUCH, notify_stats_max_build_wal);
 	errhint(RETAINS_MUCH_HINT);
 }

@@ -71,15 +71,20 @@ check_primary(void)
  */
 
 /*
- * The format of the slot that the stream goes on with, or NULL if it has none or is
- * about to give it up.  A slot that only has the name of ours says nothing.
+ * The format of the stream's slot, or NULL if it has none, or has lost it.  A slot
+ * that only has the name of ours says nothing.
  */
 static const Format *
 stream_format(void)
 {
 	StreamRow	row;
+	SlotInfo	slot;
 
-	return stream_load(&row) && row.has_slot && cycle_loss_reason(&row) == NULL ? row.format : NULL;
+	if (!stream_load(&row) || !row.has_slot || !slot_lookup(NameStr(row.slot_name), &slot) ||
+		slot.lost || slot.database != MyDatabaseId ||
+		strcmp(NameStr(slot.plugin), row.format->plugin) != 0)
+		return NULL;
+	return row.format;
 }
 
 /* Throws if this server could never keep a rollup; else returns its format. */

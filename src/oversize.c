@@ -54,9 +54,9 @@ oversize_record(XLogRecPtr lsn)
 void
 oversize_forget(void)
 {
-	SharedStream *stream = shared_stream();
+	SharedStream *stream = shared_stream_if_any();
 
-	if (stream->oversize_failures == 0)
+	if (stream == NULL || stream->oversize_failures == 0)
 		return;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->oversize_failures = 0;

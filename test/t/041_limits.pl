@@ -81,7 +81,7 @@ like(sql_error($node, q{SELECT * FROM notify_stats.verify('slow5')}),
 write_wal();
 foreach my $session (@sessions)
 {
-	like($session->finish, qr/ERROR:  53400: the replication slot of a build or verification retains more than 1 MB of WAL\nHINT:  .*max_build_wal/,
+	like($session->finish, qr/ERROR:  57014: the replication slot of a build or verification retains more than 1 MB of WAL\nHINT:  .*max_build_wal/,
 		'a verification that retains too much WAL ends with an error that says why');
 }
 verifications_end();
