@@ -134,7 +134,6 @@ ROLLBACK;
 -- the privileges of an ordinary role
 CREATE ROLE regress_badinput;
 GRANT USAGE ON SCHEMA badinput TO regress_badinput;
-GRANT SELECT ON notify_stats.rollup TO regress_badinput;
 SET ROLE regress_badinput;
 SELECT * FROM try('bad', 'SELECT kind, count(*) FROM full_letters GROUP BY 1');
 SELECT * FROM try('notify_stats.bad', 'SELECT kind, count(*) FROM full_letters GROUP BY 1');
@@ -158,7 +157,6 @@ SELECT notify_stats.wait_for_lsn('0/1', rollup => 'good');
 RESET ROLE;
 REVOKE ALL ON SCHEMA badinput FROM regress_badinput;
 REVOKE ALL ON full_letters FROM regress_badinput;
-REVOKE ALL ON notify_stats.rollup FROM regress_badinput;
 DROP ROLE regress_badinput;
 
 -- catch_up() where it cannot commit

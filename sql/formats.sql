@@ -103,9 +103,10 @@ ALTER TABLE letters REPLICA IDENTITY DEFAULT;
 SELECT detail, hint FROM notify_stats.check() WHERE item = 'replica identity' ORDER BY 1;
 CREATE TABLE stale_seen (rollup text, state text, reason text);
 CREATE FUNCTION note_stale() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO formats.stale_seen VALUES (NEW.rollup, NEW.state, NEW.reason); RETURN NULL; END $$;
-CREATE TRIGGER note_stale AFTER UPDATE OF state ON notify_stats.rollup FOR EACH ROW
-    WHEN (NEW.state IS DISTINCT FROM OLD.state) EXECUTE FUNCTION note_stale();
+    $$ BEGIN INSERT INTO formats.stale_seen SELECT rollup, state, NEW.reason FROM notify_stats.rollup WHERE rollup = NEW.rollup;
+       RETURN NULL; END $$;
+CREATE TRIGGER note_stale AFTER UPDATE OF reason ON notify_stats.rollup_activity FOR EACH ROW
+    WHEN (NEW.reason IS DISTINCT FROM OLD.reason) EXECUTE FUNCTION note_stale();
 INSERT INTO letters VALUES (24, 'g', 4);
 CALL notify_stats.catch_up();
 TABLE stale_seen;
@@ -114,7 +115,7 @@ CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
 SELECT * FROM stale_seen ORDER BY 1, 2 DESC;
 SELECT * FROM states();
-DROP TRIGGER note_stale ON notify_stats.rollup;
+DROP TRIGGER note_stale ON notify_stats.rollup_activity;
 ALTER TABLE letters REPLICA IDENTITY FULL;
 SELECT notify_stats.rebuild('of_one');
 SELECT notify_stats.rebuild('of_two');

@@ -112,7 +112,7 @@ SELECT * FROM states();
 SELECT * FROM all_differences();
 DELETE FROM stale_seen;
 
-DROP TRIGGER note_stale ON notify_stats.rollup;
+DROP TRIGGER note_stale ON notify_stats.rollup_activity;
 DROP SCHEMA partition CASCADE;
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;

@@ -129,7 +129,7 @@ CALL notify_stats.catch_up();
 TABLE of_late;
 SELECT * FROM notify_stats.verify('of_late');
 
-DROP TRIGGER note_stale ON notify_stats.rollup;
+DROP TRIGGER note_stale ON notify_stats.rollup_activity;
 DROP SCHEMA truncate CASCADE;
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;

@@ -57,6 +57,7 @@
 #include "notify_stats.h"
 #include "own_table.h"
 #include "publication.h"
+#include "request.h"
 #include "shared.h"
 #include "slot.h"
 #include "stream.h"
@@ -296,8 +297,86 @@ begin_on_rollup(Build *build)
 }
 
 /*
+ * The bound of what a slot may retain
+ *
+ * It is that of WAL which was written since the build began: what lies before, the
+ * main slot had retained.
+ */
+
+static bool
+retains_much(const SharedBuild *shared)
+{
+	SlotInfo	slot;
+	XLogRecPtr	since;
+
+	if (notify_stats_max_build_wal == 0 || !slot_lookup(NameStr(shared->slot_name), &slot))
+		return false;
+	since = Max(slot.restart_lsn, shared->start_lsn);
+	return slot_safe_lsn() > since &&
+		slot_safe_lsn() - since > (uint64) notify_stats_max_build_wal * 1024 * 1024;
+}
+
+#define RETAINS_MUCH "the replication slot of a build or verification retains more than %d MB of WAL"
+#define RETAINS_MUCH_HINT "See in the view notify_stats.status what it waits for, or raise notify_stats.max_build_wal."
+
+/* Throws if the build's slot retains more than it may. */
+static void
+check_retained(const Build *build)
+{
+	if (retains_much(build->shared))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg(RETAINS_MUCH, notify_stats_max_build_wal),
+				 errhint(RETAINS_MUCH_HINT)));
+}
+
+/*
+ * Has the error of a build that was told to end say why.  It stays a cancellation by
+ * its SQLSTATE, which few handlers in code of users catch: one that does, and goes on,
+ * would have the build store what it makes of it.
+ */
+static void
+retained_error_callback(void *arg)
+{
+	const Build *build = (const Build *) arg;
+
+	if (!build->shared->retains_much ||
+		(geterrcode() != ERRCODE_QUERY_CANCELED && geterrcode() != ERRCODE_ADMIN_SHUTDOWN))
+		return;
+	errmsg(RETAINS_MUCH, notify_stats_max_build_wal);
+	errhint(RETAINS_MUCH_HINT);
+}
+
+void
+build_watch_retained(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(last, now, 1000))
+		return;
+	last = now;
+	shared_builds_end_if(retains_much, psprintf(RETAINS_MUCH, notify_stats_max_build_wal));
+}
+
+/*
  * Step 1: the build stream
  */
+
+/*
+ * Throws unless so many slots are free.  A verification leaves one, so that a build
+ * or a stream can always have one.
+ */
+static void
+check_free_slots(int needed)
+{
+	if (slot_count_free() < needed)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("there are too few free replication slots to verify a rollup"),
+				 errdetail("A verification takes one, and leaves one for a build."),
+				 errhint("Try again later, drop unused slots, or raise max_replication_slots and restart the server.")));
+}
 
 /* Throws unless a live rollup on a stream at work is to be verified. */
 static void
@@ -338,8 +417,9 @@ check_sources(const Build *build, const Rollup *rollup, const Format *format)
 }
 
 /*
- * Sees to it that pgoutput tells the sources' changes from here on, in a
- * transaction of its own.  False if the build is in vain.
+ * Sees to it that pgoutput tells the sources' changes from here on, and that one
+ * request for this build is left, in a transaction of its own.  False if the build
+ * is in vain.
  */
 static bool
 publish_sources(Build *build)
@@ -361,9 +441,12 @@ publish_sources(Build *build)
 				rollup = NULL;
 		}
 	} while (rollup == NULL && may_try_again(build, busy));
-	if (rollup != NULL)
-		xact_commit();
-	return rollup != NULL;
+	if (rollup == NULL)
+		return false;
+	if (!build->verifying && build->request > 0)
+		request_forget_before(build->relid, build->request);
+	xact_commit();
+	return true;
 }
 
 /*
@@ -392,7 +475,10 @@ copy_slot(Build *build)
 	wanted = stream_load(&row) && row.has_slot &&
 		(build->verifying || rollup_wants_build(rollup));
 	if (build->verifying)
+	{
 		check_verifiable(rollup, &row);
+		check_free_slots(2);
+	}
 	else if (wanted)
 		check_sources(build, rollup, row.format);
 	if (wanted)
@@ -410,6 +496,9 @@ copy_slot(Build *build)
 		shared_build_reached(build->shared, build->position);
 	}
 	xact_commit();
+	/* others may have taken some at the same time */
+	if (build->verifying)
+		check_free_slots(1);
 	if (wanted)
 		skip_past(build);
 	debug_stop("build-copied");
@@ -471,6 +560,7 @@ wait_for_transactions(Build *build)
 	shared_build_phase(build->shared, BUILD_WAITING_FOR_TRANSACTIONS);
 	do
 	{
+		check_retained(build);
 		xact_begin();
 		xid = running_before(limit);
 		if (TransactionIdIsValid(xid))
@@ -704,6 +794,7 @@ catch_up(Build *build)
 
 		if (upto == safe && safe - build->position < NEAR_ENOUGH)
 			break;
+		check_retained(build);
 		if (upto != safe)
 			pass--;				/* a full window is progress */
 
@@ -1061,7 +1152,7 @@ settle_differences(Build *build, const Rollup *rollup)
 	if (!build->verifying)
 	{
 		rollup_set_built(rollup);
-		rollup_forget_requests(rollup->relid, build->request);
+		request_forget(rollup->relid, build->request);
 	}
 }
 
@@ -1142,10 +1233,15 @@ static void
 run_guarded(Build *build)
 {
 	MemoryContext context = CurrentMemoryContext;
+	ErrorContextCallback error_context;
 
 	build->shared = shared_build_begin(build->relid, build->verifying);
 	if (build->shared == NULL)
 		return;					/* another process is at it */
+	error_context.callback = retained_error_callback;
+	error_context.arg = build;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
 	build->pass_context = AllocSetContextCreate(context, "notify_stats build",
 												ALLOCSET_DEFAULT_SIZES);
 	PG_TRY();
@@ -1163,6 +1259,7 @@ run_guarded(Build *build)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	error_context_stack = error_context.previous;
 	trouble_set_request(0);
 	trouble_set_building(InvalidOid);
 	shared_build_end(build->shared);

@@ -30,4 +30,11 @@ extern void build_rollup(Oid relid, bool manual);
  */
 extern void build_verify(Oid relid, VerifyCallback callback, void *arg);
 
+/*
+ * For the worker: once a second at most, ends builds and verifications the slot of
+ * which retains more WAL than notify_stats.max_build_wal.  They may be stuck in code
+ * of a user.
+ */
+extern void build_watch_retained(void);
+
 #endif							/* NOTIFY_STATS_BUILD_H */

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -157,6 +158,27 @@ catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
 	new = heap_modify_tuple(old, RelationGetDescr(relation), unconstify(Datum *, values),
 							unconstify(bool *, isnull), unconstify(bool *, replace));
 	CatalogTupleUpdate(relation, &old->t_self, new);
+	table_close(relation, NoLock);
+	CommandCounterIncrement();
+}
+
+void
+catalog_delete_free(CatalogTable table, CatalogFilter is_meant, const void *arg)
+{
+	Relation	relation = open_table(table, RowExclusiveLock);
+	CommandId	command = GetCurrentCommandId(true);
+	ListCell   *lc;
+
+	foreach(lc, read_rows(relation))
+	{
+		HeapTuple	row = (HeapTuple) lfirst(lc);
+		TM_FailureData failure;
+
+		/* whatever comes of it, a row that is not free stays, or goes without us */
+		if (is_meant(row, RelationGetDescr(relation), arg))
+			(void) heap_delete(relation, &row->t_self, command, InvalidSnapshot, false,
+							   &failure, false);
+	}
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
 }

@@ -45,12 +45,8 @@ enum RollupColumn
 	ROLLUP_DEFINITION,
 	ROLLUP_IGNORE_DELETES,
 	ROLLUP_STATE,
-	ROLLUP_REASON,
-	ROLLUP_REASON_LSN,
 	ROLLUP_FINGERPRINT,
-	ROLLUP_BUILT_AT,
-	ROLLUP_CHANGED_AT,
-	ROLLUP_COLUMNS = ROLLUP_CHANGED_AT
+	ROLLUP_COLUMNS = ROLLUP_FINGERPRINT
 };
 
 enum RebuildRequestColumn
@@ -83,5 +79,12 @@ extern List *catalog_read(CatalogTable table, TupleDesc *desc);
  */
 extern void catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
 							   const bool *replace);
+
+/*
+ * Deletes the rows of one of our tables for which "is_meant" is true, as far as
+ * nobody else has locked or changed them: it waits for no other transaction.
+ */
+typedef bool (*CatalogFilter) (HeapTuple row, TupleDesc desc, const void *arg);
+extern void catalog_delete_free(CatalogTable table, CatalogFilter is_meant, const void *arg);
 
 #endif							/* NOTIFY_STATS_CATALOG_H */

@@ -38,7 +38,9 @@
 #include "facts.h"
 #include "fold.h"
 #include "notify_stats.h"
+#include "oversize.h"
 #include "publication.h"
+#include "request.h"
 #include "shared.h"
 #include "slot.h"
 #include "source.h"
@@ -192,6 +194,30 @@ read_error_callback(void *arg)
 			   LSN_FORMAT_ARGS(input->upto));
 }
 
+/* Peeks; if the main stream cannot be read because a change is too large, that is noted. */
+static SlotPeek *
+peek_slot(const CycleInput *input, bool resumable, List *options)
+{
+	bool		is_main = input->target == NULL;
+	SlotPeek   *volatile peek = NULL;
+
+	PG_TRY();
+	{
+		peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary,
+						 resumable, options, input->upto);
+	}
+	PG_CATCH();
+	{
+		if (is_main)
+			oversize_record(input->applied_lsn);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (is_main)
+		oversize_forget();
+	return peek;
+}
+
 CycleOutput
 cycle_read(const CycleInput *input)
 {
@@ -218,8 +244,7 @@ cycle_read(const CycleInput *input)
 	reader = input->format->reader_create(fold_sources(pass.fold), &consumer);
 	resumable = input->format->resumable && slot_keeps_open();
 	options = input->format->reader_options(reader, shared_stream()->text_only, resumable);
-	peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary, resumable,
-					 options, input->upto);
+	peek = peek_slot(input, resumable, options);
 	debug_stop("after-peek");
 	read_peek(&pass, peek, reader);
 	apply_deltas(input, pass.fold, &output);
@@ -648,7 +673,7 @@ enter_trouble(bool manual)
 				 errhint("Mend the cause, then call notify_stats.rebuild().")));
 		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
 	}
-	rollup_forget_requests(trouble.rollup, trouble.request);
+	request_forget(trouble.rollup, trouble.request);
 	return trouble.rollup;
 }
 
@@ -805,6 +830,11 @@ settle_slot(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 	const char *reason = rollups ? cycle_loss_reason(row) : NULL;
 
 	*again = true;
+	if (reason == NULL && rollups != NIL && oversize_is_final(row->applied_lsn))
+	{
+		reason = psprintf("a change is too large for output plugin \"%s\"", row->format->plugin);
+		oversize_forget();
+	}
 	if (reason != NULL)
 		give_up_slot(row, reason);
 	else if (rollups == NIL)

@@ -293,6 +293,9 @@ read_reason(FormatReader *reader)
 			return _("the replica identity did not cover the columns in use");
 		case NATIVE_NO_COLUMN:
 			return _("the table lacked a column in use");
+		case NATIVE_TOO_LARGE:
+			return psprintf(_("a change of a row is larger than %d MB"),
+							NATIVE_MAX_CHANGE / (1024 * 1024));
 		default:
 			violation("Unexpected reason %d of an unknown change.",
 							reason);

@@ -18,6 +18,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/condition_variable.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -38,6 +39,7 @@
 #include "shared.h"
 #include "slot.h"
 #include "source.h"
+#include "stream.h"
 #include "wake.h"
 #include "worker.h"
 #include "xact.h"
@@ -68,14 +70,29 @@ check_primary(void)
  * Rollups
  */
 
+/*
+ * The format of the stream's slot, or NULL if it has none, or has lost it.  A slot
+ * that only has the name of ours says nothing.
+ */
+static const Format *
+stream_format(void)
+{
+	StreamRow	row;
+	SlotInfo	slot;
+
+	if (!stream_load(&row) || !row.has_slot || !slot_lookup(NameStr(row.slot_name), &slot) ||
+		slot.lost || slot.database != MyDatabaseId ||
+		strcmp(NameStr(slot.plugin), row.format->plugin) != 0)
+		return NULL;
+	return row.format;
+}
+
 /* Throws if this server could never keep a rollup; else returns its format. */
 static const Format *
 check_server(void)
 {
-	SlotInfo	slot;
-	NameData	name;
-	int			needed = 2;
-	const Format *format = NULL;
+	const Format *format;
+	int			needed;
 
 	shared_require();
 	if (wal_level < WAL_LEVEL_LOGICAL)
@@ -86,12 +103,8 @@ check_server(void)
 				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
 
 	/* one for the stream, if it has none yet, and one for the build */
-	slot_main_name(&name);
-	if (slot_lookup(NameStr(name), &slot))
-	{
-		needed = 1;
-		format = format_of_plugin(NameStr(slot.plugin));
-	}
+	format = stream_format();
+	needed = format != NULL ? 1 : 2;
 	if (format == NULL)
 		format = format_chosen();
 	slot_check_plugin(format->plugin);
@@ -522,40 +535,42 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Lists the gaps of a source, but of one that is locked, or dropped just now, none. */
+static List *
+gaps_of_source(const RollupSource *source)
+{
+	BusyLock	busy;
+
+	if (!ConditionalLockRelationOid(source->source, AccessShareLock) ||
+		get_rel_name(source->source) == NULL ||
+		!rollup_lock_sources(list_make1_oid(source->source), &busy))
+		return NIL;
+	return source_identity_gaps(source->source, source->columns);
+}
+
 Datum
 notify_stats_source_gaps(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	ListCell   *lc;
 	ListCell   *lc2;
-	ListCell   *lc3;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach(lc, rollup_list(NULL))
+	foreach(lc, rollup_known_sources())
 	{
-		Rollup	   *rollup = (Rollup *) lfirst(lc);
-		BusyLock	busy;
+		const RollupSource *source = (const RollupSource *) lfirst(lc);
 
-		/* one that has failed may not even compile; its state tells */
-		if (rollup->state == ROLLUP_FAILED || rollup_open(rollup, &busy) != ROLLUP_READY)
-			continue;
-		foreach(lc2, rollup->definition->sources)
+		foreach(lc2, gaps_of_source(source))
 		{
-			Oid			source = lfirst_oid(lc2);
-			Bitmapset  *columns = definition_source_columns(rollup->definition, source);
+			const IdentityGap *gap = (const IdentityGap *) lfirst(lc2);
+			Datum		values[4];
+			bool		nulls[4] = {false};
 
-			foreach(lc3, source_identity_gaps(source, columns))
-			{
-				const IdentityGap *gap = (const IdentityGap *) lfirst(lc3);
-				Datum		values[4];
-				bool		nulls[4] = {false};
-
-				values[0] = ObjectIdGetDatum(rollup->relid);
-				values[1] = ObjectIdGetDatum(gap->relid);
-				values[2] = CStringGetTextDatum(gap->missing);
-				values[3] = CStringGetTextDatum(gap->statement);
-				tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-			}
+			values[0] = ObjectIdGetDatum(source->rollup);
+			values[1] = ObjectIdGetDatum(gap->relid);
+			values[2] = CStringGetTextDatum(gap->missing);
+			values[3] = CStringGetTextDatum(gap->statement);
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		}
 	}
 	return (Datum) 0;

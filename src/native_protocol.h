@@ -54,5 +54,13 @@
 /* reasons of NATIVE_UNKNOWN */
 #define NATIVE_NO_IDENTITY	'i' /* the old row lacks a listed column */
 #define NATIVE_NO_COLUMN	'c' /* the table had no such column then */
+#define NATIVE_TOO_LARGE	'l' /* it exceeds NATIVE_MAX_CHANGE */
+
+/*
+ * Bytes of the values of varying length in all images of one change.  Beyond that
+ * the change is unknown: a message cannot exceed 1 GB, so that a change of that size
+ * would stop the stream for ever, and a good part of it takes much memory.
+ */
+#define NATIVE_MAX_CHANGE	(256 * 1024 * 1024)
 
 #endif							/* NOTIFY_STATS_NATIVE_PROTOCOL_H */

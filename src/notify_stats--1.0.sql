@@ -34,8 +34,8 @@ GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 -- The catalog
 --
--- These tables, but for source_fact, are read in every cycle, if need be with caches that
--- decoding has emptied.  So they have no constraints or defaults, which the server would
+-- These tables, but for source_fact, rollup_activity and rollup_source, are read in every
+-- cycle, if need be with caches that decoding has emptied.  So they have no constraints or defaults, which the server would
 -- read from its catalogs each time, and the first two no index.
 
 CREATE TABLE @extschema@.stream (
@@ -119,15 +119,11 @@ CREATE TABLE @extschema@.rollup (
     definition   regclass NOT NULL,
     ignore_deletes regclass[] NOT NULL,
     state        text NOT NULL,
-    reason       text,
-    reason_lsn   pg_lsn,
-    fingerprint  bigint,
-    built_at     timestamptz,
-    changed_at   timestamptz
+    fingerprint  bigint
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup IS
-    'the rollups of this database';
+    'the rollups of this database, as a dump carries them and as everybody may see them';
 COMMENT ON COLUMN @extschema@.rollup.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollup.definition IS
@@ -136,19 +132,52 @@ COMMENT ON COLUMN @extschema@.rollup.ignore_deletes IS
     'the tables whose rows go on to count when they are deleted';
 COMMENT ON COLUMN @extschema@.rollup.state IS
     'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt by hand';
-COMMENT ON COLUMN @extschema@.rollup.reason IS
-    'why the rollup is stale or failed';
-COMMENT ON COLUMN @extschema@.rollup.reason_lsn IS
-    'where in the write-ahead log the reason was met';
 COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
     'hash of the definition that the content was made with';
-COMMENT ON COLUMN @extschema@.rollup.built_at IS
-    'when the table was last filled or rebuilt';
-COMMENT ON COLUMN @extschema@.rollup.changed_at IS
-    'when changes were last applied, to the second';
 
 -- a dump has what the rollups are, but not how far they are: they are rebuilt
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup',
+    'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
+
+-- What a dump does not need is kept apart, as it may hold values of rows, and the role
+-- that dumps the database must be able to read the whole of what is dumped.
+
+CREATE TABLE @extschema@.rollup_activity (
+    rollup       regclass PRIMARY KEY,
+    reason       text,
+    reason_lsn   pg_lsn,
+    built_at     timestamptz,
+    changed_at   timestamptz
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE @extschema@.rollup_activity IS
+    'what has happened to the rollups; one without a row here has not been built in this database';
+COMMENT ON COLUMN @extschema@.rollup_activity.rollup IS
+    'the table';
+COMMENT ON COLUMN @extschema@.rollup_activity.reason IS
+    'why the rollup is stale or failed';
+COMMENT ON COLUMN @extschema@.rollup_activity.reason_lsn IS
+    'position in the write-ahead log at which the reason was met';
+COMMENT ON COLUMN @extschema@.rollup_activity.built_at IS
+    'when the table was last filled or rebuilt';
+COMMENT ON COLUMN @extschema@.rollup_activity.changed_at IS
+    'when changes were last applied, to the second';
+
+CREATE TABLE @extschema@.rollup_source (
+    rollup       regclass NOT NULL,
+    source       regclass NOT NULL,
+    columns      smallint[] NOT NULL,
+    PRIMARY KEY (rollup, source)
+);
+
+COMMENT ON TABLE @extschema@.rollup_source IS
+    'the tables that each rollup reads, as of its creation or last build';
+COMMENT ON COLUMN @extschema@.rollup_source.rollup IS
+    'the table of the rollup';
+COMMENT ON COLUMN @extschema@.rollup_source.source IS
+    'a table that its definition reads';
+COMMENT ON COLUMN @extschema@.rollup_source.columns IS
+    'the numbers of the columns that its definition reads';
 
 
 -- Making and unmaking rollups
@@ -395,15 +424,16 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
            r.definition,
            r.ignore_deletes,
            CASE WHEN d.restored THEN 'stale' ELSE r.state END AS state,
-           CASE WHEN d.restored THEN 'restored from a dump' ELSE r.reason END AS reason,
-           r.reason_lsn,
+           CASE WHEN d.restored THEN 'restored from a dump' ELSE v.reason END AS reason,
+           v.reason_lsn,
            b.phase AS build_phase,
            b.started_at AS build_started_at,
            CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS groups,
-           r.built_at,
-           r.changed_at
+           v.built_at,
+           v.changed_at
     FROM @extschema@.rollup r
          JOIN pg_catalog.pg_class c ON c.oid = r.rollup
+         LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
          -- until somebody has looked at it, a restored one calls itself live
          CROSS JOIN LATERAL (SELECT r.state = 'live' AND NOT EXISTS (SELECT FROM @extschema@.stream s
                                                                      WHERE s.slot_name IS NOT NULL)) d (restored)
@@ -439,7 +469,7 @@ CREATE FUNCTION @extschema@.source_gaps(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
-    'the tables whose replica identity does not cover what a rollup reads, and the statement that mends it';
+    'the tables whose replica identity does not cover what a rollup reads, as of its last build, and the statement that mends it';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
@@ -511,7 +541,8 @@ CREATE FUNCTION @extschema@."check"(
                 ELSE format('slot %I is %s', p.slot_name, p.wal_status) END,
            CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
-        FROM @extschema@.stream s LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name
+        FROM @extschema@.stream s
+             LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
@@ -526,8 +557,27 @@ CREATE FUNCTION @extschema@."check"(
              JOIN LATERAL (SELECT pg_current_wal_flush_lsn() - restart_lsn AS kept,
                                   pg_size_bytes(current_setting('notify_stats.warn_retained_wal')) AS limit
                            FROM pg_replication_slots
-                           WHERE slot_name = s.slot_name AND restart_lsn IS NOT NULL) p ON true
+                           WHERE slot_name = s.slot_name AND database = current_database() AND
+                                 restart_lsn IS NOT NULL) p ON true
         WHERE NOT pg_is_in_recovery() AND current_setting('notify_stats.warn_retained_wal', true) IS NOT NULL
+    UNION ALL
+    SELECT 'lock table', 2 * l.needed <= l.capacity,
+           format('a cycle needs up to %s of %s locks of the server', l.needed, l.capacity),
+           CASE WHEN 2 * l.needed > l.capacity THEN
+               'Without them all rollups stand still: raise max_locks_per_transaction and restart the server, or drop rollups.' END
+        FROM (SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
+                          SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
+                          SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
+                     (WITH RECURSIVE source AS (
+                          SELECT source AS relid FROM @extschema@.rollup_source
+                          UNION
+                          SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
+                      SELECT count(*) FROM source) AS needed,
+                     current_setting('max_locks_per_transaction')::bigint *
+                     (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
+                      current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
+                      coalesce(current_setting('autovacuum_worker_slots', true),
+                               current_setting('autovacuum_max_workers'))::int + 1) AS capacity) l
     UNION ALL
     SELECT 'replica identity', false,
            format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup),
@@ -546,11 +596,12 @@ CREATE FUNCTION @extschema@."check"(
              LEFT JOIN @extschema@.rollup r ON r.rollup = l.srrelid
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
     UNION ALL
-    SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || r.reason),
+    SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || v.reason),
            CASE WHEN r.state = 'failed' THEN
                format('Mend the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
                       CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
+             LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
@@ -612,7 +663,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA @extschema@ FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA @extschema@ FROM PUBLIC;
 
 GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
-GRANT SELECT (rollup, state) ON @extschema@.rollup TO PUBLIC;
+-- all of it, as pg_dump reads whole tables
+GRANT SELECT ON @extschema@.rollup TO PUBLIC;
 GRANT SELECT (fact) ON @extschema@.source_fact TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;
 GRANT SELECT ON @extschema@.rollups TO PUBLIC;

@@ -41,6 +41,9 @@ bool		notify_stats_wal2json_numeric_as_string = false;
 int			notify_stats_on_lost_slot = LOST_SLOT_REBUILD;
 int			notify_stats_warn_retained_wal = 4096;
 bool		notify_stats_failover = false;
+int			notify_stats_max_build_wal = 16 * 1024;
+int			notify_stats_max_rollups = 1000;
+int			notify_stats_max_rollups_per_role = 200;
 static char *debug_stop_at = NULL;
 
 /* in the order of the formats in format.c */
@@ -58,6 +61,36 @@ static const struct config_enum_entry lost_slot_options[] = {
 };
 
 PGDLLEXPORT void _PG_init(void);
+
+/* What the rollups of one role may cost the others. */
+static void
+define_limits(void)
+{
+	DefineCustomIntVariable("notify_stats.max_build_wal",
+							"Sets the maximum amount of WAL that the slot of a build or verification may retain.",
+							"A build that exceeds it is tried again later, a verification fails. Zero disables the limit.",
+							&notify_stats_max_build_wal,
+							16 * 1024, 0, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_MB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_rollups",
+							"Sets the maximum number of rollups in a database.",
+							NULL,
+							&notify_stats_max_rollups,
+							1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_rollups_per_role",
+							"Sets the maximum number of rollups that a role may own in a database.",
+							"It does not apply to superusers.",
+							&notify_stats_max_rollups_per_role,
+							200, 0, INT_MAX,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+}
 
 static void
 define_settings(void)
@@ -158,6 +191,7 @@ define_settings(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MB,
 							NULL, NULL, NULL);
+	define_limits();
 	DefineCustomStringVariable("notify_stats.debug_stop_at",
 							   "Point of a cycle or build at which to wait, for tests.",
 							   NULL,

@@ -53,6 +53,15 @@ extern bool notify_stats_failover;
 /* notify_stats.warn_retained_wal: megabytes of WAL that the slot keeps; 0: never */
 extern int	notify_stats_warn_retained_wal;
 
+/* notify_stats.max_build_wal: megabytes of WAL that the slot of a build retains at most; 0: no limit */
+extern int	notify_stats_max_build_wal;
+
+/* notify_stats.max_rollups: in a database */
+extern int	notify_stats_max_rollups;
+
+/* notify_stats.max_rollups_per_role: in a database, of a role that is no superuser */
+extern int	notify_stats_max_rollups_per_role;
+
 /*
  * Has a background process follow changes of the settings, those since it was
  * forked included.

@@ -32,6 +32,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/tupmacs.h"
@@ -59,6 +60,9 @@
 
 /* a message that exceeds this is written before the transaction ends */
 #define MESSAGE_SIZE (64 * 1024)
+
+/* a buffer of more than this is not kept for the next message */
+#define LARGE_BUFFER (4 * 1024 * 1024)
 
 /* bytes of an option that an error message shows */
 #define EXCERPT_SIZE 100
@@ -781,9 +785,25 @@ store_tuple(RelationEntry *entry, TupleTableSlot *slot, HeapTuple tuple)
 }
 
 /*
+ * The size of a value of varying length as send_value writes it.  It is known
+ * without fetching or decompressing the value.
+ */
+static inline Size
+value_size(Datum value)
+{
+	if (VARATT_IS_EXTERNAL(DatumGetPointer(value)) ||
+		VARATT_IS_COMPRESSED(DatumGetPointer(value)))
+		return toast_raw_datum_size(value);
+	return VARSIZE_ANY(DatumGetPointer(value));
+}
+
+/*
  * Brings the target's columns of a row into the form that send_value takes,
  * in place: the slot serves no other purpose, and a second projection finds
- * the work done.  Returns false if the WAL lacks the row, or a value of it.
+ * the work done.  Adds the size of the values of varying length to *size.
+ * Returns 0, or the reason why the change is unknown: the WAL lacks the row, or
+ * a value of it, or the row alone is too large, in which case its largest value
+ * was not even decompressed.
  *
  * A value that was moved out of line by an earlier change, and is not changed
  * by an update, is not in its new tuple.  If the column is in the replica
@@ -791,12 +811,14 @@ store_tuple(RelationEntry *entry, TupleTableSlot *slot, HeapTuple tuple)
  * No other tuple should lack a value.  But should there be one, it is better
  * to say that this change is unknown than to stop at it for ever.
  */
-static bool
+static char
 flatten_columns(Projection *projection, TupleTableSlot *slot,
-				TupleTableSlot *old_slot)
+				TupleTableSlot *old_slot, Size *size)
 {
+	Size		row_size = 0;
+
 	if (slot == NULL)
-		return false;
+		return NATIVE_NO_IDENTITY;
 
 	for (int i = 0; i < projection->target->ncolumns; i++)
 	{
@@ -807,15 +829,19 @@ flatten_columns(Projection *projection, TupleTableSlot *slot,
 			TupleDescAttr(slot->tts_tupleDescriptor, index)->attlen != -1)
 			continue;
 
+		row_size += value_size(*value);
+		if (row_size > NATIVE_MAX_CHANGE)
+			return NATIVE_TOO_LARGE;
 		if (!VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(*value)))
 			*value = PointerGetDatum(PG_DETOAST_DATUM_PACKED(*value));
 		else if (old_slot != NULL && !old_slot->tts_isnull[index])
 			*value = old_slot->tts_values[index];
 		else
-			return false;
+			return NATIVE_NO_IDENTITY;
 	}
 
-	return true;
+	*size += row_size;
+	return 0;
 }
 
 /* Are the target's columns the same in both rows, byte by byte? */
@@ -842,46 +868,43 @@ is_same_image(Projection *projection, TupleTableSlot *old_slot,
 }
 
 /*
- * Gets the rows of a change of a target ready to be sent.  Returns false if
- * the WAL does not tell them.
+ * Gets the rows of a change of a target ready to be sent, and adds their size to
+ * *size.  Returns 0, or the reason why the change is unknown.
  */
-static bool
+static char
 prepare_rows(Projection *projection, char kind,
-			 TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+			 TupleTableSlot *old_slot, TupleTableSlot *new_slot, Size *size)
 {
-	switch (kind)
-	{
-		case NATIVE_INSERT:
-			return flatten_columns(projection, new_slot, NULL);
+	char		reason;
 
-		case NATIVE_UPDATE:
-			return projection->covered &&
-				flatten_columns(projection, old_slot, NULL) &&
-				flatten_columns(projection, new_slot, old_slot);
+	if (kind == NATIVE_INSERT)
+		return flatten_columns(projection, new_slot, NULL, size);
 
-		case NATIVE_DELETE:
-		case NATIVE_MOVE:
-			/* without columns, there is nothing that could be missing */
-			return projection->target->ncolumns == 0 ||
-				(projection->covered &&
-				 flatten_columns(projection, old_slot, NULL));
+	/* of a deleted row without columns, there is nothing that could be missing */
+	if (kind != NATIVE_UPDATE && projection->target->ncolumns == 0)
+		return 0;
+	if (!projection->covered)
+		return NATIVE_NO_IDENTITY;
 
-		default:
-			Assert(false);
-			return false;
-	}
+	reason = flatten_columns(projection, old_slot, NULL, size);
+	if (reason == 0 && kind == NATIVE_UPDATE)
+		reason = flatten_columns(projection, new_slot, old_slot, size);
+	return reason;
 }
 
 /*
  * Adds the record of what a change of a relation means for one target, if it
- * means anything.  A slot is NULL if the WAL has no such tuple.
+ * means anything.  A slot is NULL if the WAL has no such tuple.  *sent is the size
+ * of what was added for other targets, as one message has to hold it all.
  */
 static void
 send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 			Projection *projection, char kind,
-			TupleTableSlot *old_slot, TupleTableSlot *new_slot)
+			TupleTableSlot *old_slot, TupleTableSlot *new_slot, Size *sent)
 {
 	Target	   *target = projection->target;
+	Size		size = *sent;
+	char		reason;
 
 	if (!projection->complete)
 	{
@@ -898,14 +921,17 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 		(target->ncolumns == 0 || (old_slot == NULL && !entry->full)))
 		return;
 
-	if (!prepare_rows(projection, kind, old_slot, new_slot))
+	reason = prepare_rows(projection, kind, old_slot, new_slot, &size);
+	if (reason == 0 && kind == NATIVE_UPDATE && is_same_image(projection, old_slot, new_slot))
+		return;
+	if (reason == 0 && size > NATIVE_MAX_CHANGE)
+		reason = NATIVE_TOO_LARGE;
+	if (reason != 0)
 	{
-		send_unknown(data, txn, target, NATIVE_NO_IDENTITY);
+		send_unknown(data, txn, target, reason);
 		return;
 	}
-
-	if (kind == NATIVE_UPDATE && is_same_image(projection, old_slot, new_slot))
-		return;
+	*sent = size;
 
 	send_announcement(data, txn, target);
 	begin_record(data, txn, kind, target->relid);
@@ -913,6 +939,18 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 		send_image(data, projection, old_slot);
 	if (kind == NATIVE_INSERT || kind == NATIVE_UPDATE)
 		send_image(data, projection, new_slot);
+}
+
+/* Empties a buffer, and gives back its memory if it has grown very large. */
+static void
+empty_buffer(StringInfo buffer)
+{
+	resetStringInfo(buffer);
+	if (buffer->maxlen > LARGE_BUFFER)
+	{
+		buffer->data = repalloc(buffer->data, MESSAGE_SIZE);
+		buffer->maxlen = MESSAGE_SIZE;
+	}
 }
 
 /* Writes the collected records as a message. */
@@ -924,7 +962,8 @@ write_message(LogicalDecodingContext *ctx, PluginData *data)
 	appendBinaryStringInfo(ctx->out, data->message.data, data->message.len);
 	OutputPluginWrite(ctx, true);
 
-	resetStringInfo(&data->message);
+	empty_buffer(&data->message);
+	empty_buffer(ctx->out);
 }
 
 /* Begins a transaction, at the time when it commits. */
@@ -967,6 +1006,7 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	{
 		TupleTableSlot *old_slot;
 		TupleTableSlot *new_slot;
+		Size		sent = 0;
 		char		kind;
 
 		switch (change->action)
@@ -991,7 +1031,7 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 							   change_tuple(change->data.tp.newtuple));
 		for (int i = 0; i < entry->nprojections; i++)
 			send_change(data, txn, entry, &entry->projections[i], kind,
-						old_slot, new_slot);
+						old_slot, new_slot, &sent);
 		ExecClearTuple(entry->old_slot);
 		ExecClearTuple(entry->new_slot);
 

@@ -49,6 +49,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -65,6 +66,7 @@
 #include "facts.h"
 #include "notify_stats.h"
 #include "own_table.h"
+#include "request.h"
 #include "rollup.h"
 #include "source.h"
 #include "subscription.h"
@@ -81,6 +83,12 @@
 
 /* How often at least a process looks whether a lock is free that it waits for. */
 #define LOCK_POLL_MS 50
+/* When this process has noted last that a rollup was changed. */
+typedef struct ChangeNote
+{
+	Oid			rollup;			/* hash key */
+	TimestampTz at;
+} ChangeNote;
 
 static const char *const state_names[] = {"building", "live", "stale", "failed"};
 
@@ -122,6 +130,16 @@ catalog_execute_for(const char *query, Oid relid)
 
 	return catalog_execute(query, 1, argtypes, args, NULL);
 }
+
+/*
+ * The statement that enters new states, with the reason for them and where it was
+ * met.  A rollup has no row in rollup_activity before the first of these.
+ */
+#define SETTING_STATE(changes, reason, reason_lsn) \
+	"WITH changed AS (UPDATE " EXTENSION_SCHEMA ".rollup SET" changes " RETURNING rollup)" \
+	" INSERT INTO " EXTENSION_SCHEMA ".rollup_activity (rollup, reason, reason_lsn)" \
+	" SELECT rollup, " reason ", " reason_lsn " FROM changed" \
+	" ON CONFLICT (rollup) DO UPDATE SET reason = excluded.reason, reason_lsn = excluded.reason_lsn"
 
 /*
  * Creating
@@ -416,8 +434,38 @@ make_dependent(Oid relid, Oid view)
 	recordDependencyOn(&view_address, &table_address, DEPENDENCY_INTERNAL);
 }
 
+static Datum
+make_column_array(const Bitmapset *columns)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (bms_num_members(columns) + 1));
+	int			n = 0;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		values[n++] = Int16GetDatum(attnum);
+	return PointerGetDatum(construct_array(values, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+}
+
+/* Notes what a rollup reads, in place of what was noted before. */
 static void
-register_rollup(Oid relid, Oid view, List *ignored)
+store_sources(Oid relid, const Definition *definition)
+{
+	Oid			argtypes[3] = {OIDOID, OIDOID, INT2ARRAYOID};
+	Datum		args[3] = {ObjectIdGetDatum(relid)};
+	ListCell   *lc;
+
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup_source WHERE rollup = $1", relid);
+	foreach(lc, definition->sources)
+	{
+		args[1] = ObjectIdGetDatum(lfirst_oid(lc));
+		args[2] = make_column_array(definition_source_columns(definition, lfirst_oid(lc)));
+		catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup_source VALUES ($1, $2, $3)",
+						3, argtypes, args, NULL);
+	}
+}
+
+static void
+register_rollup(Oid relid, Oid view, List *ignored, const Definition *definition)
 {
 	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
 	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view), make_oid_array(ignored)};
@@ -426,7 +474,37 @@ register_rollup(Oid relid, Oid view, List *ignored)
 	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state)"
 					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building')",
 					3, argtypes, args, NULL);
+	store_sources(relid, definition);
 	CommandCounterIncrement();
+}
+
+/*
+ * Throws if there are as many rollups as there may be.  Each one costs a cycle some
+ * locks and time, which all rollups of the database share.  Sessions that create one
+ * at the same time may exceed the limits by one each.
+ */
+static void
+check_number(void)
+{
+	List	   *rollups = rollup_list(NULL);
+	int			own = 0;
+	ListCell   *lc;
+
+	if (list_length(rollups) >= notify_stats_max_rollups)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("this database cannot have more than %d rollups", notify_stats_max_rollups),
+				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups.")));
+	if (superuser())
+		return;
+	foreach(lc, rollups)
+		own += source_owner(((Rollup *) lfirst(lc))->relid) == GetUserId();
+	if (own >= notify_stats_max_rollups_per_role)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("role \"%s\" cannot have more than %d rollups in this database",
+						GetUserNameFromId(GetUserId(), false), notify_stats_max_rollups_per_role),
+				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups_per_role.")));
 }
 
 Oid
@@ -444,6 +522,7 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	Oid			relid;
 	ErrorContextCallback error_context;
 
+	check_number();
 	namespace = check_name(name, &table, &view_name);
 
 	error_context.callback = definition_error_callback;
@@ -463,7 +542,7 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	create_table(quote_qualified_identifier(table->schemaname, table->relname),
 				 quote_qualified_identifier(table->schemaname, view_name), definition);
 	relid = get_relname_relid(table->relname, namespace);
-	register_rollup(relid, view, ignored);
+	register_rollup(relid, view, ignored, definition);
 	return relid;
 }
 
@@ -534,18 +613,11 @@ rollup_request_rebuild(Oid relid, bool forget_deleted)
 	rollup_check_owner(relid);
 	if (!forget_deleted)
 		check_forgettable(relid);
+	if (request_is_made(relid))
+		return;
 	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
 						relid);
-}
-
-void
-rollup_forget_requests(Oid relid, int64 request)
-{
-	Oid			argtypes[2] = {OIDOID, INT8OID};
-	Datum		args[2] = {ObjectIdGetDatum(relid), Int64GetDatum(request)};
-
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request WHERE rollup = $1 AND id <= $2",
-					2, argtypes, args, NULL);
+	request_forget_others(relid);
 }
 
 /*
@@ -659,17 +731,10 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION, desc, &isnull));
 	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple, ROLLUP_STATE, desc,
 																	 &isnull)));
-	if (rollup->state != ROLLUP_LIVE)
-	{
-		value = heap_getattr(tuple, ROLLUP_REASON, desc, &isnull);
-		rollup->reason = isnull ? NULL : TextDatumGetCString(value);
-	}
 	value = heap_getattr(tuple, ROLLUP_IGNORE_DELETES, desc, &isnull);
 	rollup->ignores = isnull ? NIL : oids_of_array(value);
 	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
 	rollup->built_from = isnull ? 0 : DatumGetInt64(value);
-	value = heap_getattr(tuple, ROLLUP_CHANGED_AT, desc, &isnull);
-	rollup->changed_at = isnull ? 0 : DatumGetTimestampTz(value);
 	return rollup;
 }
 
@@ -729,15 +794,57 @@ rollup_list(bool *some_dropped)
 	return rollups;
 }
 
+/* What a row of rollup_known_sources' query says. */
+static RollupSource *
+known_source(HeapTuple tuple, TupleDesc desc)
+{
+	RollupSource *source = palloc0(sizeof(RollupSource));
+	bool		isnull;
+	Datum	   *attnums;
+	int			n;
+
+	source->rollup = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+	source->source = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(tuple, desc, 3, &isnull)), INT2OID,
+					  sizeof(int16), true, TYPALIGN_SHORT, &attnums, NULL, &n);
+	for (int i = 0; i < n; i++)
+		source->columns = bms_add_member(source->columns, DatumGetInt16(attnums[i]));
+	return source;
+}
+
+List *
+rollup_known_sources(void)
+{
+	/* a definition that was replaced may have let a column go */
+	static const char query[] =
+		"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
+		" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
+		" FROM " EXTENSION_SCHEMA ".rollup_source s JOIN " EXTENSION_SCHEMA ".rollup r ON r.rollup = s.rollup"
+		" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' ORDER BY 1, 2";
+	MemoryContext context = CurrentMemoryContext;
+	SavedRole	saved = catalog_enter();
+	List	   *sources = NIL;
+
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the sources of rollups");
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		sources = lappend(sources, known_source(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+	catalog_leave(saved);
+	return sources;
+}
+
 void
 rollup_forget_dropped(void)
 {
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rebuild_request q WHERE NOT EXISTS"
-					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = q.rollup)",
-					0, NULL, NULL, NULL);
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
-					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
-					0, NULL, NULL, NULL);
+	static const char *const tables[] = {"rollup_activity", "rollup_source", "rollup"};
+
+	request_forget_dropped();
+	for (int i = 0; i < lengthof(tables); i++)
+		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s r WHERE NOT EXISTS"
+								 " (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
+								 tables[i]),
+						0, NULL, NULL, NULL);
 }
 
 /* Whether the view goes with its table. */
@@ -800,11 +907,11 @@ give_up_restored(List *relids)
 	Datum		args[1] = {make_oid_array(relids)};
 
 	ereport(LOG, (errmsg("rollups were restored from a dump")));
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
-					" fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END,"
-					" reason = 'restored from a dump, without its place in the write-ahead log',"
-					" reason_lsn = NULL WHERE rollup = ANY ($1)",
+	catalog_execute(SETTING_STATE(" state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
+								  " fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END"
+								  " WHERE rollup = ANY ($1)",
+								  "'restored from a dump, without its place in the write-ahead log'",
+								  "NULL::pg_catalog.pg_lsn"),
 					1, argtypes, args, NULL);
 }
 
@@ -1472,7 +1579,8 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 		"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
 		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
 		EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
-		".rebuild_request q WHERE q.rollup = r.rollup), r.state, r.reason"
+		".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
+		" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup)"
 		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
 	static const char position_query[] =
@@ -1523,8 +1631,7 @@ rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr ls
 	nulls[2] = reason ? ' ' : 'n';
 	args[3] = LSNGetDatum(lsn);
 	nulls[3] = XLogRecPtrIsInvalid(lsn) ? 'n' : ' ';
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = $2, reason = $3, reason_lsn = $4 WHERE rollup = $1",
+	catalog_execute(SETTING_STATE(" state = $2 WHERE rollup = $1", "$3", "$4"),
 					4, argtypes, args, nulls);
 }
 
@@ -1534,27 +1641,38 @@ rollup_set_built(const Rollup *rollup)
 	Oid			argtypes[2] = {OIDOID, INT8OID};
 	Datum		args[2] = {ObjectIdGetDatum(rollup->relid), Int64GetDatum(rollup->fingerprint)};
 
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = 'live', reason = NULL, reason_lsn = NULL, fingerprint = $2,"
-					" built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
+	catalog_execute(SETTING_STATE(" state = 'live', fingerprint = $2 WHERE rollup = $1",
+								  "NULL::pg_catalog.text", "NULL::pg_catalog.pg_lsn"),
 					2, argtypes, args, NULL);
+	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
+						" SET built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
+						rollup->relid);
+	store_sources(rollup->relid, rollup->definition);
+}
+
+/* Whether that is what the catalog says of the state of a rollup. */
+static bool
+has_reason(Oid relid, const char *reason)
+{
+	Oid			argtypes[2] = {OIDOID, TEXTOID};
+	Datum		args[2] = {ObjectIdGetDatum(relid), CStringGetTextDatum(reason)};
+
+	return catalog_execute("SELECT FROM " EXTENSION_SCHEMA ".rollup_activity"
+						   " WHERE rollup = $1 AND reason = $2", 2, argtypes, args, NULL) > 0;
 }
 
 bool
-rollup_is_obstructed(Rollup *rollup)
+rollup_is_obstructed(const Rollup *rollup)
 {
 	char	   *reason = subscription_reason(rollup->relid);
 
 	if (reason == NULL)
 		return false;
-	if (rollup->reason == NULL || strcmp(rollup->reason, reason) != 0)
-	{
+	if (!has_reason(rollup->relid, reason))
 		/* one that was never built stays that; "stale" would tell of a dump */
 		rollup_set_state(rollup->relid,
 						 rollup->state == ROLLUP_BUILDING ? ROLLUP_BUILDING : ROLLUP_STALE,
 						 reason, InvalidXLogRecPtr);
-		rollup->reason = reason;
-	}
 	return true;
 }
 
@@ -1587,7 +1705,6 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 				 errhint("To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
 						 quote_literal_cstr(name))));
 	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
-	rollup->reason = pstrdup(reason);
 	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
 }
 
@@ -1601,10 +1718,35 @@ rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
 	args[0] = CStringGetTextDatum(reason);
 	args[1] = LSNGetDatum(lsn);
 	args[2] = BoolGetDatum(rebuild);
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup"
-					" SET state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
-					" reason = $1, reason_lsn = $2 WHERE state = 'live' OR (state = 'stale' AND NOT $3)",
+	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END"
+								  " WHERE state = 'live' OR (state = 'stale' AND NOT $3)", "$1", "$2"),
 					3, argtypes, args, nulls);
+}
+
+/*
+ * Whether it is a second since this process has noted last that a rollup was
+ * changed, which is remembered for the next time.  Once a second is enough for
+ * people, and saves dead rows; to read the row in each cycle would cost more.
+ */
+static bool
+is_change_to_be_noted(Oid relid)
+{
+	static HTAB *notes = NULL;
+	TimestampTz now = GetCurrentTimestamp();
+	ChangeNote *note;
+	bool		found;
+
+	if (notes == NULL)
+	{
+		HASHCTL		info = {.keysize = sizeof(Oid), .entrysize = sizeof(ChangeNote)};
+
+		notes = hash_create("notify_stats changed rollups", 16, &info, HASH_ELEM | HASH_BLOBS);
+	}
+	note = hash_search(notes, &relid, HASH_ENTER, &found);
+	if (found && !TimestampDifferenceExceeds(note->at, now, 1000))
+		return false;
+	note->at = now;
+	return true;
 }
 
 void
@@ -1615,18 +1757,17 @@ rollup_set_changed(List *rollups)
 	Oid			argtypes[1] = {OIDARRAYOID};
 	Datum		args[1];
 
-	/* once a second is enough for people, and saves dead rows */
 	foreach(lc, rollups)
 	{
 		const Rollup *rollup = (const Rollup *) lfirst(lc);
 
-		if (TimestampDifferenceExceeds(rollup->changed_at, GetCurrentTimestamp(), 1000))
+		if (is_change_to_be_noted(rollup->relid))
 			relids = lappend_oid(relids, rollup->relid);
 	}
 	if (relids == NIL)
 		return;
 	args[0] = make_oid_array(relids);
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET changed_at = pg_catalog.clock_timestamp()"
-					" WHERE rollup = ANY ($1)",
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
+					" SET changed_at = pg_catalog.clock_timestamp() WHERE rollup = ANY ($1)",
 					1, argtypes, args, NULL);
 }

@@ -10,7 +10,6 @@
 
 #include "access/tupdesc.h"
 #include "access/xlogdefs.h"
-#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "nodes/plannodes.h"
 #include "storage/lockdefs.h"
@@ -53,13 +52,11 @@ typedef struct Rollup
 	Oid			relid;
 	Oid			view;			/* the definition */
 	RollupState state;
-	char	   *reason;			/* of the state, NULL if live */
 	int64		request;		/* the last rebuild that was asked for, or 0 */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
 	List	   *ignores;		/* OIDs of the sources whose deleted rows still count */
 
-	TimestampTz changed_at;		/* 0: never */
 	const List *all;			/* rollup_list's, which it is one of */
 
 	/* set by rollup_open, under its locks; the rest is part of the shape */
@@ -94,7 +91,7 @@ typedef enum RollupAccess
  * the rollup as building.  Returns the table.  "ignore_deletes" are names of
  * sources (char *) whose deleted rows shall go on to count.  Throws for a
  * definition that cannot be kept, a source whose changes do not tell enough in
- * that format, a name in use.
+ * that format, a name in use, a rollup too many.
  */
 extern Oid	rollup_create(const char *name, const char *definition, const Format *format,
 						  List *ignore_deletes);
@@ -108,6 +105,7 @@ extern void rollup_drop(Oid relid);
 /*
  * Notes that a rebuild is wanted.  The current user must own the table.  Throws
  * if that would forget rows that are deleted and still count, unless told to.
+ * Several requests are as good as one, and there is one row of them.
  */
 extern void rollup_request_rebuild(Oid relid, bool forget_deleted);
 
@@ -160,7 +158,7 @@ extern bool rollup_has_index(const Rollup *rollup);
  * Whether something else writes a rollup's table, so that it cannot be built.
  * That becomes the reason for its state, if it is not yet.
  */
-extern bool rollup_is_obstructed(Rollup *rollup);
+extern bool rollup_is_obstructed(const Rollup *rollup);
 
 /* The rollup of that OID out of a list, or NULL. */
 extern Rollup *rollup_find(List *rollups, Oid relid);
@@ -237,6 +235,21 @@ extern bool rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached);
 /* Whether rows of that source go on to count when they are deleted. */
 extern bool rollup_ignores_deletes(const Rollup *rollup, Oid source);
 
+/* A source of a rollup, as of its creation or last build. */
+typedef struct RollupSource
+{
+	Oid			rollup;
+	Oid			source;
+	Bitmapset  *columns;		/* those that the definition reads and that still exist */
+} RollupSource;
+
+/*
+ * Lists (of RollupSource) what the rollups that have not failed read.  Compiles no
+ * definition and locks no source, so that nobody's rollup can hold up or stop the
+ * caller; a source may have been dropped when it is looked at.
+ */
+extern List *rollup_known_sources(void);
+
 /* The names of these sources, for people; palloc'd. */
 extern char *rollup_ignored_names(const Rollup *rollup);
 
@@ -248,9 +261,6 @@ extern void rollup_set_state(Oid relid, RollupState state, const char *reason, X
 
 /* Enters the end of a build. */
 extern void rollup_set_built(const Rollup *rollup);
-
-/* Forgets the requests for a rebuild up to that one: served, or failed. */
-extern void rollup_forget_requests(Oid relid, int64 request);
 
 /*
  * Notes, in the log too, that a rollup is not exact any more: it is stale, to be

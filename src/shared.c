@@ -7,8 +7,12 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/transam.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -277,12 +281,32 @@ end_builds_of_process(int code, Datum arg)
 	LWLockRelease(shared_state->lock);
 }
 
+/* Whether this process is one of ours that builds or verifies. */
+static bool
+am_builder(void)
+{
+	return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, EXTENSION_NAME) == 0;
+}
+
+/* Throws for a verification too many: of the same rollup, or of the database. */
+static void
+throw_verifications(bool same)
+{
+	ereport(ERROR,
+			(errcode(same ? ERRCODE_OBJECT_IN_USE : ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 same ? errmsg("this rollup is being verified already") :
+			 errmsg("%d rollups of this database are being verified already", MAX_VERIFICATIONS),
+			 errhint("Try again when that has ended. The view notify_stats.status shows running verifications.")));
+}
+
 SharedBuild *
 shared_build_begin(Oid rollup, bool verifying)
 {
 	static bool exit_callback_registered = false;
 	SharedBuild *build = NULL;
 	bool		running = false;
+	bool		verified = false;
+	int			verifications = 0;
 
 	shared_require();
 	if (!exit_callback_registered)
@@ -301,8 +325,13 @@ shared_build_begin(Oid rollup, bool verifying)
 		else if (!verifying && !entry->verifying &&
 				 entry->database == MyDatabaseId && entry->rollup == rollup)
 			running = true;
+		else if (verifying && entry->verifying && entry->database == MyDatabaseId)
+		{
+			verifications++;
+			verified |= entry->rollup == rollup;
+		}
 	}
-	if (build != NULL && !running)
+	if (build != NULL && !running && !verified && verifications < MAX_VERIFICATIONS)
 	{
 		memset(build, 0, sizeof(SharedBuild));
 		build->pid = MyProcPid;
@@ -311,11 +340,15 @@ shared_build_begin(Oid rollup, bool verifying)
 		build->verifying = verifying;
 		build->phase = BUILD_STARTING;
 		build->started_at = GetCurrentTimestamp();
+		build->is_builder = am_builder();
+		build->start_lsn = GetFlushRecPtr(NULL);
 	}
 	LWLockRelease(shared_state->lock);
 
 	if (running)
 		return NULL;
+	if (verified || verifications >= MAX_VERIFICATIONS)
+		throw_verifications(verified);
 	if (build == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -381,6 +414,44 @@ shared_build_reached(SharedBuild *build, XLogRecPtr lsn)
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	build->reached_lsn = lsn;
 	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Cancels what a build does.  If it goes on, the process is ended, unless that is a
+ * session of somebody's.  The entry is given back before the process is gone, so
+ * that under the lock the pid is right.
+ */
+static void
+end_build(SharedBuild *build)
+{
+	(void) kill(build->pid, build->retains_much && build->is_builder ? SIGTERM : SIGINT);
+	build->retains_much = true;
+}
+
+void
+shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
+{
+	SharedStream *stream = shared_stream();
+
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		SharedBuild *build = &shared_state->builds[i];
+		SharedBuild copy;
+
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		copy = *build;
+		LWLockRelease(shared_state->lock);
+		if (copy.pid == 0 || copy.database != MyDatabaseId || !retains_much(&copy))
+			continue;
+		LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+		if (build->pid == copy.pid && build->start_lsn == copy.start_lsn)
+		{
+			end_build(build);
+			strlcpy(stream->last_error, reason, SHARED_MESSAGE_LENGTH);
+			stream->last_error_at = GetCurrentTimestamp();
+		}
+		LWLockRelease(shared_state->lock);
+	}
 }
 
 int

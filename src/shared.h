@@ -79,6 +79,10 @@ typedef struct SharedStream
 	 */
 	bool		text_only;
 
+	/* how often in a row a change was too large for the output plugin, and from where on it was read */
+	int			oversize_failures;
+	XLogRecPtr	oversize_lsn;
+
 	/* changes since window_start, and the rate of the window before */
 	uint64		window_changes;
 	TimestampTz window_start;
@@ -130,8 +134,11 @@ typedef struct SharedBuild
 	Oid			database;
 	Oid			rollup;
 	bool		verifying;
+	bool		is_builder;		/* not a session that runs catch_up() */
 	BuildPhase	phase;
 	NameData	slot_name;
+	XLogRecPtr	start_lsn;		/* the end of the WAL when it began */
+	bool		retains_much;	/* its slot retains more WAL than it may: it was told to end */
 	TransactionId waits_for;	/* whose end it waits for, or invalid */
 	XLogRecPtr	reached_lsn;
 	TimestampTz started_at;
@@ -150,6 +157,9 @@ typedef struct SharedWorker
 
 #define SHARED_STREAMS 64
 #define SHARED_BUILDS 32
+
+/* Verifications in a database at a time, each of which takes a slot and a process. */
+#define MAX_VERIFICATIONS 4
 
 typedef struct SharedState
 {
@@ -223,7 +233,8 @@ extern uint64 shared_foreign_transactions(void);
 
 /*
  * Claims an entry for a build in this process; NULL if that rollup is being
- * built already.  Throws if all are taken.  Given back by shared_build_end, or
+ * built already.  Throws if all are taken; and for a verification, if that rollup
+ * is being verified already, or too many are.  Given back by shared_build_end, or
  * when the process exits.
  */
 extern SharedBuild *shared_build_begin(Oid rollup, bool verifying);
@@ -233,6 +244,13 @@ extern void shared_build_set_slot(SharedBuild *build, const char *slot_name);
 extern void shared_build_phase(SharedBuild *build, BuildPhase phase);
 extern void shared_build_waits_for(SharedBuild *build, TransactionId xid);
 extern void shared_build_reached(SharedBuild *build, XLogRecPtr lsn);
+
+/*
+ * Tells those of this database's builds to end whose slot retains more WAL than it
+ * may, as "retains_much" says; notes why as the last error.
+ */
+typedef bool (*SharedBuildTest) (const SharedBuild *build);
+extern void shared_builds_end_if(SharedBuildTest retains_much, const char *reason);
 
 /*
  * A worker begins to connect; returns how many before it have failed in a row,

@@ -25,6 +25,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -33,6 +34,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "build.h"
 #include "builder.h"
 #include "catalog.h"
 #include "compat.h"
@@ -209,6 +211,9 @@ work(SharedStream *stream)
 
 	show_activity(STATE_RUNNING, "applying changes");
 	result = cycle_run(false);
+	/* advisory locks that code of users has taken for the rest of this process's life */
+	LockReleaseSession(USER_LOCKMETHOD);
+	build_watch_retained();
 	shared_worker_succeeded(DatumGetInt32(MyBgworkerEntry->bgw_main_arg));
 	shared_stream_set_state(result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
 	if (OidIsValid(result.busy.relid))

@@ -123,7 +123,7 @@ my $functions = q{
 		r record;
 		side text;
 	BEGIN
-		FOR r IN SELECT s.rollup, s.definition, s.state, s.reason FROM notify_stats.rollup s
+		FOR r IN SELECT s.rollup, s.definition, s.state, s.reason FROM notify_stats.rollups s
 			JOIN pg_class c ON c.oid = s.rollup WHERE c.relnamespace = namespace ORDER BY c.relname
 		LOOP
 			IF r.state <> 'live' THEN

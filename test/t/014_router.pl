@@ -154,7 +154,6 @@ sql($primary, q{
 	CREATE TABLE elsewhere (i int);
 	SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
 	GRANT SELECT ON kinds TO app;
-	GRANT SELECT (rollup, state) ON notify_stats.rollup TO app;
 });
 wait_until_applied($primary);
 $primary->backup('backup');

@@ -238,7 +238,7 @@ sub test_failure
 	exact($group, 'with one more');
 	free($group, 'SELECT fill(997, 999)');
 	exact($group, 'without one that has failed');
-	like(free($group, q{SELECT state, reason FROM notify_stats.rollup WHERE rollup = 'public.ratio'::regclass}, role => $superuser),
+	like(free($group, q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'public.ratio'::regclass}, role => $superuser),
 		qr/^failed\|.*division by zero/, "$group->{db}: which is marked");
 	return;
 }
@@ -386,7 +386,7 @@ sub hide_rows
 	{
 		free($group, "$force; UPDATE secret SET kind = 'b'", role => $superuser);
 		exact($group, 'without one that has failed');
-		like(free($group, q{SELECT state, reason FROM notify_stats.rollup WHERE rollup = 'public.secrets'::regclass}, role => $superuser),
+		like(free($group, q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'public.secrets'::regclass}, role => $superuser),
 			qr/^failed\|row-level security of table "secret" applies to role "owner"/, "$group->{db}: a policy for the owner himself");
 	}
 	is(free($group, 'TABLE secrets'), 'a|5', "$group->{db}: and what he has seen stays");
@@ -775,7 +775,7 @@ sub fill_database
 {
 	my ($db) = @_;
 
-	$node->safe_psql($db, 'CREATE EXTENSION notify_stats; GRANT SELECT ON notify_stats.rollup TO owner;
+	$node->safe_psql($db, 'CREATE EXTENSION notify_stats;
 		ALTER SCHEMA public OWNER TO owner');
 	$node->safe_psql($db, $schema, extra_params => [ '-U', 'owner' ]);
 	return;

@@ -98,7 +98,7 @@ sql($node, q{
 		r record;
 		n int := 0;
 	BEGIN
-		FOR r IN SELECT s.rollup, s.definition, s.state, s.reason FROM notify_stats.rollup s
+		FOR r IN SELECT s.rollup, s.definition, s.state, s.reason FROM notify_stats.rollups s
 			JOIN pg_class c ON c.oid = s.rollup WHERE c.relnamespace = namespace
 		LOOP
 			n := n + 1;
@@ -114,7 +114,7 @@ sql($node, q{
 		END IF;
 	END $$;
 	CREATE FUNCTION built(namespace regnamespace) RETURNS text LANGUAGE sql AS $$
-		SELECT string_agg(rollup::oid || ' ' || built_at::text, ' ' ORDER BY rollup) FROM notify_stats.rollup
+		SELECT string_agg(rollup::oid || ' ' || built_at::text, ' ' ORDER BY rollup) FROM notify_stats.rollups
 		WHERE rollup IN (SELECT oid FROM pg_class WHERE relnamespace = namespace) $$;
 	-- so that the slot stays
 	CREATE TABLE kept (k int);

@@ -212,8 +212,9 @@ is(sql($node, q{
 	SELECT string_agg(attrelid::regclass || '.' || attname, ' ' ORDER BY relname, attname)
 	FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
-		has_column_privilege('stranger', attrelid, attnum, 'SELECT')
-}), 'notify_stats.rollup.rollup notify_stats.rollup.state notify_stats.stream.applied_lsn', 'what everybody may read of our tables');
+		attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
+}), join(' ', (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.stream.applied_lsn'),
+	'what everybody may read of our tables');
 is(sql($node, q{
 	SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
 	FROM pg_class c, unnest('{caller,monitor,signaller,owner,member,other,stranger}'::name[]) rolname
@@ -221,9 +222,9 @@ is(sql($node, q{
 		CASE relkind WHEN 'S' THEN has_sequence_privilege(rolname, c.oid, 'USAGE, SELECT, UPDATE')
 		ELSE has_table_privilege(rolname, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
 			has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
-			(relkind <> 'v' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
+			(relkind <> 'v' AND relname <> 'rollup' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
 }), '', 'and nobody may do more');
-my @tables = map { "notify_stats.$_" } qw(control rebuild_request rollup source_fact stream);
+my @tables = map { "notify_stats.$_" } qw(control rebuild_request rollup rollup_activity rollup_source source_fact stream);
 is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
 	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
 foreach my $role (qw(owner stranger monitor))
@@ -231,13 +232,16 @@ foreach my $role (qw(owner stranger monitor))
 	are_refused($role, "$role cannot read, write, lock or alter our tables",
 		(map {
 			my $table = $_;
-			("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT", "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
+			my $public = $table eq 'notify_stats.rollup';
+			(($public ? () : ("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT")), "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
 				"ALTER TABLE $table ADD more int", "ALTER TABLE $table OWNER TO $role", "CREATE INDEX ON $table ((1))",
-				"CREATE RULE more AS ON UPDATE TO $table DO NOTHING", "GRANT ALL ON $table TO $role GRANTED BY CURRENT_USER",
-				map { "BEGIN\\; LOCK TABLE $table IN $_ MODE" } 'ACCESS SHARE', 'ROW EXCLUSIVE', 'SHARE', 'ACCESS EXCLUSIVE')
+				"CREATE RULE more AS ON UPDATE TO $table DO NOTHING",
+				# who has some right gets a warning instead
+				($public ? () : "GRANT ALL ON $table TO $role GRANTED BY CURRENT_USER"),
+				map { "BEGIN\\; LOCK TABLE $table IN $_ MODE" } $public ? () : 'ACCESS SHARE', 'ROW EXCLUSIVE', 'SHARE', 'ACCESS EXCLUSIVE')
 		} @tables),
-		'SELECT reason FROM notify_stats.rollup',
-		'SELECT definition, state FROM notify_stats.rollup',
+		'SELECT reason FROM notify_stats.rollup_activity',
+		'SELECT columns FROM notify_stats.rollup_source',
 		'SELECT slot_name FROM notify_stats.stream',
 		'SELECT rollup FROM notify_stats.rollup FOR SHARE',
 		'SELECT applied_lsn FROM notify_stats.stream FOR KEY SHARE',
@@ -245,6 +249,8 @@ foreach my $role (qw(owner stranger monitor))
 		q{INSERT INTO notify_stats.source_fact VALUES (1, '', '')},
 		q{INSERT INTO notify_stats.rollup (rollup, definition, ignore_deletes, state) VALUES (1, 2, '{}', 'live')},
 		q{UPDATE notify_stats.rollup SET state = 'live'},
+		q{INSERT INTO notify_stats.rollup_activity VALUES (1)},
+		q{INSERT INTO notify_stats.rollup_source VALUES (1, 2, '{}')},
 		'UPDATE notify_stats.control SET paused = true',
 		q{UPDATE notify_stats.stream SET applied_lsn = '0/1'},
 		q{SELECT nextval('notify_stats.rebuild_request_id_seq')},
@@ -602,7 +608,7 @@ for (1 .. keys %failing)
 is(as('caller', 'CALL notify_stats.catch_up()'), '', 'and then goes on');
 is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'failed'}), scalar keys %failing, 'all have failed');
 is(sql($node, 'TABLE desk.of_cast ORDER BY 1'), "1|1|1\n2|1|2", 'and are as they were');
-sql($node, 'ANALYZE notify_stats.rollup');
+sql($node, 'ANALYZE notify_stats.rollup_activity');
 is(sql($node, q{SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'notify_stats' AND attname = 'reason'}), 't',
 	'the server has statistics of the reasons');
 
@@ -622,8 +628,9 @@ my @attempts = (
 	q{SELECT notify_stats.wait_for_lsn(timeout => '0')}, 'SELECT notify_stats.applied_lsn()',
 	'TABLE notify_stats.rollups', 'TABLE notify_stats.status', 'SELECT * FROM notify_stats.check()',
 	'SELECT * FROM notify_stats.stream_activity()', 'SELECT * FROM notify_stats.build_activity()', 'SELECT * FROM notify_stats.source_gaps()',
-	'SELECT rollup, state FROM notify_stats.rollup', 'SELECT reason FROM notify_stats.rollup', 'TABLE notify_stats.rollup',
-	'SELECT r FROM notify_stats.rollup r', q{SELECT rollup FROM notify_stats.rollup WHERE reason LIKE 'too%'}, 'COPY notify_stats.rollup TO STDOUT',
+	'TABLE notify_stats.rollup', 'SELECT rollup, state FROM notify_stats.rollup', 'SELECT reason FROM notify_stats.rollup_activity', 'TABLE notify_stats.rollup_activity',
+	'SELECT a FROM notify_stats.rollup_activity a', q{SELECT rollup FROM notify_stats.rollup_activity WHERE reason LIKE 'too%'},
+	'COPY notify_stats.rollup_activity TO STDOUT',
 	'CALL notify_stats.catch_up()',
 	$leak,
 	(map {

@@ -1,0 +1,97 @@
+# 034_dump_owner.pl
+#
+# The owner of a database who is no superuser can dump it though it has the extension, and learns
+# nothing from it that he must not know.
+#
+# versions: all
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use NotifyStats;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $node = new_node('dump_owner', conf => "notify_stats.database = 'app, restored'\n", extension => 0);
+my $connstr = $node->connstr('app');
+my $dump;
+
+# What a role gets for statements in the database, errors included.
+sub as
+{
+	my ($role, @statements) = @_;
+	my ($out, $err) = ('', '');
+
+	$node->psql('app', join(";\n", @statements), extra_params => [ '-U', $role ], on_error_stop => 0,
+		stdout => \$out, stderr => \$err);
+	return "$out$err";
+}
+
+sql($node, 'CREATE ROLE boss LOGIN; CREATE ROLE clerk LOGIN');
+sql($node, 'CREATE DATABASE app OWNER boss');
+sql($node, 'CREATE EXTENSION notify_stats', 'app');
+sql($node, 'CREATE SCHEMA desk AUTHORIZATION clerk; ALTER SCHEMA public OWNER TO boss', 'app');
+as('boss', q{
+	CREATE TABLE orders (id int, kind text);
+	ALTER TABLE orders REPLICA IDENTITY FULL;
+	INSERT INTO orders SELECT i, 'kind ' || i % 3 FROM generate_series(1, 10) i;
+	SELECT notify_stats.create_rollup('by_kind', 'SELECT kind, count(*) AS n FROM orders GROUP BY kind');
+	SELECT notify_stats.create_rollup('kept', 'SELECT id, count(*) AS n FROM orders GROUP BY id', ignore_deletes => '{orders}')});
+as('clerk', q{
+	SET search_path = desk;
+	CREATE TABLE bodies (body text);
+	ALTER TABLE bodies REPLICA IDENTITY FULL;
+	SELECT notify_stats.create_rollup('numbers', 'SELECT body::int AS number, count(*) AS n FROM desk.bodies GROUP BY 1');
+	GRANT USAGE ON SCHEMA desk TO boss;
+	GRANT SELECT ON bodies, numbers, numbers_definition TO boss});
+wait_until_applied($node, 'app');
+as('clerk', q{INSERT INTO desk.bodies VALUES ('a secret')});
+$node->poll_query_until('app', q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'desk.numbers'::regclass});
+is(as('clerk', q{SELECT reason FROM notify_stats.rollups}), 'invalid input syntax for type integer: "a secret"',
+	'a rollup of somebody else has failed, and says why to him');
+as('clerk', 'TRUNCATE desk.bodies');
+
+# The dump.
+command_ok([ 'pg_dump', '-U', 'boss', '-f', "$dir/plain.sql", '-d', $connstr ], 'the owner of the database can dump it');
+command_ok([ 'pg_dump', '-U', 'boss', '-Fc', '-f', "$dir/custom", '-d', $connstr ], 'also in another form');
+$dump = slurp_file("$dir/plain.sql");
+like($dump, qr/^COPY notify_stats\.rollup .*\bby_kind\b/ms, 'the dump has the rollups');
+like($dump, qr/^COPY notify_stats\.rollup .*\bdesk\.numbers\b/ms, 'also that of somebody else');
+unlike($dump, qr/secret|invalid input/, 'but no reason');
+
+# What he can read without one.
+foreach my $query ('TABLE notify_stats.rollup_activity', 'SELECT reason FROM notify_stats.rollup_activity',
+	'SELECT a FROM notify_stats.rollup_activity a', 'COPY notify_stats.rollup_activity TO STDOUT',
+	'TABLE notify_stats.rollup_source')
+{
+	like(as('boss', $query), qr/^psql:<stdin>:\d+: ERROR:  permission denied for table rollup_\w+\s*\z/, "refused: $query");
+}
+is(as('boss', 'SELECT rollup, state FROM notify_stats.rollup ORDER BY rollup::text'), "by_kind|live\ndesk.numbers|failed\nkept|live",
+	'he sees the states of all');
+is(as('boss', 'SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text'), "by_kind\nkept", 'and more of his own');
+unlike(as('boss', q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.numbers')}), qr/secret|invalid input/,
+	'wait_for_lsn() does not tell him why it has failed');
+
+# It can be restored.
+sql($node, 'CREATE DATABASE restored OWNER boss');
+command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", '-d', $node->connstr('restored') ], 'restore it');
+$node->poll_query_until('restored', q{SELECT count(*) = 0 FROM notify_stats.rollups WHERE state IN ('building', 'stale')});
+is(sql($node, 'SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text', 'restored'),
+	"by_kind|live|\ndesk.numbers|failed|\nkept|failed|restored from a dump, without its place in the write-ahead log",
+	'what can be rebuilt is, and the others say why not, if that is known');
+is_exact($node, 'it is exact', db => 'restored', rollups => ['by_kind']);
+sql($node, q{INSERT INTO orders VALUES (11, 'kind 1'); DELETE FROM orders WHERE id < 4}, 'restored');
+is_exact($node, 'and goes on', db => 'restored', rollups => ['by_kind']);
+is(sql($node, q{SELECT relowner::regrole FROM pg_class WHERE oid = 'by_kind'::regclass}, 'restored'), 'boss', 'it is still his');
+
+# What is kept of a rollup goes with it.
+sql($node, q{DROP SCHEMA desk CASCADE; SELECT notify_stats.drop_rollup('kept')}, 'app');
+$node->poll_query_until('app', 'SELECT count(*) = 1 FROM notify_stats.rollup');
+is(sql($node, 'SELECT (SELECT string_agg(rollup::text, chr(10)) FROM notify_stats.rollup_activity),
+	(SELECT string_agg(rollup::text, chr(10)) FROM notify_stats.rollup_source)', 'app'), 'by_kind|by_kind',
+	'nothing is left of dropped rollups');
+$node->stop;
+
+done_testing();
