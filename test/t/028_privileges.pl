@@ -141,7 +141,8 @@ my %function = (
 	source_gaps => [ 'SELECT * FROM notify_stats.source_gaps()', $superuser, qw(joe) ],
 	stream_activity => [ 'SELECT * FROM notify_stats.stream_activity()', @all ],
 	build_activity => [ 'SELECT * FROM notify_stats.build_activity()', @all ],
-	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ]);
+	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],
+	keep_own_rows => [ 'BEGIN\; CREATE TEMP TABLE more ()\; CREATE TRIGGER t BEFORE INSERT ON more EXECUTE FUNCTION notify_stats.keep_own_rows()', $superuser, qw(joe) ]);
 
 is(sql($node, q{SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'notify_stats'::regnamespace}),
 	join(' ', sort keys %function), 'these are all functions');
