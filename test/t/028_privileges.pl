@@ -213,7 +213,7 @@ is(sql($node, q{
 	FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 		has_column_privilege('stranger', attrelid, attnum, 'SELECT')
-}), 'notify_stats.rollup.rollup notify_stats.rollup.state notify_stats.stream.applied_lsn', 'what everybody may read of our tables');
+}), 'notify_stats.rollup.rollup notify_stats.rollup.state notify_stats.source_fact.fact notify_stats.stream.applied_lsn', 'what everybody may read of our tables');
 is(sql($node, q{
 	SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
 	FROM pg_class c, unnest('{caller,monitor,signaller,owner,member,other,stranger}'::name[]) rolname
