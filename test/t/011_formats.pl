@@ -1272,28 +1272,28 @@ sub test_versions
 
 # --- errors of reading ----------------------------------------------------------------
 
-# An enum's value is written as its label, which is another one by the time it is read.
+# The elements of an array are checked when its text is read, by constraints that may be younger.
 sub test_unreadable
 {
 	my $setup = q{
-		CREATE TYPE mood AS ENUM ('old', 'other');
-		CREATE TABLE moods (id int PRIMARY KEY, m mood, k text);
+		CREATE DOMAIN small AS int;
+		CREATE TABLE moods (id int PRIMARY KEY, m small[], k text);
 		ALTER TABLE moods REPLICA IDENTITY FULL;
-		INSERT INTO moods VALUES (1, 'old', 'a');
+		INSERT INTO moods VALUES (1, '{1}', 'a');
 		SELECT notify_stats.create_rollup('by_mood', 'SELECT m, count(*) AS c FROM moods GROUP BY m');
 		SELECT notify_stats.create_rollup('by_kind', 'SELECT k, count(*) AS c FROM moods GROUP BY k');
 	};
-	my $change = q{INSERT INTO moods VALUES (2, 'other', 'b'); INSERT INTO moods VALUES (3, 'old', 'b')};
-	my $rename = q{ALTER TYPE mood RENAME VALUE 'old' TO 'new'};
+	my $change = q{INSERT INTO moods VALUES (2, '{2}', 'b'); INSERT INTO moods VALUES (3, '{-1}', 'b')};
+	my $constrain = q{ALTER DOMAIN small ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID};
 	# the rollups as they are, and where the stream stands
 	my $state = q{SELECT (SELECT string_agg(r::text, ' ' ORDER BY r::text) FROM by_kind r),
 		(SELECT sum(c) FROM by_mood), (SELECT applied_lsn FROM notify_stats.stream),
 		(SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE database = current_database())};
 	my $last_error = q{SELECT last_error FROM notify_stats.status WHERE stream = 'main'};
 	# what was wrong, and where: the slot, a position, a transaction
-	my $what = qr{invalid input value for enum (?:public\.)?mood: "old"};
+	my $what = qr{value for domain (?:public\.)?small violates check constraint "positive"};
 	my $where = qr{\bslot "notify_stats_\d+"\W.*\b[0-9A-F]+/[0-9A-F]+, transaction \d+};
-	my ($db, $before, $offset, $start);
+	my ($db, $before, $offset);
 
 	foreach my $i (0 .. $#ways)
 	{
@@ -1301,38 +1301,27 @@ sub test_unreadable
 
 		$db = new_database("unreadable$i");
 		use_way($ways[$i]);
-		in_db($db, "$setup; CALL notify_stats.catch_up(); $change; $rename");
+		in_db($db, "$setup; CALL notify_stats.catch_up(); $change; $constrain");
 		$before = in_db($db, $state);
 		like(errors_of($db, 'CALL notify_stats.catch_up()'), qr{$what.*$where}s,
 			"$name: a value that cannot be read: an error that says where");
 		like(in_db($db, $last_error), qr{$what.*$where}, "$name: and so does the status");
 		is(in_db($db, $state), $before, "$name: nothing is applied, and the slot does not move");
-		drop_slot_of($db);
-		is_caught_up($db, "$name: once the slot is dropped all is well");
+		is_caught_up($db, "$name: the next one rebuilds, and all is well");
 	}
 
-	# The worker starts again and again, but with pauses.
+	# The worker starts again, once.
 	use_way($pgoutput);
 	sql($node, $setup);
 	wait_until_applied($node);
 	sql($node, 'SELECT notify_stats.pause()');
-	sql($node, "$change; $rename");
-	$before = sql($node, $state);
-	$offset = $start = log_position($node);
+	sql($node, "$change; $constrain");
+	$offset = log_position($node);
 	sql($node, 'SELECT notify_stats.resume()');
-	for (1 .. 4)
-	{
-		$offset = $node->wait_for_log($what, $offset);
-	}
-	my @times = map { s/^.* (\d+):(\d+):([\d.]+) .*/$1 * 3600 + $2 * 60 + $3/er }
-		grep { /ERROR:  $what/ } split /\n/, slurp_file($node->logfile, $start);
-	cmp_ok(($times[3] - $times[2]) % 86400, '>=', 2, 'the worker waits before it tries again') or diag("@times");
-	is(sql($node, $state), $before, 'the worker applies nothing, and the slot does not move');
-	like(sql($node, $last_error), qr{$what.*$where}, 'and tells where it is stuck');
-	is(sql($node, 'SELECT DISTINCT state FROM notify_stats.rollups'), 'live', 'the rollups are what they were');
-	drop_slot_of('postgres');
-	is_applied('postgres', 'the worker makes a new slot, and all is well');
-	sql($node, q{INSERT INTO moods VALUES (4, 'new', 'c')});
+	is_applied('postgres', 'the worker has the rollups rebuilt');
+	like(sql($node, $last_error), qr{$what.*$where}, 'and tells where the value was');
+	is(scalar(() = slurp_file($node->logfile, $offset) =~ /ERROR:  $what/g), 1, 'it has met it once');
+	sql($node, q{INSERT INTO moods VALUES (4, '{4}', 'c')});
 	is_applied('postgres', 'and goes on');
 	drop_rollups('postgres');
 	return;

@@ -214,7 +214,8 @@ is(sql($node, q{
 	FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 		attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
-}), join(' ', (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.stream.applied_lsn'),
+}), join(' ', (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
+		'notify_stats.stream.applied_lsn'),
 	'what everybody may read of our tables');
 is(sql($node, q{
 	SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
