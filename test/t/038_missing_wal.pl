@@ -1,4 +1,4 @@
-# 035_missing_wal.pl
+# 038_missing_wal.pl
 #
 # The server keeps a slot, but not the WAL that it needs, as pg_resetwal leaves it, and so do
 # tools that call it.  That is a lost slot: there is a new one, and the rollups are rebuilt.

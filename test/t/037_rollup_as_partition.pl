@@ -1,4 +1,4 @@
-# 034_rollup_as_partition.pl
+# 037_rollup_as_partition.pl
 #
 # A rollup's own table becomes a partition of what the rollup counts.  It must not count its own
 # rows, which would change them for ever: the rollup fails, and says what to do.  A rollup over
