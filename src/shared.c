@@ -424,8 +424,12 @@ shared_build_reached(SharedBuild *build, XLogRecPtr lsn)
 static void
 end_build(SharedBuild *build)
 {
-	(void) kill(build->pid, build->retains_much && build->is_builder ? SIGTERM : SIGINT);
+	bool		told = build->retains_much;
+
+	/* before the signal, as the process looks at it when that arrives */
 	build->retains_much = true;
+	pg_memory_barrier();
+	(void) kill(build->pid, told && build->is_builder ? SIGTERM : SIGINT);
 }
 
 void

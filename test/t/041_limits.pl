@@ -71,10 +71,10 @@ is_verified($node, "slow$_", "slow$_ is exact") for 1 .. 2;
 # One verification of a rollup at a time, and four of a database.
 sql($node, 'INSERT INTO brake VALUES (false)');
 push @sessions, start_verify('slow1');
-like(sql_error($node, q{SELECT * FROM notify_stats.verify('slow1')}),
+like(sql_error($node, q{SET statement_timeout = '60 s'; SELECT * FROM notify_stats.verify('slow1')}),
 	qr/ERROR:  55006: this rollup is being verified already\nHINT:  Try again when that has ended/, 'not twice the same rollup');
 push @sessions, start_verify("slow$_") for 2 .. 4;
-like(sql_error($node, q{SELECT * FROM notify_stats.verify('slow5')}),
+like(sql_error($node, q{SET statement_timeout = '60 s'; SELECT * FROM notify_stats.verify('slow5')}),
 	qr/ERROR:  53400: 4 rollups of this database are being verified already/, 'no more than four in a database');
 
 # They retain too much: each is told so.
