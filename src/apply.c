@@ -447,7 +447,7 @@ apply_delta(Delta *delta, const char *target)
 
 	trouble_begin(rollup->relid);
 	saved = xact_become(rollup->owner);
-	xact_limit_lock_waits();
+	xact_limit_lock_waits(rollup_lock_patience(rollup));
 	check_index(rollup, target);
 	if (delta_truncated(delta))
 		empty_table(rollup, target);

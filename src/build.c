@@ -1133,7 +1133,7 @@ settle_differences(Build *build, const Rollup *rollup)
 {
 	trouble_set_request(build->request);
 	begin_own_work(build);
-	xact_limit_lock_waits();
+	xact_limit_lock_waits(rollup_lock_patience(rollup));
 	SPI_connect();
 	if (build->verifying)
 		collect_differences(build, rollup);

@@ -287,36 +287,33 @@ is_obstructed(Rollup *rollup)
  */
 static TimestampTz locked_out_since = 0;
 
-/* Whether all have waited long enough for a lock that concerns some of them. */
+/* When the others have waited long enough for a lock that a rollup needs; 0: never. */
+static TimestampTz
+end_of_patience(const Rollup *rollup)
+{
+	int			patience = rollup_lock_patience(rollup);
+
+	return patience == 0 ? 0 : TimestampTzPlusMilliseconds(locked_out_since, patience);
+}
+
+/*
+ * A rollup needs a lock that somebody else has.  True if it was given up, so that the
+ * others can go on; else it is to be waited for.
+ */
 static bool
-is_out_of_patience(void)
-{
-	return notify_stats_lock_timeout > 0 && locked_out_since != 0 &&
-		TimestampDifferenceExceeds(locked_out_since, GetCurrentTimestamp(),
-								   notify_stats_lock_timeout);
-}
-
-/* Notes how a try to open the rollups has ended. */
-static void
-note_patience(BusyLock *busy)
-{
-	if (!OidIsValid(busy->relid))
-		locked_out_since = 0;
-	else if (locked_out_since == 0)
-		locked_out_since = GetCurrentTimestamp();
-	busy->until = notify_stats_lock_timeout == 0 ? 0 :
-		TimestampTzPlusMilliseconds(locked_out_since, notify_stats_lock_timeout + 1);
-}
-
-/* The others go on without a rollup that needs a lock which somebody else has. */
-static void
 give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
 {
+	if (locked_out_since == 0)
+		locked_out_since = GetCurrentTimestamp();
+	busy->until = end_of_patience(rollup);
+	if (busy->until == 0 || GetCurrentTimestamp() < busy->until)
+		return false;
 	rollup_give_up(rollup,
-				   psprintf("table \"%s\" was locked for more than notify_stats.lock_timeout, %d ms",
-							get_rel_name(busy->relid), notify_stats_lock_timeout),
+				   psprintf("table \"%s\" was locked for more than %d ms",
+							get_rel_name(busy->relid), rollup_lock_patience(rollup)),
 				   row->applied_lsn);
 	busy->relid = InvalidOid;
+	return true;
 }
 
 bool
@@ -341,16 +338,13 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 			!(rollup_lock_partitioning(list_make1(rollup), busy) &&
 			  rollup_lock_labels(list_make1(rollup), busy)))
 			access = ROLLUP_BUSY;
-		if (access == ROLLUP_BUSY)
-		{
-			if (!is_out_of_patience())
-				break;
-			give_up_locked(row, rollup, busy);
-		}
-		else if (access == ROLLUP_READY && !is_obstructed(rollup) && !is_redefined(rollup))
+		if (access == ROLLUP_BUSY && !give_up_locked(row, rollup, busy))
+			break;
+		if (access == ROLLUP_READY && !is_obstructed(rollup) && !is_redefined(rollup))
 			*live = lappend(*live, rollup);
 	}
-	note_patience(busy);
+	if (!OidIsValid(busy->relid))
+		locked_out_since = 0;
 	shared_stream_waits_for(busy->relid);
 	return !OidIsValid(busy->relid);
 }

@@ -1472,6 +1472,15 @@ rollup_wait_for_lock(BusyLock busy)
 	return true;
 }
 
+int
+rollup_lock_patience(const Rollup *rollup)
+{
+	if (rollup->ignores == NIL || notify_stats_lock_timeout == 0)
+		return notify_stats_lock_timeout;
+	return notify_stats_max_rollup_time == 0 ? 0 :
+		Max(notify_stats_lock_timeout, notify_stats_max_rollup_time);
+}
+
 bool
 rollup_lock_rows(const Rollup *rollup, BusyLock *busy)
 {

@@ -189,6 +189,14 @@ extern bool rollup_lock_partitioning(List *rollups, BusyLock *busy);
 extern bool rollup_wait_for_lock(BusyLock busy);
 
 /*
+ * For how many milliseconds the others wait for a lock that an opened or listed rollup
+ * needs; 0: without a limit.  That is notify_stats.lock_timeout.  But one that counts
+ * deleted rows could not be rebuilt without forgetting them, so for such a one they wait
+ * as long as for slow code, notify_stats.max_rollup_time.
+ */
+extern int	rollup_lock_patience(const Rollup *rollup);
+
+/*
  * Takes the lock that keeps everybody but readers from a rollup's table, if it is
  * free: nobody else has a row of it locked then.
  */

@@ -13,7 +13,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "notify_stats.h"
 #include "shared.h"
 #include "trouble.h"
 
@@ -234,8 +233,7 @@ note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 	{
 		if (relid != building)
 			note(stream, relid, is_source, true,
-				 psprintf("a lock was not free within notify_stats.lock_timeout, %d ms: %s",
-						  notify_stats_lock_timeout, message));
+				 psprintf("a lock was not free in time: %s", message));
 	}
 	else if (!is_passing(edata->sqlerrcode))
 		note(stream, relid, is_source, false, message);

@@ -26,7 +26,6 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "notify_stats.h"
 #include "shared.h"
 #include "wake.h"
 #include "xact.h"
@@ -226,11 +225,11 @@ xact_become(Oid role)
 }
 
 void
-xact_limit_lock_waits(void)
+xact_limit_lock_waits(int milliseconds)
 {
 	char		value[12];
 
-	snprintf(value, sizeof(value), "%d", notify_stats_lock_timeout);
+	snprintf(value, sizeof(value), "%d", milliseconds);
 	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
 }

@@ -77,9 +77,10 @@ typedef struct SavedRole
 
 /*
  * Until the bracket of xact_become at hand ends, or else the transaction, waits for a
- * lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after notify_stats.lock_timeout.
+ * lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after so many milliseconds; 0: they
+ * do not.
  */
-extern void xact_limit_lock_waits(void);
+extern void xact_limit_lock_waits(int milliseconds);
 
 extern SavedRole xact_become(Oid role);
 extern void xact_restore_role(SavedRole saved);
