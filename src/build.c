@@ -44,6 +44,7 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -1115,7 +1116,7 @@ begin_join(Build *build, StreamRow *row, List **live)
 	{
 		xact_begin();
 		(void) cycle_lock_stream(row);
-		time_limit_start(build->relid, !build->verifying);
+		time_limit_start();
 		check_stream(build, row);
 		rollups = rollup_list(NULL);
 		rollup = NULL;
@@ -1131,6 +1132,8 @@ begin_join(Build *build, StreamRow *row, List **live)
 static void
 settle_differences(Build *build, const Rollup *rollup)
 {
+	int			guc_nestlevel = NewGUCNestLevel();
+
 	trouble_set_request(build->request);
 	begin_own_work(build);
 	xact_limit_lock_waits(rollup_lock_patience(rollup));
@@ -1148,6 +1151,7 @@ settle_differences(Build *build, const Rollup *rollup)
 	drop_temporary_table(DIFF_NAME);
 	drop_temporary_table(FRESH_NAME);
 	SPI_finish();
+	AtEOXact_GUC(true, guc_nestlevel);
 	trouble_end();
 	if (!build->verifying)
 	{
@@ -1173,6 +1177,7 @@ join_main_stream(Build *build)
 
 	shared_build_phase(build->shared, BUILD_JOINING);
 	build->joining = true;
+	trouble_set_building(build->verifying ? InvalidOid : build->relid, true);
 	trouble_set_request(0);		/* the main stream's errors are not the build's */
 	/* a long backlog of the main stream is not for this one transaction */
 	for (int pass = 0; pass < MAX_PASSES && cycle_run(build->manual).more; pass++)
@@ -1200,6 +1205,7 @@ join_main_stream(Build *build)
 				 errmsg("rollup %s has become stale", rollup->name),
 				 errhint("It is rebuilt by itself.")));
 
+	time_limit_charge(build->relid, !build->verifying);
 	settle_differences(build, rollup);
 	facts_store_others(output.facts, facts_collect(row.format, list_make1(rollup)));
 	stream_set_applied(upto);
@@ -1247,7 +1253,7 @@ run_guarded(Build *build)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(build->pass_context);
-		trouble_set_building(build->verifying ? InvalidOid : build->relid);
+		trouble_set_building(build->verifying ? InvalidOid : build->relid, false);
 		run_build(build);
 	}
 	PG_CATCH();
@@ -1255,13 +1261,13 @@ run_guarded(Build *build)
 		shared_build_end(build->shared);
 		trouble_record(!build->verifying);
 		trouble_set_request(0);
-		trouble_set_building(InvalidOid);
+		trouble_set_building(InvalidOid, false);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	error_context_stack = error_context.previous;
 	trouble_set_request(0);
-	trouble_set_building(InvalidOid);
+	trouble_set_building(InvalidOid, false);
 	shared_build_end(build->shared);
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(build->pass_context);

@@ -35,6 +35,7 @@
 #include "utils/ps_status.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "builder.h"
@@ -42,6 +43,7 @@
 #include "notify_stats.h"
 #include "shared.h"
 #include "source.h"
+#include "trouble.h"
 #include "xact.h"
 
 #define QUEUE_SIZE 65536
@@ -71,6 +73,10 @@ PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
 #define PATIENCE_MS 60000
 #define MAX_RUNNING 4
 #define MAX_RUNNING_OF_OWNER 2
+#define MAX_OWNERS 8			/* the first of each may start even so */
+
+/* A build that fails so often at its join, where all others wait, is not tried again. */
+#define MAX_JOIN_FAILURES 5
 
 /* The worker's attempts to build a rollup. */
 typedef struct Attempt
@@ -80,6 +86,7 @@ typedef struct Attempt
 	BackgroundWorkerHandle *handle; /* NULL: none runs */
 	TimestampTz started_at;		/* the last one; 0: none yet */
 	int			failures;		/* in a row */
+	int			join_failures;	/* likewise, when all others waited */
 	TimestampTz retry_at;		/* not before */
 } Attempt;
 
@@ -132,8 +139,10 @@ delay_retry(Attempt *attempt)
 	int			seconds;
 
 	if (stream->locked_out_build == attempt->relid)
+	{
 		attempt->failures = 0;
-	stream->locked_out_build = InvalidOid;
+		stream->locked_out_build = InvalidOid;
+	}
 	seconds = Min(MAX_DELAY_SECONDS, 1 << Min(attempt->failures, 6));
 	attempt->failures++;
 	attempt->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
@@ -159,6 +168,15 @@ has_ended(const Attempt *attempt)
 	return attempt->handle != NULL && GetBackgroundWorkerPid(attempt->handle, &pid) == BGWH_STOPPED;
 }
 
+static void
+count_join_failure(Attempt *attempt)
+{
+	if (!trouble_failed_at_join(attempt->relid))
+		attempt->join_failures = 0;
+	else if (++attempt->join_failures >= MAX_JOIN_FAILURES)
+		trouble_give_up_build(attempt->relid);
+}
+
 /*
  * Takes note of builders that have ended: if the rollup still wants to be built
  * (relids), its build has failed.  Forgets the rollups that do not.
@@ -177,6 +195,7 @@ settle_attempts(List *relids)
 			pfree(attempt->handle);
 			attempt->handle = NULL;
 			delay_retry(attempt);
+			count_join_failure(attempt);
 		}
 		if (attempt->handle == NULL && !list_member_oid(relids, attempt->relid))
 		{
@@ -189,14 +208,15 @@ settle_attempts(List *relids)
 static void
 add_attempt(Oid relid)
 {
-	MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
-	Attempt    *attempt = palloc0(sizeof(Attempt));
+	Attempt    *attempt = MemoryContextAllocZero(TopMemoryContext, sizeof(Attempt));
+	MemoryContext context;
 
 	attempt->relid = relid;
 	xact_begin();
-	if (get_rel_name(relid) != NULL)
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		attempt->owner = source_owner(relid);
 	xact_commit();
+	context = MemoryContextSwitchTo(TopMemoryContext);
 	attempts = lappend(attempts, attempt);
 	MemoryContextSwitchTo(context);
 }
@@ -230,9 +250,11 @@ may_run_beside_others(const Attempt *attempt)
 	TimestampTz youngest;
 	int			count = count_running(attempt->owner, &of_owner, &youngest);
 
-	return count == 0 ||
-		(count < MAX_RUNNING && of_owner < MAX_RUNNING_OF_OWNER &&
-		 TimestampDifferenceExceeds(youngest, GetCurrentTimestamp(), PATIENCE_MS));
+	if (count == 0)
+		return true;
+	return (of_owner == 0 ? count < MAX_OWNERS :
+			count < MAX_RUNNING && of_owner < MAX_RUNNING_OF_OWNER) &&
+		TimestampDifferenceExceeds(youngest, GetCurrentTimestamp(), PATIENCE_MS);
 }
 
 /* Looks again at that time, unless it will do so before. */

@@ -27,6 +27,7 @@
 #include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -289,10 +290,13 @@ static TimestampTz locked_out_since = 0;
 
 /* When the others have waited long enough for a lock that a rollup needs; 0: never. */
 static TimestampTz
-end_of_patience(const Rollup *rollup)
+end_of_patience(const Rollup *rollup, const BusyLock *busy)
 {
 	int			patience = rollup_lock_patience(rollup);
 
+	/* our own builders hold this lock as well, while they read a part of the WAL */
+	if (busy->mode == ShareUpdateExclusiveLock && shared_build_running(InvalidOid))
+		patience = rollup_long_patience();
 	return patience == 0 ? 0 : TimestampTzPlusMilliseconds(locked_out_since, patience);
 }
 
@@ -305,10 +309,13 @@ give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
 {
 	if (locked_out_since == 0)
 		locked_out_since = GetCurrentTimestamp();
-	busy->until = end_of_patience(rollup);
+	busy->until = end_of_patience(rollup, busy);
 	if (busy->until == 0 || GetCurrentTimestamp() < busy->until)
 		return false;
 	rollup_give_up(rollup,
+				   OidIsValid(busy->type) ?
+				   psprintf("type %s was locked for more than %d ms",
+							format_type_be_qualified(busy->type), rollup_lock_patience(rollup)) :
 				   psprintf("table \"%s\" was locked for more than %d ms",
 							get_rel_name(busy->relid), rollup_lock_patience(rollup)),
 				   row->applied_lsn);
@@ -931,6 +938,7 @@ open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result, bo
 
 	if (!opened)
 	{
+		locked_out_since = 0;
 		slot_close();
 		/* whose lock it was may be gone, with its rollup */
 		shared_stream_waits_for(InvalidOid);
@@ -1238,7 +1246,7 @@ run_step(bool manual, CycleResult *result)
 
 	if (open_stream(manual, &row, &rollups, result, &again))
 	{
-		time_limit_start(InvalidOid, false);
+		time_limit_start();
 		again = read_stream(&row, rollups, manual, result);
 		time_limit_stop();
 	}
@@ -1273,6 +1281,14 @@ watch_retained_wal(void)
 						NameStr(name), notify_stats_warn_retained_wal)));
 }
 
+void
+cycle_forget(void)
+{
+	locked_out_since = 0;
+	trouble_reset();
+	time_limit_forget();
+}
+
 CycleResult
 cycle_run(bool manual)
 {
@@ -1285,6 +1301,7 @@ cycle_run(bool manual)
 	}
 	PG_CATCH();
 	{
+		locked_out_since = 0;
 		trouble_record(true);
 		PG_RE_THROW();
 	}

@@ -40,6 +40,12 @@ typedef struct CycleResult
  */
 extern CycleResult cycle_run(bool manual);
 
+/*
+ * Forgets what an earlier call in this session may have left when it failed: whose work
+ * was being done, and since when a lock was waited for.
+ */
+extern void cycle_forget(void);
+
 /* The transactions that a snapshot sees, by their top-level xid. */
 typedef struct VisibleXids
 {

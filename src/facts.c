@@ -138,7 +138,8 @@ add_expression(List *facts, Oid source, AttrNumber attnum, Oid relid)
 {
 	AttrNumber	number = get_attnum(relid, get_attname(source, attnum, false));
 
-	if (get_attgenerated(relid, number) != ATTRIBUTE_GENERATED_STORED)
+	/* nobody keeps a partition from being dropped while an event trigger looks */
+	if (number == InvalidAttrNumber || get_attgenerated(relid, number) != ATTRIBUTE_GENERATED_STORED)
 		return facts;
 	return facts_add(facts, source, psprintf(EXPRESSION_FACT "%d of %u", attnum, relid),
 					 expression_value(relid, number));

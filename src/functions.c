@@ -359,12 +359,14 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
 	{
 		SPI_commit();
 		xact_in_procedure(true);
+		cycle_forget();
 		body();
 	}
 	PG_FINALLY();
 	{
 		xact_in_procedure(false);
 		slot_forget();
+		cycle_forget();
 	}
 	PG_END_TRY();
 	SPI_finish();

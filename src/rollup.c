@@ -83,6 +83,7 @@
 
 /* How often at least a process looks whether a lock is free that it waits for. */
 #define LOCK_POLL_MS 50
+
 /* When this process has noted last that a rollup was changed. */
 typedef struct ChangeNote
 {
@@ -1475,10 +1476,15 @@ rollup_wait_for_lock(BusyLock busy)
 int
 rollup_lock_patience(const Rollup *rollup)
 {
-	if (rollup->ignores == NIL || notify_stats_lock_timeout == 0)
-		return notify_stats_lock_timeout;
-	return notify_stats_max_rollup_time == 0 ? 0 :
-		Max(notify_stats_lock_timeout, notify_stats_max_rollup_time);
+	return rollup->ignores == NIL ? notify_stats_lock_timeout : rollup_long_patience();
+}
+
+int
+rollup_long_patience(void)
+{
+	if (notify_stats_lock_timeout == 0 || notify_stats_max_rollup_time == 0)
+		return 0;
+	return Max(notify_stats_lock_timeout, notify_stats_max_rollup_time);
 }
 
 bool
@@ -1680,7 +1686,8 @@ rollup_is_obstructed(const Rollup *rollup)
 	if (!has_reason(rollup->relid, reason))
 		/* one that was never built stays that; "stale" would tell of a dump */
 		rollup_set_state(rollup->relid,
-						 rollup->state == ROLLUP_BUILDING ? ROLLUP_BUILDING : ROLLUP_STALE,
+						 rollup->built_from == 0 && rollup->state != ROLLUP_STALE ?
+						 ROLLUP_BUILDING : ROLLUP_STALE,
 						 reason, InvalidXLogRecPtr);
 	return true;
 }

@@ -196,6 +196,9 @@ extern bool rollup_wait_for_lock(BusyLock busy);
  */
 extern int	rollup_lock_patience(const Rollup *rollup);
 
+/* The longer of these times. */
+extern int	rollup_long_patience(void);
+
 /*
  * Takes the lock that keeps everybody but readers from a rollup's table, if it is
  * free: nobody else has a row of it locked then.

@@ -186,7 +186,7 @@ shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
 		pg_atomic_write_u64(&stream->reached_lsn, lsn);
 		stream->reached_at = Max(stream->reached_at, at);
 	}
-	stream->suspect = InvalidOid;
+	stream->passing_errors = 0;
 	LWLockRelease(shared_state->lock);
 	shared_stream_broadcast();
 }
@@ -376,8 +376,8 @@ shared_build_running(Oid rollup)
 	{
 		SharedBuild *entry = &shared_state->builds[i];
 
-		if (entry->pid != 0 && !entry->verifying &&
-			entry->database == MyDatabaseId && entry->rollup == rollup)
+		if (entry->pid != 0 && entry->database == MyDatabaseId &&
+			(!OidIsValid(rollup) || (!entry->verifying && entry->rollup == rollup)))
 			running = true;
 	}
 	LWLockRelease(shared_state->lock);

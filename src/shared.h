@@ -107,11 +107,14 @@ typedef struct SharedStream
 
 	Oid			locked_out_build;	/* rollup whose last build has only waited for a lock */
 
-	/* passing errors in a row with the same rollup or source at work at the same position */
-	Oid			suspect;		/* InvalidOid: none */
-	XLogRecPtr	suspect_lsn;
-	TimestampTz suspect_since;
-	int			suspect_errors;
+	/* rollup whose last build has failed when all waited for it, by an error that may pass */
+	Oid			join_failed_build;
+	int64		join_failed_request;
+
+	/* passing errors in a row with some rollup or source at work at the same position */
+	int			passing_errors;
+	XLogRecPtr	passing_lsn;
+	TimestampTz passing_since;
 	/* Likewise, a value of a source's changes that cannot be read. */
 	Oid			unreadable_source;	/* InvalidOid: none */
 	char		unreadable_reason[SHARED_MESSAGE_LENGTH];
@@ -239,6 +242,8 @@ extern uint64 shared_foreign_transactions(void);
  */
 extern SharedBuild *shared_build_begin(Oid rollup, bool verifying);
 extern void shared_build_end(SharedBuild *build);
+
+/* Whether that rollup is being built; with InvalidOid: any is built or verified. */
 extern bool shared_build_running(Oid rollup);
 extern void shared_build_set_slot(SharedBuild *build, const char *slot_name);
 extern void shared_build_phase(SharedBuild *build, BuildPhase phase);

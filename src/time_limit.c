@@ -28,7 +28,10 @@
 /* Looks after which a process that has caught the cancellation is terminated. */
 #define MAX_LOOKS_OVERDUE 5
 
-/* Rollups whose time is counted; those beyond are too many to be slow. */
+/*
+ * Rollups whose time is counted.  One more takes the place, and the count, of the one
+ * that was found least often: so none can hide behind others.
+ */
 #define MAX_PARTS 32
 
 typedef struct Part
@@ -47,18 +50,23 @@ static bool running = false;
 static char reason[128];		/* why a rollup fails that has exceeded it */
 static ErrorContextCallback error_context;
 
-/* The part of a rollup; NULL if there are too many. */
+/* The part of a rollup. */
 static volatile Part *
 find_part(Oid rollup)
 {
+	volatile Part *least = &parts[0];
+
 	for (int i = 0; i < MAX_PARTS; i++)
 	{
 		if (!OidIsValid(parts[i].rollup))
 			parts[i].rollup = rollup;
 		if (parts[i].rollup == rollup)
 			return &parts[i];
+		if (parts[i].looks < least->looks)
+			least = &parts[i];
 	}
-	return NULL;
+	least->rollup = rollup;
+	return least;
 }
 
 static void
@@ -84,7 +92,7 @@ look(void)
 	if (!OidIsValid(rollup))
 		return;
 	part = find_part(rollup);
-	if (part == NULL || ++part->looks <= max_looks)
+	if (++part->looks <= max_looks)
 		return;
 	over = rollup;
 	if (rollup != whose_otherwise || blames_otherwise)
@@ -123,7 +131,14 @@ timer(void)
 }
 
 void
-time_limit_start(Oid otherwise, bool blames)
+time_limit_charge(Oid otherwise, bool blames)
+{
+	blames_otherwise = blames;
+	whose_otherwise = otherwise;
+}
+
+void
+time_limit_start(void)
 {
 	int			interval = Max(1, Min(MAX_INTERVAL_MS, notify_stats_max_rollup_time / LOOKS));
 
@@ -139,8 +154,7 @@ time_limit_start(Oid otherwise, bool blames)
 	}
 	looks_overdue = 0;
 	max_looks = notify_stats_max_rollup_time / interval;
-	whose_otherwise = otherwise;
-	blames_otherwise = blames;
+	time_limit_charge(InvalidOid, false);
 	snprintf(reason, sizeof(reason),
 			 "its part of a cycle has taken more than notify_stats.max_rollup_time, %d ms",
 			 notify_stats_max_rollup_time);
@@ -156,7 +170,14 @@ time_limit_stop(void)
 {
 	if (!running)
 		return;
-	disable_timeout(timer(), false);
 	error_context_stack = error_context.previous;
+	time_limit_forget();
+}
+
+void
+time_limit_forget(void)
+{
+	if (running)
+		disable_timeout(timer(), false);
 	running = false;
 }

@@ -15,16 +15,21 @@
 #define NOTIFY_STATS_TIME_LIMIT_H
 
 /*
- * Starts to count.  Time that is spent for no rollup in particular counts as that
- * of "otherwise", unless that is InvalidOid; "blames" tells whether that rollup
- * is to fail if it exceeds the limit, or whether only the process is to end with
- * an error.  Does nothing if there is no limit.  The process is first cancelled
- * (SQLSTATE 57014), with a detail that names the rollup, and if that is caught,
- * terminated.
+ * Starts to count.  Does nothing if there is no limit.  A process that exceeds it is
+ * first cancelled (SQLSTATE 57014), with a detail that names the rollup, and if that is
+ * caught, terminated.
  */
-extern void time_limit_start(Oid otherwise, bool blames);
+extern void time_limit_start(void);
 
-/* Stops counting.  After an error this is not needed: the next start begins again. */
+/*
+ * From here on, time that is spent for no rollup in particular counts as that of
+ * "otherwise", unless that is InvalidOid.  "blames" tells whether that rollup is to fail
+ * if it exceeds the limit, or whether only the process is to end with an error.
+ */
+extern void time_limit_charge(Oid otherwise, bool blames);
+
+/* Stops counting; and the same after an error. */
 extern void time_limit_stop(void);
+extern void time_limit_forget(void);
 
 #endif							/* NOTIFY_STATS_TIME_LIMIT_H */

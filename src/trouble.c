@@ -21,6 +21,7 @@
  * the same position, they are the rollup's own, whatever they say.
  */
 #define MAX_PASSING_ERRORS 5
+#define MIN_PASSING_ERRORS 3
 #define MAX_PASSING_MS 60000
 
 static volatile Oid working_for = InvalidOid;
@@ -28,6 +29,7 @@ static volatile Oid blamed = InvalidOid;
 static volatile bool blames_source = false;
 static const char *volatile blame_reason = NULL;
 static Oid	building = InvalidOid;
+static bool joining = false;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
 static bool ignoring = false;
@@ -72,9 +74,10 @@ trouble_blame(Oid relid, const char *reason)
 }
 
 void
-trouble_set_building(Oid rollup)
+trouble_set_building(Oid rollup, bool is_joining)
 {
 	building = rollup;
+	joining = is_joining;
 }
 
 void
@@ -129,43 +132,59 @@ is_passing(int sqlerrcode)
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
 			return true;
 	}
-	return sqlerrcode == ERRCODE_OBJECT_IN_USE;
+	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || sqlerrcode == ERRCODE_OBJECT_IN_USE;
 }
 
 /*
- * A disk that is full, or fails, stops everybody.  That is what the server itself
- * says: procedural languages report what users raise under a text domain of their
- * own.
+ * Whether the server itself says so: procedural languages report what users raise under
+ * a text domain of their own.
  */
 static bool
-is_disk_trouble(const ErrorData *edata)
+is_servers(const ErrorData *edata)
 {
-	return (edata->sqlerrcode == ERRCODE_DISK_FULL || edata->sqlerrcode == ERRCODE_IO_ERROR) &&
-		edata->domain != NULL && strcmp(edata->domain, PG_TEXTDOMAIN("postgres")) == 0;
+	return edata->domain != NULL && strcmp(edata->domain, PG_TEXTDOMAIN("postgres")) == 0;
+}
+
+/* A disk that is full, or fails, stops everybody; and somebody may cancel us. */
+static bool
+is_nobodys(const ErrorData *edata)
+{
+	return is_servers(edata) &&
+		(edata->sqlerrcode == ERRCODE_DISK_FULL || edata->sqlerrcode == ERRCODE_IO_ERROR ||
+		 edata->sqlerrcode == ERRCODE_QUERY_CANCELED);
+}
+
+/* The error of xact_limit_lock_waits. */
+static bool
+is_lock_timeout(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && is_servers(edata) &&
+		edata->message_id != NULL &&
+		strcmp(edata->message_id, "canceling statement due to lock timeout") == 0;
 }
 
 /*
- * Counts a passing error of the rollup or source at work, with the lock of shared memory held.
- * True if it has come too often, or for too long.  Each cycle that succeeds moves the
- * position, or else forgets what was counted (shared_stream_reached).
+ * Counts a passing error of some rollup or source at work, with the lock of shared memory
+ * held: they may fail in turn, so it is the position that counts.  True if such errors have
+ * come too often, or for too long.  Each cycle that succeeds forgets what was counted
+ * (shared_stream_reached).
  */
 static bool
-count_passing_error(SharedStream *stream, Oid relid)
+count_passing_error(SharedStream *stream)
 {
 	XLogRecPtr	position = pg_atomic_read_u64(&stream->reached_lsn);
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (stream->suspect != relid || stream->suspect_lsn != position)
+	if (stream->passing_errors == 0 || stream->passing_lsn != position)
 	{
-		stream->suspect = relid;
-		stream->suspect_lsn = position;
-		stream->suspect_since = now;
-		stream->suspect_errors = 0;
+		stream->passing_lsn = position;
+		stream->passing_since = now;
+		stream->passing_errors = 0;
 	}
-	stream->suspect_errors++;
-	return stream->suspect_errors >= MAX_PASSING_ERRORS ||
-		(stream->suspect_errors > 1 &&
-		 TimestampDifferenceExceeds(stream->suspect_since, now, MAX_PASSING_MS));
+	stream->passing_errors++;
+	return stream->passing_errors >= MAX_PASSING_ERRORS ||
+		(stream->passing_errors >= MIN_PASSING_ERRORS &&
+		 TimestampDifferenceExceeds(stream->passing_since, now, MAX_PASSING_MS));
 }
 
 static void
@@ -204,7 +223,7 @@ describe(const ErrorData *edata, const char *message)
 static void
 note(SharedStream *stream, Oid relid, bool is_source, bool heals, const char *reason)
 {
-	stream->suspect = InvalidOid;
+	stream->passing_errors = 0;
 	if (is_source)
 	{
 		stream->unreadable_source = relid;
@@ -218,28 +237,51 @@ note(SharedStream *stream, Oid relid, bool is_source, bool heals, const char *re
 	copy_message(stream->trouble_reason, reason);
 }
 
+/* Notes an error that may pass, of the rollup or source at work. */
+static void
+note_passing(SharedStream *stream, const ErrorData *edata, Oid relid, const char *message)
+{
+	if (relid == building)
+	{
+		if (joining)
+		{
+			stream->join_failed_build = relid;
+			stream->join_failed_request = serving;
+		}
+	}
+	else if (is_lock_timeout(edata))
+		note(stream, relid, !OidIsValid(working_for), true,
+			 psprintf("a lock was not free in time: %s", message));
+	else if (count_passing_error(stream))
+		note(stream, relid, !OidIsValid(working_for), false,
+			 psprintf("%s (%d times in a row)", message, stream->passing_errors));
+}
+
 /* Notes whose error it is, if it is anybody's, with the lock of shared memory held. */
 static void
 note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 {
 	Oid			relid = trouble_at_work();
-	bool		is_source = !OidIsValid(working_for);
 
 	if (OidIsValid(blamed))
 		note(stream, blamed, blames_source, false, blame_reason);
-	else if (!OidIsValid(relid))
+	else if (!OidIsValid(relid) || is_nobodys(edata))
 		return;
-	else if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
-	{
-		if (relid != building)
-			note(stream, relid, is_source, true,
-				 psprintf("a lock was not free in time: %s", message));
-	}
-	else if (!is_passing(edata->sqlerrcode))
-		note(stream, relid, is_source, false, message);
-	else if (relid != building && !is_disk_trouble(edata) && count_passing_error(stream, relid))
-		note(stream, relid, is_source, false,
-			 psprintf("%s (%d times in a row)", message, stream->suspect_errors));
+	else if (is_passing(edata->sqlerrcode))
+		note_passing(stream, edata, relid, message);
+	else
+		note(stream, relid, !OidIsValid(working_for), false, message);
+}
+
+void
+trouble_reset(void)
+{
+	working_for = InvalidOid;
+	working_at = InvalidXLogRecPtr;
+	blamed = InvalidOid;
+	trouble_note_values(false);
+	NameStr(reading_slot)[0] = '\0';
+	ignoring = false;
 }
 
 void
@@ -269,12 +311,33 @@ trouble_record(bool for_status)
 
 	FreeErrorData(edata);
 	MemoryContextSwitchTo(context);
-	working_for = InvalidOid;
-	working_at = InvalidXLogRecPtr;
-	blamed = InvalidOid;
-	trouble_note_values(false);
-	NameStr(reading_slot)[0] = '\0';
-	ignoring = false;
+	trouble_reset();
+}
+
+bool
+trouble_failed_at_join(Oid rollup)
+{
+	SharedStream *stream = shared_stream();
+
+	if (stream->join_failed_build != rollup)
+		return false;
+	stream->join_failed_build = InvalidOid;
+	return true;
+}
+
+void
+trouble_give_up_build(Oid rollup)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->trouble_rollup = rollup;
+	stream->trouble_heals = false;
+	stream->trouble_lsn = InvalidXLogRecPtr;
+	stream->trouble_request = stream->join_failed_request;
+	copy_message(stream->trouble_reason, psprintf("%s (%d builds in a row)", stream->last_error,
+												  MAX_PASSING_ERRORS));
+	LWLockRelease(shared_state->lock);
 }
 
 void

@@ -53,10 +53,23 @@ extern void trouble_record_blame(void);
 extern void trouble_ignore(bool ignore);
 
 /*
- * This process builds that rollup, or with InvalidOid, none (any more): a passing error
- * of it holds up nobody, since the build is tried again at leisure.
+ * This process builds that rollup, or with InvalidOid, none (any more).  A passing error
+ * of it holds up nobody, since the build is tried again at leisure; but for the end of
+ * the build, "joining", when all others wait.
  */
-extern void trouble_set_building(Oid rollup);
+extern void trouble_set_building(Oid rollup, bool joining);
+
+/*
+ * Whether the last error of that rollup's build was a passing one, at its join.  Asked
+ * once for each error.
+ */
+extern bool trouble_failed_at_join(Oid rollup);
+
+/* Enters that a build has failed too often in that way: the next cycle marks the rollup. */
+extern void trouble_give_up_build(Oid rollup);
+
+/* Nobody is at work. */
+extern void trouble_reset(void);
 
 /*
  * From here on errors of the rollup are those of its build, which serves the

@@ -500,6 +500,7 @@ notify_stats_worker_main(Datum main_arg)
 	enter_stream(stream);
 	ereport(LOG,
 			(errmsg("notify_stats worker for database \"%s\" started", MyBgworkerEntry->bgw_extra)));
+
 	/*
 	 * A rollup's own trouble, or a source's, is settled by the next cycle, and
 	 * who has waited for his database has waited.

@@ -76,7 +76,7 @@ typedef struct SavedRole
 } SavedRole;
 
 /*
- * Until the bracket of xact_become at hand ends, or else the transaction, waits for a
+ * Until the bracket of xact_become, or nest level of settings, at hand ends, waits for a
  * lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after so many milliseconds; 0: they
  * do not.
  */

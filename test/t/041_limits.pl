@@ -144,7 +144,7 @@ like(create_as_owner('fourth'), qr/ERROR:  53400: this database cannot have more
 	'there is a limit of all rollups');
 like(sql_error($node, q{SELECT notify_stats.create_rollup('more', 'SELECT kind, count(*) AS n FROM source GROUP BY 1')}),
 	qr/ERROR:  53400: this database cannot have more than 9 rollups/, 'also for a superuser');
-is(sql($node, q{SELECT notify_stats.drop_rollup('of_superuser'); SELECT count(*) FROM notify_stats.rollup}), "\n8", 'there are as many as that');
+is(sql($node, q{SELECT notify_stats.drop_rollup('of_superuser'); SELECT count(*) FROM notify_stats.rollups}), "\n8", 'there are as many as that');
 
 # What check() says of the locks: table, view and index of each, two sources, and one partition.
 is(sql($node, q{SELECT ok, detail, hint FROM notify_stats.check() WHERE item = 'lock table'}),
