@@ -193,7 +193,7 @@ is_exact($node, 'a build that has waited for a row: exact');
 
 # --- errors that look as if they would pass -------------------------------------------
 
-foreach my $sqlstate (qw(40001 53100 57014 58030))
+foreach my $sqlstate (qw(40001 53100 57014))
 {
 	sql($node, "INSERT INTO behaviour VALUES ('$sqlstate')");
 	change('bad_source');
@@ -212,6 +212,32 @@ $node->wait_for_log(qr/ERROR:  no luck/, $offset);
 sql($node, 'DELETE FROM behaviour');
 is_exact($node, 'an error that passes: exact');
 unlike(slurp_file($node->logfile, $offset), qr/has failed|is stale/, 'an error that passes: nothing is given up');
+
+# Two that fail in turn.
+sql($node, q{
+	CREATE SEQUENCE turns;
+	GRANT USAGE ON SEQUENCE turns TO app;
+	CREATE TABLE both_source (id int PRIMARY KEY, kind int);
+	ALTER TABLE both_source REPLICA IDENTITY FULL;
+	GRANT SELECT ON both_source TO app;
+	CREATE FUNCTION at_times(kind int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+	BEGIN
+		IF nextval('public.turns') % 2 = 1 THEN
+			PERFORM public.behave();
+		END IF;
+		RETURN kind;
+	END $$;
+	SET ROLE app;
+	SELECT notify_stats.create_rollup('at_times', 'SELECT at_times(kind) AS kind, count(*) AS n FROM both_source GROUP BY 1');
+	SELECT notify_stats.create_rollup('always', 'SELECT same(kind) AS kind, count(*) AS n FROM both_source GROUP BY 1');
+});
+wait_until_applied($node);
+sql($node, q{INSERT INTO behaviour VALUES ('40001'); INSERT INTO both_source VALUES (1, 1)});
+poll($node, q{SELECT count(*) > 0 FROM notify_stats.rollups WHERE state = 'failed'});
+poll_state('always', 'failed');
+good_goes_on('two rollups that fail in turn');
+sql($node, q{DELETE FROM behaviour; SELECT notify_stats.drop_rollup('at_times'), notify_stats.drop_rollup('always')});
+is_exact($node, 'two rollups that failed in turn: the others are exact');
 
 # --- code that does not end -----------------------------------------------------------
 
@@ -247,6 +273,26 @@ is(state_of('bad'), 'failed: its part of a cycle has taken more than notify_stat
 good_goes_on('a trigger that does not end');
 sql($node, q{DELETE FROM behaviour; DROP TRIGGER on_write ON bad; SELECT notify_stats.rebuild('bad')});
 is_exact($node, 'a trigger that does not end: exact after rebuild()');
+
+# An error that looks as if it would pass, at the same place: each time, all have waited for it.
+sql($node, q{
+	CREATE TRIGGER on_write BEFORE INSERT ON bad FOR EACH ROW EXECUTE FUNCTION on_write();
+	ALTER TABLE bad DISABLE TRIGGER on_write;
+	DELETE FROM bad WHERE kind = 2;
+	ALTER TABLE bad ENABLE TRIGGER on_write;
+});
+set_stop($node, 'build-filled');
+$offset = log_position($node);
+sql($node, q{SELECT notify_stats.rebuild('bad')});
+wait_for_stop($node, 'build-filled', $offset);
+sql($node, q{CREATE OR REPLACE FUNCTION on_write() RETURNS trigger LANGUAGE plpgsql AS
+	'BEGIN RAISE EXCEPTION ''no luck'' USING ERRCODE = ''40001''; END'});
+continue_from_stop($node);
+poll_state('bad', 'failed');
+is(state_of('bad'), 'failed: no luck (5 builds in a row)', 'a trigger that fails at the end of each build: failed');
+good_goes_on('a trigger that fails at the end of each build');
+sql($node, q{DROP TRIGGER on_write ON bad; SELECT notify_stats.rebuild('bad')});
+is_exact($node, 'a trigger that fails at the end of each build: exact after rebuild()');
 
 # In a build, which holds up nobody, but for those that want to be built, and these not for ever.
 sql($node, q{INSERT INTO behaviour VALUES ('sleep'); SELECT notify_stats.rebuild('bad')});
