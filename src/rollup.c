@@ -838,12 +838,16 @@ rollup_known_sources(void)
 void
 rollup_forget_dropped(void)
 {
-	static const char *const tables[] = {"rollup_activity", "rollup_source", "rollup"};
+	static const char *const tables[] = {"rollup_activity", "rollup_source"};
 
 	request_forget_dropped();
+	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
+					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
+					0, NULL, NULL, NULL);
+	/* another one may be dropped meanwhile: these go by the rows above */
 	for (int i = 0; i < lengthof(tables); i++)
-		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s r WHERE NOT EXISTS"
-								 " (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
+		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s o WHERE NOT EXISTS"
+								 " (SELECT FROM " EXTENSION_SCHEMA ".rollup r WHERE r.rollup = o.rollup)",
 								 tables[i]),
 						0, NULL, NULL, NULL);
 }

@@ -73,7 +73,9 @@ notify_stats_keep_own_rows(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		elog(ERROR, "not called by trigger manager");
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "keep_own_rows")));
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 	{
 		if (IsLogicalWorker())

@@ -31,6 +31,7 @@
 #include "utils/pg_lsn.h"
 
 #include "../../src/source.h"
+#include "../../src/trouble.h"
 #include "../../src/users_code.h"
 #include "../../src/xact.h"
 #include "fuzz.h"
@@ -504,7 +505,18 @@ pg_strong_random(void *buf, size_t len)
 	return true;
 }
 
-/* Whose rights are used matters to nobody here. */
+/* Whose error it is matters to nobody here. */
+void
+trouble_begin_values(Oid source)
+{
+}
+
+void
+trouble_end_values(void)
+{
+}
+
+/* Nor do the rights that are used. */
 SavedRole
 xact_become(Oid role)
 {

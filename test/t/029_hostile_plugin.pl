@@ -579,7 +579,7 @@ my @functions = split /\n/, sql($node, q{
 		(SELECT string_agg('NULL::' || t::regtype, ', ') FROM unnest(proargtypes) t))
 	FROM pg_proc WHERE pronamespace = 'notify_stats'::regnamespace AND prorettype <> 'event_trigger'::regtype ORDER BY 1});
 cmp_ok(scalar @functions, '>', 10, 'there are functions');
-foreach ([ 'nobody' => qr/^(00000|42501|55000|22004)/ ], [ $superuser => qr/^(00000|55000|22004|42P01|42809)/ ])
+foreach ([ 'nobody' => qr/^(00000|42501|55000|22004)/ ], [ $superuser => qr/^(00000|55000|22004|42P01|42809|39P01)/ ])
 {
 	my ($user, $pattern) = @$_;
 	my @outcomes = outcomes(\@functions, role => $user);
