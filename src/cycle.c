@@ -319,6 +319,7 @@ give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
 				   psprintf("table \"%s\" was locked for more than %d ms",
 							get_rel_name(busy->relid), rollup_lock_patience(rollup)),
 				   row->applied_lsn);
+	(void) shared_stream_offences(rollup->relid, true);
 	busy->relid = InvalidOid;
 	return true;
 }
@@ -666,7 +667,10 @@ enter_trouble(bool manual)
 		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason, trouble.lsn);
 	}
 	else if (trouble.heals && rollup != NULL)
+	{
+		(void) shared_stream_offences(trouble.rollup, true);
 		rollup_give_up(rollup, trouble.reason, trouble.lsn);
+	}
 	else
 	{
 		ereport(LOG,

@@ -68,6 +68,7 @@
 #include "own_table.h"
 #include "request.h"
 #include "rollup.h"
+#include "shared.h"
 #include "source.h"
 #include "subscription.h"
 #include "type_parts.h"
@@ -83,6 +84,9 @@
 
 /* How often at least a process looks whether a lock is free that it waits for. */
 #define LOCK_POLL_MS 50
+
+/* How often at most the time is halved for which all wait for a lock. */
+#define MAX_HALVINGS 10
 
 /* When this process has noted last that a rollup was changed. */
 typedef struct ChangeNote
@@ -1480,7 +1484,11 @@ rollup_wait_for_lock(BusyLock busy)
 int
 rollup_lock_patience(const Rollup *rollup)
 {
-	return rollup->ignores == NIL ? notify_stats_lock_timeout : rollup_long_patience();
+	int			patience = rollup->ignores == NIL ? notify_stats_lock_timeout : rollup_long_patience();
+
+	if (patience == 0)
+		return 0;
+	return Max(1, patience >> Min(shared_stream_offences(rollup->relid, false), MAX_HALVINGS));
 }
 
 int

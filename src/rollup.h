@@ -192,7 +192,8 @@ extern bool rollup_wait_for_lock(BusyLock busy);
  * For how many milliseconds the others wait for a lock that an opened or listed rollup
  * needs; 0: without a limit.  That is notify_stats.lock_timeout.  But one that counts
  * deleted rows could not be rebuilt without forgetting them, so for such a one they wait
- * as long as for slow code, notify_stats.max_rollup_time.
+ * as long as for slow code, notify_stats.max_rollup_time.  Each time that this was in vain
+ * they wait half as long the next time, unless that is an hour later.
  */
 extern int	rollup_lock_patience(const Rollup *rollup);
 

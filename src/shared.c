@@ -25,6 +25,9 @@
 #include "notify_stats.h"
 #include "shared.h"
 
+/* For so long it is remembered that all have waited in vain for a lock. */
+#define OFFENCE_MEMORY_MS (3600 * 1000)
+
 SharedState *shared_state = NULL;
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
@@ -205,6 +208,48 @@ shared_stream_waits_for(Oid relid)
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->waits_for = relid;
 	LWLockRelease(shared_state->lock);
+}
+
+/* The entry of a rollup, or else the one that is free, or the oldest. */
+static SharedOffender *
+find_offender(SharedStream *stream, Oid rollup)
+{
+	SharedOffender *result = &stream->offenders[0];
+
+	for (int i = 0; i < SHARED_OFFENDERS; i++)
+	{
+		SharedOffender *entry = &stream->offenders[i];
+
+		if (entry->rollup == rollup)
+			return entry;
+		if (entry->last < result->last)
+			result = entry;
+	}
+	return result;
+}
+
+int
+shared_stream_offences(Oid rollup, bool again)
+{
+	SharedStream *stream = shared_stream_if_any();
+	SharedOffender *entry;
+	TimestampTz now = GetCurrentTimestamp();
+	int			times;
+
+	if (stream == NULL)
+		return 0;
+	LWLockAcquire(shared_state->lock, again ? LW_EXCLUSIVE : LW_SHARED);
+	entry = find_offender(stream, rollup);
+	times = entry->rollup == rollup &&
+		!TimestampDifferenceExceeds(entry->last, now, OFFENCE_MEMORY_MS) ? entry->times : 0;
+	if (again)
+	{
+		entry->rollup = rollup;
+		entry->times = ++times;
+		entry->last = now;
+	}
+	LWLockRelease(shared_state->lock);
+	return times;
 }
 
 bool

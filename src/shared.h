@@ -29,6 +29,16 @@ typedef enum StreamState
 	STREAM_RUNNING
 } StreamState;
 
+/* A rollup for the lock of which all have waited in vain. */
+typedef struct SharedOffender
+{
+	Oid			rollup;			/* InvalidOid: free */
+	int			times;			/* each within an hour of the one before */
+	TimestampTz last;
+} SharedOffender;
+
+#define SHARED_OFFENDERS 16
+
 /* The main stream of one database; "lock" of SharedState guards it. */
 typedef struct SharedStream
 {
@@ -53,6 +63,7 @@ typedef struct SharedStream
 	TimestampTz reached_at;		/* when that was the end of the WAL */
 
 	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
+	SharedOffender offenders[SHARED_OFFENDERS];
 	int			slot_user;		/* a process not ours that has the slot open, or 0 */
 	bool		retains_much;	/* the slot keeps more WAL than it should */
 
@@ -209,6 +220,12 @@ extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
 
 /* Says for which relation's lock the stream waits; InvalidOid: for none. */
 extern void shared_stream_waits_for(Oid relid);
+
+/*
+ * How often all have waited in vain for the lock of a rollup, each time within an hour of
+ * the one before.  "again": they have once more.
+ */
+extern int	shared_stream_offences(Oid rollup, bool again);
 
 /*
  * Says which process, not one of ours, has the slot open; 0: none.  True if that
