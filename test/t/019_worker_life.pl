@@ -64,8 +64,15 @@ sub worker_in_state
 	my $query = "FROM pg_stat_activity WHERE backend_type = 'notify_stats worker'
 		AND datname = 'postgres' AND ($condition)";
 
-	poll($node, "SELECT count(*) = 1 $query");
-	return sql($node, "SELECT pid $query");
+	my $found = '';
+
+	# it may be in another state a moment later
+	while ($found eq '')
+	{
+		poll($node, "SELECT count(*) = 1 $query");
+		$found = sql($node, "SELECT pid $query");
+	}
+	return $found;
 }
 
 # Ends the worker: the process is gone, while what it was about is not finished.
