@@ -7,7 +7,7 @@ SET search_path = own_table;
 -- once for the error, and once for what is noted of it
 \set catch_up_twice 'CALL notify_stats.catch_up(); CALL notify_stats.catch_up(); SELECT * FROM own_table.states();'
 -- what rebuild() was called for is done, and the rollup is as its definition
-\set mended 'SET search_path = own_table; CALL notify_stats.catch_up(); SELECT * FROM own_table.states(); SELECT * FROM own_table.all_differences();'
+\set fixed 'SET search_path = own_table; CALL notify_stats.catch_up(); SELECT * FROM own_table.states(); SELECT * FROM own_table.all_differences();'
 CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE DOMAIN "Amount" AS numeric;
 
@@ -25,33 +25,33 @@ ALTER TABLE "The Rollup" ALTER COLUMN "the sum" TYPE numeric(12,0);
 :catch_up_twice
 SET search_path = pg_catalog;
 ALTER TABLE own_table."The Rollup" ALTER COLUMN "the sum" TYPE numeric; SELECT notify_stats.rebuild('own_table."The Rollup"');
-:mended
+:fixed
 
 ALTER TABLE "The Rollup" ALTER COLUMN at TYPE timestamp(0);
 :catch_up_twice
 SET search_path = pg_catalog;
 ALTER TABLE own_table."The Rollup" ALTER COLUMN at TYPE timestamp without time zone; SELECT notify_stats.rebuild('own_table."The Rollup"');
-:mended
+:fixed
 
 ALTER TABLE "The Rollup" ALTER COLUMN "the sum" TYPE "Amount";
 :catch_up_twice
 SET search_path = pg_catalog;
 ALTER TABLE own_table."The Rollup" ALTER COLUMN "the sum" TYPE numeric; SELECT notify_stats.rebuild('own_table."The Rollup"');
-:mended
+:fixed
 
 ALTER TABLE "The Rollup" RENAME COLUMN n TO "how many's";
 ALTER TABLE "The Rollup" ALTER COLUMN "how many's" TYPE text;
 :catch_up_twice
 SET search_path = pg_catalog;
 ALTER TABLE own_table."The Rollup" ALTER COLUMN "how many's" TYPE bigint USING "how many's"::bigint; SELECT notify_stats.rebuild('own_table."The Rollup"');
-:mended
+:fixed
 
 DROP INDEX "The Rollup_The Place_at_idx";
 ALTER TABLE "The Rollup" ALTER COLUMN "The Place" TYPE text COLLATE any_case;
 :catch_up_twice
 SET search_path = pg_catalog;
 ALTER TABLE own_table."The Rollup" ALTER COLUMN "The Place" TYPE text COLLATE "default"; SELECT notify_stats.rebuild('own_table."The Rollup"');
-:mended
+:fixed
 
 -- Indexes that find other groups than its own do not count.
 INSERT INTO sales VALUES (3, 'b', '2026-01-02', 1);
@@ -71,13 +71,13 @@ INSERT INTO sales VALUES (4, 'c', '2026-01-03', 1);
 :catch_up_twice
 CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place") NULLS NOT DISTINCT;
 SELECT notify_stats.rebuild('"The Rollup"');
-:mended
+:fixed
 -- and beside its own, one that takes more for equal is an obstacle, but merges nothing
 INSERT INTO sales VALUES (5, 'A', '2026-01-01 00:00:00.4', 5);
 :catch_up_twice
 DROP INDEX "The Rollup_at_The Place_idx", "The Rollup_at_lower_idx", "The Rollup_at_idx";
 SELECT notify_stats.rebuild('"The Rollup"');
-:mended
+:fixed
 
 -- A column more keeps its default, and is not compared.
 ALTER TABLE "The Rollup" ADD COLUMN noted text DEFAULT 'yes';

@@ -179,8 +179,7 @@ lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
 {
 	if (!build->joining && !(build->filled && build->format->by_name))
 		return true;
-	return rollup_lock_partitioning(list_make1(rollup), busy) &&
-		(!build->format->by_name || rollup_lock_labels(list_make1(rollup), busy));
+	return rollup_lock_facts(rollup, build->format->by_name, busy);
 }
 
 /*
@@ -194,6 +193,13 @@ lock_indexes(const Build *build, const Rollup *rollup, BusyLock *busy)
 		rollup_lock_indexes(rollup, busy);
 }
 
+/* Whether it still holds nothing that others would miss: neither slot nor WAL. */
+static bool
+is_starting(const Build *build)
+{
+	return NameStr(build->slot_name)[0] == '\0';
+}
+
 /*
  * Sees to it that no row of the rollup is locked when it is written at the join,
  * where all others would have to wait as well.  To find that out at the end of a long
@@ -202,9 +208,9 @@ lock_indexes(const Build *build, const Rollup *rollup, BusyLock *busy)
 static bool
 lock_rows(const Build *build, const Rollup *rollup, BusyLock *busy)
 {
-	bool		starting = NameStr(build->slot_name)[0] == '\0' && rollup->state != ROLLUP_LIVE;
+	bool		due = build->joining || (is_starting(build) && rollup->state != ROLLUP_LIVE);
 
-	return build->verifying || !(build->joining || starting) || rollup_lock_rows(rollup, busy);
+	return build->verifying || !due || rollup_lock_rows(rollup, busy);
 }
 
 /*
@@ -252,8 +258,7 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 static bool
 wait_for_lock(Build *build, BusyLock busy)
 {
-	bool		may_end = !build->verifying && NameStr(build->slot_name)[0] == '\0' &&
-		notify_stats_lock_timeout > 0;
+	bool		may_end = !build->verifying && is_starting(build) && notify_stats_lock_timeout > 0;
 
 	if (build->locked_out_since == 0)
 		build->locked_out_since = GetCurrentTimestamp();

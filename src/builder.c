@@ -174,7 +174,7 @@ count_join_failure(Attempt *attempt)
 	if (!trouble_failed_at_join(attempt->relid))
 		attempt->join_failures = 0;
 	else if (++attempt->join_failures >= MAX_JOIN_FAILURES)
-		trouble_give_up_build(attempt->relid);
+		trouble_give_up_build(attempt->relid, attempt->join_failures);
 }
 
 /*

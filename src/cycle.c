@@ -343,8 +343,7 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 		trouble_end();
 		/* without this the facts would not hold until the end of the transaction */
 		if (access == ROLLUP_READY && row->format->by_name &&
-			!(rollup_lock_partitioning(list_make1(rollup), busy) &&
-			  rollup_lock_labels(list_make1(rollup), busy)))
+			!rollup_lock_facts(rollup, true, busy))
 			access = ROLLUP_BUSY;
 		if (access == ROLLUP_BUSY && !give_up_locked(row, rollup, busy))
 			break;

@@ -1113,19 +1113,6 @@ lock_partitioning(Oid source, BusyLock *busy)
 	return rollup_lock_sources(list_make1_oid(source), busy);
 }
 
-bool
-rollup_lock_partitioning(List *rollups, BusyLock *busy)
-{
-	ListCell   *lc;
-	ListCell   *lc2;
-
-	foreach(lc, rollups)
-		foreach(lc2, ((Rollup *) lfirst(lc))->definition->sources)
-			if (!lock_partitioning(lfirst_oid(lc2), busy))
-				return false;
-	return true;
-}
-
 /* Locks the enums among what the values of a rollup's source are made of. */
 static bool
 lock_labels(const Rollup *rollup, Oid source, BusyLock *busy)
@@ -1144,15 +1131,14 @@ lock_labels(const Rollup *rollup, Oid source, BusyLock *busy)
 }
 
 bool
-rollup_lock_labels(List *rollups, BusyLock *busy)
+rollup_lock_facts(const Rollup *rollup, bool labels, BusyLock *busy)
 {
 	ListCell   *lc;
-	ListCell   *lc2;
 
-	foreach(lc, rollups)
-		foreach(lc2, ((Rollup *) lfirst(lc))->definition->sources)
-			if (!lock_labels((Rollup *) lfirst(lc), lfirst_oid(lc2), busy))
-				return false;
+	foreach(lc, rollup->definition->sources)
+		if (!lock_partitioning(lfirst_oid(lc), busy) ||
+			(labels && !lock_labels(rollup, lfirst_oid(lc), busy)))
+			return false;
 	return true;
 }
 

@@ -176,10 +176,11 @@ extern RollupAccess rollup_open(Rollup *rollup, BusyLock *busy);
 extern bool rollup_lock_sources(List *relids, BusyLock *busy);
 
 /*
- * Locks what the rollups read, all of them opened, against partitions coming
- * and going, if these locks are free.  Writers do not wait for it.
+ * Locks what an opened rollup reads against partitions coming and going, and with
+ * "labels" also its enums against changes of their labels, if these locks are free.
+ * Writers do not wait for them.
  */
-extern bool rollup_lock_partitioning(List *rollups, BusyLock *busy);
+extern bool rollup_lock_facts(const Rollup *rollup, bool labels, BusyLock *busy);
 
 /*
  * Waits, outside of a transaction, until a lock is free, or until the time has come
@@ -205,12 +206,6 @@ extern int	rollup_long_patience(void);
  * free: nobody else has a row of it locked then.
  */
 extern bool rollup_lock_rows(const Rollup *rollup, BusyLock *busy);
-
-/*
- * Locks the enums that the rollups read, all of them opened, against changes of
- * their labels, if these locks are free.
- */
-extern bool rollup_lock_labels(List *rollups, BusyLock *busy);
 
 /*
  * Whether ALTER TYPE may change the order of the group columns, so that indexes on

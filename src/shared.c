@@ -236,7 +236,8 @@ shared_stream_offences(Oid rollup, bool again)
 	TimestampTz now = GetCurrentTimestamp();
 	int			times;
 
-	if (stream == NULL)
+	/* each rollup that is written asks; entries are taken in order, so mostly there is none */
+	if (stream == NULL || (!again && !OidIsValid(stream->offenders[0].rollup)))
 		return 0;
 	LWLockAcquire(shared_state->lock, again ? LW_EXCLUSIVE : LW_SHARED);
 	entry = find_offender(stream, rollup);

@@ -9,7 +9,6 @@
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -17,8 +16,8 @@
 #include "trouble.h"
 
 /*
- * After so many errors in a row, or for so long, with the same rollup at work at
- * the same position, they are the rollup's own, whatever they say.
+ * After so many errors in a row at one position, or some for so long, the last one is
+ * that of the rollup at work, whatever it says.
  */
 #define MAX_PASSING_ERRORS 5
 #define MIN_PASSING_ERRORS 3
@@ -326,17 +325,14 @@ trouble_failed_at_join(Oid rollup)
 }
 
 void
-trouble_give_up_build(Oid rollup)
+trouble_give_up_build(Oid rollup, int failures)
 {
 	SharedStream *stream = shared_stream();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->trouble_rollup = rollup;
-	stream->trouble_heals = false;
-	stream->trouble_lsn = InvalidXLogRecPtr;
+	note(stream, rollup, false, false,
+		 psprintf("%s (%d builds in a row)", stream->last_error, failures));
 	stream->trouble_request = stream->join_failed_request;
-	copy_message(stream->trouble_reason, psprintf("%s (%d builds in a row)", stream->last_error,
-												  MAX_PASSING_ERRORS));
 	LWLockRelease(shared_state->lock);
 }
 

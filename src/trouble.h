@@ -12,7 +12,7 @@
  *
  * Errors that pass by themselves (a deadlock, a cancellation, a connection limit)
  * are tried again.  But users' code can raise any of them.  So if such errors occur
- * again and again while the same rollup is at work at the same position, they are
+ * again and again while some rollup is at work at the same position, the last one is
  * that rollup's own as well.  A lock that is not free within notify_stats.lock_timeout
  * makes the rollup stale at once: it is rebuilt when the lock is free.
  *
@@ -65,8 +65,8 @@ extern void trouble_set_building(Oid rollup, bool joining);
  */
 extern bool trouble_failed_at_join(Oid rollup);
 
-/* Enters that a build has failed too often in that way: the next cycle marks the rollup. */
-extern void trouble_give_up_build(Oid rollup);
+/* Enters that a build has failed so often in that way: the next cycle marks the rollup. */
+extern void trouble_give_up_build(Oid rollup, int failures);
 
 /* Nobody is at work. */
 extern void trouble_reset(void);
