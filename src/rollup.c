@@ -97,6 +97,14 @@ typedef struct ChangeNote
 
 static const char *const state_names[] = {"building", "live", "stale", "failed"};
 
+/* The name of a relation that exists, schema-qualified and quoted; palloc'd. */
+static char *
+name_of(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
 static SavedRole
 catalog_enter(void)
 {
@@ -278,10 +286,8 @@ detach_statement(Oid relid)
 	Oid			parent = get_partition_parent(relid, true);
 
 	return psprintf("ALTER TABLE %s DETACH PARTITION %s;",
-					quote_qualified_identifier(get_namespace_name(get_rel_namespace(parent)),
-											   get_rel_name(parent)),
-					quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-											   get_rel_name(relid)));
+					name_of(parent),
+					name_of(relid));
 }
 
 /* Throws if a table that a definition reads is one that we write ourselves. */
@@ -608,8 +614,7 @@ check_forgettable(Oid relid)
 					   rollup_ignored_names(rollup)),
 			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
 					 get_rel_name(rollup->view),
-					 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-																   get_rel_name(relid))))));
+					 quote_literal_cstr(name_of(relid)))));
 }
 
 void
@@ -1193,8 +1198,7 @@ rollup_make_indexes_again(const Rollup *rollup)
 		Oid			index = lfirst_oid(lc);
 
 		xact_execute(psprintf("REINDEX INDEX %s",
-							  quote_qualified_identifier(get_namespace_name(get_rel_namespace(index)),
-														 get_rel_name(index))));
+							  name_of(index)));
 	}
 }
 
@@ -1698,8 +1702,7 @@ display_name(const Rollup *rollup)
 		return rollup->name;
 	if (get_rel_name(rollup->relid) == NULL)
 		return "?";
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(rollup->relid)),
-									  get_rel_name(rollup->relid));
+	return name_of(rollup->relid);
 }
 
 void
