@@ -373,8 +373,9 @@ all_are_live('values: at first');
 	set_stop($node, 'build-filled');
 	sql($node, q{SELECT notify_stats.create_rollup('data.later', 'SELECT v, count(*) AS n FROM data.readings GROUP BY v')});
 	wait_for_stop($node, 'build-filled', $offset);
-	sql($node, q{INSERT INTO data.readings VALUES (7, '{-7}');
-		ALTER DOMAIN data.small ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID});
+	# in one transaction, or the worker might read the row before there is the constraint
+	sql($node, q{BEGIN; INSERT INTO data.readings VALUES (7, '{-7}');
+		ALTER DOMAIN data.small ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID; COMMIT});
 	continue_from_stop($node);
 	if ($by_name)
 	{
