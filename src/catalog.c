@@ -12,16 +12,17 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/extension.h"
+#include "storage/bufmgr.h"
 #include "storage/sinval.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -113,20 +114,30 @@ open_table(CatalogTable table, LOCKMODE mode)
 	return relation;
 }
 
-/* Copies the rows of an open table. */
+/*
+ * Copies the rows of an open table: all of them, or those in one of its blocks.
+ * A synchronized scan would not start at that block.
+ */
 static List *
-read_rows(Relation relation)
+read_blocks(Relation relation, BlockNumber first, BlockNumber nblocks)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, NULL);
+	TableScanDesc scan = table_beginscan_strat(relation, snapshot, 0, NULL, true, false);
 	List	   *rows = NIL;
 	HeapTuple	tuple;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	heap_setscanlimits(scan, first, nblocks);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 		rows = lappend(rows, heap_copytuple(tuple));
-	systable_endscan(scan);
+	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	return rows;
+}
+
+static List *
+read_rows(Relation relation)
+{
+	return read_blocks(relation, 0, InvalidBlockNumber);
 }
 
 List *
@@ -140,24 +151,58 @@ catalog_read(CatalogTable table, TupleDesc *desc)
 	return rows;
 }
 
+/* Where this process has last seen the only row of a table. */
+static BlockNumber row_block[lengthof(table_names)];
+
+/*
+ * The only row of an open table.  While somebody holds a snapshot, each cycle leaves
+ * one more dead version of the stream's row that cannot be removed, and the table keeps
+ * the room for them afterwards.  So a look at the block where the row was comes before
+ * one at the whole table.  To scan the block, rather than to fetch a remembered ctid,
+ * finds what other processes have made of the row, and prunes the block.
+ */
+static HeapTuple
+read_only_row(CatalogTable table, Relation relation)
+{
+	List	   *rows = NIL;
+
+	if (row_block[table] < RelationGetNumberOfBlocks(relation))
+		rows = read_blocks(relation, row_block[table], 1);
+	if (rows == NIL)
+		rows = read_rows(relation);
+	if (list_length(rows) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("tables \"stream\" and \"control\" in schema \"%s\" do not have exactly one row",
+						EXTENSION_SCHEMA),
+				 errhint("Drop and create the extension.")));
+	row_block[table] = ItemPointerGetBlockNumber(&((HeapTuple) linitial(rows))->t_self);
+	return (HeapTuple) linitial(rows);
+}
+
+HeapTuple
+catalog_read_only_row(CatalogTable table, TupleDesc *desc)
+{
+	Relation	relation = open_table(table, AccessShareLock);
+	HeapTuple	row = read_only_row(table, relation);
+
+	*desc = CreateTupleDescCopy(RelationGetDescr(relation));
+	table_close(relation, NoLock);
+	return row;
+}
+
 void
 catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
 				   const bool *replace)
 {
 	Relation	relation = open_table(table, RowExclusiveLock);
-	List	   *rows = read_rows(relation);
-	HeapTuple	old = rows ? (HeapTuple) linitial(rows) : NULL;
+	HeapTuple	old = read_only_row(table, relation);
 	HeapTuple	new;
 
-	if (list_length(rows) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"%s.%s\" does not have exactly one row",
-						EXTENSION_SCHEMA, table_names[table]),
-				 errhint("Drop and create the extension.")));
 	new = heap_modify_tuple(old, RelationGetDescr(relation), unconstify(Datum *, values),
 							unconstify(bool *, isnull), unconstify(bool *, replace));
 	CatalogTupleUpdate(relation, &old->t_self, new);
+	row_block[table] = ItemPointerGetBlockNumber(&new->t_self);
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
 }

@@ -73,6 +73,9 @@ extern Oid	catalog_table(CatalogTable table);
  */
 extern List *catalog_read(CatalogTable table, TupleDesc *desc);
 
+/* Likewise the only row of a table; throws if there is none, or another one. */
+extern HeapTuple catalog_read_only_row(CatalogTable table, TupleDesc *desc);
+
 /*
  * Replaces some columns of the only row of a table: those that "replace", of
  * the table's width, tells.  Throws if somebody else has written it meanwhile.

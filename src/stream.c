@@ -46,21 +46,6 @@ stream_try_lock(void)
 	return lock(false);
 }
 
-/* The only row of a table; throws if there is none, or another one. */
-static HeapTuple
-read_row(CatalogTable table, TupleDesc *desc)
-{
-	List	   *rows = catalog_read(table, desc);
-
-	if (list_length(rows) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("tables \"stream\" and \"control\" in schema \"%s\" do not have exactly one row",
-						EXTENSION_SCHEMA),
-				 errhint("Drop and create the extension.")));
-	return (HeapTuple) linitial(rows);
-}
-
 static void
 set_slot(StreamRow *row, HeapTuple tuple, TupleDesc desc)
 {
@@ -94,13 +79,13 @@ stream_load(StreamRow *row)
 	memset(row, 0, sizeof(*row));
 	if (!OidIsValid(catalog_table(CATALOG_STREAM)))
 		return false;
-	tuple = read_row(CATALOG_STREAM, &desc);
+	tuple = catalog_read_only_row(CATALOG_STREAM, &desc);
 	set_slot(row, tuple, desc);
 	value = heap_getattr(tuple, STREAM_UPGRADE_FROM, desc, &isnull);
 	row->upgrade_from = isnull ? 0 : DatumGetInt64(value);
 	value = heap_getattr(tuple, STREAM_UPGRADE_LSN, desc, &isnull);
 	row->upgrade_lsn = isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
-	tuple = read_row(CATALOG_CONTROL, &desc);
+	tuple = catalog_read_only_row(CATALOG_CONTROL, &desc);
 	row->paused = row->upgrade_from != 0 ||
 		DatumGetBool(heap_getattr(tuple, CONTROL_PAUSED, desc, &isnull));
 	return true;
