@@ -3,36 +3,49 @@
  * apply.c
  *	  Deltas become rows.
  *
- * One statement a rollup: INSERT … ON CONFLICT DO UPDATE, which finds groups
- * with NULLs too, since it goes by the unique index (NULLS NOT DISTINCT).  The
- * deltas are handed to it as a named tuplestore, as trigger transition tables
- * are, so that columns of any type pass unchanged.  A second statement deletes
- * the groups whose count has come to zero, by their address, so that no index
- * on the count is needed, which would make every update touch all indexes.
+ * Each group that changes is looked up in the table, by its unique index.  It is
+ * deleted if its count comes to zero, updated, or inserted, by one statement for
+ * each of these that occurs.  So constraints, generated columns and triggers of the
+ * table see the rows that it has before and after, and no others.  One INSERT … ON
+ * CONFLICT DO UPDATE would propose the deltas as rows, and the server checks and
+ * computes what is proposed; and it could not delete.
+ *
+ * The rows are handed to the statements as named tuplestores, as transition tables
+ * are to triggers, so that columns of any type pass unchanged.  With them goes the
+ * address of the row that was found, as column ctid: the only name that no column
+ * of the table can have.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "parser/parsetree.h"
 #include "tcop/tcopprot.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/queryenvironment.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/varlena.h"
 
 #include "apply.h"
 #include "catalog.h"
 #include "compat.h"
+#include "group_index.h"
 #include "own_table.h"
 #include "trouble.h"
 #include "xact.h"
@@ -61,8 +74,18 @@ apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc, 
 	SPI_unregister_relation(APPLY_ROWS);
 }
 
-/* From so many rows on, writing them in the order of the index is worth a sort. */
+/* From so many rows on, to find and write them in the order of the index is worth a sort. */
 #define SORTED_ROWS 100
+
+/* The statements of a rollup, in the order in which they run: first what makes room. */
+typedef enum ApplyStatement
+{
+	APPLY_DELETE,
+	APPLY_UPDATE,
+	APPLY_INSERT
+} ApplyStatement;
+
+#define APPLY_STATEMENTS 3
 
 static bool
 is_nullable_sum(const Measure *measure)
@@ -70,10 +93,7 @@ is_nullable_sum(const Measure *measure)
 	return measure->kind != MEASURE_COUNT && measure->companion >= 0;
 }
 
-/*
- * The rows to insert.  A sum over no input has to be NULL in a new group; a
- * zero that is to be added to an existing one makes no difference as NULL.
- */
+/* The rows to insert.  A sum over no input has to be NULL. */
 static void
 append_select(StringInfo buf, const Definition *definition)
 {
@@ -104,7 +124,7 @@ append_select(StringInfo buf, const Definition *definition)
 }
 
 static void
-append_update(StringInfo buf, const Definition *definition)
+append_assignments(StringInfo buf, const Definition *definition)
 {
 	for (int i = 0; i < definition->nmeasures; i++)
 	{
@@ -116,48 +136,37 @@ append_update(StringInfo buf, const Definition *definition)
 		{
 			const char *count = quote_identifier(definition->measures[measure->companion].name);
 
-			appendStringInfo(buf,
-							 "CASE WHEN r.%s + excluded.%s <> 0 THEN"
-							 " coalesce(r.%s, 0) + coalesce(excluded.%s, 0) END",
+			appendStringInfo(buf, "CASE WHEN r.%s + d.%s <> 0 THEN coalesce(r.%s, 0) + d.%s END",
 							 count, count, name, name);
 		}
 		else
-			appendStringInfo(buf, "r.%s + excluded.%s", name, name);
+			appendStringInfo(buf, "r.%s + d.%s", name, name);
 	}
 }
 
-/* True of a row whose count is zero and which yet holds something. */
-static void
-append_remainder(StringInfo buf, const Definition *definition)
-{
-	appendStringInfoString(buf, "false");
-	for (int i = 0; i < definition->nmeasures; i++)
-		appendStringInfo(buf, " OR r.%s <> 0", quote_identifier(definition->measures[i].name));
-}
-
-/*
- * The statement that adds the deltas.  It returns the address of each row that
- * it has written, its count, and whether there is more to it than the count.
- */
 static char *
-upsert_query(const Rollup *rollup, const char *target, bool sorted)
+statement_text(const Rollup *rollup, const char *target, ApplyStatement statement)
 {
-	const Definition *definition = rollup->definition;
-	const char *count = quote_identifier(definition->measures[definition->row_count].name);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "INSERT INTO %s AS r (%s) ", target,
-					 rollup_columns(rollup));
-	append_select(&buf, definition);
-	appendStringInfoString(&buf, " FROM " APPLY_ROWS " d");
-	if (sorted)
-		appendStringInfo(&buf, " ORDER BY %s", rollup_group_columns(definition, "d."));
-	appendStringInfo(&buf, " ON CONFLICT (%s) DO UPDATE SET ",
-					 own_table_conflict_target(definition));
-	append_update(&buf, definition);
-	appendStringInfo(&buf, " RETURNING r.ctid, r.%s, ", count);
-	append_remainder(&buf, definition);
+	switch (statement)
+	{
+		case APPLY_DELETE:
+			appendStringInfo(&buf, "DELETE FROM ONLY %s AS r USING " APPLY_ROWS " d"
+							 " WHERE r.ctid = d.ctid", target);
+			break;
+		case APPLY_UPDATE:
+			appendStringInfo(&buf, "UPDATE ONLY %s AS r SET ", target);
+			append_assignments(&buf, rollup->definition);
+			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d WHERE r.ctid = d.ctid");
+			break;
+		case APPLY_INSERT:
+			appendStringInfo(&buf, "INSERT INTO %s (%s) ", target, rollup_columns(rollup));
+			append_select(&buf, rollup->definition);
+			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d");
+			break;
+	}
 	return buf.data;
 }
 
@@ -181,28 +190,6 @@ check_target(const Rollup *rollup, const char *target)
 		rollup_check_name(rollup);
 }
 
-/* Throws unless the rollup's own table has the index that finds a group. */
-static void
-check_index(const Rollup *rollup, const char *target)
-{
-	if (target == rollup->name && !rollup->shape->has_index)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
-				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
-						 rollup_group_columns(rollup->definition, ""))));
-}
-
-/* The statements of a rollup. */
-typedef enum ApplyStatement
-{
-	APPLY_FEW,					/* the upsert, in any order */
-	APPLY_MANY,					/* the same, in the order of the index */
-	APPLY_DELETE				/* of groups, by their addresses */
-} ApplyStatement;
-
-#define APPLY_STATEMENTS 3
-
 /* A plan that a rollup's shape keeps. */
 typedef struct ApplyPlan
 {
@@ -210,14 +197,6 @@ typedef struct ApplyPlan
 	PlannedStmt *plan;
 	uint64		version;		/* of the catalogs when it was planned */
 } ApplyPlan;
-
-static char *
-statement_text(const Rollup *rollup, const char *target, ApplyStatement statement)
-{
-	if (statement == APPLY_DELETE)
-		return psprintf("DELETE FROM ONLY %s WHERE ctid = ANY ($1)", target);
-	return upsert_query(rollup, target, statement == APPLY_MANY);
-}
 
 /* Whether a plan writes that table alone, as a rule may have it do otherwise. */
 static bool
@@ -227,20 +206,41 @@ writes_only(const PlannedStmt *plan, Oid relid)
 		rt_fetch(linitial_int(plan->resultRelations), plan->rtable)->relid == relid;
 }
 
+/*
+ * Plans a statement such that it fetches rows by their addresses, whatever the
+ * planner knows of the table: the plan is kept while the table grows.
+ */
 static PlannedStmt *
-plan_statement(const Rollup *rollup, const char *target, ApplyStatement statement,
-			   const char *query, QueryEnvironment *environment)
+plan_by_address(Query *query, const char *text)
 {
-	Oid			params[1] = {TIDARRAYOID};
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {{"enable_seqscan", "off"}, {"enable_tidscan", "on"}, {"enable_nestloop", "on"}};
+	int			nestlevel = NewGUCNestLevel();
+	PlannedStmt *plan;
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i].name, settings[i].value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	plan = pg_plan_query(query, text, 0, NULL);
+	AtEOXact_GUC(false, nestlevel);
+	return plan;
+}
+
+static PlannedStmt *
+plan_statement(const Rollup *rollup, const char *target, const char *text,
+			   QueryEnvironment *environment)
+{
 	List	   *queries;
 	PlannedStmt *plan = NULL;
 
 	check_target(rollup, target);
-	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(query)),
-												 query, params,
-												 statement == APPLY_DELETE ? 1 : 0, environment);
+	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(text)),
+												 text, NULL, 0, environment);
 	if (list_length(queries) == 1)
-		plan = pg_plan_query(linitial_node(Query, queries), query, 0, NULL);
+		plan = plan_by_address(linitial_node(Query, queries), text);
 	if (plan == NULL || (target == rollup->name && !writes_only(plan, rollup->relid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
@@ -273,7 +273,7 @@ find_plan(const Rollup *rollup, const char *target, ApplyStatement statement,
 		return *entry;
 
 	plan.query = statement_text(rollup, target, statement);
-	plan.plan = plan_statement(rollup, target, statement, plan.query, environment);
+	plan.plan = plan_statement(rollup, target, plan.query, environment);
 	if (target != rollup->name)
 		return plan;
 	context = MemoryContextSwitchTo(shape->context);
@@ -287,7 +287,7 @@ find_plan(const Rollup *rollup, const char *target, ApplyStatement statement,
 /* Runs a statement, and returns how many rows it has changed. */
 static uint64
 run_statement(const Rollup *rollup, const char *target, ApplyStatement statement,
-			  QueryEnvironment *environment, ParamListInfo params, DestReceiver *receiver)
+			  QueryEnvironment *environment)
 {
 	ApplyPlan	plan;
 	QueryDesc  *query;
@@ -295,8 +295,8 @@ run_statement(const Rollup *rollup, const char *target, ApplyStatement statement
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	plan = find_plan(rollup, target, statement, environment);
-	query = CreateQueryDesc(plan.plan, plan.query, GetActiveSnapshot(), InvalidSnapshot, receiver,
-							params, environment, 0);
+	query = CreateQueryDesc(plan.plan, plan.query, GetActiveSnapshot(), InvalidSnapshot,
+							None_Receiver, NULL, environment, 0);
 	ExecutorStart(query, 0);
 	executor_run(query);
 	nrows = query->estate->es_processed;
@@ -308,119 +308,236 @@ run_statement(const Rollup *rollup, const char *target, ApplyStatement statement
 	return nrows;
 }
 
-/* What becomes of the rows that the upsert returns. */
-typedef struct UpsertReceiver
-{
-	DestReceiver pub;			/* first, so that one can be cast to the other */
-	const Rollup *rollup;
-	uint64		nwritten;
-	uint64		nempty;
-	uint64		max_empty;		/* as many fit */
-	Datum	   *empty;			/* addresses of groups whose count is now zero */
-	MemoryContext context;		/* of these */
-} UpsertReceiver;
+/*
+ * Which statement a delta is for
+ */
 
-/* Throws if a group whose count is not above zero is not simply empty. */
-static void
-check_empty_group(const Rollup *rollup, TupleTableSlot *row)
+/* Whether a measure of a group, found or new, comes to zero. */
+static bool
+comes_to_zero(const Measure *measure, TupleTableSlot *found, TupleTableSlot *delta)
+{
+	bool		isnull = true;
+	Datum		value = found ? slot_getattr(found, measure->attnum, &isnull) : (Datum) 0;
+	bool		never_null;
+	Datum		added = slot_getattr(delta, measure->attnum, &never_null);
+	Datum		zero = NumericGetDatum(int64_to_numeric(0));
+	int64		sum;
+
+	if (measure->kind != MEASURE_SUM_NUMERIC)
+		return !pg_add_s64_overflow(isnull ? 0 : DatumGetInt64(value), DatumGetInt64(added), &sum) &&
+			sum == 0;
+	if (!isnull)
+		added = DirectFunctionCall2(numeric_add, value, added);
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, added, zero));
+}
+
+static bool
+all_come_to_zero(const Definition *definition, TupleTableSlot *found, TupleTableSlot *delta)
+{
+	for (int i = 0; i < definition->nmeasures; i++)
+		if (!comes_to_zero(&definition->measures[i], found, delta))
+			return false;
+	return true;
+}
+
+/* The count that a group comes to. */
+static int64
+new_count(const Definition *definition, TupleTableSlot *found, TupleTableSlot *delta, bool *isnull)
+{
+	AttrNumber	column = definition->measures[definition->row_count].attnum;
+	Datum		added = slot_getattr(delta, column, isnull);
+	Datum		count = found ? slot_getattr(found, column, isnull) : Int64GetDatum(0);
+
+	return *isnull ? 0 : DatumGetInt64(DirectFunctionCall2(int8pl, count, added));
+}
+
+/*
+ * A count below zero, or one of zero beside something else, means that the table
+ * was not what the definition had: changed by hand, or worse.  That is said, never
+ * mended in silence.
+ */
+static ApplyStatement
+choose_statement(const Rollup *rollup, TupleTableSlot *found, TupleTableSlot *delta)
 {
 	bool		isnull;
-	Datum		count = slot_getattr(row, 2, &isnull);
+	int64		count = new_count(rollup->definition, found, delta, &isnull);
 
-	if (!isnull && DatumGetInt64(count) == 0 && !DatumGetBool(slot_getattr(row, 3, &isnull)))
-		return;
-	(void) slot_getattr(row, 2, &isnull);
+	if (!isnull && count > 0)
+		return found ? APPLY_UPDATE : APPLY_INSERT;
+	if (!isnull && count == 0 && all_come_to_zero(rollup->definition, found, delta))
+		return APPLY_DELETE;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("rollup %s does not match its definition: a group would have a count of %s",
-					rollup->name,
-					isnull ? "NULL" : psprintf(INT64_FORMAT, DatumGetInt64(count))),
+					rollup->name, isnull ? "NULL" : psprintf(INT64_FORMAT, count)),
 			 errdetail("The table may have been changed by hand."),
 			 errhint("Run: SELECT notify_stats.rebuild(%s);",
 					 quote_literal_cstr(rollup->name))));
 }
 
-/*
- * Takes a row that was written.  A count below zero, or one of zero beside
- * something else, means that the table was not what the definition had: changed
- * by hand, or worse.  That is said, never mended in silence.
- */
-static bool
-receive_row(TupleTableSlot *row, DestReceiver *self)
+/* The deltas of a rollup as the statements take them. */
+typedef struct Batch
 {
-	UpsertReceiver *receiver = (UpsertReceiver *) self;
-	bool		isnull;
-	Datum		count = slot_getattr(row, 2, &isnull);
-	MemoryContext context;
+	const Rollup *rollup;
+	GroupIndex *index;
+	TupleTableSlot *row;		/* a delta and the address of its group */
+	Tuplestorestate *rows[APPLY_STATEMENTS];	/* NULL: none */
+	uint64		nrows[APPLY_STATEMENTS];
+	MemoryContext row_context;
+} Batch;
 
-	receiver->nwritten++;
-	if (!isnull && DatumGetInt64(count) > 0)
-		return true;
-	check_empty_group(receiver->rollup, row);
+/* The columns of the definition, and ctid. */
+static TupleDesc
+batch_desc(TupleDesc columns)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(columns->natts + 1);
 
-	context = MemoryContextSwitchTo(receiver->context);
-	if (receiver->nempty == receiver->max_empty)
-	{
-		receiver->max_empty = Max(64, receiver->max_empty * 2);
-		receiver->empty = receiver->empty == NULL ?
-			palloc(sizeof(Datum) * receiver->max_empty) :
-			repalloc_huge(receiver->empty, sizeof(Datum) * receiver->max_empty);
-	}
-	receiver->empty[receiver->nempty++] = datumCopy(slot_getattr(row, 1, &isnull), false,
-													sizeof(ItemPointerData));
+	for (int i = 1; i <= columns->natts; i++)
+		TupleDescCopyEntry(desc, i, columns, i);
+	TupleDescInitEntry(desc, desc->natts, "ctid", TIDOID, -1, 0);
+	return desc;
+}
+
+static void
+add_to_batch(Batch *batch, ApplyStatement statement, TupleTableSlot *found, TupleTableSlot *delta)
+{
+	int			ncolumns = batch->rollup->desc->natts;
+	TupleTableSlot *row = batch->row;
+
+	ExecClearTuple(row);
+	slot_getallattrs(delta);
+	memcpy(row->tts_values, delta->tts_values, sizeof(Datum) * ncolumns);
+	memcpy(row->tts_isnull, delta->tts_isnull, sizeof(bool) * ncolumns);
+	row->tts_isnull[ncolumns] = found == NULL;
+	if (found != NULL)
+		row->tts_values[ncolumns] = PointerGetDatum(&found->tts_tid);
+	ExecStoreVirtualTuple(row);
+
+	if (batch->rows[statement] == NULL)
+		batch->rows[statement] = tuplestore_begin_heap(false, false, work_mem);
+	tuplestore_puttupleslot(batch->rows[statement], row);
+	batch->nrows[statement]++;
+}
+
+/* Looks up the group of a delta. */
+static void
+take_delta(Batch *batch, TupleTableSlot *delta)
+{
+	TupleTableSlot *found = group_index_find(batch->index, delta);
+	MemoryContext context = MemoryContextSwitchTo(batch->row_context);
+	ApplyStatement statement = choose_statement(batch->rollup, found, delta);
+
 	MemoryContextSwitchTo(context);
-	return true;
+	MemoryContextReset(batch->row_context);
+	add_to_batch(batch, statement, found, delta);
+}
+
+/* Takes many deltas, in the order of the index. */
+static void
+take_sorted(Batch *batch, Tuplestorestate *deltas, TupleTableSlot *delta)
+{
+	Tuplesortstate *sort = group_index_begin_sort(batch->index, batch->rollup->desc);
+
+	while (tuplestore_gettupleslot(deltas, true, false, delta))
+		tuplesort_puttupleslot(sort, delta);
+	tuplesort_performsort(sort);
+	while (tuplesort_gettupleslot(sort, true, false, delta, NULL))
+		take_delta(batch, delta);
+	ExecClearTuple(delta);
+	tuplesort_end(sort);
 }
 
 static void
-receiver_startup(DestReceiver *self, int operation, TupleDesc desc)
+take_deltas(Batch *batch, Tuplestorestate *deltas, uint64 ndeltas)
 {
+	TupleTableSlot *delta = MakeSingleTupleTableSlot(batch->rollup->desc, &TTSOpsMinimalTuple);
+
+	if (ndeltas >= SORTED_ROWS)
+		take_sorted(batch, deltas, delta);
+	else
+		while (tuplestore_gettupleslot(deltas, true, false, delta))
+			take_delta(batch, delta);
+	ExecDropSingleTupleTableSlot(delta);
 }
 
-static void
-receiver_shutdown(DestReceiver *self)
+/* Throws unless the table has an index that finds a group. */
+static Oid
+group_index_of(const Rollup *rollup, Relation table)
 {
-}
+	Oid			index = own_table_find_index(table, rollup->definition);
 
-/* Deletes the groups that are empty, by their addresses. */
-static void
-delete_groups(const Rollup *rollup, const char *target, Datum *addresses, uint64 naddresses)
-{
-	ParamListInfo params = makeParamList(1);
-
-	params->params[0].value =
-		PointerGetDatum(construct_array(addresses, naddresses, TIDOID,
-										sizeof(ItemPointerData), false, TYPALIGN_SHORT));
-	params->params[0].isnull = false;
-	params->params[0].pflags = PARAM_FLAG_CONST;
-	params->params[0].ptype = TIDARRAYOID;
-	if (run_statement(rollup, target, APPLY_DELETE, NULL, params, None_Receiver) != naddresses)
+	if (!OidIsValid(index))
 		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("could not delete the empty groups of rollup %s", rollup->name),
-				 errdetail("A trigger or rule on the table may have interfered.")));
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
+				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
+						 rollup_group_columns(rollup->definition, ""))));
+	return index;
 }
 
-/* Adds the rows to the target, and deletes the groups that are empty then. */
-static void
-add_rows(const Rollup *rollup, const char *target, Tuplestorestate *rows, uint64 nrows)
+static Relation
+open_target(const Rollup *rollup, const char *target)
 {
-	UpsertReceiver receiver = {0};
-	QueryEnvironment *environment = create_queryEnv();
+	if (target == rollup->name)
+		return table_open(rollup->relid, RowExclusiveLock);
+	return table_openrv(makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(target))),
+						RowExclusiveLock);
+}
 
-	register_ENR(environment, name_rows(rows, rollup->desc, nrows));
-	receiver.pub.receiveSlot = receive_row;
-	receiver.pub.rStartup = receiver_startup;
-	receiver.pub.rShutdown = receiver_shutdown;
-	receiver.pub.rDestroy = receiver_shutdown;
-	receiver.pub.mydest = DestNone;
-	receiver.rollup = rollup;
-	receiver.context = CurrentMemoryContext;
-	(void) run_statement(rollup, target, nrows < SORTED_ROWS ? APPLY_FEW : APPLY_MANY,
-						 environment, NULL, &receiver.pub);
-	apply_check_written(rollup, receiver.nwritten, nrows);
-	if (receiver.nempty > 0)
-		delete_groups(rollup, target, receiver.empty, receiver.nempty);
+/*
+ * Throws, since not all rows were written that were found.  Triggers may keep rows away
+ * each time; without one, another session has changed them just now.
+ */
+static void
+complain_of_missing(const Rollup *rollup, Relation table, uint64 written, uint64 expected)
+{
+	TriggerDesc *triggers = table->trigdesc;
+
+	if (triggers != NULL && (triggers->trig_delete_before_row ||
+							 triggers->trig_update_before_row ||
+							 triggers->trig_insert_before_row))
+		apply_check_written(rollup, written, expected);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("rollup %s was changed by another session while it was written", rollup->name),
+			 errhint("Only notify_stats should change the table of a rollup.")));
+}
+
+static void
+write_rows(const Batch *batch, Relation table, const char *target, ApplyStatement statement)
+{
+	QueryEnvironment *environment = create_queryEnv();
+	uint64		expected = batch->nrows[statement];
+	uint64		written;
+
+	register_ENR(environment, name_rows(batch->rows[statement], batch->row->tts_tupleDescriptor,
+										expected));
+	written = run_statement(batch->rollup, target, statement, environment);
+	if (written != expected)
+		complain_of_missing(batch->rollup, table, written, expected);
+	tuplestore_end(batch->rows[statement]);
+}
+
+/* Adds deltas to the target, and ends them. */
+static void
+add_deltas(const Rollup *rollup, const char *target, Tuplestorestate *deltas, uint64 ndeltas)
+{
+	Relation	table = open_target(rollup, target);
+	Batch		batch = {0};
+
+	batch.rollup = rollup;
+	batch.index = group_index_open(table, group_index_of(rollup, table));
+	batch.row = MakeSingleTupleTableSlot(batch_desc(rollup->desc), &TTSOpsVirtual);
+	batch.row_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats row",
+											  ALLOCSET_SMALL_SIZES);
+	take_deltas(&batch, deltas, ndeltas);
+	tuplestore_end(deltas);
+	group_index_close(batch.index);
+	for (int i = 0; i < APPLY_STATEMENTS; i++)
+		if (batch.rows[i] != NULL)
+			write_rows(&batch, table, target, i);
+	ExecDropSingleTupleTableSlot(batch.row);
+	table_close(table, NoLock);
 }
 
 static void
@@ -437,26 +554,27 @@ bool
 apply_delta(Delta *delta, const char *target)
 {
 	const Rollup *rollup = delta_rollup(delta);
-	Tuplestorestate *rows;
-	uint64		nrows;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats apply",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
+	uint64		ndeltas;
+	Tuplestorestate *deltas = delta_rows(delta, &ndeltas);
+	bool		changes = deltas != NULL || delta_truncated(delta);
 	SavedRole	saved;
 
-	rows = delta_rows(delta, &nrows);
-	if (rows == NULL && !delta_truncated(delta))
-		return false;
-
-	trouble_begin(rollup->relid);
-	saved = xact_become(rollup->owner);
-	xact_limit_lock_waits(rollup_lock_patience(rollup));
-	check_index(rollup, target);
-	if (delta_truncated(delta))
-		empty_table(rollup, target);
-	if (rows != NULL)
+	if (changes)
 	{
-		add_rows(rollup, target, rows, nrows);
-		tuplestore_end(rows);
+		trouble_begin(rollup->relid);
+		saved = xact_become(rollup->owner);
+		xact_limit_lock_waits(rollup_lock_patience(rollup));
+		if (delta_truncated(delta))
+			empty_table(rollup, target);
+		if (deltas != NULL)
+			add_deltas(rollup, target, deltas, ndeltas);
+		xact_restore_role(saved);
+		trouble_end();
 	}
-	xact_restore_role(saved);
-	trouble_end();
-	return true;
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextDelete(context);
+	return changes;
 }

@@ -164,6 +164,15 @@
 #define executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
 #endif
 
+/* starts a scan of an index by that many keys */
+#if PG_VERSION_NUM >= 180000
+#define begin_index_scan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
+#else
+#define begin_index_scan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, nkeys, 0)
+#endif
+
 /* functions that the JSON parser calls return an error code since 16 */
 #if PG_VERSION_NUM >= 160000
 #define JSON_ACTION_RESULT JsonParseErrorType

@@ -157,31 +157,13 @@ is_group_index(Oid index, const Definition *definition)
 	return result;
 }
 
-bool
-own_table_has_index(Relation table, const Definition *definition)
+Oid
+own_table_find_index(Relation table, const Definition *definition)
 {
 	ListCell   *lc;
 
 	foreach(lc, RelationGetIndexList(table))
 		if (is_group_index(lfirst_oid(lc), definition))
-			return true;
-	return false;
-}
-
-char *
-own_table_conflict_target(const Definition *definition)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < definition->ngroups; i++)
-	{
-		const GroupColumn *group = &definition->groups[i];
-
-		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "", quote_identifier(group->name));
-		/* another index, of a collation that takes more for equal, would merge groups */
-		if (OidIsValid(group->collation))
-			appendStringInfo(&buf, " COLLATE %s", generate_collation_name(group->collation));
-	}
-	return buf.data;
+			return lfirst_oid(lc);
+	return InvalidOid;
 }

@@ -21,19 +21,14 @@
 extern void own_table_check_columns(const char *rollup, TupleDesc table, TupleDesc definition);
 
 /*
- * Whether the table has a unique index that finds a group, NULLs included.  That
- * of a definition compares its group columns as GROUP BY does; without one
- * (NULL) any columns will do.
+ * A unique index of the table that finds a group, NULLs included; or InvalidOid.  That
+ * of a definition compares its group columns as GROUP BY does, so that no other index,
+ * of a collation that takes more for equal, merges groups; without a definition (NULL)
+ * any columns will do.
  */
-extern bool own_table_has_index(Relation table, const Definition *definition);
+extern Oid	own_table_find_index(Relation table, const Definition *definition);
 
 /* Columns as CREATE TABLE takes them. */
 extern char *own_table_columns_of(TupleDesc desc);
-
-/*
- * The group columns as ON CONFLICT takes them, to be found in no other index
- * than one of theirs.
- */
-extern char *own_table_conflict_target(const Definition *definition);
 
 #endif							/* NOTIFY_STATS_OWN_TABLE_H */

@@ -1002,7 +1002,7 @@ rollup_has_index(const Rollup *rollup)
 	table = try_relation_open(rollup->relid, NoLock);
 	if (table == NULL)
 		return true;
-	result = own_table_has_index(table, NULL);
+	result = OidIsValid(own_table_find_index(table, NULL));
 	relation_close(table, NoLock);
 	return result;
 }
@@ -1303,7 +1303,6 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query, const L
 	shape->source_descs = source_descs(shape->definition);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
-	shape->has_index = own_table_has_index(table, shape->definition);
 	shape->obstacle = subscription_reason(shape->relid);
 }
 

@@ -42,7 +42,6 @@ typedef struct RollupShape
 	Definition *definition;		/* with the table's column names */
 	List	   *source_descs;	/* a TupleDesc for each of its sources */
 	TupleDesc	desc;			/* of the definition's result, likewise */
-	bool		has_index;		/* a unique one that can be that of its groups */
 	char	   *obstacle;		/* subscription_reason() of its table; NULL: none */
 	struct ApplyPlan *plans;	/* apply.c's; NULL: none yet */
 } RollupShape;
