@@ -82,6 +82,27 @@ TABLE by_kind;
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 
+-- Few groups, but large ones, are not held in memory at once either: a group that changes
+-- before and after them, in one transaction, is written more than once.
+SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
+CREATE TABLE texts (id integer PRIMARY KEY, content text);
+ALTER TABLE texts REPLICA IDENTITY FULL;
+SELECT notify_stats.create_rollup('by_content', 'SELECT content, count(*) FROM big.texts GROUP BY 1');
+CALL notify_stats.catch_up();
+CREATE TABLE written (content text);
+CREATE FUNCTION note_row() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO big.written VALUES (left(new.content, 5));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_row AFTER INSERT OR UPDATE ON by_content FOR EACH ROW EXECUTE FUNCTION note_row();
+INSERT INTO texts SELECT i, CASE WHEN i % 100 = 0 THEN 'small' ELSE repeat(md5(i::text), 5000) END
+FROM generate_series(0, 600) i;
+CALL notify_stats.catch_up();
+SELECT count(*) > 1 AS more_than_once FROM written WHERE content = 'small';
+SELECT count(*), max(count), sum(length(content)) FROM by_content;
+SELECT rollup, state, reason FROM notify_stats.rollups;
+
 DROP SCHEMA big CASCADE;
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;

@@ -85,8 +85,6 @@ struct Fold
 	List	   *sources;		/* of FoldSource */
 	List	   *deltas;			/* of Delta */
 	uint64		nchanges;
-	int			since_size_check;
-	bool		large;
 };
 
 /*
@@ -509,11 +507,6 @@ fold_change(Fold *fold, const RowChange *change)
 	}
 
 	fold->nchanges++;
-	if (++fold->since_size_check >= 1024)
-	{
-		fold->since_size_check = 0;
-		fold->large = MemoryContextMemAllocated(fold->table_context, true) > FOLD_MEMORY_LIMIT;
-	}
 }
 
 /*
@@ -523,7 +516,7 @@ fold_change(Fold *fold, const RowChange *change)
 bool
 fold_is_large(Fold *fold)
 {
-	return fold->large;
+	return MemoryContextMemAllocated(fold->table_context, true) > FOLD_MEMORY_LIMIT;
 }
 
 uint64
@@ -544,7 +537,6 @@ fold_reset(Fold *fold)
 	ListCell   *lc;
 
 	MemoryContextReset(fold->table_context);
-	fold->large = false;
 	foreach(lc, fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
@@ -588,9 +580,13 @@ delta_truncated(const Delta *delta)
 	return delta->truncated;
 }
 
-/* Sets the measures of a row; false if nothing is to be added. */
+/*
+ * Sets the measures of a row; false if nothing is to be added.  "zero" is passed so that
+ * nothing is allocated for each row.
+ */
 static bool
-measures_to_row(const Definition *definition, const MeasureDelta *measures, TupleTableSlot *row)
+measures_to_row(const Definition *definition, const MeasureDelta *measures, Numeric zero,
+				TupleTableSlot *row)
 {
 	bool		changes = false;
 
@@ -607,11 +603,11 @@ measures_to_row(const Definition *definition, const MeasureDelta *measures, Tupl
 		}
 		else
 		{
-			Numeric		sum = measures[i].sum ? measures[i].sum : int64_to_numeric(0);
+			Numeric		sum = measures[i].sum ? measures[i].sum : zero;
 
 			row->tts_values[column] = NumericGetDatum(sum);
 			changes |= !DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(sum),
-														 NumericGetDatum(int64_to_numeric(0))));
+														 NumericGetDatum(zero)));
 		}
 	}
 	return changes;
@@ -624,6 +620,7 @@ delta_rows(Delta *delta, uint64 *ngroups)
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
 	TupleTableSlot *row = MakeSingleTupleTableSlot(delta->rollup->desc, &TTSOpsVirtual);
 	TupleTableSlot *group = MakeSingleTupleTableSlot(definition->group_hash.desc, &TTSOpsMinimalTuple);
+	Numeric		zero = int64_to_numeric(0);
 	TupleHashIterator iterator;
 	TupleHashEntry entry;
 
@@ -634,7 +631,7 @@ delta_rows(Delta *delta, uint64 *ngroups)
 		MeasureDelta *measures = entry_measures(delta, entry);
 
 		ExecClearTuple(row);
-		if (!measures_to_row(definition, measures, row))
+		if (!measures_to_row(definition, measures, zero, row))
 			continue;
 		ExecStoreMinimalTuple(tuple_hash_entry_tuple(entry), group, false);
 		slot_getallattrs(group);
