@@ -360,8 +360,7 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 static const char *
 reason_untold(const Format *format, const Rollup *rollup, List *before, List *now, Oid source)
 {
-	const char *reason = facts_break(format, before, now, source,
-										 rollup_ignores_deletes(rollup, source));
+	const char *reason = facts_break(format, before, now, rollup, source);
 	List	   *gaps;
 
 	if (reason != NULL || !format->needs_identity)
