@@ -35,6 +35,38 @@
 	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
+/* the setting by which a slot was invalidated, or NULL */
+#if PG_VERSION_NUM >= 180000
+#define slot_invalidated_by(slot) \
+	((slot)->data.invalidated == RS_INVAL_IDLE_TIMEOUT ? "idle_replication_slot_timeout" : \
+	 (slot)->data.invalidated == RS_INVAL_WAL_REMOVED ? "max_slot_wal_keep_size" : NULL)
+#elif PG_VERSION_NUM >= 160000
+#define slot_invalidated_by(slot) \
+	((slot)->data.invalidated == RS_INVAL_WAL_REMOVED ? "max_slot_wal_keep_size" : NULL)
+#else
+#define slot_invalidated_by(slot) (slot_is_invalidated(slot) ? "max_slot_wal_keep_size" : NULL)
+#endif
+
+/* since when nobody has used a slot, and after how many seconds it is invalidated; 0: never */
+#if PG_VERSION_NUM >= 180000
+#define slot_inactive_since(slot) ((slot)->inactive_since)
+#define idle_slot_timeout() idle_replication_slot_timeout_secs
+#else
+#define slot_inactive_since(slot) 0
+#define idle_slot_timeout() 0
+#endif
+
+/* the file of a relation, as a record of the WAL names it */
+#if PG_VERSION_NUM >= 160000
+#define WalRelation RelFileLocator
+#define wal_relation_database(relation) ((relation).dbOid)
+#define wal_relation_number(relation) ((relation).relNumber)
+#else
+#define WalRelation RelFileNode
+#define wal_relation_database(relation) ((relation).dbNode)
+#define wal_relation_number(relation) ((relation).relNode)
+#endif
+
 /* slots that standbys take over; and whether those have the WAL up to there */
 #if PG_VERSION_NUM >= 170000
 #define FAILOVER_SLOTS true

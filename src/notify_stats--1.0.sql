@@ -540,12 +540,26 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'slot', coalesce(p.wal_status, 'none') IN ('reserved', 'extended'),
            CASE WHEN p.slot_name IS NULL THEN format('slot %I is missing', s.slot_name)
-                ELSE format('slot %I is %s', p.slot_name, p.wal_status) END,
-           CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
+                -- the reason is a column since 17
+                ELSE format('slot %I is %s%s', p.slot_name, p.wal_status,
+                            ' (' || (to_jsonb(p) ->> 'invalidation_reason') || ')') END,
+           CASE WHEN to_jsonb(p) ->> 'invalidation_reason' = 'idle_timeout' THEN
+               'The worker makes a new slot and, if changes were lost, rebuilds the rollups; raise idle_replication_slot_timeout, or set it to 0.'
+                WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
         FROM @extschema@.stream s
              LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'idle slot', a.worker_registered AND NOT c.paused,
+           format('idle_replication_slot_timeout is %s', t.timeout),
+           CASE WHEN c.paused THEN
+               format('The server invalidates slot %I if the pause lasts longer than that: resume before, or set it to 0.', s.slot_name)
+                WHEN NOT a.worker_registered THEN
+               format('The server invalidates slot %I if notify_stats.catch_up() is not called for longer than that: set it to 0.', s.slot_name) END
+        FROM @extschema@.stream s CROSS JOIN @extschema@.control c CROSS JOIN @extschema@.stream_activity() a
+             CROSS JOIN current_setting('idle_replication_slot_timeout', true) t (timeout)
+        WHERE s.slot_name IS NOT NULL AND t.timeout <> '0' AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
            CASE WHEN keep_size = '-1' THEN
