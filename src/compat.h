@@ -71,12 +71,12 @@
 #if PG_VERSION_NUM >= 170000
 #define FAILOVER_SLOTS true
 #define slot_is_failover(slot) ((slot)->data.failover)
-#define standbys_have(lsn) StandbySlotsHaveCaughtup(lsn, DEBUG1)
+#define standbys_have(lsn, elevel) StandbySlotsHaveCaughtup(lsn, elevel)
 #define STANDBY_SLOTS_SETTING "synchronized_standby_slots"
 #else
 #define FAILOVER_SLOTS false
 #define slot_is_failover(slot) false
-#define standbys_have(lsn) true
+#define standbys_have(lsn, elevel) true
 #define STANDBY_SLOTS_SETTING NULL
 #endif
 

@@ -63,6 +63,9 @@
 /* Between two advances of the slot, each of which reads the WAL as a peek does. */
 #define ADVANCE_INTERVAL_MS 100
 
+/* How long a standby may be away before that is logged: some restart. */
+#define STANDBY_PATIENCE_MS 10000
+
 /*
  * When restart_lsn is so far behind, the running transactions are logged, so
  * that it can follow: every so often, and less often if that does not help.
@@ -1114,6 +1117,30 @@ static struct
 }			committed;
 
 /*
+ * Whether the standbys that the slot waits for have the WAL up to a position.  If
+ * they do not for a while, the server says once which one is missing.
+ */
+static bool
+standbys_let_advance(XLogRecPtr end)
+{
+	static TimestampTz since = 0;
+	static bool said = false;
+	bool		say = since != 0 && !said &&
+		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), STANDBY_PATIENCE_MS);
+
+	if (slot_standbys_have(end, say ? WARNING : DEBUG1))
+	{
+		since = 0;
+		said = false;
+		return true;
+	}
+	if (since == 0)
+		since = GetCurrentTimestamp();
+	said |= say;
+	return false;
+}
+
+/*
  * Lets the slot advance to a position that a commit has written, once that is
  * on disk, and, if the slot is to go on there, at the standbys.  Each advance
  * reads the WAL from restart_lsn, so this is not done after every cycle.
@@ -1135,7 +1162,7 @@ keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once)
 	/* another process may have committed it */
 	end = applied_lsn == committed.applied_lsn ? committed.commit_end : slot_written_lsn();
 	XLogFlush(end);
-	if (slot.failover && !slot_standbys_have(end))
+	if (slot.failover && !standbys_let_advance(end))
 		return false;
 	advance(row, applied_lsn);
 	return true;

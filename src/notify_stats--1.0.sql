@@ -298,6 +298,26 @@ CREATE FUNCTION @extschema@.build_activity(
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'what shared memory knows of running builds, to the owner of the rollup and those with the rights of pg_monitor; see the views status and rollups';
 
+CREATE FUNCTION @extschema@.late_standbys(slot name, lsn pg_lsn) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT string_agg(format('replication slot %I in synchronized_standby_slots, which %s', n.name,
+                             CASE WHEN t.slot_name IS NULL THEN 'does not exist'
+                                  WHEN t.slot_type <> 'physical' THEN 'is not one of a standby'
+                                  WHEN t.wal_status = 'lost' THEN 'was invalidated'
+                                  WHEN NOT t.active THEN 'no standby is connected to'
+                                  ELSE 'is behind' END), '; ')
+        FROM pg_replication_slots p
+             CROSS JOIN unnest(string_to_array(current_setting('synchronized_standby_slots', true), ',')) l (item)
+             CROSS JOIN trim(BOTH ' "' FROM l.item) n (name)
+             LEFT JOIN pg_replication_slots t ON t.slot_name = n.name
+        -- failover is a column since 17
+        WHERE p.slot_name = $1 AND (to_jsonb(p) ->> 'failover')::boolean AND p.confirmed_flush_lsn < $2 AND
+              (t.slot_type = 'physical' AND t.active AND $2 - t.restart_lsn < 1024 * 1024) IS NOT TRUE
+    $$;
+COMMENT ON FUNCTION @extschema@.late_standbys(name, pg_lsn) IS
+    'the standbys because of which a failover slot is not advanced to a position, if they are missing or far behind';
+
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
@@ -332,6 +352,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                     'process ' || a.slot_user || ', which has the replication slot open'
                 WHEN act.wait_event_type = 'Lock' THEN
                     'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
+                ELSE @extschema@.late_standbys(s.slot_name, s.applied_lsn)
            END AS waits_for,
            h.transaction AS held_back_by
     FROM @extschema@.stream s
@@ -560,6 +581,11 @@ CREATE FUNCTION @extschema@."check"(
         FROM @extschema@.stream s CROSS JOIN @extschema@.control c CROSS JOIN @extschema@.stream_activity() a
              CROSS JOIN current_setting('idle_replication_slot_timeout', true) t (timeout)
         WHERE s.slot_name IS NOT NULL AND t.timeout <> '0' AND NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'standby slots', false, format('slot %I waits for %s', s.slot_name, t.late),
+           'The slot retains WAL until the standbys have it: start them, create the slots, or take them out of synchronized_standby_slots and reload.'
+        FROM @extschema@.stream s CROSS JOIN @extschema@.late_standbys(s.slot_name, s.applied_lsn) t (late)
+        WHERE t.late IS NOT NULL
     UNION ALL
     SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
            CASE WHEN keep_size = '-1' THEN

@@ -387,9 +387,9 @@ slot_advance(const char *name, XLogRecPtr lsn)
 }
 
 bool
-slot_standbys_have(XLogRecPtr lsn)
+slot_standbys_have(XLogRecPtr lsn, int elevel)
 {
-	return standbys_have(lsn);
+	return standbys_have(lsn, elevel);
 }
 
 XLogRecPtr

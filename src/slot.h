@@ -170,9 +170,10 @@ extern void slot_advance(const char *name, XLogRecPtr lsn);
 
 /*
  * Whether the standbys in synchronized_standby_slots have the WAL up to a
- * position.  A slot that fails over must not get ahead of what they have.
+ * position.  A slot that fails over must not get ahead of what they have.  If one
+ * of their slots is missing, or not in use, that is logged at this level.
  */
-extern bool slot_standbys_have(XLogRecPtr lsn);
+extern bool slot_standbys_have(XLogRecPtr lsn, int elevel);
 
 /*
  * Logs which transactions are running, at which point a slot may move its
