@@ -173,6 +173,14 @@
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #endif
 
+/* whether publications have all generated columns of the replica identity; refused since 18 */
+#if PG_VERSION_NUM >= 180000
+#define publishes_generated_identity(desc) \
+	((desc)->gencols_valid_for_update && (desc)->gencols_valid_for_delete)
+#else
+#define publishes_generated_identity(desc) ((void) (desc), true)
+#endif
+
 /* what pgoutput tells of stored generated columns */
 #if PG_VERSION_NUM >= 180000
 #define PUBLISHES_GENERATED_COLUMNS true

@@ -370,7 +370,7 @@ reason_untold(const Format *format, const Rollup *rollup, List *before, List *no
 
 	if (reason != NULL || !format->needs_identity)
 		return reason;
-	gaps = source_identity_gaps(source, definition_source_columns(rollup->definition, source));
+	gaps = source_identity_gaps(source, definition_source_columns(rollup->definition, source), false);
 	return gaps == NIL ? NULL :
 		psprintf(_("the replica identity of \"%s\" does not cover the columns in use"),
 				 get_rel_name(((IdentityGap *) linitial(gaps))->relid));

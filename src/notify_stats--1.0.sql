@@ -352,7 +352,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                     'process ' || a.slot_user || ', which has the replication slot open'
                 WHEN act.wait_event_type = 'Lock' THEN
                     'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
-                ELSE @extschema@.late_standbys(s.slot_name, s.applied_lsn)
+                ELSE @extschema@.late_standbys(s.slot_name, s.applied_lsn) COLLATE "default"
            END AS waits_for,
            h.transaction AS held_back_by
     FROM @extschema@.stream s
@@ -488,11 +488,11 @@ COMMENT ON COLUMN @extschema@.rollups.changed_at IS
     'when changes were last applied, to the second';
 
 CREATE FUNCTION @extschema@.source_gaps(
-        OUT rollup regclass, OUT source regclass, OUT missing text, OUT statement text) RETURNS SETOF record
+        OUT rollup regclass, OUT source regclass, OUT missing text, OUT refusal text, OUT hint text) RETURNS SETOF record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
-    'the tables whose replica identity does not cover what a rollup reads, as of its last build, and the statement that mends it';
+    'the tables whose replica identity does not cover what a rollup reads, as of its last build, or for which the server refuses updates and deletes because of it, and what to do about that';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
@@ -622,8 +622,9 @@ CREATE FUNCTION @extschema@."check"(
                                current_setting('autovacuum_max_workers'))::int + 1) AS capacity) l
     UNION ALL
     SELECT 'replica identity', false,
-           format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup),
-           'Run: ' || g.statement
+           CASE WHEN g.missing IS NULL THEN format('the server refuses updates and deletes of %s: %s', g.source, g.refusal)
+                ELSE format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup) END,
+           g.hint
         FROM @extschema@.source_gaps() g
     UNION ALL
     SELECT 'subscription', false,

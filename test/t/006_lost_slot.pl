@@ -194,6 +194,8 @@ if ($node->pg_version >= 18)
 	sql($node, q{SELECT notify_stats.drop_rollup('kept_rows');
 		SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) AS n FROM notifications GROUP BY notification_type')});
 
+	wait_until_applied($node);
+
 	# A change from before the pause that is committed within it is lost.
 	sql($node, 'BEGIN;' . notify_insert($next, $next) . q{; PREPARE TRANSACTION 'open'});
 	$next++;
