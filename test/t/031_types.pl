@@ -469,7 +469,7 @@ sub unread_columns
 	all_are_live("columns of $table that others read: at first");
 	$built{$_} = built_at($_) foreach 'data.by_b', 'data.by_c', 'data.by_spot', keys %kept;
 
-	sql($node, 'SELECT notify_stats.pause(); INSERT INTO data.made (a, spot) SELECT i, ROW(i % 2, i) FROM generate_series(1, 10) i');
+	sql($node, 'SELECT notify_stats.pause(); INSERT INTO data.made (a, spot) SELECT i, ROW(i % 2, i)::data.spot FROM generate_series(1, 10) i');
 	sql($node, "ALTER TABLE $table ALTER c SET EXPRESSION AS (a % 4)") if $server >= 17;
 	sql($node, 'ALTER TABLE data.made ALTER v SET EXPRESSION AS (a + 1)') if $server >= 18 && format_name() ne 'pgoutput';
 	sql($node, 'ALTER TYPE data.spot DROP ATTRIBUTE y') if !$by_name;
