@@ -70,7 +70,7 @@ CREATE TABLE parcels_us PARTITION OF parcels FOR VALUES IN ('us');
 INSERT INTO parcels VALUES (20, 'us', 20), (21, 'us', 21);
 CALL notify_stats.catch_up();
 SELECT * FROM of_root WHERE country = 'us';
-SELECT source, missing, statement FROM notify_stats.source_gaps() ORDER BY rollup::text;
+SELECT source, missing, hint FROM notify_stats.source_gaps() ORDER BY rollup::text;
 SELECT * FROM states();
 -- it needs a replica identity of its own
 SELECT * FROM stale_seen;

@@ -209,6 +209,88 @@ TABLE of_both ORDER BY kind;
 SELECT * FROM all_differences();
 SELECT * FROM states();
 
+SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
+
+-- who follows the hints, statements at least, goes on updating a table that is published
+CREATE FUNCTION follow_hints(rollup text, definition text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    hint text;
+BEGIN
+    FOR i IN 1 .. 3 LOOP
+        BEGIN
+            PERFORM notify_stats.create_rollup(rollup, definition);
+            RETURN;
+        EXCEPTION WHEN object_not_in_prerequisite_state THEN
+            GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+        END;
+        RETURN NEXT hint;
+        EXIT WHEN hint !~ '^Run: ';
+        EXECUTE substring(hint FROM 6);
+    END LOOP;
+END $$;
+CREATE TABLE shared (id integer PRIMARY KEY, kind text NOT NULL, pages integer);
+CREATE PUBLICATION of_others FOR TABLE shared (id, kind);
+SELECT follow_hints('of_shared', 'SELECT kind, count(*) FROM shared GROUP BY 1');
+SELECT follow_hints('of_pages', 'SELECT pages, count(*) FROM shared GROUP BY 1');
+ALTER TABLE shared ALTER pages SET NOT NULL;
+SELECT follow_hints('of_pages', 'SELECT pages, count(*) FROM shared GROUP BY 1');
+ALTER PUBLICATION of_others SET TABLE shared (pages, id, kind);
+SELECT follow_hints('of_pages', 'SELECT pages, count(*) FROM shared GROUP BY 1');
+SELECT follow_hints('of_shared_again', 'SELECT kind, count(*) FROM shared GROUP BY 1');
+CALL notify_stats.catch_up();
+INSERT INTO shared SELECT i, 'a', i FROM generate_series(1, 5) i;
+UPDATE shared SET kind = 'b', pages = 2 WHERE id < 3;
+DELETE FROM shared WHERE id = 4;
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+SELECT * FROM states();
+
+-- one that has no key, and one that is published later: check() tells both
+CREATE TABLE keyless (kind text NOT NULL);
+ALTER PUBLICATION of_others ADD TABLE keyless (kind);
+SELECT follow_hints('of_keyless', 'SELECT kind, count(*) FROM keyless GROUP BY 1');
+CREATE TABLE later (id integer PRIMARY KEY, kind text NOT NULL, size integer NOT NULL, note text);
+SELECT follow_hints('of_later', 'SELECT kind, count(*) FROM later GROUP BY 1');
+SELECT follow_hints('of_sizes', 'SELECT size, count(*) FROM later GROUP BY 1');
+CALL notify_stats.catch_up();
+INSERT INTO later SELECT i, 'a', i FROM generate_series(1, 5) i;
+SELECT detail, hint FROM notify_stats.check() WHERE item = 'replica identity';
+ALTER PUBLICATION of_others ADD TABLE later (id, kind, size);
+UPDATE later SET kind = 'b' WHERE id < 3;
+SELECT detail, hint FROM notify_stats.check() WHERE item = 'replica identity';
+CREATE UNIQUE INDEX later_identity ON sources.later (id, kind, size);
+ALTER TABLE sources.later REPLICA IDENTITY USING INDEX later_identity;
+UPDATE later SET kind = 'b' WHERE id < 3;
+SELECT detail, hint FROM notify_stats.check() WHERE item = 'replica identity';
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+DROP PUBLICATION of_others;
+
+-- virtual generated columns (18), which are a part of REPLICA IDENTITY FULL, and not published
+CREATE FUNCTION virtual(statements text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('server_version_num')::int >= 180000 THEN
+        EXECUTE statements;
+    END IF;
+END $$;
+SELECT virtual($$
+    CREATE TABLE unpublished (id int PRIMARY KEY, kind text NOT NULL, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL);
+    CREATE TABLE of_full (id int PRIMARY KEY, kind text NOT NULL, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL);
+    ALTER TABLE of_full REPLICA IDENTITY FULL;
+    CREATE TABLE published (id int PRIMARY KEY, kind text NOT NULL, twice int GENERATED ALWAYS AS (id * 2) VIRTUAL);
+    CREATE PUBLICATION of_others FOR TABLE published $$);
+SELECT virtual(format($$ SELECT follow_hints('of_%1$s', 'SELECT kind, count(*) FROM %1$s GROUP BY 1') $$, name))
+FROM unnest('{unpublished, of_full, published}'::text[]) name;
+CALL notify_stats.catch_up();
+SELECT virtual(format($$ INSERT INTO %1$s SELECT i, 'a' FROM generate_series(1, 5) i;
+    UPDATE %1$s SET kind = 'b' WHERE id < 3; DELETE FROM %1$s WHERE id = 3 $$, name))
+FROM unnest('{unpublished, of_full, published}'::text[]) name;
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+SELECT detail, hint FROM notify_stats.check() WHERE item = 'replica identity';
+SELECT count(*) FROM states() WHERE state <> 'live';
+SELECT virtual('DROP PUBLICATION of_others');
+
 DROP SCHEMA sources CASCADE;
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;

@@ -151,8 +151,7 @@ facts_hold(Build *build, Rollup *rollup)
 	context = enter_build_context(build);
 	now = facts_collect_versions(build->format, list_make1(rollup));
 	foreach(lc, build->sources)
-		hold &= facts_break(build->format, build->facts, now, lfirst_oid(lc),
-							rollup_ignores_deletes(rollup, lfirst_oid(lc))) == NULL &&
+		hold &= facts_break(build->format, build->facts, now, rollup, lfirst_oid(lc)) == NULL &&
 			!facts_bring_rows(build->facts, now, lfirst_oid(lc));
 	build->facts = now;
 	MemoryContextSwitchTo(context);

@@ -35,16 +35,48 @@
 	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
+/* the setting by which a slot was invalidated, or NULL */
+#if PG_VERSION_NUM >= 180000
+#define slot_invalidated_by(slot) \
+	((slot)->data.invalidated == RS_INVAL_IDLE_TIMEOUT ? "idle_replication_slot_timeout" : \
+	 (slot)->data.invalidated == RS_INVAL_WAL_REMOVED ? "max_slot_wal_keep_size" : NULL)
+#elif PG_VERSION_NUM >= 160000
+#define slot_invalidated_by(slot) \
+	((slot)->data.invalidated == RS_INVAL_WAL_REMOVED ? "max_slot_wal_keep_size" : NULL)
+#else
+#define slot_invalidated_by(slot) (slot_is_invalidated(slot) ? "max_slot_wal_keep_size" : NULL)
+#endif
+
+/* since when nobody has used a slot, and after how many seconds it is invalidated; 0: never */
+#if PG_VERSION_NUM >= 180000
+#define slot_inactive_since(slot) ((slot)->inactive_since)
+#define idle_slot_timeout() idle_replication_slot_timeout_secs
+#else
+#define slot_inactive_since(slot) 0
+#define idle_slot_timeout() 0
+#endif
+
+/* the file of a relation, as a record of the WAL names it */
+#if PG_VERSION_NUM >= 160000
+#define WalRelation RelFileLocator
+#define wal_relation_database(relation) ((relation).dbOid)
+#define wal_relation_number(relation) ((relation).relNumber)
+#else
+#define WalRelation RelFileNode
+#define wal_relation_database(relation) ((relation).dbNode)
+#define wal_relation_number(relation) ((relation).relNode)
+#endif
+
 /* slots that standbys take over; and whether those have the WAL up to there */
 #if PG_VERSION_NUM >= 170000
 #define FAILOVER_SLOTS true
 #define slot_is_failover(slot) ((slot)->data.failover)
-#define standbys_have(lsn) StandbySlotsHaveCaughtup(lsn, DEBUG1)
+#define standbys_have(lsn, elevel) StandbySlotsHaveCaughtup(lsn, elevel)
 #define STANDBY_SLOTS_SETTING "synchronized_standby_slots"
 #else
 #define FAILOVER_SLOTS false
 #define slot_is_failover(slot) false
-#define standbys_have(lsn) true
+#define standbys_have(lsn, elevel) true
 #define STANDBY_SLOTS_SETTING NULL
 #endif
 
@@ -139,6 +171,14 @@
 /* generated columns were all stored before 18 */
 #ifndef ATTRIBUTE_GENERATED_VIRTUAL
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#endif
+
+/* whether publications have all generated columns of the replica identity; refused since 18 */
+#if PG_VERSION_NUM >= 180000
+#define publishes_generated_identity(desc) \
+	((desc)->gencols_valid_for_update && (desc)->gencols_valid_for_delete)
+#else
+#define publishes_generated_identity(desc) ((void) (desc), true)
 #endif
 
 /* what pgoutput tells of stored generated columns */

@@ -26,6 +26,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "catalog/pg_class.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -47,6 +48,7 @@
 #include "source.h"
 #include "time_limit.h"
 #include "trouble.h"
+#include "unread_wal.h"
 #include "wake.h"
 #include "xact.h"
 
@@ -60,6 +62,9 @@
 
 /* Between two advances of the slot, each of which reads the WAL as a peek does. */
 #define ADVANCE_INTERVAL_MS 100
+
+/* How long a standby may be away before that is logged: some restart. */
+#define STANDBY_PATIENCE_MS 10000
 
 /*
  * When restart_lsn is so far behind, the running transactions are logged, so
@@ -360,13 +365,12 @@ cycle_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy
 static const char *
 reason_untold(const Format *format, const Rollup *rollup, List *before, List *now, Oid source)
 {
-	const char *reason = facts_break(format, before, now, source,
-										 rollup_ignores_deletes(rollup, source));
+	const char *reason = facts_break(format, before, now, rollup, source);
 	List	   *gaps;
 
 	if (reason != NULL || !format->needs_identity)
 		return reason;
-	gaps = source_identity_gaps(source, definition_source_columns(rollup->definition, source));
+	gaps = source_identity_gaps(source, definition_source_columns(rollup->definition, source), false);
 	return gaps == NIL ? NULL :
 		psprintf(_("the replica identity of \"%s\" does not cover the columns in use"),
 				 get_rel_name(((IdentityGap *) linitial(gaps))->relid));
@@ -601,7 +605,8 @@ unusable_reason(const StreamRow *row, SlotInfo *slot)
 	if (slot->database != MyDatabaseId || strcmp(NameStr(slot->plugin), row->format->plugin) != 0)
 		return "the replication slot belongs to somebody else";
 	if (slot->lost)
-		return "the replication slot was invalidated";
+		return slot->lost_by == NULL ? "the replication slot was invalidated" :
+			psprintf("the replication slot was invalidated because of %s", slot->lost_by);
 	/* pg_resetwal leaves the slots; what this process has open it has read */
 	if (!slot_is_open(NameStr(row->slot_name)) && !slot_has_wal(slot->restart_lsn))
 		return "the write-ahead log that the replication slot needs is missing";
@@ -621,6 +626,77 @@ cycle_loss_reason(const StreamRow *row)
 	if (row->applied_lsn > GetXLogInsertRecPtr())
 		return "what was applied is not in this server's write-ahead log";
 	return NULL;
+}
+
+/* The numbers of the files that hold the rows of all sources. */
+static List *
+source_files(void)
+{
+	static const char query[] =
+		"WITH RECURSIVE source AS (SELECT source::pg_catalog.oid AS relid FROM " EXTENSION_SCHEMA ".rollup_source"
+		" UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN source s ON i.inhparent = s.relid)"
+		" SELECT f.number FROM source, pg_catalog.pg_relation_filenode(relid) f (number) WHERE f.number IS NOT NULL";
+	MemoryContext context = CurrentMemoryContext;
+	List	   *files = NIL;
+
+	SPI_connect();
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the files of sources");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Oid			number = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+															SPI_tuptable->tupdesc, 1, &isnull));
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+
+		files = lappend_oid(files, number);
+		MemoryContextSwitchTo(spi_context);
+	}
+	SPI_finish();
+	return files;
+}
+
+/* Whether a slot is invalidated, and all that was left to read in it is still in the WAL. */
+static bool
+is_lost_with_wal(const StreamRow *row, const SlotInfo *slot)
+{
+	return slot->lost && slot->database == MyDatabaseId &&
+		strcmp(NameStr(slot->plugin), row->format->plugin) == 0 &&
+		!XLogRecPtrIsInvalid(slot->restart_lsn) && slot_has_wal(slot->restart_lsn) &&
+		slot->confirmed_flush_lsn <= row->applied_lsn &&
+		row->applied_lsn <= slot_written_lsn();
+}
+
+/*
+ * Makes another slot in place of one that the server has invalidated, if no change of
+ * a source is left in it.  What is written until the new one begins is looked at as
+ * well.  False: changes may have been lost.
+ */
+static bool
+replace_slot(const StreamRow *row)
+{
+	const char *name = NameStr(row->slot_name);
+	List	   *files;
+	SlotInfo	slot;
+	XLogRecPtr	lsn;
+
+	/* the new slot is made in this transaction, and cannot be after a write */
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
+		!slot_lookup(name, &slot) || !is_lost_with_wal(row, &slot))
+		return false;
+	files = source_files();
+	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn, slot_flush_written(), files))
+		return false;
+	slot_drop(name);
+	lsn = slot_create(name, row->format->plugin, slot.failover);
+	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn, lsn, files))
+		return false;
+	stream_set_applied(lsn);
+	ereport(LOG,
+			(errmsg("replication slot \"%s\" was invalidated because of %s, and made again",
+					name, slot.lost_by ? slot.lost_by : "the server"),
+			 errdetail("It had no change left that matters, so nothing was lost.")));
+	return true;
 }
 
 /*
@@ -827,6 +903,38 @@ cycle_prepare_upgrade(void)
 			 errhint("Stop them, and call prepare_upgrade() again, or resume().")));
 }
 
+/* How often it is tried to use an idle slot, as a part of the time that it may be idle. */
+#define TOUCHES_PER_TIMEOUT 8
+
+int
+cycle_touch_interval(void)
+{
+	int64		milliseconds = (int64) slot_idle_timeout() * 1000 / TOUCHES_PER_TIMEOUT;
+
+	return milliseconds == 0 || milliseconds > INT_MAX ? INT_MAX : milliseconds;
+}
+
+void
+cycle_touch_slot(void)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	NameData	name;
+	StreamRow	row;
+
+	slot_main_name(&name);
+	if (!slot_is_idle(NameStr(name)) ||
+		!TimestampDifferenceExceeds(last, now, cycle_touch_interval()))
+		return;
+	last = now;
+	xact_begin();
+	/* the holder of the lock may be about to use it */
+	if (OidIsValid(catalog_table(CATALOG_STREAM)) && stream_try_lock() && stream_load(&row) &&
+		row.has_slot && (!row.paused || row.upgrade_from != 0) && slot_is_idle(NameStr(name)))
+		slot_touch(NameStr(name));
+	xact_commit();
+}
+
 /* What is to be settled of a stream that has a slot; true if it can be read. */
 static bool
 settle_slot(const StreamRow *row, List *rollups, bool manual, CycleResult *result, bool *again)
@@ -839,7 +947,9 @@ settle_slot(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 		reason = psprintf("a change is too large for output plugin \"%s\"", row->format->plugin);
 		oversize_forget();
 	}
-	if (reason != NULL)
+	if (reason != NULL && replace_slot(row))
+		;
+	else if (reason != NULL)
 		give_up_slot(row, reason);
 	else if (rollups == NIL)
 		stream_clear_slot();
@@ -1007,6 +1117,30 @@ static struct
 }			committed;
 
 /*
+ * Whether the standbys that the slot waits for have the WAL up to a position.  If
+ * they do not for a while, the server says once which one is missing.
+ */
+static bool
+standbys_let_advance(XLogRecPtr end)
+{
+	static TimestampTz since = 0;
+	static bool said = false;
+	bool		say = since != 0 && !said &&
+		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), STANDBY_PATIENCE_MS);
+
+	if (slot_standbys_have(end, say ? WARNING : DEBUG1))
+	{
+		since = 0;
+		said = false;
+		return true;
+	}
+	if (since == 0)
+		since = GetCurrentTimestamp();
+	said |= say;
+	return false;
+}
+
+/*
  * Lets the slot advance to a position that a commit has written, once that is
  * on disk, and, if the slot is to go on there, at the standbys.  Each advance
  * reads the WAL from restart_lsn, so this is not done after every cycle.
@@ -1028,7 +1162,7 @@ keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once)
 	/* another process may have committed it */
 	end = applied_lsn == committed.applied_lsn ? committed.commit_end : slot_written_lsn();
 	XLogFlush(end);
-	if (slot.failover && !slot_standbys_have(end))
+	if (slot.failover && !standbys_let_advance(end))
 		return false;
 	advance(row, applied_lsn);
 	return true;

@@ -46,6 +46,15 @@ extern CycleResult cycle_run(bool manual);
  */
 extern void cycle_forget(void);
 
+/*
+ * Uses the main slot for a moment if nobody has for long, as the server invalidates
+ * slots that are idle (idle_replication_slot_timeout), other than that of a paused
+ * stream.  To be called in each such interval, in milliseconds, outside of a
+ * transaction.
+ */
+extern void cycle_touch_slot(void);
+extern int	cycle_touch_interval(void);
+
 /* The transactions that a snapshot sees, by their top-level xid. */
 typedef struct VisibleXids
 {

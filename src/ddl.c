@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
@@ -40,8 +41,17 @@ typedef struct Command
 	Oid			object;
 	bool		alters;			/* rather than creates */
 	bool		brings;			/* may add rows that no change has told */
-	bool		recomputes;		/* may alter them likewise */
+	List	   *recomputed;		/* of ObjectAddress: columns that it may alter likewise */
 } Command;
+
+static ObjectAddress *
+copy_address(const ObjectAddress *address)
+{
+	ObjectAddress *copy = palloc(sizeof(ObjectAddress));
+
+	*copy = *address;
+	return copy;
+}
 
 /* Notes what a command does that no change of a row tells. */
 static void
@@ -53,14 +63,15 @@ look_into(const CollectedCommand *collected, Command *command)
 		return;
 	foreach(lc, collected->d.alterTable.subcmds)
 	{
-		const Node *parsetree = ((const CollectedATSubcmd *) lfirst(lc))->parsetree;
+		const CollectedATSubcmd *part = (const CollectedATSubcmd *) lfirst(lc);
 		AlterTableType subtype;
 
-		if (!IsA(parsetree, AlterTableCmd))
+		if (!IsA(part->parsetree, AlterTableCmd))
 			continue;
-		subtype = ((const AlterTableCmd *) parsetree)->subtype;
+		subtype = ((const AlterTableCmd *) part->parsetree)->subtype;
 		command->brings |= subtype == AT_AttachPartition || subtype == AT_SetLogged;
-		command->recomputes |= recomputes_column(subtype);
+		if (recomputes_column(subtype))
+			command->recomputed = lappend(command->recomputed, copy_address(&part->address));
 	}
 }
 
@@ -125,6 +136,26 @@ may_mislead(const Format *format, const Command *command)
 	return format->by_name ? command->alters : command->brings;
 }
 
+/*
+ * The facts of a source that the command has broken.  An expression that looks the
+ * same may give other values now.
+ */
+static List *
+broken_by(const Command *command, List *before, List *now, Oid source)
+{
+	List	   *broken = facts_broken(before, now, source);
+	ListCell   *lc;
+
+	foreach(lc, command->recomputed)
+	{
+		const ObjectAddress *column = (const ObjectAddress *) lfirst(lc);
+
+		broken = list_concat_unique_ptr(broken, facts_of_expression(before, source, column->objectId,
+																	column->objectSubId));
+	}
+	return broken;
+}
+
 /* Notes the sources whose unread changes the command has broken, or a part of their rows. */
 static void
 note_command(const Format *format, List *before, const Command *command)
@@ -138,11 +169,10 @@ note_command(const Format *format, List *before, const Command *command)
 
 		if (now == NIL)
 			continue;
-		if (command->recomputes || facts_break(format, before, now, source, true) != NULL ||
-			(may_mislead(format, command) && facts_bring_rows(before, now, source)))
+		if (may_mislead(format, command) && facts_bring_rows(before, now, source))
 			facts_note_break(source);
-		else if (facts_break(format, before, now, source, false) != NULL)
-			facts_note_detached(before, now, source);
+		facts_note_broken(broken_by(command, before, now, source));
+		facts_note_detached(before, now, source);
 	}
 }
 

@@ -413,13 +413,38 @@ facts_collect_versions(const Format *format, List *rollups)
 	return result;
 }
 
+static bool
+is_note(const Fact *fact)
+{
+	return has_prefix(fact, BREAK_FACT " ") || has_prefix(fact, DETACHED_FACT);
+}
+
+/* The fact that a note tells the break of; any other fact is its own subject. */
+static const Fact *
+subject_of(const Fact *fact)
+{
+	const char *name;
+	Fact	   *subject;
+
+	if (!has_prefix(fact, BREAK_FACT " "))
+		return fact;
+	name = strchr(fact->name + strlen(BREAK_FACT " "), ' ');
+	if (name == NULL)
+		return fact;
+	subject = palloc(sizeof(Fact));
+	*subject = *fact;
+	subject->name = name + 1;
+	return subject;
+}
+
 /* What a fact is of, for people. */
 static const char *
 describe(const Fact *fact)
 {
 	char	   *name;
 
-	if (has_prefix(fact, BREAK_FACT))
+	fact = subject_of(fact);
+	if (has_prefix(fact, BREAK_FACT " "))
 		return BREAK_FACT;
 	if (has_prefix(fact, DETACHED_FACT))
 		return "set of partitions";
@@ -455,26 +480,79 @@ holds(const Fact *before, const Fact *now)
 	return strcmp(before->value, now->value) == 0;
 }
 
-const char *
-facts_break(const Format *format, List *before, List *now, Oid source, bool partitions_may_go)
+/* Whether a fact that was does not hold any more. */
+static bool
+is_broken(const Fact *before, List *now, bool partitions_may_go)
 {
+	const Fact *fact = find_fact(now, before);
+
+	return fact ? !holds(before, fact) : !may_go(before, partitions_may_go);
+}
+
+/*
+ * Whether a rollup reads what a fact is of.  Formats that read text read all that
+ * any rollup wants of a row, so to them a type matters to all.
+ */
+static bool
+concerns(const Fact *fact, const Format *format, const Rollup *rollup)
+{
+	const Fact *subject = subject_of(fact);
+
+	if (has_prefix(subject, EXPRESSION_FACT))
+		return bms_is_member(column_of(subject),
+							 definition_source_columns(rollup->definition, fact->source));
+	if (OidIsValid(type_of(subject)) && !format->by_name)
+		return list_member_oid(type_parts(definition_source_types(rollup->definition, fact->source)),
+							   type_of(subject));
+	return true;
+}
+
+const char *
+facts_break(const Format *format, List *before, List *now, const Rollup *rollup, Oid source)
+{
+	bool		partitions_may_go = rollup_ignores_deletes(rollup, source);
 	ListCell   *lc;
 
 	foreach(lc, before)
 	{
-		const Fact *old_fact = (const Fact *) lfirst(lc);
-		const Fact *fact;
+		const Fact *fact = (const Fact *) lfirst(lc);
 
-		if (old_fact->source != source)
-			continue;
-		fact = find_fact(now, old_fact);
-		if (fact == NULL && may_go(old_fact, partitions_may_go))
-			continue;
-		if (fact == NULL || !holds(old_fact, fact))
+		if (fact->source == source && is_broken(fact, now, partitions_may_go) &&
+			concerns(fact, format, rollup))
 			return psprintf(_("the %s of table \"%s\" has changed, which output plugin \"%s\" does not tell"),
-							describe(old_fact), get_rel_name(source), format->plugin);
+							describe(fact), get_rel_name(source), format->plugin);
 	}
 	return NULL;
+}
+
+List *
+facts_broken(List *before, List *now, Oid source)
+{
+	List	   *broken = NIL;
+	ListCell   *lc;
+
+	foreach(lc, before)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		if (fact->source == source && !is_note(fact) && is_broken(fact, now, true))
+			broken = lappend(broken, lfirst(lc));
+	}
+	return broken;
+}
+
+List *
+facts_of_expression(List *facts, Oid source, Oid relid, AttrNumber attnum)
+{
+	const char *column = get_attname(relid, attnum, true);
+	Fact		wanted = {.source = source};
+	const Fact *fact;
+
+	if (column == NULL)
+		return NIL;
+	wanted.name = psprintf(EXPRESSION_FACT "%d of %u", get_attnum(source, column), relid);
+	fact = find_fact(facts, &wanted);
+	return fact ? list_make1(unconstify(Fact *, fact)) : NIL;
 }
 
 /* Whether a table was made in this transaction and has never had a row. */
@@ -631,6 +709,23 @@ facts_note_break(Oid source)
 }
 
 void
+facts_note_broken(List *broken)
+{
+	List	   *facts = NIL;
+	ListCell   *lc;
+
+	foreach(lc, broken)
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		facts = facts_add(facts, fact->source,
+						  psprintf(BREAK_FACT " %u %s", GetTopTransactionId(), fact->name), "");
+	}
+	if (facts != NIL)
+		facts_store(facts, facts);
+}
+
+void
 facts_note_detached(List *before, List *now, Oid source)
 {
 	List	   *facts = NIL;
@@ -647,5 +742,6 @@ facts_note_detached(List *before, List *now, Oid source)
 			facts = facts_add(facts, source,
 							  psprintf(DETACHED_FACT "%u %u", partition_of(fact), GetTopTransactionId()), "");
 	}
-	facts_store(facts, facts);
+	if (facts != NIL)
+		facts_store(facts, facts);
 }

@@ -24,6 +24,8 @@
 
 #include "format.h"
 
+struct Rollup;
+
 typedef struct Fact
 {
 	Oid			source;
@@ -34,7 +36,8 @@ typedef struct Fact
 /*
  * What DDL has noted, and what is never true when facts are compared: that it has
  * broken unread changes; and that a partition has been one no more for a while.
- * Each transaction notes its own.
+ * Each transaction notes its own.  A break of one fact has the name of that behind
+ * the transaction, as it may matter to some rollups only.
  */
 #define BREAK_FACT "shape"
 #define DETACHED_FACT "detached partition "
@@ -80,10 +83,22 @@ extern List *facts_sources_of(List *facts, Oid relid);
 extern List *facts_sources_with_type(List *facts, Oid type);
 
 /*
+ * The facts of a source in the first set that do not hold in the second, other
+ * than that of a partition that is gone, and notes.
+ */
+extern List *facts_broken(List *before, List *now, Oid source);
+
+/* The facts of a source on how a column of this table, itself or a partition, is generated. */
+extern List *facts_of_expression(List *facts, Oid source, Oid relid, AttrNumber attnum);
+
+/*
  * Notes that the source was altered, in this transaction, such that unread
- * changes cannot be told.
+ * changes cannot be told: to any rollup.
  */
 extern void facts_note_break(Oid source);
+
+/* The same, as far as a rollup reads what one of these facts is of. */
+extern void facts_note_broken(List *broken);
 
 /*
  * Notes the partitions that are in the first set of facts alone.  They may come
@@ -97,12 +112,9 @@ extern void facts_note_detached(List *before, List *now, Oid source);
  */
 extern List *facts_collect_versions(const Format *format, List *rollups);
 
-/*
- * Why changes of a source cannot be told between two sets of facts, or NULL.
- * "partitions_may_go" is for who does not mind that their rows are gone.
- */
-extern const char *facts_break(const Format *format, List *before, List *now, Oid source,
-							   bool partitions_may_go);
+/* Why changes of a source cannot be told to a rollup between two sets of facts, or NULL. */
+extern const char *facts_break(const Format *format, List *before, List *now,
+							   const struct Rollup *rollup, Oid source);
 
 /*
  * Whether a partition is new in the second set, or was not one for a while, and

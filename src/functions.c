@@ -537,43 +537,82 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Lists the gaps of a source, but of one that is locked, or dropped just now, none. */
+/*
+ * Lists what is wrong with the replica identities of a source; of one that is locked,
+ * or dropped just now, nothing.  What the server refuses because of them is listed
+ * with the first rollup, as it is the same for all.
+ */
 static List *
-gaps_of_source(const RollupSource *source)
+gaps_of_source(const RollupSource *source, List *sources, bool by_us)
 {
+	Bitmapset  *columns = NULL;
+	const RollupSource *first = NULL;
+	List	   *gaps;
 	BusyLock	busy;
+	ListCell   *lc;
 
 	if (!ConditionalLockRelationOid(source->source, AccessShareLock) ||
 		get_rel_name(source->source) == NULL ||
 		!rollup_lock_sources(list_make1_oid(source->source), &busy))
 		return NIL;
-	return source_identity_gaps(source->source, source->columns);
+	gaps = source_identity_gaps(source->source, source->columns, by_us);
+	foreach(lc, sources)
+	{
+		const RollupSource *other = (const RollupSource *) lfirst(lc);
+
+		if (other->source != source->source)
+			continue;
+		if (first == NULL)
+			first = other;
+		columns = bms_add_members(columns, other->columns);
+	}
+	return first != source ? gaps :
+		list_concat(gaps, source_refusals(source->source, columns, false));
+}
+
+/* Whether we publish the sources, or shall. */
+static bool
+publishes_sources(void)
+{
+	StreamRow	row;
+
+	return (stream_load(&row) && row.has_slot ? row.format : format_chosen()) == &format_pgoutput;
+}
+
+static void
+put_gap(ReturnSetInfo *rsinfo, Oid rollup, const IdentityGap *gap)
+{
+	Datum		values[5] = {0};
+	bool		nulls[5] = {false};
+
+	values[0] = ObjectIdGetDatum(rollup);
+	values[1] = ObjectIdGetDatum(gap->relid);
+	nulls[2] = gap->missing == NULL;
+	if (!nulls[2])
+		values[2] = CStringGetTextDatum(gap->missing);
+	nulls[3] = gap->refusal == NULL;
+	if (!nulls[3])
+		values[3] = CStringGetTextDatum(gap->refusal);
+	values[4] = CStringGetTextDatum(gap->hint);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
 Datum
 notify_stats_source_gaps(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *sources = rollup_known_sources();
+	bool		by_us = publishes_sources();
 	ListCell   *lc;
 	ListCell   *lc2;
 
 	InitMaterializedSRF(fcinfo, 0);
-	foreach(lc, rollup_known_sources())
+	foreach(lc, sources)
 	{
 		const RollupSource *source = (const RollupSource *) lfirst(lc);
 
-		foreach(lc2, gaps_of_source(source))
-		{
-			const IdentityGap *gap = (const IdentityGap *) lfirst(lc2);
-			Datum		values[4];
-			bool		nulls[4] = {false};
-
-			values[0] = ObjectIdGetDatum(source->rollup);
-			values[1] = ObjectIdGetDatum(gap->relid);
-			values[2] = CStringGetTextDatum(gap->missing);
-			values[3] = CStringGetTextDatum(gap->statement);
-			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		}
+		foreach(lc2, gaps_of_source(source, sources, by_us))
+			put_gap((ReturnSetInfo *) fcinfo->resultinfo, source->rollup,
+					(const IdentityGap *) lfirst(lc2));
 	}
 	return (Datum) 0;
 }

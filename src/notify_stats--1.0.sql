@@ -298,6 +298,26 @@ CREATE FUNCTION @extschema@.build_activity(
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'what shared memory knows of running builds, to the owner of the rollup and those with the rights of pg_monitor; see the views status and rollups';
 
+CREATE FUNCTION @extschema@.late_standbys(slot name, lsn pg_lsn) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT string_agg(format('replication slot %I in synchronized_standby_slots, which %s', n.name,
+                             CASE WHEN t.slot_name IS NULL THEN 'does not exist'
+                                  WHEN t.slot_type <> 'physical' THEN 'is not one of a standby'
+                                  WHEN t.wal_status = 'lost' THEN 'was invalidated'
+                                  WHEN NOT t.active THEN 'no standby is connected to'
+                                  ELSE 'is behind' END), '; ')
+        FROM pg_replication_slots p
+             CROSS JOIN unnest(string_to_array(current_setting('synchronized_standby_slots', true), ',')) l (item)
+             CROSS JOIN trim(BOTH ' "' FROM l.item) n (name)
+             LEFT JOIN pg_replication_slots t ON t.slot_name = n.name
+        -- failover is a column since 17
+        WHERE p.slot_name = $1 AND (to_jsonb(p) ->> 'failover')::boolean AND p.confirmed_flush_lsn < $2 AND
+              (t.slot_type = 'physical' AND t.active AND $2 - t.restart_lsn < 1024 * 1024) IS NOT TRUE
+    $$;
+COMMENT ON FUNCTION @extschema@.late_standbys(name, pg_lsn) IS
+    'the standbys because of which a failover slot is not advanced to a position, if they are missing or far behind';
+
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
@@ -332,6 +352,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                     'process ' || a.slot_user || ', which has the replication slot open'
                 WHEN act.wait_event_type = 'Lock' THEN
                     'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
+                ELSE @extschema@.late_standbys(s.slot_name, s.applied_lsn) COLLATE "default"
            END AS waits_for,
            h.transaction AS held_back_by
     FROM @extschema@.stream s
@@ -467,11 +488,11 @@ COMMENT ON COLUMN @extschema@.rollups.changed_at IS
     'when changes were last applied, to the second';
 
 CREATE FUNCTION @extschema@.source_gaps(
-        OUT rollup regclass, OUT source regclass, OUT missing text, OUT statement text) RETURNS SETOF record
+        OUT rollup regclass, OUT source regclass, OUT missing text, OUT refusal text, OUT hint text) RETURNS SETOF record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
-    'the tables whose replica identity does not cover what a rollup reads, as of its last build, and the statement that mends it';
+    'the tables whose replica identity does not cover what a rollup reads, as of its last build, or for which the server refuses updates and deletes because of it, and what to do about that';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
@@ -540,12 +561,31 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'slot', coalesce(p.wal_status, 'none') IN ('reserved', 'extended'),
            CASE WHEN p.slot_name IS NULL THEN format('slot %I is missing', s.slot_name)
-                ELSE format('slot %I is %s', p.slot_name, p.wal_status) END,
-           CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
+                -- the reason is a column since 17
+                ELSE format('slot %I is %s%s', p.slot_name, p.wal_status,
+                            ' (' || (to_jsonb(p) ->> 'invalidation_reason') || ')') END,
+           CASE WHEN to_jsonb(p) ->> 'invalidation_reason' = 'idle_timeout' THEN
+               'The worker makes a new slot and, if changes were lost, rebuilds the rollups; raise idle_replication_slot_timeout, or set it to 0.'
+                WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
         FROM @extschema@.stream s
              LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'idle slot', a.worker_registered AND NOT c.paused,
+           format('idle_replication_slot_timeout is %s', t.timeout),
+           CASE WHEN c.paused THEN
+               format('The server invalidates slot %I if the pause lasts longer than that: resume before, or set it to 0.', s.slot_name)
+                WHEN NOT a.worker_registered THEN
+               format('The server invalidates slot %I if notify_stats.catch_up() is not called for longer than that: set it to 0.', s.slot_name) END
+        FROM @extschema@.stream s CROSS JOIN @extschema@.control c CROSS JOIN @extschema@.stream_activity() a
+             CROSS JOIN current_setting('idle_replication_slot_timeout', true) t (timeout)
+        WHERE s.slot_name IS NOT NULL AND t.timeout <> '0' AND NOT pg_is_in_recovery()
+    UNION ALL
+    SELECT 'standby slots', false, format('slot %I waits for %s', s.slot_name, t.late),
+           'The slot retains WAL until the standbys have it: start them, create the slots, or take them out of synchronized_standby_slots and reload.'
+        FROM @extschema@.stream s CROSS JOIN @extschema@.late_standbys(s.slot_name, s.applied_lsn) t (late)
+        WHERE t.late IS NOT NULL
     UNION ALL
     SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
            CASE WHEN keep_size = '-1' THEN
@@ -582,8 +622,9 @@ CREATE FUNCTION @extschema@."check"(
                                current_setting('autovacuum_max_workers'))::int + 1) AS capacity) l
     UNION ALL
     SELECT 'replica identity', false,
-           format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup),
-           'Run: ' || g.statement
+           CASE WHEN g.missing IS NULL THEN format('the server refuses updates and deletes of %s: %s', g.source, g.refusal)
+                ELSE format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup) END,
+           g.hint
         FROM @extschema@.source_gaps() g
     UNION ALL
     SELECT 'subscription', false,

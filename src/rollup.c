@@ -256,7 +256,7 @@ rollup_check_source(const Definition *definition, Oid source, const Format *form
 {
 	Bitmapset  *columns = definition_source_columns(definition, source);
 
-	source_check_identity(source, columns);
+	source_check_identity(source, columns, format == &format_pgoutput);
 	if (format->check_source != NULL)
 		format->check_source(source, columns);
 }

@@ -37,6 +37,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 #include "utils/varlena.h"
 #include "utils/wait_event.h"
@@ -200,6 +201,8 @@ slot_lookup(const char *name, SlotInfo *info)
 		info->plugin = slot->data.plugin;
 		info->database = slot->data.database;
 		info->lost = slot_is_invalidated(slot);
+		info->lost_by = slot_invalidated_by(slot);
+		info->inactive_since = slot_inactive_since(slot);
 		info->confirmed_flush_lsn = slot->data.confirmed_flush;
 		info->restart_lsn = slot->data.restart_lsn;
 		info->active_pid = slot->active_pid;
@@ -209,6 +212,46 @@ slot_lookup(const char *name, SlotInfo *info)
 	}
 	LWLockRelease(ReplicationSlotControlLock);
 	return found;
+}
+
+int
+slot_idle_timeout(void)
+{
+	return idle_slot_timeout();
+}
+
+bool
+slot_is_idle(const char *name)
+{
+	SlotInfo	info;
+
+	return idle_slot_timeout() > 0 && slot_lookup(name, &info) && !info.lost &&
+		info.active_pid == 0 && info.inactive_since != 0 &&
+		GetCurrentTimestamp() >=
+		TimestampTzPlusMilliseconds(info.inactive_since, (int64) idle_slot_timeout() * 500);
+}
+
+void
+slot_touch(const char *name)
+{
+	acquire_slot(name);
+	ReplicationSlotRelease();
+}
+
+/*
+ * The server takes a temporary slot for idle when it was released, and ends the
+ * process it belongs to after idle_replication_slot_timeout, in the middle of a
+ * build for instance.  So it is acquired again, and set aside, as decoder.c does it.
+ */
+static void
+hold_if_temporary(const char *name)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
+
+	if (slot == NULL || slot->data.persistency != RS_TEMPORARY)
+		return;
+	acquire_slot(name);
+	MyReplicationSlot = NULL;
 }
 
 int
@@ -301,6 +344,7 @@ slot_copy(const char *source, const char *name, const char *plugin)
 	namestrcpy(&copy_name, name);
 	call_slot_function(F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL, source,
 					   NameGetDatum(&copy_name), BoolGetDatum(true));
+	hold_if_temporary(name);
 	if (!slot_lookup(name, &info))
 		elog(ERROR, "replication slot \"%s\" is missing", name);
 	return info.confirmed_flush_lsn;
@@ -335,14 +379,17 @@ slot_advance(const char *name, XLogRecPtr lsn)
 	if (slot_is_open(name))
 		decoder_confirm(lsn);
 	else
+	{
 		call_slot_function(F_PG_REPLICATION_SLOT_ADVANCE, name,
 						   LSNGetDatum(lsn), (Datum) 0);
+		hold_if_temporary(name);
+	}
 }
 
 bool
-slot_standbys_have(XLogRecPtr lsn)
+slot_standbys_have(XLogRecPtr lsn, int elevel)
 {
-	return standbys_have(lsn);
+	return standbys_have(lsn, elevel);
 }
 
 XLogRecPtr
@@ -552,6 +599,7 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool bina
 	guc_nestlevel = NewGUCNestLevel();
 	wait_for_no_standby();
 	invoke_quietly(fcinfo);
+	hold_if_temporary(name);
 	AtEOXact_GUC(true, guc_nestlevel);
 
 	peek->rows = rsinfo.setResult;

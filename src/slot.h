@@ -13,6 +13,7 @@
 #define NOTIFY_STATS_SLOT_H
 
 #include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
 /* What can be known of a slot without acquiring it. */
@@ -20,7 +21,9 @@ typedef struct SlotInfo
 {
 	NameData	plugin;
 	Oid			database;		/* InvalidOid: a physical slot */
-	bool		lost;			/* invalidated: the WAL that it needs is gone */
+	bool		lost;			/* invalidated: it cannot be read any more */
+	const char *lost_by;		/* then the setting that has led to it, if known */
+	TimestampTz inactive_since; /* nobody has used it; 0: not known (before 18) */
 	XLogRecPtr	confirmed_flush_lsn;
 	XLogRecPtr	restart_lsn;	/* from where it is read when it is opened */
 	int			active_pid;		/* of the process that has it, or 0 */
@@ -45,6 +48,18 @@ extern void slot_check_plugin(const char *plugin);
 /* Looks up a slot; false if there is none of that name. */
 extern bool slot_lookup(const char *name, SlotInfo *info);
 
+/*
+ * For how many seconds a slot may be left unused before the server invalidates it
+ * (idle_replication_slot_timeout); 0: for ever.
+ */
+extern int	slot_idle_timeout(void);
+
+/* Whether nobody has used a slot for half that time. */
+extern bool slot_is_idle(const char *name);
+
+/* Uses a slot, which nobody else does, for a moment, to no other end. */
+extern void slot_touch(const char *name);
+
 /* How many slots can still be made. */
 extern int	slot_count_free(void);
 
@@ -57,7 +72,8 @@ extern XLogRecPtr slot_create(const char *name, const char *plugin, bool failove
 
 /*
  * Makes a temporary slot, which this process alone uses and which goes away
- * with it, at the position of another, and returns that position.
+ * with it, at the position of another, and returns that position.  It is never
+ * idle.
  */
 extern XLogRecPtr slot_copy(const char *source, const char *name, const char *plugin);
 
@@ -154,9 +170,10 @@ extern void slot_advance(const char *name, XLogRecPtr lsn);
 
 /*
  * Whether the standbys in synchronized_standby_slots have the WAL up to a
- * position.  A slot that fails over must not get ahead of what they have.
+ * position.  A slot that fails over must not get ahead of what they have.  If one
+ * of their slots is missing, or not in use, that is logged at this level.
  */
-extern bool slot_standbys_have(XLogRecPtr lsn);
+extern bool slot_standbys_have(XLogRecPtr lsn, int elevel);
 
 /*
  * Logs which transactions are running, at which point a slot may move its

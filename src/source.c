@@ -27,6 +27,7 @@
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "commands/defrem.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -36,6 +37,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "published.h"
 #include "source.h"
 
 /* Relations that a query can read, but whose changes cannot be counted. */
@@ -64,7 +66,8 @@ static void check_visible(Relation rel);
 static void check_partitions(Relation rel);
 static List *leaf_partitions(Oid relid);
 static bool key_has(Relation rel, const Bitmapset *key, const char *name);
-static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns);
+static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
+static IdentityGap *refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
 static char *qualified_name(Relation rel);
 
 /*
@@ -101,24 +104,26 @@ source_check_kind(Oid relid, bool inherit)
 	relation_close(rel, NoLock);
 }
 
+/* The tables that hold the rows of a source. */
+static List *
+tables_of(Oid relid)
+{
+	return get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? leaf_partitions(relid) :
+		list_make1_oid(relid);
+}
+
 /*
  * Lists where the columns are not covered by the replica identity.
  */
 List *
-source_identity_gaps(Oid relid, const Bitmapset *columns)
+source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
 {
-	List	   *tables;
 	List	   *gaps = NIL;
 	ListCell   *lc;
 
-	if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
-		tables = leaf_partitions(relid);
-	else
-		tables = list_make1_oid(relid);
-
-	foreach(lc, tables)
+	foreach(lc, tables_of(relid))
 	{
-		IdentityGap *gap = identity_gap(lfirst_oid(lc), relid, columns);
+		IdentityGap *gap = identity_gap(lfirst_oid(lc), relid, columns, by_us);
 
 		if (gap != NULL)
 			gaps = lappend(gaps, gap);
@@ -128,20 +133,74 @@ source_identity_gaps(Oid relid, const Bitmapset *columns)
 }
 
 /*
+ * Lists where the replica identity makes the server refuse updates and deletes.
+ */
+List *
+source_refusals(Oid relid, const Bitmapset *columns, bool by_us)
+{
+	List	   *gaps = NIL;
+	ListCell   *lc;
+
+	foreach(lc, tables_of(relid))
+	{
+		IdentityGap *gap = refusal(lfirst_oid(lc), relid, columns, by_us);
+
+		if (gap != NULL)
+			gaps = lappend(gaps, gap);
+	}
+
+	return gaps;
+}
+
+/*
+ * Throws if the server would refuse updates and deletes because we publish the
+ * table.  If it does so already it is not our doing.
+ */
+static void
+check_refusals(Oid relid, const Bitmapset *columns)
+{
+	ListCell   *lc;
+
+	foreach(lc, source_refusals(relid, columns, true))
+	{
+		const IdentityGap *gap = (const IdentityGap *) lfirst(lc);
+		Relation	rel = relation_open(gap->relid, NoLock);
+		bool		already = published_refusal(rel, rel->rd_rel->relreplident) != NULL;
+
+		relation_close(rel, NoLock);
+		if (!already)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" cannot be published with its replica identity",
+							get_rel_name(gap->relid)),
+					 errdetail("The server would refuse its updates and deletes: %s.", gap->refusal),
+					 errhint("%s", gap->hint)));
+	}
+}
+
+/*
  * Throws for the first gap.
  */
 void
-source_check_identity(Oid relid, const Bitmapset *columns)
+source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
 {
-	List	   *gaps = source_identity_gaps(relid, columns);
+	List	   *gaps = source_identity_gaps(relid, columns, by_us);
 	IdentityGap *gap;
 	bool		partition;
+	char	   *refusal;
 
 	if (gaps == NIL)
+	{
+		if (by_us)
+			check_refusals(relid, columns);
 		return;
+	}
 
 	gap = linitial(gaps);
 	partition = gap->relid != relid;
+	refusal = gap->refusal == NULL ? "" :
+		psprintf(" With REPLICA IDENTITY FULL the server would refuse updates and deletes: %s.",
+				 gap->refusal);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -149,10 +208,10 @@ source_check_identity(Oid relid, const Bitmapset *columns)
 					partition ? "partition" : "table",
 					get_rel_name(gap->relid)),
 			 partition
-			 ? errdetail("Missing: %s. Partitions of \"%s\" that lack columns: %d.",
-						 gap->missing, get_rel_name(relid), list_length(gaps))
-			 : errdetail("Missing: %s.", gap->missing),
-			 errhint("Run: %s", gap->statement)));
+			 ? errdetail("Missing: %s. Partitions of \"%s\" that lack columns: %d.%s",
+						 gap->missing, get_rel_name(relid), list_length(gaps), refusal)
+			 : errdetail("Missing: %s.%s", gap->missing, refusal),
+			 errhint("%s", gap->hint)));
 }
 
 /*
@@ -287,11 +346,109 @@ key_has(Relation rel, const Bitmapset *key, const char *name)
 }
 
 /*
+ * The columns of a table that an index over these columns of "root" and the primary
+ * key would have, and those of the present replica identity, which others may need.
+ */
+static Bitmapset *
+index_columns(Relation rel, Oid root, const Bitmapset *columns)
+{
+	Bitmapset  *key = bms_add_members(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY),
+									  RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY));
+	Bitmapset  *result = NULL;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		result = bms_add_member(result, get_attnum(RelationGetRelid(rel),
+												   get_attname(root, attnum, false)));
+	attnum = -1;
+	while ((attnum = bms_next_member(key, attnum)) >= 0)
+		result = bms_add_member(result, attnum + FirstLowInvalidHeapAttributeNumber);
+	return result;
+}
+
+/* The names of columns, or with "nullable" of those that may be null, quoted; "" if none. */
+static char *
+column_names(Relation rel, const Bitmapset *columns, bool nullable)
+{
+	StringInfoData names;
+	int			attnum = -1;
+
+	initStringInfo(&names);
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+	{
+		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+		if (!nullable || !column->attnotnull)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
+							 quote_identifier(NameStr(column->attname)));
+	}
+	return names.data;
+}
+
+/*
+ * How to have a replica identity of the columns that is not FULL: a unique index over
+ * them and the primary key.
+ */
+static char *
+index_hint(Relation rel, Oid root, const Bitmapset *columns)
+{
+	Bitmapset  *indexed = index_columns(rel, root, columns);
+	char	   *names = column_names(rel, indexed, false);
+	char	   *nullable = column_names(rel, indexed, true);
+	const char *index;
+
+	if (bms_is_empty(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY)))
+		return psprintf("Add a primary key to %s, so that an index over it and the columns that the definition uses can be the replica identity.",
+						qualified_name(rel));
+	if (nullable[0] != '\0')
+		return psprintf("Make these columns of %s NOT NULL, so that an index over them can be the replica identity: %s.",
+						qualified_name(rel), nullable);
+	if (!published_lists_have(rel, indexed))
+		return psprintf("Publish these columns of %s with every publication that has a column list for it, so that an index over them can be the replica identity: %s.",
+						qualified_name(rel), names);
+	index = quote_identifier(ChooseRelationName(RelationGetRelationName(rel), NULL, "identity",
+												RelationGetNamespace(rel), false));
+	return psprintf("%s: CREATE UNIQUE INDEX %s ON %s (%s); ALTER TABLE %s REPLICA IDENTITY USING INDEX %s;",
+					published_generated(rel, indexed) ? "Run" :
+					"Set publish_generated_columns = stored for the publications of the table, and run",
+					index, qualified_name(rel), names, qualified_name(rel), index);
+}
+
+/* Why the server refuses, or would refuse, updates and deletes with a replica identity, or NULL. */
+static const char *
+refusal_of(Relation rel, char identity, bool by_us)
+{
+	const char *reason = published_refusal(rel, identity);
+
+	return reason == NULL && by_us ? published_refusal_by_us(rel, identity) : reason;
+}
+
+/* Whether the replica identity of a table makes the server refuse updates and deletes; NULL: no. */
+static IdentityGap *
+refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	const char *reason = refusal_of(rel, rel->rd_rel->relreplident, by_us);
+	IdentityGap *gap = NULL;
+
+	if (reason != NULL)
+	{
+		gap = palloc(sizeof(IdentityGap));
+		gap->relid = relid;
+		gap->missing = NULL;
+		gap->refusal = reason;
+		gap->hint = index_hint(rel, root, columns);
+	}
+	relation_close(rel, NoLock);
+	return gap;
+}
+
+/*
  * Which of "columns", attribute numbers of "root", the replica identity of
  * the table "relid" lacks; NULL if none.
  */
 static IdentityGap *
-identity_gap(Oid relid, Oid root, const Bitmapset *columns)
+identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 {
 	Relation	rel = relation_open(relid, AccessShareLock);
 	IdentityGap *gap = NULL;
@@ -325,8 +482,10 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns)
 			gap = palloc(sizeof(IdentityGap));
 			gap->relid = relid;
 			gap->missing = missing.data;
-			gap->statement = psprintf("ALTER TABLE %s REPLICA IDENTITY FULL;",
-									  qualified_name(rel));
+			gap->refusal = refusal_of(rel, REPLICA_IDENTITY_FULL, by_us);
+			gap->hint = gap->refusal == NULL ?
+				psprintf("Run: ALTER TABLE %s REPLICA IDENTITY FULL;", qualified_name(rel)) :
+				index_hint(rel, root, columns);
 		}
 	}
 

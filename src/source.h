@@ -11,12 +11,16 @@
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 
-/* A table whose replica identity lacks columns, and what mends it. */
+/*
+ * A table whose replica identity lacks columns, or because of which the server refuses
+ * its updates and deletes, or would with FULL.
+ */
 typedef struct IdentityGap
 {
 	Oid			relid;			/* the source, or a partition of it */
-	char	   *missing;		/* names of the columns, for a message */
-	char	   *statement;		/* the ALTER TABLE that mends it */
+	char	   *missing;		/* names of the columns, for a message, or NULL */
+	const char *refusal;		/* why they are, or would be, refused, or NULL */
+	char	   *hint;			/* what mends it */
 } IdentityGap;
 
 /*
@@ -29,12 +33,22 @@ extern void source_check_kind(Oid relid, bool inherit);
 /*
  * Lists (of IdentityGap) where "columns", attribute numbers of "relid", are
  * not covered by the replica identity: of the table itself, or of each leaf
- * partition.  NIL if all is well.
+ * partition.  NIL if all is well.  "by_us" as below, of the hints.
  */
-extern List *source_identity_gaps(Oid relid, const Bitmapset *columns);
+extern List *source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us);
 
-/* Throws for the first gap, with the statement as the hint. */
-extern void source_check_identity(Oid relid, const Bitmapset *columns);
+/*
+ * Lists the same tables where the replica identity has all columns, but makes the
+ * server refuse updates and deletes because of a publication; with "by_us" also if
+ * it does as soon as we publish the table.
+ */
+extern List *source_refusals(Oid relid, const Bitmapset *columns, bool by_us);
+
+/*
+ * Throws for the first gap, and if updates and deletes would be refused because we
+ * publish the table, if we do.
+ */
+extern void source_check_identity(Oid relid, const Bitmapset *columns, bool by_us);
 
 /*
  * Whether the replica identity of one table, which is not FULL, covers columns

@@ -203,6 +203,18 @@ wait_after_failures(SharedStream *stream, int failures)
 				   NULL, NULL);
 }
 
+/* Waits for a lock, but not for so long that the slot would be idle. */
+static void
+wait_for_lock(BusyLock busy)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													(int64) cycle_touch_interval());
+
+	if (busy.until == 0 || busy.until > until)
+		busy.until = until;
+	rollup_wait_for_lock(busy);
+}
+
 /* One cycle, and the start of a build that is due. */
 static CycleResult
 work(SharedStream *stream)
@@ -220,7 +232,7 @@ work(SharedStream *stream)
 	{
 		show_activity(STATE_RUNNING, "waiting for a lock on a table");
 		slot_close();			/* who has the lock may need the slot */
-		rollup_wait_for_lock(result.busy);
+		wait_for_lock(result.busy);
 	}
 	builder_start_due(result.wants_build);
 	show_activity(STATE_IDLE, "waiting for changes");
@@ -383,7 +395,7 @@ report_statistics(Schedule *schedule)
 static void
 nap(Schedule *schedule)
 {
-	long		milliseconds = notify_stats_naptime;
+	long		milliseconds = Min(notify_stats_naptime, cycle_touch_interval());
 
 	if (schedule->leftover_at != 0)
 		milliseconds = Min(milliseconds,
@@ -425,6 +437,8 @@ run(SharedStream *stream)
 
 		if (wake_slot_is_wanted(stream))
 			slot_close();
+		cycle_touch_slot();
+		MemoryContextReset(cycle_context);
 		if (!is_due(&schedule))
 			nap(&schedule);
 		else if (rest > 0)
@@ -435,7 +449,6 @@ run(SharedStream *stream)
 			CHECK_FOR_INTERRUPTS();
 			reload_settings();
 			run_cycle(&schedule);
-			MemoryContextReset(cycle_context);
 		}
 	}
 }

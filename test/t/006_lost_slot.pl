@@ -18,7 +18,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('lost');
+my $node = new_node('lost', conf => 'autovacuum = off');
 my $slot;
 my $next = 1;
 
@@ -124,15 +124,11 @@ for (1 .. 10)
 is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'lost', 'the status tells a lost slot');
 set_and_reload($node, max_slot_wal_keep_size => '-1');
 sql($node, 'SELECT notify_stats.resume()');
-is_mended($offset, 'the replication slot was invalidated', 'an invalidated slot');
+is_mended($offset, 'the replication slot was invalidated because of max_slot_wal_keep_size', 'an invalidated slot');
 
-# Invalidated, as nobody has used it for a while.
-if ($node->pg_version >= 18)
+# Idle.  The server invalidates a slot that nobody uses for a while, at a checkpoint.
+sub idle_until_lost
 {
-	$offset = log_position($node);
-	pause_stream($node);
-	change();
-	set_and_reload($node, idle_replication_slot_timeout => '1s');
 	poll($node, "SELECT inactive_since < now() - interval '1.1 s' FROM pg_replication_slots WHERE slot_name = '$slot'");
 	for (1 .. 10)
 	{
@@ -140,9 +136,86 @@ if ($node->pg_version >= 18)
 		last if sql($node, "SELECT wal_status FROM pg_replication_slots WHERE slot_name = '$slot'") eq 'lost';
 	}
 	is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'lost', 'a slot that was idle for long is lost');
+	return;
+}
+
+if ($node->pg_version >= 18)
+{
+	my $idle_reason = 'the replication slot was invalidated because of idle_replication_slot_timeout';
+	my $all_built = q{SELECT string_agg(rollup || ' ' || state || ' ' || built_at, ', ' ORDER BY rollup) FROM notify_stats.rollups};
+	my ($since, $built, $builder);
+
+	sql($node, q{
+		CREATE TABLE kept (a int);
+		ALTER TABLE kept REPLICA IDENTITY FULL;
+		SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
+		INSERT INTO kept VALUES (1), (2)});
+	is_exact($node, 'exact before the slot is idle');
+	$built = sql($node, $all_built);
+	set_and_reload($node, idle_replication_slot_timeout => '1s');
+
+	# The worker uses it in time, whether or not there is something to read.
+	poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+	$since = sql($node, "SELECT inactive_since FROM pg_replication_slots WHERE slot_name = '$slot'");
+	poll($node, "SELECT now() > '$since'::timestamptz + interval '1.5 s'");
+	sql($node, 'CHECKPOINT');
+	is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'reserved', 'the slot of an idle server is not idle');
+
+	# So do builders, whose slots are temporary: the server would end them.
+	$offset = log_position($node);
+	set_stop($node, 'build-snapshot');
+	sql($node, q{SELECT notify_stats.rebuild('by_type')});
+	wait_for_stop($node, 'build-snapshot', $offset);
+	$builder = builder_pid($node);
+	$since = sql($node, 'SELECT now()');
+	poll($node, "SELECT now() > '$since'::timestamptz + interval '1.5 s'");
+	sql($node, 'CHECKPOINT');
+	is(builder_pid($node), $builder, 'a build is not ended while it reads its sources');
+	continue_from_stop($node);
+	is_exact($node, 'and comes to its end');
+	$built = sql($node, $all_built);
+
+	# A paused worker does not, but if nothing happens meanwhile, nothing is lost.
+	$offset = log_position($node);
+	pause_stream($node);
+	is(sql($node, q{SELECT ok, hint IS NOT NULL FROM notify_stats.check() WHERE item = 'idle slot'}), 'f|t', 'check() warns of a pause');
+	idle_until_lost();
+	like(sql($node, q{SELECT detail FROM notify_stats.check() WHERE item = 'slot' AND NOT ok}), qr/is lost \(idle_timeout\)/,
+		'check() tells the cause');
+	sql($node, 'SELECT notify_stats.resume()');
+	$node->wait_for_log(qr/replication slot "$slot" was invalidated because of idle_replication_slot_timeout, and made again/, $offset);
+	is_exact($node, 'an idle slot with nothing to read: exact');
+	is(sql($node, $all_built), $built, 'an idle slot with nothing to read: nothing was lost');
+	change();
+	sql($node, 'INSERT INTO kept VALUES (3); SELECT notify_stats.drop_rollup($$by_type$$)');
+	is_exact($node, 'an idle slot with nothing to read: and goes on');
+	slot_is_behind($node, 'an idle slot with nothing to read: the slot is not ahead');
+	is(sql($node, q{SELECT ok FROM notify_stats.check() WHERE item = 'idle slot'}), 't', 'check() is content with a running worker');
+	sql($node, q{SELECT notify_stats.drop_rollup('kept_rows');
+		SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) AS n FROM notifications GROUP BY notification_type')});
+
+	wait_until_applied($node);
+
+	# A change from before the pause that is committed within it is lost.
+	sql($node, 'BEGIN;' . notify_insert($next, $next) . q{; PREPARE TRANSACTION 'open'});
+	$next++;
+	change();
+	is_exact($node, 'exact beside an open transaction');
+	$offset = log_position($node);
+	pause_stream($node);
+	idle_until_lost();
+	sql($node, q{COMMIT PREPARED 'open'});
+	sql($node, 'SELECT notify_stats.resume()');
+	is_mended($offset, $idle_reason, 'an idle slot, and a transaction from before');
+
+	# And so is what comes later.
+	$offset = log_position($node);
+	pause_stream($node);
+	change();
+	idle_until_lost();
 	set_and_reload($node, idle_replication_slot_timeout => '0');
 	sql($node, 'SELECT notify_stats.resume()');
-	is_mended($offset, 'the replication slot was invalidated', 'an idle slot');
+	is_mended($offset, $idle_reason, 'an idle slot');
 }
 
 # In use by somebody else, for a while.

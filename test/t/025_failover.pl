@@ -88,7 +88,15 @@ sql($node, 'CREATE TABLE filler (a int)');
 wait_for_synced_slot();
 pass('the standby has the slot');
 
-# Without the standby.
+# Without the standby, and with one that never was.
+set_and_reload($node, synchronized_standby_slots => 'standby, nobody');
+$offset = log_position($node);
+sql($node, notify_insert(1001, 1010));
+poll($node, q{SELECT waits_for = 'replication slot nobody in synchronized_standby_slots, which does not exist'
+	FROM notify_stats.status WHERE stream = 'main'});
+pass('the status names the slot that does not exist');
+like(sql($node, q{SELECT detail, hint FROM notify_stats.check() WHERE item = 'standby slots' AND NOT ok}),
+	qr/waits for replication slot nobody .*\|The slot retains WAL/, 'so does check()');
 $standby->stop;
 $lsn = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
 my $standby_lsn = sql($node, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'standby'");
@@ -110,9 +118,16 @@ cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stre
 	'the status tells how far it is behind');
 $built_at = built_at($node);
 $lsn = sql($node, q{SELECT applied_lsn FROM notify_stats.status WHERE stream = 'main'});
+like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby .*no standby is connected to; .*slot nobody/,
+	'and whom it waits for');
+$node->wait_for_log(qr/WARNING:  replication slot "(standby|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
+pass('the log tells it');
+set_and_reload($node, synchronized_standby_slots => 'standby');
 $standby->start;
 poll($node, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = '$slot'");
 pass('it advances when the standby is back');
+is(sql($node, q{SELECT count(*) FROM notify_stats.check() WHERE item = 'standby slots'}), '0', 'check() is content');
+is(() = slurp_file($node->logfile, $offset) =~ /WARNING:  replication slot "\w+" specified in parameter/g, 1, 'it was logged once');
 
 # The primary dies under load.
 wait_for_synced_slot();

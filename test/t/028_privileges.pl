@@ -139,6 +139,7 @@ my %function = (
 	resume => [ 'SELECT notify_stats.resume()', $superuser, qw(joe caller) ],
 	check => [ 'SELECT * FROM notify_stats.check()', $superuser, qw(joe monitor) ],
 	source_gaps => [ 'SELECT * FROM notify_stats.source_gaps()', $superuser, qw(joe) ],
+	late_standbys => [ q{SELECT notify_stats.late_standbys('main', '0/0')}, @all ],
 	stream_activity => [ 'SELECT * FROM notify_stats.stream_activity()', @all ],
 	build_activity => [ 'SELECT * FROM notify_stats.build_activity()', @all ],
 	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],

@@ -512,6 +512,7 @@ is(join("\n", sort split /\n/, sql($node, q{
 build_activity()|EXECUTE
 create_rollup(text,text,text[])|EXECUTE
 drop_rollup(regclass)|EXECUTE
+late_standbys(name,pg_lsn)|EXECUTE
 rebuild(regclass,boolean)|EXECUTE
 rollups|SELECT
 rollup|SELECT

@@ -447,7 +447,39 @@ SKIP:
 		is_exact($node, "generated column of $table: rebuilt");
 		sql($node, 'ALTER EVENT TRIGGER notify_stats_ddl ENABLE ALWAYS; INSERT INTO data.made (a) SELECT generate_series(1, 20)');
 		is_exact($node, "generated column of $table: exact afterwards");
+		unread_columns($table, $server);
 	}
+}
+
+# What a rollup does not read does not matter to it, whether or not another one does.
+sub unread_columns
+{
+	my ($table, $server) = @_;
+	my %kept = $by_name && $table ne 'data.made' ? () : ('data.kept' => q{, ignore_deletes => '{data.made}'});
+	my %built;
+
+	sql($node, q{ALTER TABLE data.made ADD v int GENERATED ALWAYS AS (a) VIRTUAL; INSERT INTO data.made (a) VALUES (1)})
+		if $server >= 18 && format_name() ne 'pgoutput';
+	sql($node, qq{CREATE TYPE data.spot AS (x int, y int);
+		ALTER TABLE data.made ADD spot data.spot;
+		SELECT notify_stats.create_rollup('data.by_spot', 'SELECT spot, count(*) AS n FROM data.made GROUP BY spot');
+		SELECT notify_stats.create_rollup('data.by_c', 'SELECT c, count(*) AS n FROM data.made GROUP BY c')});
+	sql($node, "SELECT notify_stats.create_rollup('$_', 'SELECT b, count(*) AS n FROM data.made GROUP BY b'$kept{$_})")
+		foreach keys %kept;
+	all_are_live("columns of $table that others read: at first");
+	$built{$_} = built_at($_) foreach 'data.by_b', 'data.by_c', 'data.by_spot', keys %kept;
+
+	sql($node, 'SELECT notify_stats.pause(); INSERT INTO data.made (a, spot) SELECT i, ROW(i % 2, i)::data.spot FROM generate_series(1, 10) i');
+	sql($node, "ALTER TABLE $table ALTER c SET EXPRESSION AS (a % 4)") if $server >= 17;
+	sql($node, 'ALTER TABLE data.made ALTER v SET EXPRESSION AS (a + 1)') if $server >= 18 && format_name() ne 'pgoutput';
+	sql($node, 'ALTER TYPE data.spot DROP ATTRIBUTE y') if !$by_name;
+	sql($node, 'INSERT INTO data.made (a) SELECT generate_series(1, 10); SELECT notify_stats.resume()');
+	all_are_live("columns of $table that others read: afterwards");
+	is_exact($node, "columns of $table that others read: exact");
+	is(built_at($_), $built{$_}, "columns of $table that $_ does not read") foreach 'data.by_b', keys %kept;
+	isnt(built_at('data.by_c'), $built{'data.by_c'}, "a column of $table that data.by_c reads") if $server >= 17;
+	isnt(built_at('data.by_spot'), $built{'data.by_spot'}, "a type of $table that data.by_spot reads") if !$by_name;
+	return;
 }
 
 # --- the position that a rollup stands for --------------------------------------------
