@@ -298,6 +298,11 @@ CREATE FUNCTION @extschema@.build_activity(
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'what shared memory knows of running builds, to the owner of the rollup and those with the rights of pg_monitor; see the views status and rollups';
 
+-- The planner takes a table that was never analyzed for ten pages full of rows.  So where
+-- stream and control, which have one row, are joined to something, they have a LIMIT 1, and
+-- functions that return a few rows say so.  Else it would expect millions of rows, and
+-- compile these queries, which takes a hundred times as long as to run them.
+
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
@@ -357,11 +362,6 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
     UNION ALL
     SELECT CASE WHEN b.verifying THEN 'verify ' ELSE 'build ' END || b.rollup::text,
            b.phase,
--- The planner takes a table that was never analyzed for ten pages full of rows.  So where
--- stream and control, which have one row, are joined to something, they have a LIMIT 1, and
--- functions that return a few rows say so.  Else it would expect millions of rows, and
--- compile these queries, which takes a hundred times as long as to run them.
-
            b.pid,
            b.slot_name,
            s.format,
@@ -489,6 +489,22 @@ CREATE FUNCTION @extschema@."check"(
                (SELECT count(*) FROM pg_replication_slots) AS slots_used,
                current_setting('max_slot_wal_keep_size') AS keep_size,
                current_setting('output_plugin_libraries', true) AS plugins
+    ), main AS (
+        SELECT * FROM @extschema@.stream LIMIT 1
+    ), locks AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
+                    SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
+                    SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
+               (WITH RECURSIVE source AS (
+                    SELECT source AS relid FROM @extschema@.rollup_source
+                    UNION
+                    SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
+                SELECT count(*) FROM source) AS needed,
+               current_setting('max_locks_per_transaction')::bigint *
+               (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
+                current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
+                coalesce(current_setting('autovacuum_worker_slots', true),
+                         current_setting('autovacuum_max_workers'))::int + 1) AS capacity
     )
     SELECT 'preload', a.preloaded,
            CASE WHEN a.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded' END,
@@ -549,22 +565,6 @@ CREATE FUNCTION @extschema@."check"(
            CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
         FROM main s
-    ), main AS (
-        SELECT * FROM @extschema@.stream LIMIT 1
-    ), locks AS MATERIALIZED (
-        SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
-                    SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
-                    SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
-               (WITH RECURSIVE source AS (
-                    SELECT source AS relid FROM @extschema@.rollup_source
-                    UNION
-                    SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
-                SELECT count(*) FROM source) AS needed,
-               current_setting('max_locks_per_transaction')::bigint *
-               (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
-                current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
-                coalesce(current_setting('autovacuum_worker_slots', true),
-                         current_setting('autovacuum_max_workers'))::int + 1) AS capacity
              LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
     UNION ALL
