@@ -460,21 +460,6 @@ take_deltas(Batch *batch, Tuplestorestate *deltas, uint64 ndeltas)
 	ExecDropSingleTupleTableSlot(delta);
 }
 
-/* Throws unless the table has an index that finds a group. */
-static Oid
-group_index_of(const Rollup *rollup, Relation table)
-{
-	Oid			index = own_table_find_index(table, rollup->definition);
-
-	if (!OidIsValid(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
-				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
-						 rollup_group_columns(rollup->definition, ""))));
-	return index;
-}
-
 static Relation
 open_target(const Rollup *rollup, const char *target)
 {
@@ -526,7 +511,7 @@ add_deltas(const Rollup *rollup, const char *target, Tuplestorestate *deltas, ui
 	Batch		batch = {0};
 
 	batch.rollup = rollup;
-	batch.index = group_index_open(table, group_index_of(rollup, table));
+	batch.index = group_index_open(table, rollup_group_index(rollup, table));
 	batch.row = MakeSingleTupleTableSlot(batch_desc(rollup->desc), &TTSOpsVirtual);
 	batch.row_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats row",
 											  ALLOCSET_SMALL_SIZES);

@@ -149,7 +149,8 @@ CREATE TABLE @extschema@.rollup_activity (
     reason       text,
     reason_lsn   pg_lsn,
     built_at     timestamptz,
-    changed_at   timestamptz
+    changed_at   timestamptz,
+    failed_catalog bigint
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup_activity IS
@@ -164,6 +165,8 @@ COMMENT ON COLUMN @extschema@.rollup_activity.built_at IS
     'when the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollup_activity.changed_at IS
     'when changes were last applied, to the second';
+COMMENT ON COLUMN @extschema@.rollup_activity.failed_catalog IS
+    'catalog_state() that the rollup has failed with: it is tried again when that is another one; NULL: it is not tried again by itself';
 
 CREATE TABLE @extschema@.rollup_source (
     rollup       regclass NOT NULL,
@@ -181,6 +184,55 @@ COMMENT ON COLUMN @extschema@.rollup_source.source IS
 COMMENT ON COLUMN @extschema@.rollup_source.columns IS
     'the numbers of the columns that its definition reads';
 
+-- No more than changes what a rollup may be built from: of the partitions not the columns,
+-- which there may be many of.  ANALYZE and VACUUM leave the xmin of these rows as it is.
+CREATE FUNCTION @extschema@.catalog_state(rollup regclass, OUT state bigint, OUT youngest xid)
+    LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH RECURSIVE source AS (
+        SELECT s.source::oid AS relid FROM @extschema@.rollup_source s WHERE s.rollup = $1
+        UNION
+        SELECT i.inhrelid FROM pg_inherits i JOIN source ON i.inhparent = source.relid
+    ), named AS (
+        SELECT unnest(ARRAY[r.rollup, r.definition]::oid[]) AS relid FROM @extschema@.rollup r WHERE r.rollup = $1
+        UNION ALL
+        SELECT s.source FROM @extschema@.rollup_source s WHERE s.rollup = $1
+    ), relation AS (
+        SELECT c.oid, c.xmin, c.relnamespace, c.relowner FROM pg_class c
+        WHERE c.oid IN (SELECT relid FROM named UNION SELECT relid FROM source)
+    ), used AS (
+        SELECT d.refclassid, d.refobjid
+        FROM named n JOIN pg_rewrite w ON w.ev_class = n.relid
+             JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+    ), version (what, id, number, xmin) AS (
+        SELECT 'relation', oid, 0, xmin FROM relation
+        UNION ALL
+        SELECT 'column', attrelid, attnum, xmin FROM pg_attribute WHERE attrelid IN (SELECT relid FROM named)
+        UNION ALL
+        SELECT 'index', indexrelid, 0, xmin FROM pg_index WHERE indrelid IN (SELECT oid FROM relation)
+        UNION ALL
+        SELECT 'rule', oid, 0, xmin FROM pg_rewrite WHERE ev_class IN (SELECT relid FROM named)
+        UNION ALL
+        SELECT 'function', oid, 0, xmin FROM pg_proc
+        WHERE oid IN (SELECT refobjid FROM used WHERE refclassid = 'pg_proc'::regclass)
+        UNION ALL
+        SELECT 'type', oid, 0, xmin FROM pg_type
+        WHERE oid IN (SELECT refobjid FROM used WHERE refclassid = 'pg_type'::regclass)
+        UNION ALL
+        SELECT 'schema', oid, 0, xmin FROM pg_namespace WHERE oid IN (SELECT relnamespace FROM relation)
+        UNION ALL
+        SELECT 'owner', oid, 0, xmin FROM pg_authid WHERE oid IN (SELECT relowner FROM relation)
+        UNION ALL
+        SELECT 'member of ' || roleid, member, 0, xmin FROM pg_auth_members
+    )
+    SELECT hashtextextended(coalesce(string_agg(v::text, ' ' ORDER BY v::text), ''), 0),
+           (array_agg(v.xmin ORDER BY age(v.xmin)))[1]
+    FROM version v
+    $$;
+COMMENT ON FUNCTION @extschema@.catalog_state(regclass) IS
+    'a hash of the catalog rows that decide whether a rollup can be kept, and the last transaction that wrote one';
+REVOKE ALL ON FUNCTION @extschema@.catalog_state(regclass) FROM PUBLIC;
+
 
 -- Making and unmaking rollups
 
@@ -190,6 +242,13 @@ CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_d
     AS 'MODULE_PATHNAME', 'notify_stats_create_rollup';
 COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
     'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition; rows of the tables in ignore_deletes go on to count when they are deleted';
+
+CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
+    RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_adopt_rollup';
+COMMENT ON FUNCTION @extschema@.adopt_rollup(regclass, text[]) IS
+    'makes a table that was a rollup, and is left of a dump of the schema or of DROP EXTENSION, one again';
 
 CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -284,7 +343,7 @@ CREATE FUNCTION @extschema@.stream_activity(
         OUT preloaded boolean, OUT worker_registered boolean, OUT state text, OUT pid int,
         OUT reached_lsn pg_lsn, OUT reached_at timestamptz, OUT changes_per_second float8,
         OUT last_error text, OUT last_error_at timestamptz, OUT waits_for_relation regclass,
-        OUT backlog_bytes_per_second float8, OUT slot_user int) RETURNS record
+        OUT backlog_bytes_per_second float8, OUT slot_user int, OUT worker_listed boolean) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
@@ -293,7 +352,7 @@ COMMENT ON FUNCTION @extschema@.stream_activity() IS
 CREATE FUNCTION @extschema@.build_activity(
         OUT rollup regclass, OUT pid int, OUT verifying boolean, OUT slot_name name, OUT phase text,
         OUT waits_for_xid xid, OUT reached_lsn pg_lsn, OUT started_at timestamptz) RETURNS SETOF record
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 2
     AS 'MODULE_PATHNAME', 'notify_stats_build_activity';
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'what shared memory knows of running builds, to the owner of the rollup and those with the rights of pg_monitor; see the views status and rollups';
@@ -317,6 +376,12 @@ CREATE FUNCTION @extschema@.late_standbys(slot name, lsn pg_lsn) RETURNS text
     $$;
 COMMENT ON FUNCTION @extschema@.late_standbys(name, pg_lsn) IS
     'the standbys because of which a failover slot is not advanced to a position, if they are missing or far behind';
+
+-- The planner takes a table that was never analyzed for ten pages full of rows.  So where
+-- stream and control, which have one row, are joined to something, they have a LIMIT 1, and
+-- functions that return a few rows say so.  Else it would expect millions of rows, and
+-- compile these queries, which takes a hundred times as long as to run them.
+
 
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
@@ -345,6 +410,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            a.last_error,
            a.last_error_at,
            CASE WHEN c.paused OR s.upgrade_from IS NOT NULL THEN 'resume()'
+                WHEN a.worker_listed AND NOT a.worker_registered THEN 'a worker: max_worker_processes does not allow one'
                 WHEN a.preloaded AND NOT a.worker_registered THEN 'a worker: the database is not in notify_stats.database'
                 WHEN a.waits_for_relation IS NOT NULL THEN
                     'a lock on ' || a.waits_for_relation::text
@@ -355,8 +421,8 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                 ELSE @extschema@.late_standbys(s.slot_name, s.applied_lsn) COLLATE "default"
            END AS waits_for,
            h.transaction AS held_back_by
-    FROM @extschema@.stream s
-         CROSS JOIN @extschema@.control c
+    FROM (SELECT * FROM @extschema@.stream LIMIT 1) s
+         CROSS JOIN (SELECT * FROM @extschema@.control LIMIT 1) c
          CROSS JOIN @extschema@.stream_activity() a
          CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
                                  ELSE pg_catalog.pg_current_wal_flush_lsn() END AS flushed) w
@@ -397,7 +463,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            CASE WHEN b.waits_for_xid IS NOT NULL THEN 'transaction ' || b.waits_for_xid::text END,
            NULL
     FROM @extschema@.build_activity() b
-         CROSS JOIN @extschema@.stream s
+         CROSS JOIN (SELECT * FROM @extschema@.stream LIMIT 1) s
          LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = b.slot_name;
 COMMENT ON VIEW @extschema@.status IS
     'one row a stream: the main stream, and the streams of running builds and verifications; whoever does not have the rights of pg_monitor sees builds of his own rollups';
@@ -489,7 +555,7 @@ COMMENT ON COLUMN @extschema@.rollups.changed_at IS
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT refusal text, OUT hint text) RETURNS SETOF record
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 2
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
     'the tables whose replica identity does not cover what a rollup reads, as of its last build, or for which the server refuses updates and deletes because of it, and what to do about that';
@@ -505,6 +571,22 @@ CREATE FUNCTION @extschema@."check"(
                (SELECT count(*) FROM pg_replication_slots) AS slots_used,
                current_setting('max_slot_wal_keep_size') AS keep_size,
                current_setting('output_plugin_libraries', true) AS plugins
+    ), main AS (
+        SELECT * FROM @extschema@.stream LIMIT 1
+    ), locks AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
+                    SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
+                    SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
+               (WITH RECURSIVE source AS (
+                    SELECT source AS relid FROM @extschema@.rollup_source
+                    UNION
+                    SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
+                SELECT count(*) FROM source) AS needed,
+               current_setting('max_locks_per_transaction')::bigint *
+               (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
+                current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
+                coalesce(current_setting('autovacuum_worker_slots', true),
+                         current_setting('autovacuum_max_workers'))::int + 1) AS capacity
     )
     SELECT 'preload', a.preloaded,
            CASE WHEN a.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded' END,
@@ -514,8 +596,14 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'worker', a.worker_registered,
            CASE WHEN a.worker_registered THEN format('a worker serves database %I', current_database())
+                WHEN a.worker_listed THEN
+                    format('no worker serves database %I: max_worker_processes = %s did not allow one', current_database(),
+                           current_setting('max_worker_processes'))
                 ELSE format('no worker serves database %I', current_database()) END,
-           CASE WHEN NOT a.worker_registered THEN
+           CASE WHEN a.worker_registered THEN NULL
+                WHEN a.worker_listed THEN
+               'Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up() regularly.'
+                ELSE
                format('Add %s to notify_stats.database in postgresql.conf and restart the server, or CALL notify_stats.catch_up() regularly.',
                       quote_literal(quote_ident(current_database()))) END
         FROM @extschema@.stream_activity() a
@@ -529,7 +617,7 @@ CREATE FUNCTION @extschema@."check"(
            format('%s of max_replication_slots = %s are in use', slots_used, slots),
            CASE WHEN slots - slots_used < CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END THEN
                'notify_stats needs one slot a database, and one for each build or verification: raise max_replication_slots and restart the server.' END
-        FROM setting, @extschema@.stream s
+        FROM setting, main s
     UNION ALL
     SELECT 'worker processes', current_setting('max_worker_processes')::int - w.used >= 1,
            format('%s of max_worker_processes = %s are in use', w.used, current_setting('max_worker_processes')),
@@ -547,7 +635,7 @@ CREATE FUNCTION @extschema@."check"(
                 ELSE format('output_plugin_libraries is %s', plugins) END,
            CASE WHEN NOT p.allowed THEN
                format('Write output_plugin_libraries = ''%s, %s'' in postgresql.conf and reload.', plugins, f.plugin) END
-        FROM setting CROSS JOIN @extschema@.stream s
+        FROM setting CROSS JOIN main s
              CROSS JOIN LATERAL (SELECT coalesce(s.format, current_setting('notify_stats.format', true), 'notify_stats')) f (plugin)
              CROSS JOIN LATERAL (SELECT plugins IS NULL OR f.plugin = 'notify_stats' OR
                                         f.plugin = ANY (regexp_split_to_array(plugins, '[ ,"]+'))) p (allowed)
@@ -556,7 +644,7 @@ CREATE FUNCTION @extschema@."check"(
            format('slot %I has the format %s, and notify_stats.format is %s', s.slot_name, s.format, current_setting('notify_stats.format')),
            CASE WHEN s.format <> current_setting('notify_stats.format') THEN
                format('Set notify_stats.format to what the slot has, or run: SELECT pg_drop_replication_slot(%L); then the worker makes a new one and rebuilds the rollups.', s.slot_name) END
-        FROM @extschema@.stream s
+        FROM main s
         WHERE s.format IS NOT NULL AND current_setting('notify_stats.format', true) IS NOT NULL
     UNION ALL
     SELECT 'slot', coalesce(p.wal_status, 'none') IN ('reserved', 'extended'),
@@ -568,7 +656,7 @@ CREATE FUNCTION @extschema@."check"(
                'The worker makes a new slot and, if changes were lost, rebuilds the rollups; raise idle_replication_slot_timeout, or set it to 0.'
                 WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
-        FROM @extschema@.stream s
+        FROM main s
              LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
     UNION ALL
@@ -595,7 +683,7 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'WAL kept by the slot', p.kept <= p.limit OR p.limit = 0, format('slot %I keeps %s bytes', s.slot_name, p.kept),
            CASE WHEN p.kept > p.limit AND p.limit > 0 THEN
                'It is more than notify_stats.warn_retained_wal: the view notify_stats.status shows what holds it back.' END
-        FROM @extschema@.stream s
+        FROM main s
              JOIN LATERAL (SELECT pg_current_wal_flush_lsn() - restart_lsn AS kept,
                                   pg_size_bytes(current_setting('notify_stats.warn_retained_wal')) AS limit
                            FROM pg_replication_slots
@@ -607,19 +695,7 @@ CREATE FUNCTION @extschema@."check"(
            format('a cycle needs up to %s of %s locks of the server', l.needed, l.capacity),
            CASE WHEN 2 * l.needed > l.capacity THEN
                'Without them all rollups stand still: raise max_locks_per_transaction and restart the server, or drop rollups.' END
-        FROM (SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
-                          SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
-                          SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
-                     (WITH RECURSIVE source AS (
-                          SELECT source AS relid FROM @extschema@.rollup_source
-                          UNION
-                          SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
-                      SELECT count(*) FROM source) AS needed,
-                     current_setting('max_locks_per_transaction')::bigint *
-                     (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
-                      current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
-                      coalesce(current_setting('autovacuum_worker_slots', true),
-                               current_setting('autovacuum_max_workers'))::int + 1) AS capacity) l
+        FROM locks l
     UNION ALL
     SELECT 'replica identity', false,
            CASE WHEN g.missing IS NULL THEN format('the server refuses updates and deletes of %s: %s', g.source, g.refusal)
@@ -639,12 +715,38 @@ CREATE FUNCTION @extschema@."check"(
              LEFT JOIN @extschema@.rollup r ON r.rollup = l.srrelid
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
     UNION ALL
+    SELECT 'primary key', false,
+           format('pg_dump cannot write the primary key of rollup %s such that it can be restored: it is NULLS NOT DISTINCT', r.rollup),
+           format('Run: ALTER TABLE %s DROP CONSTRAINT %I, ADD PRIMARY KEY (%s);', r.rollup, c.conname,
+                  (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n)
+                   FROM unnest(c.conkey) WITH ORDINALITY k (attnum, n)
+                        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum))
+        FROM @extschema@.rollup r
+             JOIN pg_index i ON i.indrelid = r.rollup AND i.indisprimary AND i.indnullsnotdistinct
+             JOIN pg_constraint c ON c.conrelid = r.rollup AND c.conindid = i.indexrelid AND c.contype = 'p'
+    UNION ALL
     SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || v.reason),
            CASE WHEN r.state = 'failed' THEN
                format('Mend the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
                       CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
+    UNION ALL
+    -- left of a dump of the schema alone, or of an extension that was dropped
+    SELECT 'unkept table', false, format('table %s was a rollup, and nobody keeps it equal to %s', t.oid::regclass, v.oid::regclass),
+           format('Run: SELECT notify_stats.adopt_rollup(%L);%s', t.oid::regclass::text,
+                  CASE WHEN obj_description(t.oid, 'pg_class') LIKE '%ignore\_deletes: %' THEN
+                      ' Its comment names the tables for ignore_deletes.' END)
+        FROM pg_class v
+             JOIN pg_class t ON t.relnamespace = v.relnamespace AND t.relname || '_definition' = v.relname
+             JOIN pg_rewrite w ON w.ev_class = v.oid
+        WHERE v.relkind = 'v' AND v.relname LIKE '%\_definition' AND t.relkind = 'r' AND t.relowner = v.relowner AND
+              w.ev_action::text LIKE '%:hasAggs true%' AND
+              EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indisunique AND
+                                                   (i.indnullsnotdistinct OR i.indisprimary)) AND
+              NOT EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = t.oid) AND
+              NOT EXISTS (SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = v.oid
+                          EXCEPT SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = t.oid)
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';

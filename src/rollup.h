@@ -13,6 +13,7 @@
 #include "nodes/pg_list.h"
 #include "nodes/plannodes.h"
 #include "storage/lockdefs.h"
+#include "utils/relcache.h"
 
 #include "definition.h"
 #include "format.h"
@@ -95,6 +96,14 @@ typedef enum RollupAccess
 extern Oid	rollup_create(const char *name, const char *definition, const Format *format,
 						  List *ignore_deletes);
 
+/*
+ * Makes a table and the view <table>_definition, which are left of a rollup that the
+ * catalog does not have, one again: as after a full restore, it is stale, or with
+ * "ignore_deletes" failed.  The current user must own them.  Throws if it could not be
+ * built.
+ */
+extern void rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes);
+
 /* Throws unless the changes of a definition's source tell enough in that format. */
 extern void rollup_check_source(const Definition *definition, Oid source, const Format *format);
 
@@ -149,6 +158,12 @@ extern bool rollup_is_restored(const Rollup *rollup);
  * the rollups are what they were.
  */
 extern void rollup_take_over(List *rollups);
+
+/*
+ * The index that finds a group of an opened rollup, in its own table or in one made for
+ * the same definition.  Throws if there is none.
+ */
+extern Oid	rollup_group_index(const Rollup *rollup, Relation table);
 
 /* Whether the table has a unique index that can be that of its groups. */
 extern bool rollup_has_index(const Rollup *rollup);
@@ -267,6 +282,19 @@ extern void rollup_set_state(Oid relid, RollupState state, const char *reason, X
 
 /* Enters the end of a build. */
 extern void rollup_set_built(const Rollup *rollup);
+
+/*
+ * A hash of what the catalogs say of a rollup, its sources, their privileges and their
+ * children: what makes a rollup fail that could be opened before, and the other way round.
+ * *youngest, unless NULL, is the last transaction that has written of that.
+ */
+extern int64 rollup_catalog_state(Oid relid, TransactionId *youngest);
+
+/* Enters that a failed rollup is to be tried again when that state is another one. */
+extern void rollup_set_retry(Oid relid, int64 state);
+
+/* Does so if it is: the rollup is to be built then.  True if anything was written. */
+extern bool rollup_retry(Rollup *rollup);
 
 /*
  * Notes, in the log too, that a rollup is not exact any more: it is stale, to be
