@@ -12,6 +12,15 @@
 #error "notify_stats supports PostgreSQL 15 to 18"
 #endif
 
+/* declares a function that SQL calls; before 16, only what it says of itself is exported */
+#if PG_VERSION_NUM >= 160000
+#define sql_function(name) PG_FUNCTION_INFO_V1(name)
+#else
+#define sql_function(name) \
+	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
+#endif
+
 /* the reorder buffer hands out tuples in buffers of its own before 17 */
 #if PG_VERSION_NUM >= 170000
 #define change_tuple(buffer) (buffer)

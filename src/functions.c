@@ -44,16 +44,16 @@
 #include "worker.h"
 #include "xact.h"
 
-PG_FUNCTION_INFO_V1(notify_stats_create_rollup);
-PG_FUNCTION_INFO_V1(notify_stats_drop_rollup);
-PG_FUNCTION_INFO_V1(notify_stats_rebuild);
-PG_FUNCTION_INFO_V1(notify_stats_verify);
-PG_FUNCTION_INFO_V1(notify_stats_wait_for_lsn);
-PG_FUNCTION_INFO_V1(notify_stats_catch_up);
-PG_FUNCTION_INFO_V1(notify_stats_prepare_upgrade);
-PG_FUNCTION_INFO_V1(notify_stats_stream_activity);
-PG_FUNCTION_INFO_V1(notify_stats_build_activity);
-PG_FUNCTION_INFO_V1(notify_stats_source_gaps);
+sql_function(notify_stats_create_rollup);
+sql_function(notify_stats_drop_rollup);
+sql_function(notify_stats_rebuild);
+sql_function(notify_stats_verify);
+sql_function(notify_stats_wait_for_lsn);
+sql_function(notify_stats_catch_up);
+sql_function(notify_stats_prepare_upgrade);
+sql_function(notify_stats_stream_activity);
+sql_function(notify_stats_build_activity);
+sql_function(notify_stats_source_gaps);
 
 /* Throws on a standby, where the rollups are what the primary sends. */
 static void
