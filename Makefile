@@ -1,20 +1,25 @@
+# The directory of this file, which is not the current one in a build out of tree; with a slash.
+# The names of files that the server's makefiles take are relative to it.
+TOP := $(dir $(lastword $(MAKEFILE_LIST)))
+files = $(patsubst $(TOP)%,%,$(sort $(wildcard $(TOP)$(1))))
+
 EXTENSION = notify_stats
-EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" notify_stats.control)
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(TOP)notify_stats.control)
 
 MODULE_big = notify_stats
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-DATA = $(sort $(wildcard src/notify_stats--*.sql))
+OBJS = $(patsubst %.c,%.o,$(call files,src/*.c))
+DATA = $(call files,src/notify_stats--*.sql)
 PGFILEDESC = "notify_stats - summary tables kept exact from the write-ahead log"
 PG_CPPFLAGS = -DNOTIFY_STATS_VERSION='"$(EXTVERSION)"'
 
 # "make installcheck", after "make install" and not as root, runs all tests on servers of
 # its own. test/run does the same without installing anything.
-REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
-REGRESS_OPTS = --temp-config=test/regress.conf --temp-instance=tmp_check/regress
-ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
-ISOLATION_OPTS = --temp-config=test/regress.conf --temp-instance=tmp_check/isolation --inputdir=test
+REGRESS = $(patsubst sql/%.sql,%,$(call files,sql/*.sql))
+REGRESS_OPTS = --temp-config=$(TOP)test/regress.conf --temp-instance=tmp_check/regress
+ISOLATION = $(patsubst test/specs/%.spec,%,$(call files,test/specs/*.spec))
+ISOLATION_OPTS = --temp-config=$(TOP)test/regress.conf --temp-instance=tmp_check/isolation --inputdir=$(TOP)test
 TAP_TESTS = 1
-PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
+PROVE_TESTS = $(call files,test/t/*.pl)
 # pg_regress makes its instance's directory, but not the one above it.
 REGRESS_PREP = tmp_check
 # The same output whatever the locale of the machine.
@@ -26,7 +31,21 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h)
+ifeq ($(OBJS),)
+$(error no source files in $(TOP)src)
+endif
+
+# As later servers do by themselves: other libraries see only what is marked PGDLLEXPORT, so
+# neither do they get in the way of our functions, nor we of theirs.
+ifeq ($(MAJORVERSION),15)
+override CFLAGS += -fvisibility=hidden
+override CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
+endif
+
+$(OBJS): $(wildcard $(TOP)src/*.h) | $(CURDIR)/src
+# by its whole name, or VPATH would find the directory of the sources
+$(CURDIR)/src:
+	$(MKDIR_P) $@
 
 .PHONY: tmp_check
 tmp_check:

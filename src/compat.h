@@ -12,6 +12,15 @@
 #error "notify_stats supports PostgreSQL 15 to 18"
 #endif
 
+/* declares a function that SQL calls; before 16, only what it says of itself is exported */
+#if PG_VERSION_NUM >= 160000
+#define sql_function(name) PG_FUNCTION_INFO_V1(name)
+#else
+#define sql_function(name) \
+	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
+#endif
+
 /* the reorder buffer hands out tuples in buffers of its own before 17 */
 #if PG_VERSION_NUM >= 170000
 #define change_tuple(buffer) (buffer)
@@ -175,6 +184,19 @@
 #else
 #define background_worker_iter slist_iter
 #define foreach_background_worker(iter) slist_foreach(iter, &BackgroundWorkerList)
+#endif
+
+/* SQL/JSON: queries (JSON_VALUE and the like) came with 17, what other nodes are made of with 16 */
+#if PG_VERSION_NUM >= 170000
+#define is_json_query(node) IsA(node, JsonExpr)
+#define is_json_part(node) \
+	(IsA(node, JsonIsPredicate) || IsA(node, JsonValueExpr) || IsA(node, JsonBehavior))
+#elif PG_VERSION_NUM >= 160000
+#define is_json_query(node) ((void) (node), false)
+#define is_json_part(node) (IsA(node, JsonIsPredicate) || IsA(node, JsonValueExpr))
+#else
+#define is_json_query(node) ((void) (node), false)
+#define is_json_part(node) ((void) (node), false)
 #endif
 
 /* generated columns were all stored before 18 */

@@ -32,7 +32,7 @@
 #include "facts.h"
 #include "stream.h"
 
-PG_FUNCTION_INFO_V1(notify_stats_note_ddl);
+sql_function(notify_stats_note_ddl);
 
 /* A command, as far as it matters. */
 typedef struct Command

@@ -68,6 +68,7 @@ static List *leaf_partitions(Oid relid);
 static bool key_has(Relation rel, const Bitmapset *key, const char *name);
 static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
 static IdentityGap *refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
+static char *statement_for_all(Oid relid);
 static char *qualified_name(Relation rel);
 
 /*
@@ -179,6 +180,22 @@ check_refusals(Oid relid, const Bitmapset *columns)
 }
 
 /*
+ * Gives all partitions of a table the replica identity FULL, however many there are.
+ */
+static char *
+statement_for_all(Oid relid)
+{
+	Relation	rel = relation_open(relid, NoLock);
+	char	   *statement =
+		psprintf("DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT relid FROM pg_partition_tree(%s) WHERE isleaf"
+				 " LOOP EXECUTE format('ALTER TABLE %%s REPLICA IDENTITY FULL', p); END LOOP; END $$;",
+				 quote_literal_cstr(qualified_name(rel)));
+
+	relation_close(rel, NoLock);
+	return statement;
+}
+
+/*
  * Throws for the first gap.
  */
 void
@@ -211,7 +228,8 @@ source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
 			 ? errdetail("Missing: %s. Partitions of \"%s\" that lack columns: %d.%s",
 						 gap->missing, get_rel_name(relid), list_length(gaps), refusal)
 			 : errdetail("Missing: %s.%s", gap->missing, refusal),
-			 errhint("%s", gap->hint)));
+			 list_length(gaps) == 1 || gap->refusal ? errhint("%s", gap->hint) :
+			 errhint("Run: %s", statement_for_all(relid))));
 }
 
 /*

@@ -26,9 +26,10 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "subscription.h"
 
-PG_FUNCTION_INFO_V1(notify_stats_keep_own_rows);
+sql_function(notify_stats_keep_own_rows);
 
 /* The name of a subscription that writes to a table, or NULL. */
 static char *

@@ -170,15 +170,17 @@ processes_in_work() {
 # extension; $PG_CONFIG of that copy stands for it.
 # make_prefix [NAME]: of what was built in tree-NAME, in prefix-NAME
 make_prefix() {
-    local prefix=$WORK/prefix${1:+-$1} bin lib share
+    local prefix=$WORK/prefix${1:+-$1} bin lib share include
     bin=$("$PG_CONFIG" --bindir)
     lib=$("$PG_CONFIG" --pkglibdir)
     share=$("$PG_CONFIG" --sharedir)
+    include=$("$PG_CONFIG" --includedir-server)
 
-    as_server_user mkdir -p "$prefix$bin" "$prefix$lib" "$prefix$share/extension"
+    as_server_user mkdir -p "$prefix$bin" "$prefix$lib" "$prefix$share/extension" "$prefix${include%/*}"
     # copies, because links are followed before the place is looked at
     as_server_user cp -a "$bin/." "$prefix$bin/"
     link_all "$lib" "$prefix$lib"
+    as_server_user ln -s "$include" "$prefix$include"
     link_all "$share" "$prefix$share"
     link_all "$share/extension" "$prefix$share/extension"
     # nor must an installed copy of this extension be mistaken for the one under test

@@ -4,6 +4,10 @@
 # that they stand for.  When it is promoted the worker starts there; the slot did not come
 # along, so the rollups are rebuilt.
 #
+# The README's example in Python reads its own writes from both, with both drivers (where they are
+# installed).
+#
+# packages: python3-psycopg python3-psycopg2
 # versions: all
 
 use strict;
@@ -11,6 +15,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
+use IPC::Run ();
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -44,10 +49,45 @@ is(sql($standby, q{SELECT state FROM notify_stats.rollups}), 'live', 'so can the
 is(sql($standby, q{SELECT count(*) > 0 FROM notify_stats.check()}), 't', 'and check() be called');
 is(sql($standby, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'notify_stats%'}), '0',
 	'no worker runs on a standby');
-foreach my $call ("SELECT notify_stats.rebuild('ft_service_stats')", 'CALL notify_stats.catch_up()',
-	"SELECT notify_stats.verify('ft_service_stats')", 'SELECT notify_stats.pause()')
+foreach my $call ("SELECT notify_stats.create_rollup('r', 'SELECT id, count(*) FROM jobs GROUP BY 1')",
+	"SELECT notify_stats.drop_rollup('ft_service_stats')", "SELECT notify_stats.rebuild('ft_service_stats')",
+	"SELECT notify_stats.verify('ft_service_stats')", 'CALL notify_stats.catch_up()', 'CALL notify_stats.prepare_upgrade()',
+	'SELECT notify_stats.pause()', 'SELECT notify_stats.resume()')
 {
-	like(sql_error($standby, "SET statement_timeout = '10s'; $call"), qr/ERROR:  (25006|55000): /, "refused on a standby: $call");
+	like(sql_error($standby, "SET statement_timeout = '10s'; $call"),
+		qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\./, "refused on a standby: $call");
+}
+
+# The example, run by one driver: read from the servers in turn, and by waiting on the primary.
+sub run_python
+{
+	my ($driver) = @_;
+	my $script = readme_example('Reading your own writes', 'python') . qq{
+import sys
+import $driver
+primary, standby = $driver.connect(sys.argv[1]), $driver.connect(sys.argv[2])
+query = "SELECT sum(notification_count) FROM ft_service_stats WHERE notification_status = %s"
+for servers in [standby, primary], [standby], []:
+    status = "$driver%d" % len(servers)
+    token = write(primary, "UPDATE notifications SET notification_status = %s", (status,))
+    print(int(read(servers, primary, token, "ft_service_stats", query, (status,))[0][0]))
+};
+	my ($output, $error);
+
+	IPC::Run::run([ 'python3', '-c', $script, $node->connstr('postgres'), $standby->connstr('postgres') ],
+		'>' => \$output, '2>' => \$error);
+	return $output . $error;
+}
+
+sql($node, q{INSERT INTO notification_status_types
+	SELECT driver || n FROM unnest('{psycopg, psycopg2}'::text[]) driver, generate_series(0, 2) n});
+foreach my $driver (qw(psycopg psycopg2))
+{
+  SKIP: {
+		skip "no $driver", 1 if system("python3 -c 'import $driver' 2>/dev/null") != 0;
+		my $count = sql($node, q{SELECT count(*) FROM notifications WHERE key_type <> 'test'});
+		is(run_python($driver), "$count\n" x 3, "the example in Python works with $driver");
+	}
 }
 
 # Promotion, with changes that the primary had not counted.

@@ -8,6 +8,10 @@
 # Then the rules for extension scripts (Lint.pm): of all scripts, and of what they have made;
 # that each rule finds what it is for; and that the worker believes no tables but the extension's.
 #
+# The library exports what the server calls and nothing else, so a library that is preloaded
+# before it and has functions of the same names does not get in its way.  It can be built out of
+# tree, and is not built of nothing.
+#
 # versions: all
 
 use strict;
@@ -21,7 +25,70 @@ use NotifyStats;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('install', conf => "notify_stats.database = 'postgres, pretender, renamed'\n");
+my $top = "$FindBin::Bin/../..";
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
+
+# --- the library ----------------------------------------------------------------------
+
+# What a command prints; the test ends if it fails.
+sub output_of
+{
+	my ($command) = @_;
+	my $output = `$command`;
+
+	die "failed: $command" if $? != 0;
+	chomp $output;
+	return $output;
+}
+
+# The functions that the library has, and those among them that others may call.
+my @functions = output_of("nm -g --defined-only $top/src/*.o") =~ / T (\w+)$/mg;
+my @exported = sort(output_of('nm -D --defined-only '
+	. output_of("$pg_config --pkglibdir") . '/notify_stats.so') =~ / \w (\w+)$/mg);
+my @called = map { /'MODULE_PATHNAME', '(\w+)'/ ? ($1, "pg_finfo_$1") : () }
+  split /\n/, slurp_file("$top/src/notify_stats--1.0.sql");
+
+is("@exported", join(' ', sort(@called, qw(Pg_magic_func _PG_init _PG_output_plugin_init
+	notify_stats_worker_main notify_stats_builder_main))), 'the library exports what the server calls, and nothing else');
+
+# Compiles a library with functions that crash the server, of the names that ours does not export.
+sub make_namesakes
+{
+	my %is_exported = map { ($_ => 1) } @called, grep { /^_PG|^Pg_|_main$/ } @functions;
+	my @names = grep { !$is_exported{$_} } @functions;
+
+	die 'no functions' if @names < 100;
+	append_to_file("$dir/namesakes.c", join "\n", '#include "postgres.h"', '#include "fmgr.h"', 'PG_MODULE_MAGIC;',
+		map { "PGDLLEXPORT void $_(void);\nvoid $_(void) { abort(); }" } @names);
+	output_of(output_of("$pg_config --cc") . ' -shared -fPIC -I' . output_of("$pg_config --includedir-server")
+		. " -o $dir/namesakes.so $dir/namesakes.c");
+	return "$dir/namesakes.so";
+}
+
+# Objects that are as new as their sources are not compiled again, but for one.
+sub build_out_of_tree
+{
+	mkdir $_ or die "mkdir: $!" foreach "$dir/tree", "$dir/tree/src", "$dir/build", "$dir/build/src";
+	output_of("cp -p $top/Makefile $top/notify_stats.control $dir/tree");
+	output_of("cp -p $top/src/*.[ch] $top/src/*.sql $dir/tree/src");
+	output_of("cp -p $top/src/*.o $dir/build/src");
+	unlink "$dir/build/src/users_code.o" or die "unlink: $!";
+	return `make -C $dir/build -f ../tree/Makefile VPATH=../tree with_llvm=no PG_CONFIG=$pg_config all 2>&1`;
+}
+
+my $built = build_out_of_tree();
+is($?, 0, 'the library can be built out of tree') or diag($built);
+is(join(' ', sort(output_of("nm -D --defined-only $dir/build/notify_stats.so") =~ / \w (\w+)$/mg)), "@exported",
+	'and is the same then');
+mkdir "$dir/nothing" or die "mkdir: $!";
+output_of("cp -p $top/Makefile $top/notify_stats.control $dir/nothing");
+like(`make -C $dir/nothing PG_CONFIG=$pg_config all 2>&1`, qr/no source files in/, 'without sources nothing is built');
+
+# --- what comes before the extension ----------------------------------------------------
+
+my $node = new_node('install', conf => "notify_stats.database = 'postgres, pretender, renamed'\n"
+	. "shared_preload_libraries = '" . make_namesakes() . ", notify_stats'\n");
 
 sql($node, q{
 	CREATE ROLE mallory;
@@ -510,10 +577,12 @@ is(join("\n", sort split /\n/, sql($node, q{
 	WHERE p.pronamespace = 'notify_stats'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
 })), 'adopt_rollup(regclass,text[])|EXECUTE
 applied_lsn(regclass)|EXECUTE
+blocked_by(integer)|EXECUTE
 build_activity()|EXECUTE
 create_rollup(text,text,text[])|EXECUTE
 drop_rollup(regclass)|EXECUTE
 late_standbys(name,pg_lsn)|EXECUTE
+loss_reason()|EXECUTE
 rebuild(regclass,boolean)|EXECUTE
 rollups|SELECT
 rollup|SELECT
@@ -522,6 +591,7 @@ source_fact.fact|SELECT
 status|SELECT
 stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
+transaction_name(xid)|EXECUTE
 verify(regclass)|EXECUTE
 wait_for_lsn(pg_lsn,interval,regclass)|EXECUTE', 'what everybody may use');
 
@@ -586,5 +656,31 @@ sql($node, q{
 	INSERT INTO source VALUES ('a'), ('a'), ('b');
 	SELECT notify_stats.create_rollup('counted', 'SELECT kind, count(*) FROM source GROUP BY kind')});
 is_exact($node, 'an honest rollup is filled');
+
+# --- the README -------------------------------------------------------------------------
+
+# The examples in SQL work as they stand, one after the other; the one that uninstalls comes first.
+sql($node, readme_example('Uninstalling', 'sql'));
+poll($node, q{SELECT count(*) = 0 FROM pg_replication_slots WHERE database = 'postgres'});
+is(sql($node, q{SELECT count(*) FROM pg_extension WHERE extname = 'notify_stats'}), '0', 'README: Uninstalling');
+
+sql($node, q{
+	CREATE TABLE orders (created_at timestamp, status text, amount numeric);
+	INSERT INTO orders SELECT now(), status, 2.5 FROM unnest('{open, open, paid}'::text[]) status});
+like(sql($node, readme_example('Getting started', 'sql')), qr/^[-\d]+\|open\|2\|5\.0$/m, 'README: Getting started');
+like(sql($node, readme_example('Reading your own writes', 'sql') =~ s/\$token/'0\/1'/gr),
+	qr/^t\n[-\d]+\|.*^t$/ms, 'README: Reading your own writes');
+like(sql($node, readme_example('Monitoring', 'sql')), qr/^orders_by_day\|.*\|live\|/m, 'README: Monitoring');
+
+sql($node, 'CREATE ROLE app; CREATE SCHEMA reports');
+sql($node, readme_example('Security', 'sql'));
+is_exact($node, 'README: Security', rollups => ['reports.orders_by_day']);
+is(sql($node, 'SET ROLE app; SELECT sum(orders) FROM reports.orders_by_day'), '3', 'and the other role reads it');
+
+load_notify($node);
+sql($node, q{SELECT notify_stats.drop_rollup('ft_service_stats')});
+sql($node, readme_example('Why', 'sql'));
+sql($node, notify_insert(1, 10));
+is_exact($node, 'README: Why', rollups => ['ft_service_stats']);
 
 done_testing();

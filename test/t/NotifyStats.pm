@@ -26,7 +26,7 @@ our @EXPORT = qw(
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
 	crash_restart kill_server start_again slot_is_behind main_slot drop_slot pause_stream
-	no_build_slots);
+	no_build_slots readme_example);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
 
@@ -490,6 +490,20 @@ sub continue_from_stop
 	my ($node) = @_;
 	set_and_reload($node, 'notify_stats.debug_stop_at' => undef);
 	return;
+}
+
+# --- the README -----------------------------------------------------------------------
+
+# The examples in a language under a heading of the README, one after the other.
+sub readme_example
+{
+	my ($heading, $language) = @_;
+	my $text = slurp_file(dirname(__FILE__) . '/../../README.md');
+	my ($section) = $text =~ /^#+ \Q$heading\E\n(.*?)(?=^#+ \w[^\n]*\n\n|\z)/ms or die "no heading $heading";
+	my @examples = $section =~ /^```\Q$language\E\n(.*?)^```$/msg;
+
+	die "no example in $language under $heading" if !@examples;
+	return join "\n", @examples;
 }
 
 # --- crashes --------------------------------------------------------------------------
