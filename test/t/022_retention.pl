@@ -148,6 +148,23 @@ if ($native)
 	is_kept('a partition detached, and another in its place');
 	is(sql($node, 'SELECT max(built_at) FROM notify_stats.rollups WHERE rollup <> $$of_what_is_left$$::regclass'), $built,
 		'they were not rebuilt');
+
+	# An error leaves no file of the WAL open.  The shell is a child of the session's process.
+	pause_stream($node);
+	sql($node, q{
+		CREATE TABLE open_files (line text);
+		SELECT notify_stats.create_rollup('ratio', 'SELECT 100 / (id + 5) AS ratio, count(*) AS n FROM history GROUP BY 1', '{history}');
+		CALL notify_stats.catch_up();
+		UPDATE history SET day = 22 WHERE id = -4;
+		INSERT INTO history VALUES (-5, 'sms', 1, 9)});
+	my ($status, $stdout, $stderr) = $node->psql('postgres', q{
+		CALL notify_stats.catch_up();
+		COPY open_files FROM PROGRAM 'cd /proc/$PPID/fd; for file in *; do case $(readlink $file) in */pg_wal/*) grep -h "^flags:.*0$" ../fdinfo/$file; esac; done; true' (FORMAT csv);
+		SELECT count(*) FROM open_files}, on_error_stop => 0);
+	like($stderr, qr/division by zero/, 'an error after a moved row was read');
+	is($stdout, '0', 'leaves no file of the WAL open');
+	sql($node, q{SELECT notify_stats.drop_rollup('ratio'); SELECT notify_stats.resume(); DROP TABLE open_files});
+	is_kept('after that');
 }
 
 # What verify() can tell: too little; and other sums of as many rows.
