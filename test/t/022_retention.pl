@@ -167,6 +167,31 @@ if ($native)
 	is_kept('after that');
 }
 
+# The slots of other formats are read from the start of what is open, but not while nobody commits.
+if (!$native)
+{
+	my $from = $next;
+
+	$next += 7000;
+	set_and_reload($node, 'notify_stats.max_cpu_percent' => 100, wal_writer_delay => '10ms');
+	my ($status, $stdout, $stderr) = $node->psql('postgres', qq{DO \$\$
+		DECLARE
+			before bigint;
+		BEGIN
+			INSERT INTO history SELECT i, 'email', 1, 1 FROM generate_series($from, $from + 6000) i;
+			before := sum(spill_txns) FROM pg_stat_replication_slots;
+			FOR i IN 6001 .. 6040 LOOP
+				INSERT INTO history VALUES ($from + i, 'email', 1, 1);
+				PERFORM pg_sleep(0.05);
+			END LOOP;
+			PERFORM pg_stat_clear_snapshot();
+			RAISE NOTICE 'read % times', sum(spill_txns) - before FROM pg_stat_replication_slots;
+		END \$\$});
+	like($stderr, qr/read [0-3] times/, 'an open transaction is not read again and again');
+	set_and_reload($node, 'notify_stats.max_cpu_percent' => undef, wal_writer_delay => undef);
+	is_kept('a long transaction');
+}
+
 # What verify() can tell: too little; and other sums of as many rows.
 sql($node, q{DELETE FROM history WHERE kind <> 'email'; INSERT INTO history VALUES (-10, 'email', 10, 21), (-11, 'new kind', 11, 21)});
 is_kept('before it is damaged');
