@@ -799,7 +799,42 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	return output.stale == NIL;
 }
 
-/* Reads the build stream until little is left; false if in vain. */
+/* Reads the build stream up to a position; false if in vain. */
+static bool
+catch_up_to(Build *build, XLogRecPtr upto)
+{
+	Rollup	   *rollup;
+	bool		sound;
+
+	check_retained(build);
+	rollup = begin_on_rollup(build);
+	if (rollup == NULL)
+		return false;
+	sound = read_build_stream(build, rollup, &upto);
+	xact_commit();
+	if (!sound)
+		return false;
+	build->position = upto;
+	shared_build_reached(build->shared, upto);
+	advance_build_slot(build);
+	MemoryContextReset(build->pass_context);
+	return true;
+}
+
+/* Where the build's slot is read from, each time. */
+static XLogRecPtr
+restart_lsn(const Build *build)
+{
+	SlotInfo	slot;
+
+	return slot_lookup(NameStr(build->slot_name), &slot) ? slot.restart_lsn : build->position;
+}
+
+/*
+ * Reads the build stream until little is left; false if in vain.  While a transaction
+ * is open, each pass, and the join, reads again what lies before the position.  So half
+ * of that is little: one more pass would cost more than it saves.
+ */
 static bool
 catch_up(Build *build)
 {
@@ -807,28 +842,19 @@ catch_up(Build *build)
 	for (int pass = 0; pass < MAX_PASSES; pass++)
 	{
 		XLogRecPtr	safe = slot_safe_lsn();
-		uint64		window = (uint64) notify_stats_max_batch_wal * 1024;
-		XLogRecPtr	upto = safe - build->position > window ? build->position + window : safe;
-		Rollup	   *rollup;
-		bool		sound;
+		XLogRecPtr	restart = restart_lsn(build);
+		XLogRecPtr	upto = cycle_window_end(build->position, safe, restart);
+		uint64		again = build->position > restart ? build->position - restart : 0;
 
-		if (upto == safe && safe - build->position < NEAR_ENOUGH)
+		if (upto == safe && safe - build->position < Max(NEAR_ENOUGH, again / 2))
 			break;
-		check_retained(build);
 		if (upto != safe)
 			pass--;				/* a full window is progress */
-
-		rollup = begin_on_rollup(build);
-		if (rollup == NULL)
+		if (!catch_up_to(build, upto))
 			return false;
-		sound = read_build_stream(build, rollup, &upto);
-		xact_commit();
-		if (!sound)
-			return false;
-		build->position = upto;
-		shared_build_reached(build->shared, upto);
-		advance_build_slot(build);
-		MemoryContextReset(build->pass_context);
+		ereport(DEBUG1,
+				(errmsg_internal("build stream was read from %X/%X up to %X/%X",
+								 LSN_FORMAT_ARGS(restart), LSN_FORMAT_ARGS(build->position))));
 	}
 	return true;
 }

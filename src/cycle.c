@@ -1175,13 +1175,8 @@ note_progress(SharedStream *shared, uint64 foreign, bool settled)
 		shared->progress_foreign = foreign;
 }
 
-/*
- * Where this cycle ends: at the end of the WAL, or of a full window.  The window
- * is at least as long as what is read each time before it, so that a backlog
- * with a transaction open throughout is not read again and again.
- */
-static XLogRecPtr
-window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart)
+XLogRecPtr
+cycle_window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart)
 {
 	uint64		window = Max((uint64) notify_stats_max_batch_wal * 1024,
 							 start > restart ? start - restart : 0);
@@ -1413,8 +1408,8 @@ read_stream(const StreamRow *row, List *rollups, bool manual, CycleResult *resul
 	settle = !is_settled(version) || catalog_version() != version;
 	if (safe < start)
 		safe = start;			/* a position may lie in a record's middle */
-	upto = window_end(start, safe, !slot_is_open(NameStr(row->slot_name)) &&
-					  slot_lookup(NameStr(row->slot_name), &slot) ? slot.restart_lsn : start);
+	upto = cycle_window_end(start, safe, !slot_is_open(NameStr(row->slot_name)) &&
+							slot_lookup(NameStr(row->slot_name), &slot) ? slot.restart_lsn : start);
 	result->more = upto < safe;
 	if (upto > start || settle)
 	{

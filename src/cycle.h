@@ -127,6 +127,14 @@ extern void cycle_prepare_upgrade(void);
 /* If the stream was left for an upgrade, it is not any more. */
 extern void cycle_cancel_upgrade(void);
 
+/*
+ * Where a read ends that goes on at "start": at the safe end of the WAL, or of a full
+ * window.  The window is at least as long as what is read again before it, from
+ * "restart" on, so that a backlog with a transaction open throughout is not read
+ * again and again.
+ */
+extern XLogRecPtr cycle_window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart);
+
 /* Why the main slot cannot have kept all changes, or NULL. */
 extern const char *cycle_loss_reason(const StreamRow *row);
 

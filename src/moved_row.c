@@ -25,7 +25,18 @@ struct MovedRowReader
 {
 	MemoryContext context;		/* of what the reader of the WAL allocates */
 	XLogReaderState *xlog;
+	MemoryContextCallback at_end;	/* of the context */
 };
+
+/* Closes the file that the reader has open, which an error would leave behind. */
+static void
+close_file(void *arg)
+{
+	MovedRowReader *reader = (MovedRowReader *) arg;
+
+	if (reader->xlog->seg.ws_file >= 0)
+		wal_segment_close(reader->xlog);
+}
 
 MovedRowReader *
 moved_row_reader_create(void)
@@ -43,6 +54,9 @@ moved_row_reader_create(void)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("Failed while allocating a WAL reading processor.")));
+	reader->at_end.func = close_file;
+	reader->at_end.arg = reader;
+	MemoryContextRegisterResetCallback(reader->context, &reader->at_end);
 	return reader;
 }
 
@@ -71,10 +85,4 @@ moved_row_at(MovedRowReader *reader, XLogRecPtr lsn)
 		elog(ERROR, "unexpected record at %X/%X of the write-ahead log", LSN_FORMAT_ARGS(lsn));
 	record = (const xl_heap_delete *) XLogRecGetData(reader->xlog);
 	return (record->flags & XLH_DELETE_IS_PARTITION_MOVE) != 0;
-}
-
-void
-moved_row_reader_end(MovedRowReader *reader)
-{
-	XLogReaderFree(reader->xlog);
 }

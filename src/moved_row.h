@@ -13,7 +13,10 @@
 /* Reads single records of the WAL. */
 typedef struct MovedRowReader MovedRowReader;
 
-/* Makes a reader in the current memory context, which has to live as long. */
+/*
+ * Makes a reader in the current memory context.  It ends with that, also if that is
+ * because of an error.
+ */
 extern MovedRowReader *moved_row_reader_create(void);
 
 /*
@@ -22,8 +25,5 @@ extern MovedRowReader *moved_row_reader_create(void);
  * that is decoded is.
  */
 extern bool moved_row_at(MovedRowReader *reader, XLogRecPtr lsn);
-
-/* Closes what it has open; the memory goes with its context. */
-extern void moved_row_reader_end(MovedRowReader *reader);
 
 #endif							/* NOTIFY_STATS_MOVED_ROW_H */

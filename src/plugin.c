@@ -443,8 +443,6 @@ shutdown_cb(LogicalDecodingContext *ctx)
 {
 	PluginData *data = ctx->output_plugin_private;
 
-	if (data->moved_rows != NULL)
-		moved_row_reader_end(data->moved_rows);
 	MemoryContextDelete(data->context);
 	ctx->output_plugin_private = NULL;
 }

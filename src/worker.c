@@ -55,6 +55,10 @@
 /* With more unread WAL than this the worker does not rest. */
 #define BACKLOG_WAL ((uint64) 1024 * 1024)
 
+/* When to read WAL that may tell nothing, if that means to read more than this again. */
+#define MUCH_AGAIN BACKLOG_WAL
+#define MUCH_AGAIN_DELAY_MS 10000
+
 /* After so much rest the worker looks again whether it may go on. */
 #define MAX_REST_MS 100
 
@@ -301,10 +305,42 @@ typedef struct Schedule
 	bool		unreported;		/* it may have counts that the statistics lack */
 } Schedule;
 
+/* How much WAL the next cycle has to read again, because the slot is not kept open. */
+static uint64
+read_again(const CycleResult *result)
+{
+	return result->reached_lsn > result->restart_lsn ?
+		result->reached_lsn - result->restart_lsn : 0;
+}
+
 /*
- * Whether there is something to do.  What the last cycle has written itself is
- * no reason, unless a transaction of somebody else has ended meanwhile, whose
- * commit may lie before it.  A change of the catalogs may be told after the
+ * Whether the WAL may tell of a commit.  What the last cycle has written itself is no
+ * reason to think so, unless a transaction of somebody else has ended meanwhile, whose
+ * commit may lie before it.  Nor is what a transaction writes that is still open, if
+ * all of it would have to be read again; or only once in a while, as one that waits for
+ * a standby has committed, but not ended.
+ */
+static bool
+has_news(const Schedule *schedule)
+{
+	SharedStream *stream = schedule->stream;
+	XLogRecPtr	safe = slot_safe_lsn();
+	XLogRecPtr	async = wake_async_lsn(stream);
+
+	if (safe <= schedule->seen)
+		return false;
+	if (shared_foreign_transactions() != schedule->foreign ||
+		pg_atomic_read_u64(&stream->wanted_lsn) > schedule->seen ||
+		(async > schedule->seen && async <= safe))
+		return true;
+	return safe > schedule->own &&
+		(read_again(&schedule->last) <= MUCH_AGAIN ||
+		 TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(),
+									MUCH_AGAIN_DELAY_MS));
+}
+
+/*
+ * Whether there is something to do.  A change of the catalogs may be told after the
  * commit that has woken us.
  */
 static bool
@@ -312,17 +348,13 @@ is_due(void *arg)
 {
 	const Schedule *schedule = (const Schedule *) arg;
 	SharedStream *stream = schedule->stream;
-	XLogRecPtr	safe = slot_safe_lsn();
 
-	if (schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
+	return schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
 		(schedule->version != catalog_version() && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		((OidIsValid(stream->trouble_rollup) || OidIsValid(stream->unreadable_source)) &&
 		 !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
-		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at))
-		return true;
-	return safe > schedule->seen &&
-		(safe > schedule->own || shared_foreign_transactions() != schedule->foreign ||
-		 pg_atomic_read_u64(&stream->wanted_lsn) > schedule->seen);
+		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at) ||
+		has_news(schedule);
 }
 
 /* The CPU time that this process has used, in microseconds. */
@@ -344,9 +376,7 @@ cpu_time(void)
 static bool
 has_backlog(const CycleResult *result)
 {
-	uint64		again = result->reached_lsn > result->restart_lsn ?
-		result->reached_lsn - result->restart_lsn : 0;
-	uint64		much = Max(BACKLOG_WAL, again);
+	uint64		much = Max(BACKLOG_WAL, read_again(result));
 	XLogRecPtr	safe = slot_safe_lsn();
 
 	return result->more || result->reached_lsn - result->start_lsn > much ||

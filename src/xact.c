@@ -7,7 +7,8 @@
  * A worker has no transaction until it starts one.  A procedure always has
  * one: SPI_commit ends it and starts the next.  The settings that our own
  * statements need are made for the worker once, and for a procedure anew in
- * each transaction, since a commit undoes them.
+ * each transaction, since a commit undoes them.  While one runs, the postmaster's
+ * death is looked for.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +27,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "postmaster_watch.h"
 #include "shared.h"
 #include "wake.h"
 #include "xact.h"
@@ -97,6 +99,9 @@ void
 xact_in_procedure(bool value)
 {
 	in_procedure = value;
+	/* it may end with an error */
+	if (!value)
+		postmaster_watch_stop();
 }
 
 void
@@ -112,6 +117,7 @@ begin(int isolation_level)
 {
 	MemoryContext context = CurrentMemoryContext;
 
+	postmaster_watch_start();
 	if (!in_procedure)
 	{
 		SetCurrentStatementStartTimestamp();
@@ -173,6 +179,7 @@ commit(bool on_disk)
 	}
 	if (!in_procedure)
 		pgstat_report_stat(false);
+	postmaster_watch_stop();
 }
 
 void

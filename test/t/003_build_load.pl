@@ -225,6 +225,37 @@ foreach my $point (@build_points)
 	is_exact($node, "and all are exact after $point");
 }
 
+# --- a transaction that is open meanwhile ----------------------------------------------
+
+# The slot is read from where it began, each time.  So windows grow, and in all not much is read.
+set_and_reload($node, 'notify_stats.max_batch_wal' => '64kB', log_min_messages => 'debug1');
+my $offset = log_position($node);
+set_stop($node, 'build-filled');
+sql($node, "SELECT notify_stats.rebuild('sums')");
+wait_for_stop($node, 'build-filled', $offset);
+my $open = start_psql($node, 'BEGIN', 'INSERT INTO plain VALUES (1999999999, 1, 1)', 'SELECT pg_sleep(1000)');
+poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+sql($node, q{INSERT INTO plain SELECT i, i % 50, 1, repeat('x', 300) FROM generate_series(1999900001, 1999908000) i});
+continue_from_stop($node);
+wait_until_rebuilt($node, 'sums');
+sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+$open->finish;
+my ($first, $last, $read, $windows) = (undef, 0, 0, 0);
+my $log = slurp_file($node->logfile, $offset);
+while ($log =~ m{build stream was read from (\w+)/(\w+) up to (\w+)/(\w+)}g)
+{
+	my $from = (hex($1) << 32) + hex $2;
+
+	$first //= $from;
+	$last = (hex($3) << 32) + hex $4;
+	$read += $last - $from;
+	$windows++;
+}
+cmp_ok($windows, '>', 2, 'a build beside an open transaction reads several windows');
+cmp_ok($read, '<', 4 * ($last - $first), 'and no more than a few times what there is');
+set_and_reload($node, 'notify_stats.max_batch_wal' => undef, log_min_messages => undef);
+is_exact($node, 'exact after it');
+
 # --- killed half-way ------------------------------------------------------------------
 
 my %kill = (
@@ -272,7 +303,7 @@ foreach my $point (@build_points)
 }
 
 # verify() killed: the session is told, and nothing remains.
-my $offset = log_position($node);
+$offset = log_position($node);
 set_stop($node, 'build-filled');
 my $verify = start_psql($node, "SELECT * FROM notify_stats.verify('parts')");
 wait_for_stop($node, 'build-filled', $offset);

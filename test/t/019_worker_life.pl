@@ -100,6 +100,21 @@ sub ends
 	return;
 }
 
+# The processes end if the postmaster is killed.
+sub ends_with_postmaster
+{
+	my ($title, @pids) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$node->kill9;
+	for (my $i = 0; kill(0, @pids) && $i < 100 * $timeout; $i++)
+	{
+		usleep(10_000);    # of a polling loop
+	}
+	is(kill(0, @pids), 0, "$title: " . scalar(@pids) . ' end with the postmaster');
+	return;
+}
+
 sub sum_is
 {
 	my ($sum) = @_;
@@ -242,18 +257,60 @@ change();
 is_exact($node, 'exact after');
 
 $pid = wait_for_half_a_record();
-$node->kill9;
-for (my $i = 0; kill(0, $pid) && $i < 100 * $timeout; $i++)
-{
-	usleep(10_000);    # of a polling loop
-}
-is(kill(0, $pid), 0, 'it notices in that wait that the postmaster has died');
+ends_with_postmaster('waiting for the rest of a record', $pid);
 thaw_walwriter();
 $session->finish;
 start_again($node);
 wait_for_worker($node);
 change();
 is_exact($node, 'exact after that');
+
+# --- work that does not end by itself -------------------------------------------------
+
+# In a worker, a builder, and a session that catches up for a database without a worker.
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION notify_stats');
+$node->append_conf('postgresql.conf', 'test.endless = on');
+$node->reload;
+foreach my $db ('postgres', 'other')
+{
+	$node->safe_psql($db, q{
+		CREATE TABLE endless (kind int);
+		ALTER TABLE endless REPLICA IDENTITY FULL;
+		CREATE FUNCTION work_on(kind int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+		BEGIN
+			IF kind = 1 AND current_setting('test.endless') = 'on' THEN
+				RAISE LOG 'endless work of process %', pg_backend_pid();
+				LOOP END LOOP;
+			END IF;
+			RETURN kind;
+		END $$;
+		SELECT notify_stats.create_rollup('worked_on', 'SELECT work_on(kind) AS kind, count(*) AS n FROM endless GROUP BY 1');
+	});
+}
+wait_until_applied($node);
+$node->safe_psql('other', 'CALL notify_stats.catch_up(); INSERT INTO endless VALUES (1)');
+$offset = log_position($node);
+$session = start_psql($node, '\\connect other', 'CALL notify_stats.catch_up()');
+$node->wait_for_log(qr/endless work of process/, $offset);
+sql($node, q{
+	CREATE TABLE built AS SELECT 1 AS kind;
+	ALTER TABLE built REPLICA IDENTITY FULL;
+	SELECT notify_stats.create_rollup('of_built', 'SELECT work_on(kind) AS kind, count(*) AS n FROM built GROUP BY 1')});
+$node->wait_for_log(qr/endless work of process @{[ builder_pid($node) ]}/, $offset);
+sql($node, 'INSERT INTO endless VALUES (1)');
+$node->wait_for_log(qr/endless work of process @{[ worker_pid($node) ]}/, $offset);
+ends_with_postmaster('work that does not end by itself',
+	slurp_file($node->logfile, $offset) =~ /endless work of process (\d+)/g);
+$session->finish;
+$node->append_conf('postgresql.conf', 'test.endless = off');
+start_again($node);
+wait_for_worker($node);
+is_exact($node, 'exact after that');
+sql($node, q{
+	DROP TABLE endless, built CASCADE;
+	SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE database = 'other'});
+sql($node, 'DROP DATABASE other');
 
 # --- settings in a backlog ------------------------------------------------------------
 

@@ -148,6 +148,48 @@ if ($native)
 	is_kept('a partition detached, and another in its place');
 	is(sql($node, 'SELECT max(built_at) FROM notify_stats.rollups WHERE rollup <> $$of_what_is_left$$::regclass'), $built,
 		'they were not rebuilt');
+
+	# An error leaves no file of the WAL open.  The shell is a child of the session's process.
+	pause_stream($node);
+	sql($node, q{
+		CREATE TABLE open_files (line text);
+		SELECT notify_stats.create_rollup('ratio', 'SELECT 100 / (id + 5) AS ratio, count(*) AS n FROM history GROUP BY 1', '{history}');
+		CALL notify_stats.catch_up();
+		UPDATE history SET day = 22 WHERE id = -4;
+		INSERT INTO history VALUES (-5, 'sms', 1, 9)});
+	my ($status, $stdout, $stderr) = $node->psql('postgres', q{
+		CALL notify_stats.catch_up();
+		COPY open_files FROM PROGRAM 'cd /proc/$PPID/fd; for file in *; do case $(readlink $file) in */pg_wal/*) grep -h "^flags:.*0$" ../fdinfo/$file; esac; done; true' (FORMAT csv);
+		SELECT count(*) FROM open_files}, on_error_stop => 0);
+	like($stderr, qr/division by zero/, 'an error after a moved row was read');
+	is($stdout, '0', 'leaves no file of the WAL open');
+	sql($node, q{SELECT notify_stats.drop_rollup('ratio'); SELECT notify_stats.resume(); DROP TABLE open_files});
+	is_kept('after that');
+}
+
+# The slots of other formats are read from the start of what is open, but not while nobody commits.
+if (!$native)
+{
+	my $from = $next;
+
+	$next += 7000;
+	set_and_reload($node, 'notify_stats.max_cpu_percent' => 100, wal_writer_delay => '10ms');
+	my ($status, $stdout, $stderr) = $node->psql('postgres', qq{DO \$\$
+		DECLARE
+			before bigint;
+		BEGIN
+			INSERT INTO history SELECT i, 'email', 1, 1 FROM generate_series($from, $from + 6000) i;
+			before := sum(spill_txns) FROM pg_stat_replication_slots;
+			FOR i IN 6001 .. 6040 LOOP
+				INSERT INTO history VALUES ($from + i, 'email', 1, 1);
+				PERFORM pg_sleep(0.05);
+			END LOOP;
+			PERFORM pg_stat_clear_snapshot();
+			RAISE NOTICE 'read % times', sum(spill_txns) - before FROM pg_stat_replication_slots;
+		END \$\$});
+	like($stderr, qr/read [0-3] times/, 'an open transaction is not read again and again');
+	set_and_reload($node, 'notify_stats.max_cpu_percent' => undef, wal_writer_delay => undef);
+	is_kept('a long transaction');
 }
 
 # What verify() can tell: too little; and other sums of as many rows.

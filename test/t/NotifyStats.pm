@@ -533,9 +533,6 @@ sub kill_server
 		for (my $i = 0; kill(0, $pid); $i++)
 		{
 			die "process $pid does not end" if $i > 10 * $PostgreSQL::Test::Utils::timeout_default;
-			# one that reads WAL whose end was never written would wait for it, in the server's
-			# own loop, which does not look for the postmaster
-			kill 9, $pid if $i == 500;
 			select undef, undef, undef, 0.02;    # of a polling loop
 		}
 	}
