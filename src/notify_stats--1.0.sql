@@ -293,10 +293,15 @@ COMMENT ON FUNCTION @extschema@.stream_activity() IS
 CREATE FUNCTION @extschema@.build_activity(
         OUT rollup regclass, OUT pid int, OUT verifying boolean, OUT slot_name name, OUT phase text,
         OUT waits_for_xid xid, OUT reached_lsn pg_lsn, OUT started_at timestamptz) RETURNS SETOF record
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 2
     AS 'MODULE_PATHNAME', 'notify_stats_build_activity';
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'what shared memory knows of running builds, to the owner of the rollup and those with the rights of pg_monitor; see the views status and rollups';
+
+-- The planner takes a table that was never analyzed for ten pages full of rows.  So where
+-- stream and control, which have one row, are joined to something, they have a LIMIT 1, and
+-- functions that return a few rows say so.  Else it would expect millions of rows, and
+-- compile these queries, which takes a hundred times as long as to run them.
 
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
@@ -334,8 +339,8 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                     'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
            END AS waits_for,
            h.transaction AS held_back_by
-    FROM @extschema@.stream s
-         CROSS JOIN @extschema@.control c
+    FROM (SELECT * FROM @extschema@.stream LIMIT 1) s
+         CROSS JOIN (SELECT * FROM @extschema@.control LIMIT 1) c
          CROSS JOIN @extschema@.stream_activity() a
          CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
                                  ELSE pg_catalog.pg_current_wal_flush_lsn() END AS flushed) w
@@ -376,7 +381,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            CASE WHEN b.waits_for_xid IS NOT NULL THEN 'transaction ' || b.waits_for_xid::text END,
            NULL
     FROM @extschema@.build_activity() b
-         CROSS JOIN @extschema@.stream s
+         CROSS JOIN (SELECT * FROM @extschema@.stream LIMIT 1) s
          LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = b.slot_name;
 COMMENT ON VIEW @extschema@.status IS
     'one row a stream: the main stream, and the streams of running builds and verifications; whoever does not have the rights of pg_monitor sees builds of his own rollups';
@@ -468,7 +473,7 @@ COMMENT ON COLUMN @extschema@.rollups.changed_at IS
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT statement text) RETURNS SETOF record
-    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 2
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
     'the tables whose replica identity does not cover what a rollup reads, as of its last build, and the statement that mends it';
@@ -484,6 +489,22 @@ CREATE FUNCTION @extschema@."check"(
                (SELECT count(*) FROM pg_replication_slots) AS slots_used,
                current_setting('max_slot_wal_keep_size') AS keep_size,
                current_setting('output_plugin_libraries', true) AS plugins
+    ), main AS (
+        SELECT * FROM @extschema@.stream LIMIT 1
+    ), locks AS MATERIALIZED (
+        SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
+                    SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
+                    SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
+               (WITH RECURSIVE source AS (
+                    SELECT source AS relid FROM @extschema@.rollup_source
+                    UNION
+                    SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
+                SELECT count(*) FROM source) AS needed,
+               current_setting('max_locks_per_transaction')::bigint *
+               (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
+                current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
+                coalesce(current_setting('autovacuum_worker_slots', true),
+                         current_setting('autovacuum_max_workers'))::int + 1) AS capacity
     )
     SELECT 'preload', a.preloaded,
            CASE WHEN a.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded' END,
@@ -508,7 +529,7 @@ CREATE FUNCTION @extschema@."check"(
            format('%s of max_replication_slots = %s are in use', slots_used, slots),
            CASE WHEN slots - slots_used < CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END THEN
                'notify_stats needs one slot a database, and one for each build or verification: raise max_replication_slots and restart the server.' END
-        FROM setting, @extschema@.stream s
+        FROM setting, main s
     UNION ALL
     SELECT 'worker processes', current_setting('max_worker_processes')::int - w.used >= 1,
            format('%s of max_worker_processes = %s are in use', w.used, current_setting('max_worker_processes')),
@@ -526,7 +547,7 @@ CREATE FUNCTION @extschema@."check"(
                 ELSE format('output_plugin_libraries is %s', plugins) END,
            CASE WHEN NOT p.allowed THEN
                format('Write output_plugin_libraries = ''%s, %s'' in postgresql.conf and reload.', plugins, f.plugin) END
-        FROM setting CROSS JOIN @extschema@.stream s
+        FROM setting CROSS JOIN main s
              CROSS JOIN LATERAL (SELECT coalesce(s.format, current_setting('notify_stats.format', true), 'notify_stats')) f (plugin)
              CROSS JOIN LATERAL (SELECT plugins IS NULL OR f.plugin = 'notify_stats' OR
                                         f.plugin = ANY (regexp_split_to_array(plugins, '[ ,"]+'))) p (allowed)
@@ -535,7 +556,7 @@ CREATE FUNCTION @extschema@."check"(
            format('slot %I has the format %s, and notify_stats.format is %s', s.slot_name, s.format, current_setting('notify_stats.format')),
            CASE WHEN s.format <> current_setting('notify_stats.format') THEN
                format('Set notify_stats.format to what the slot has, or run: SELECT pg_drop_replication_slot(%L); then the worker makes a new one and rebuilds the rollups.', s.slot_name) END
-        FROM @extschema@.stream s
+        FROM main s
         WHERE s.format IS NOT NULL AND current_setting('notify_stats.format', true) IS NOT NULL
     UNION ALL
     SELECT 'slot', coalesce(p.wal_status, 'none') IN ('reserved', 'extended'),
@@ -543,7 +564,7 @@ CREATE FUNCTION @extschema@."check"(
                 ELSE format('slot %I is %s', p.slot_name, p.wal_status) END,
            CASE WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
                'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
-        FROM @extschema@.stream s
+        FROM main s
              LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
     UNION ALL
@@ -555,7 +576,7 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'WAL kept by the slot', p.kept <= p.limit OR p.limit = 0, format('slot %I keeps %s bytes', s.slot_name, p.kept),
            CASE WHEN p.kept > p.limit AND p.limit > 0 THEN
                'It is more than notify_stats.warn_retained_wal: the view notify_stats.status shows what holds it back.' END
-        FROM @extschema@.stream s
+        FROM main s
              JOIN LATERAL (SELECT pg_current_wal_flush_lsn() - restart_lsn AS kept,
                                   pg_size_bytes(current_setting('notify_stats.warn_retained_wal')) AS limit
                            FROM pg_replication_slots
@@ -567,19 +588,7 @@ CREATE FUNCTION @extschema@."check"(
            format('a cycle needs up to %s of %s locks of the server', l.needed, l.capacity),
            CASE WHEN 2 * l.needed > l.capacity THEN
                'Without them all rollups stand still: raise max_locks_per_transaction and restart the server, or drop rollups.' END
-        FROM (SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
-                          SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
-                          SELECT indexrelid FROM pg_index WHERE indrelid = r.rollup) locked) +
-                     (WITH RECURSIVE source AS (
-                          SELECT source AS relid FROM @extschema@.rollup_source
-                          UNION
-                          SELECT i.inhrelid FROM pg_inherits i JOIN source s ON i.inhparent = s.relid)
-                      SELECT count(*) FROM source) AS needed,
-                     current_setting('max_locks_per_transaction')::bigint *
-                     (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int +
-                      current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int +
-                      coalesce(current_setting('autovacuum_worker_slots', true),
-                               current_setting('autovacuum_max_workers'))::int + 1) AS capacity) l
+        FROM locks l
     UNION ALL
     SELECT 'replica identity', false,
            format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup),
