@@ -136,6 +136,15 @@
 	(TupleDescAttr(tupdesc, (attnum) - 1)->attnotnull)
 #endif
 
+/* the background workers that the postmaster has room for */
+#if PG_VERSION_NUM >= 180000
+#define background_worker_iter dlist_iter
+#define foreach_background_worker(iter) dlist_foreach(iter, &BackgroundWorkerList)
+#else
+#define background_worker_iter slist_iter
+#define foreach_background_worker(iter) slist_foreach(iter, &BackgroundWorkerList)
+#endif
+
 /* generated columns were all stored before 18 */
 #ifndef ATTRIBUTE_GENERATED_VIRTUAL
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'

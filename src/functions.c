@@ -115,10 +115,7 @@ check_server(void)
 				 errdetail("notify_stats needs one for each database, and one more while it builds."),
 				 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
 
-	if (!worker_is_registered(get_database_name(MyDatabaseId)))
-		ereport(NOTICE,
-				(errmsg("no worker serves database \"%s\"", get_database_name(MyDatabaseId)),
-				 errhint("Add the database to notify_stats.database and restart the server, or CALL notify_stats.catch_up().")));
+	worker_report_missing(NOTICE);
 	return format;
 }
 
@@ -249,7 +246,7 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
-	bool		hastened = false;
+	bool		first = true;
 	bool		reached;
 
 	check_primary();
@@ -261,12 +258,15 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		int64		left;
 
 		reached = rollup_reached(relid, target, pg_atomic_read_u64(&stream->reached_lsn));
+		if (first && !reached && timeout > 0)
+		{
+			worker_report_missing(WARNING);
+			hasten(stream, target);
+		}
+		first = false;
 		left = timeout - (GetCurrentTimestamp() - start) / 1000;
 		if (reached || left <= 0)
 			break;
-		if (!hastened)
-			hasten(stream, target);
-		hastened = true;
 		/* a query that had to wait has reset the latch, which may have been a broadcast's */
 		SetLatch(MyLatch);
 		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, PG_INT32_MAX),
@@ -454,8 +454,8 @@ Datum
 notify_stats_stream_activity(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Datum		values[12] = {0};
-	bool		nulls[12];
+	Datum		values[13] = {0};
+	bool		nulls[13];
 	SharedStream copy;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -463,9 +463,9 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 
 	memset(nulls, true, sizeof(nulls));
 	values[0] = BoolGetDatum(shared_state != NULL);
-	values[1] = BoolGetDatum(shared_state != NULL &&
-							 worker_is_registered(get_database_name(MyDatabaseId)));
-	nulls[0] = nulls[1] = false;
+	values[1] = BoolGetDatum(worker_is_registered(get_database_name(MyDatabaseId)));
+	values[12] = BoolGetDatum(worker_place(get_database_name(MyDatabaseId)) >= 0);
+	nulls[0] = nulls[1] = nulls[12] = false;
 	/* an error may tell a value */
 	if (shared_state != NULL && has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
 	{

@@ -284,7 +284,7 @@ CREATE FUNCTION @extschema@.stream_activity(
         OUT preloaded boolean, OUT worker_registered boolean, OUT state text, OUT pid int,
         OUT reached_lsn pg_lsn, OUT reached_at timestamptz, OUT changes_per_second float8,
         OUT last_error text, OUT last_error_at timestamptz, OUT waits_for_relation regclass,
-        OUT backlog_bytes_per_second float8, OUT slot_user int) RETURNS record
+        OUT backlog_bytes_per_second float8, OUT slot_user int, OUT worker_listed boolean) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
@@ -330,6 +330,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            a.last_error,
            a.last_error_at,
            CASE WHEN c.paused OR s.upgrade_from IS NOT NULL THEN 'resume()'
+                WHEN a.worker_listed AND NOT a.worker_registered THEN 'a worker: max_worker_processes does not allow one'
                 WHEN a.preloaded AND NOT a.worker_registered THEN 'a worker: the database is not in notify_stats.database'
                 WHEN a.waits_for_relation IS NOT NULL THEN
                     'a lock on ' || a.waits_for_relation::text
@@ -514,8 +515,14 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'worker', a.worker_registered,
            CASE WHEN a.worker_registered THEN format('a worker serves database %I', current_database())
+                WHEN a.worker_listed THEN
+                    format('no worker serves database %I: max_worker_processes = %s did not allow one', current_database(),
+                           current_setting('max_worker_processes'))
                 ELSE format('no worker serves database %I', current_database()) END,
-           CASE WHEN NOT a.worker_registered THEN
+           CASE WHEN a.worker_registered THEN NULL
+                WHEN a.worker_listed THEN
+               'Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up() regularly.'
+                ELSE
                format('Add %s to notify_stats.database in postgresql.conf and restart the server, or CALL notify_stats.catch_up() regularly.',
                       quote_literal(quote_ident(current_database()))) END
         FROM @extschema@.stream_activity() a

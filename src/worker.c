@@ -20,10 +20,12 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "commands/dbcommands.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/bgworker_internals.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
@@ -70,6 +72,9 @@
 
 PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
 
+/* Which workers the server has, by their place; found out before it forks. */
+static bool registered[SHARED_STREAMS];
+
 /* The names in notify_stats.database; throws if it is not a list. */
 static List *
 database_names(void)
@@ -100,6 +105,27 @@ database_names(void)
 	return names;
 }
 
+static int
+count_background_workers(void)
+{
+	int			count = 0;
+	background_worker_iter iter;
+
+	foreach_background_worker(iter)
+		count++;
+	return count;
+}
+
+/* Registers a worker; false if there are too many, which the server only logs. */
+static bool
+register_worker(BackgroundWorker *worker)
+{
+	int			before = count_background_workers();
+
+	RegisterBackgroundWorker(worker);
+	return count_background_workers() > before;
+}
+
 void
 worker_register_all(void)
 {
@@ -127,7 +153,7 @@ worker_register_all(void)
 		snprintf(worker.bgw_type, sizeof(worker.bgw_type), "notify_stats worker");
 		strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
 		worker.bgw_main_arg = Int32GetDatum(foreach_current_index(lc));
-		RegisterBackgroundWorker(&worker);
+		registered[foreach_current_index(lc)] = register_worker(&worker);
 	}
 }
 
@@ -145,7 +171,28 @@ worker_place(const char *database)
 bool
 worker_is_registered(const char *database)
 {
-	return worker_place(database) >= 0;
+	int			place = worker_place(database);
+
+	return place >= 0 && registered[place];
+}
+
+void
+worker_report_missing(int elevel)
+{
+	const char *database = get_database_name(MyDatabaseId);
+
+	if (worker_is_registered(database))
+		return;
+	if (worker_place(database) < 0)
+		ereport(elevel,
+				(errmsg("no worker serves database \"%s\"", database),
+				 errhint("Add the database to notify_stats.database and restart the server, or CALL notify_stats.catch_up().")));
+	else
+		ereport(elevel,
+				(errmsg("no worker serves database \"%s\"", database),
+				 errdetail("When the server started, max_worker_processes = %d did not allow one.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up().")));
 }
 
 /* Says what this process does, in pg_stat_activity and in the process list. */

@@ -31,6 +31,14 @@ sub checked
 	return sql($node, "SELECT ok, hint IS NOT NULL FROM notify_stats.check() WHERE item = '$item'");
 }
 
+# What a statement tells besides its result.
+sub notices
+{
+	my ($query) = @_;
+	my (undef, undef, $notices) = $node->psql('postgres', $query);
+	return $notices;
+}
+
 sub restart_with
 {
 	my ($conf) = @_;
@@ -162,6 +170,23 @@ restart_with("max_worker_processes = 8\n");
 is_exact($node, 'the build comes when there is a process');
 is_verified($node, 'kinds', 'and verify() finds nothing');
 
+# --- no worker, as there is no process for one ----------------------------------------
+
+restart_with("max_worker_processes = 1\n");
+sql($node, q{INSERT INTO source VALUES (9, 'f')});
+is(sql($node, q{SELECT ok, detail, hint FROM notify_stats.check() WHERE item = 'worker'}),
+	'f|no worker serves database postgres: max_worker_processes = 1 did not allow one|'
+	. 'Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up() regularly.', 'check() tells it');
+is(sql($node, 'SELECT state, waits_for FROM notify_stats.status'), 'off|a worker: max_worker_processes does not allow one',
+	'so does the status');
+like(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms')}),
+	qr/WARNING:  no worker serves database "postgres"\nDETAIL:  .*max_worker_processes = 1 did not allow one.\nHINT:  Raise/,
+	'and wait_for_lsn(), before it waits');
+is(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '0')}), '', 'but not if it is only asked');
+sql($node, 'CALL notify_stats.catch_up()');
+is(differences($node, 'postgres', 'kinds'), '', 'catch_up() does without');
+restart_with("max_worker_processes = 8\n");
+
 # --- no worker at all -----------------------------------------------------------------
 
 sql($node, q{SELECT notify_stats.create_rollup('dropped', 'SELECT id, count(*) AS n FROM source GROUP BY id')});
@@ -170,6 +195,8 @@ restart_with("notify_stats.database = ''\n");
 sql($node, q{INSERT INTO source VALUES (8, 'e')});
 is(checked('worker'), 'f|t', 'check() tells that no worker serves the database');
 is(sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '100 ms')}), 'f', 'wait_for_lsn() runs out of time');
+like(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms')}),
+	qr/WARNING:  no worker serves database "postgres"\nHINT:  Add the database/, 'and tells why, before it waits');
 sql($node, 'CALL notify_stats.catch_up()');
 is(differences($node, 'postgres', 'kinds'), '', 'catch_up() does the work of the worker');
 
