@@ -8,7 +8,7 @@ CREATE FUNCTION all_states() RETURNS TABLE (rollup regclass, definition regclass
     SELECT rollup, definition, state, reason FROM notify_stats.rollups ORDER BY rollup::text
 $$;
 
-CREATE TABLE letters (id integer PRIMARY KEY, kind text NOT NULL, pages integer);
+CREATE TABLE letters (id integer PRIMARY KEY, kind text, pages integer);
 ALTER TABLE letters REPLICA IDENTITY FULL;
 INSERT INTO letters VALUES (1, 'a', 1), (2, 'a', 2), (3, 'b', 3);
 

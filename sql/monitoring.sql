@@ -86,6 +86,37 @@ SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_s
 CALL notify_stats.catch_up();
 SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_stats.check() WHERE item = 'slot';
 
+-- A table that was a rollup, where the catalog does not know it: as after a dump of the
+-- schema alone, or after DROP EXTENSION, which also leaves a view that goes with its table.
+SELECT obj_description('by_kind'::regclass), obj_description('by_kind_definition'::regclass);
+SELECT notify_stats.create_rollup('by_id', 'SELECT id, count(*) FROM monitoring.letters GROUP BY 1', '{monitoring.letters}');
+CALL notify_stats.catch_up();
+CREATE VIEW by_hand_definition AS SELECT kind FROM letters;
+CREATE TABLE by_hand (kind text PRIMARY KEY);
+GRANT SELECT ON by_kind TO PUBLIC;
+DROP EXTENSION notify_stats;
+INSERT INTO letters VALUES (30000, 'd');
+CREATE EXTENSION notify_stats;
+SELECT item, ok, detail, hint FROM notify_stats.check() WHERE item IN ('unkept table', 'rollup') ORDER BY detail;
+SELECT notify_stats.adopt_rollup('monitoring.by_kind');
+SELECT rollup, state, reason FROM notify_stats.rollups;
+SELECT obj_description('by_id'::regclass);
+SELECT notify_stats.adopt_rollup('monitoring.by_id', '{monitoring.letters}');
+CALL notify_stats.catch_up();
+SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY 1;
+SELECT item, ok, detail, hint FROM notify_stats.check() WHERE item IN ('unkept table', 'rollup') ORDER BY detail;
+SELECT * FROM differences('by_kind');
+SELECT relacl IS NOT NULL AS granted FROM pg_class WHERE oid = 'by_kind'::regclass;
+INSERT INTO letters VALUES (30001, 'd');
+CALL notify_stats.catch_up();
+SELECT * FROM differences('by_kind');
+SELECT notify_stats.adopt_rollup('by_kind');
+SELECT notify_stats.adopt_rollup('letters');
+SELECT notify_stats.adopt_rollup('by_kind_definition');
+SELECT notify_stats.adopt_rollup(1);
+SELECT notify_stats.adopt_rollup('by_hand');
+SELECT notify_stats.drop_rollup('by_id');
+
 -- no slot is left
 SELECT notify_stats.drop_rollup('by_kind');
 CALL notify_stats.catch_up();

@@ -185,12 +185,8 @@ check_target(const Rollup *rollup, const char *target)
 static void
 check_index(const Rollup *rollup, const char *target)
 {
-	if (target == rollup->name && !rollup->shape->has_index)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
-				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
-						 rollup_group_columns(rollup->definition, ""))));
+	if (target == rollup->name)
+		rollup_check_index(rollup);
 }
 
 /* The statements of a rollup. */

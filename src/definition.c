@@ -1028,6 +1028,56 @@ find_count(const Definition *definition, const Columns *columns, int sum,
 }
 
 /*
+ * Functions that return NULL for nothing but NULL: those by which times are made days,
+ * hours and the like.  The server does not tell this of any function.
+ */
+static bool
+is_never_null_function(Oid function)
+{
+	switch (function)
+	{
+		case F_DATE_TIMESTAMP:
+		case F_TIMESTAMP_DATE:
+		case F_TIMEZONE_TEXT_TIMESTAMP:
+		case F_TIMEZONE_TEXT_TIMESTAMPTZ:
+		case F_TIMEZONE_INTERVAL_TIMESTAMP:
+		case F_TIMEZONE_INTERVAL_TIMESTAMPTZ:
+		case F_DATE_TRUNC_TEXT_TIMESTAMP:
+		case F_DATE_BIN_INTERVAL_TIMESTAMP_TIMESTAMP:
+		case F_DATE_BIN_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+are_never_null(List *nodes, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, nodes)
+		if (!is_never_null(lfirst(lc), relid))
+			return false;
+	return true;
+}
+
+bool
+definition_groups_not_null(const Definition *definition)
+{
+	ListCell   *lc;
+
+	foreach(lc, definition->branches)
+	{
+		const Branch *branch = (const Branch *) lfirst(lc);
+
+		if (!are_never_null(branch->groups, branch->source))
+			return false;
+	}
+	return true;
+}
+
+/*
  * Whether the expression is certain not to be NULL.
  */
 static bool
@@ -1038,6 +1088,10 @@ is_never_null(Node *node, Oid relid)
 
 	switch (nodeTag(node))
 	{
+		case T_FuncExpr:
+			return is_never_null_function(((FuncExpr *) node)->funcid) &&
+				are_never_null(((FuncExpr *) node)->args, relid);
+
 		case T_Const:
 			return !((Const *) node)->constisnull;
 

@@ -102,6 +102,9 @@ typedef struct Definition
  */
 extern Definition *definition_compile(const Query *query);
 
+/* Whether it is certain that no group column is NULL in any row, as the sources are now. */
+extern bool definition_groups_not_null(const Definition *definition);
+
 /* The columns of one source that the definition uses, all branches together. */
 extern Bitmapset *definition_source_columns(const Definition *definition, Oid source);
 

@@ -45,6 +45,7 @@
 #include "xact.h"
 
 PG_FUNCTION_INFO_V1(notify_stats_create_rollup);
+PG_FUNCTION_INFO_V1(notify_stats_adopt_rollup);
 PG_FUNCTION_INFO_V1(notify_stats_drop_rollup);
 PG_FUNCTION_INFO_V1(notify_stats_rebuild);
 PG_FUNCTION_INFO_V1(notify_stats_verify);
@@ -148,6 +149,16 @@ notify_stats_create_rollup(PG_FUNCTION_ARGS)
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
 
 	PG_RETURN_OID(rollup_create(name, definition, check_server(), ignore_deletes));
+}
+
+Datum
+notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
+
+	rollup_adopt_table(relid, check_server(), ignore_deletes);
+	PG_RETURN_VOID();
 }
 
 Datum

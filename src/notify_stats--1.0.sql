@@ -191,6 +191,13 @@ CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_d
 COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
     'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition; rows of the tables in ignore_deletes go on to count when they are deleted';
 
+CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
+    RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_adopt_rollup';
+COMMENT ON FUNCTION @extschema@.adopt_rollup(regclass, text[]) IS
+    'makes a table that was a rollup, and is left of a dump of the schema or of DROP EXTENSION, one again';
+
 CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_drop_rollup';
@@ -614,12 +621,38 @@ CREATE FUNCTION @extschema@."check"(
              LEFT JOIN @extschema@.rollup r ON r.rollup = l.srrelid
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
     UNION ALL
+    SELECT 'primary key', false,
+           format('pg_dump cannot write the primary key of rollup %s such that it can be restored: it is NULLS NOT DISTINCT', r.rollup),
+           format('Run: ALTER TABLE %s DROP CONSTRAINT %I, ADD PRIMARY KEY (%s);', r.rollup, c.conname,
+                  (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n)
+                   FROM unnest(c.conkey) WITH ORDINALITY k (attnum, n)
+                        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum))
+        FROM @extschema@.rollup r
+             JOIN pg_index i ON i.indrelid = r.rollup AND i.indisprimary AND i.indnullsnotdistinct
+             JOIN pg_constraint c ON c.conrelid = r.rollup AND c.conindid = i.indexrelid AND c.contype = 'p'
+    UNION ALL
     SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || v.reason),
            CASE WHEN r.state = 'failed' THEN
                format('Mend the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
                       CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
+    UNION ALL
+    -- left of a dump of the schema alone, or of an extension that was dropped
+    SELECT 'unkept table', false, format('table %s was a rollup, and nobody keeps it equal to %s', t.oid::regclass, v.oid::regclass),
+           format('Run: SELECT notify_stats.adopt_rollup(%L);%s', t.oid::regclass::text,
+                  CASE WHEN obj_description(t.oid, 'pg_class') LIKE '%ignore\_deletes: %' THEN
+                      ' Its comment names the tables for ignore_deletes.' END)
+        FROM pg_class v
+             JOIN pg_class t ON t.relnamespace = v.relnamespace AND t.relname || '_definition' = v.relname
+             JOIN pg_rewrite w ON w.ev_class = v.oid
+        WHERE v.relkind = 'v' AND v.relname LIKE '%\_definition' AND t.relkind = 'r' AND t.relowner = v.relowner AND
+              w.ev_action::text LIKE '%:hasAggs true%' AND
+              EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indisunique AND
+                                                   (i.indnullsnotdistinct OR i.indisprimary)) AND
+              NOT EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = t.oid) AND
+              NOT EXISTS (SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = v.oid
+                          EXCEPT SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = t.oid)
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';

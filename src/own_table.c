@@ -150,8 +150,8 @@ is_group_index(Oid index, const Definition *definition)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	form = (Form_pg_index) GETSTRUCT(tuple);
-	result = form->indisunique && form->indnullsnotdistinct && form->indisvalid &&
-		form->indimmediate && heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
+	result = form->indisunique && (form->indnullsnotdistinct || form->indisprimary) &&
+		form->indisvalid && form->indimmediate && heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		(definition == NULL || compares_groups(tuple, definition));
 	ReleaseSysCache(tuple);
 	return result;

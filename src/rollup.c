@@ -105,6 +105,9 @@ name_of(Oid relid)
 									  get_rel_name(relid));
 }
 
+static bool adopt(const Rollup *rollup);
+static void give_up_restored(List *relids, const char *reason);
+
 static SavedRole
 catalog_enter(void)
 {
@@ -351,26 +354,59 @@ check_sources(const Definition *definition, const Format *format)
 		rollup_check_source(definition, lfirst_oid(lc), format);
 }
 
-/* Creates the table with its unique index over the group columns. */
+/*
+ * Makes what finds a group, NULLs included: a primary key if none can be NULL.  Then it
+ * is also what subscribers find a row by, and what an update has to log of the old one.
+ */
 static void
-create_table(const char *table, const char *view, const Definition *definition)
+create_index(const char *table, const Definition *definition)
 {
-	StringInfoData columns;
+	const char *columns = rollup_group_columns(definition, "");
 
-	initStringInfo(&columns);
-	for (int i = 0; i < definition->ngroups; i++)
-		appendStringInfo(&columns, "%s%s", i > 0 ? ", " : "",
-						 quote_identifier(definition->groups[i].name));
+	if (definition_groups_not_null(definition))
+	{
+		xact_execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", table, columns));
+		return;
+	}
+	xact_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", table, columns));
+	/* the server refuses updates without one if somebody publishes all tables */
+	xact_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
+}
 
+/*
+ * Says what table and view are, also where they have come without our catalog, as by
+ * a dump of the schema alone.
+ */
+static void
+create_comments(const char *table, const char *view, const List *ignore_deletes)
+{
+	StringInfoData comment;
+	ListCell   *lc;
+
+	initStringInfo(&comment);
+	appendStringInfo(&comment, "rollup: kept equal to %s by the extension notify_stats, if the view notify_stats.rollups has it as live",
+					 view);
+	foreach(lc, ignore_deletes)
+		appendStringInfo(&comment, "%s%s", lc == list_head(ignore_deletes) ? "; ignore_deletes: " : ", ",
+						 name_of(lfirst_oid(lc)));
+	xact_execute(psprintf("COMMENT ON TABLE %s IS %s", table, quote_literal_cstr(comment.data)));
+	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", view,
+						  quote_literal_cstr(psprintf("definition of the rollup %s of the extension notify_stats",
+													  table))));
+}
+
+/* Creates the table as its definition's view has it. */
+static void
+create_table(const char *table, const char *view, const Definition *definition,
+			 const List *ignore_deletes)
+{
 	SPI_connect();
 	/* reads nothing, but fails if the user may not read the sources */
 	xact_execute(psprintf("SELECT FROM %s LIMIT 0", view));
 	xact_execute(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
 						  table, ROLLUP_FILLFACTOR, view));
-	xact_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT",
-						  table, columns.data));
-	/* the server refuses updates without one if somebody publishes all tables */
-	xact_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
+	create_index(table, definition);
+	create_comments(table, view, ignore_deletes);
 	SPI_finish();
 }
 
@@ -475,13 +511,13 @@ store_sources(Oid relid, const Definition *definition)
 	}
 }
 
+/* Enters a rollup whose view goes with its table. */
 static void
 register_rollup(Oid relid, Oid view, List *ignored, const Definition *definition)
 {
 	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
 	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view), make_oid_array(ignored)};
 
-	make_dependent(relid, view);
 	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state)"
 					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building')",
 					3, argtypes, args, NULL);
@@ -551,10 +587,88 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	error_context_stack = error_context.previous;
 
 	create_table(quote_qualified_identifier(table->schemaname, table->relname),
-				 quote_qualified_identifier(table->schemaname, view_name), definition);
+				 quote_qualified_identifier(table->schemaname, view_name), definition, ignored);
 	relid = get_relname_relid(table->relname, namespace);
+	make_dependent(relid, view);
 	register_rollup(relid, view, ignored, definition);
 	return relid;
+}
+
+/*
+ * Adopting what is left of a rollup, by a dump of the schema alone or DROP EXTENSION
+ */
+
+/* The view that create_rollup has made with a table; throws if there is none. */
+static Oid
+find_left_view(Oid relid)
+{
+	const char *name = get_rel_name(relid);
+	Oid			view = get_relname_relid(psprintf("%s%s", name, DEFINITION_SUFFIX),
+										 get_rel_namespace(relid));
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION || !OidIsValid(view) ||
+		get_rel_relkind(view) != RELKIND_VIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table that was a rollup", name),
+				 errdetail("A rollup is a table, and a view of the same name with \"%s\" appended.",
+						   DEFINITION_SUFFIX),
+				 errhint("If either has been renamed, rename it back. To make a new rollup, call notify_stats.create_rollup().")));
+	return view;
+}
+
+/* Throws unless the current user owns a table that exists and is no rollup. */
+static void
+check_adoptable(Oid relid)
+{
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	if (!owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+	if (is_rollup(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("\"%s\" is a rollup already", get_rel_name(relid)),
+				 errhint("The view notify_stats.rollups lists the rollups.")));
+}
+
+/* Opens it as what it is to be; throws if it cannot be opened, or could not be built. */
+static void
+open_left(Rollup *rollup, const Format *format)
+{
+	BusyLock	busy;
+	ListCell   *lc;
+
+	/* what is found out is of this transaction alone, see keep_shape */
+	(void) GetTopTransactionId();
+	if (rollup_open(rollup, &busy) != ROLLUP_READY)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock what rollup \"%s\" needs", get_rel_name(rollup->relid)),
+				 errhint("Try again when nobody alters it, or the tables that it reads.")));
+	foreach(lc, rollup->definition->sources)
+		rollup_check_source(rollup->definition, lfirst_oid(lc), format);
+	rollup_check_index(rollup);
+}
+
+void
+rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
+{
+	Rollup		rollup = {.relid = relid};
+	List	   *ignored;
+
+	check_number();
+	check_adoptable(relid);
+	rollup.view = find_left_view(relid);
+	rollup.all = rollup_list(NULL);
+	open_left(&rollup, format);
+	check_adoptable(relid);		/* it may have changed hands before it was locked */
+	ignored = resolve_ignored(ignore_deletes, rollup.definition, format);
+	(void) adopt(&rollup);
+	register_rollup(relid, rollup.view, ignored, rollup.definition);
+	give_up_restored(list_make1_oid(relid), "it was not kept for a while");
 }
 
 /*
@@ -911,22 +1025,20 @@ definition_fingerprint(Oid view)
 }
 
 /*
- * Marks rollups as not exact, which a dump says are live.  They keep no
+ * Marks rollups as not exact, which were kept elsewhere or before.  They have no
  * fingerprint, unless a rebuild has to be asked for, by which they are known.
  */
 static void
-give_up_restored(List *relids)
+give_up_restored(List *relids, const char *reason)
 {
-	Oid			argtypes[1] = {OIDARRAYOID};
-	Datum		args[1] = {make_oid_array(relids)};
+	Oid			argtypes[2] = {OIDARRAYOID, TEXTOID};
+	Datum		args[2] = {make_oid_array(relids), CStringGetTextDatum(reason)};
 
-	ereport(LOG, (errmsg("rollups were restored from a dump")));
 	catalog_execute(SETTING_STATE(" state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
 								  " fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END"
 								  " WHERE rollup = ANY ($1)",
-								  "'restored from a dump, without its place in the write-ahead log'",
-								  "NULL::pg_catalog.pg_lsn"),
-					1, argtypes, args, NULL);
+								  "$2", "NULL::pg_catalog.pg_lsn"),
+					2, argtypes, args, NULL);
 }
 
 /* Has the view of a rollup go with its table again; false if there is nothing to do. */
@@ -959,7 +1071,10 @@ rollup_adopt_restored(List *rollups, bool has_slot)
 		written |= adopted;
 	}
 	if (restored != NIL)
-		give_up_restored(restored);
+	{
+		ereport(LOG, (errmsg("rollups were restored from a dump")));
+		give_up_restored(restored, "restored from a dump, without its place in the write-ahead log");
+	}
 	return written || restored != NIL;
 }
 
@@ -988,6 +1103,17 @@ rollup_take_over(List *rollups)
 		catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET fingerprint = $2 WHERE rollup = $1",
 						2, argtypes, args, NULL);
 	}
+}
+
+void
+rollup_check_index(const Rollup *rollup)
+{
+	if (!rollup->shape->has_index)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup %s has no unique index on its group columns", rollup->name),
+				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->name,
+						 rollup_group_columns(rollup->definition, ""))));
 }
 
 bool

@@ -96,6 +96,14 @@ typedef enum RollupAccess
 extern Oid	rollup_create(const char *name, const char *definition, const Format *format,
 						  List *ignore_deletes);
 
+/*
+ * Makes a table and the view <table>_definition, which are left of a rollup that the
+ * catalog does not have, one again: as after a full restore, it is stale, or with
+ * "ignore_deletes" failed.  The current user must own them.  Throws if it could not be
+ * built.
+ */
+extern void rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes);
+
 /* Throws unless the changes of a definition's source tell enough in that format. */
 extern void rollup_check_source(const Definition *definition, Oid source, const Format *format);
 
@@ -150,6 +158,9 @@ extern bool rollup_is_restored(const Rollup *rollup);
  * the rollups are what they were.
  */
 extern void rollup_take_over(List *rollups);
+
+/* Throws unless an opened rollup's table has the index that finds a group. */
+extern void rollup_check_index(const Rollup *rollup);
 
 /* Whether the table has a unique index that can be that of its groups. */
 extern bool rollup_has_index(const Rollup *rollup);

@@ -270,18 +270,18 @@ my @cases = (
 	# rollups
 	'an index on a rollup' => { ddl => 'CREATE INDEX ON of_plain (total); CREATE INDEX ON of_all (n, kind)' },
 	'the unique index of a rollup dropped' => {
-		ddl => [ 'DROP INDEX of_plain_kind_idx', 'CHANGE' ],
+		ddl => [ 'ALTER TABLE of_plain DROP CONSTRAINT of_plain_pkey', 'CHANGE' ],
 		failed => qr/rollup public.of_plain has no unique index on its group columns/,
 		mend => 'CREATE UNIQUE INDEX ON of_plain (kind) NULLS NOT DISTINCT' },
 	'the unique index of a rollup replaced' => {
-		ddl => 'BEGIN; DROP INDEX of_plain_kind_idx; CREATE UNIQUE INDEX ON of_plain (kind) NULLS NOT DISTINCT; COMMIT' },
+		ddl => 'BEGIN; ALTER TABLE of_plain DROP CONSTRAINT of_plain_pkey; CREATE UNIQUE INDEX ON of_plain (kind) NULLS NOT DISTINCT; COMMIT' },
 	'a rollup renamed' => { ddl => 'ALTER TABLE of_plain RENAME TO moved; ALTER TABLE of_all RENAME n TO number' },
 	'a rollup in another schema' => { ddl => 'CREATE SCHEMA elsewhere; ALTER TABLE of_plain SET SCHEMA elsewhere' },
 	'a rollup unlogged' => {
 		ddl => [ 'ALTER TABLE of_plain SET UNLOGGED', 'CHANGE' ],
 		failed => qr/table of rollup public.of_plain is unlogged/,
 		mend => 'ALTER TABLE of_plain SET LOGGED' },
-	'rewrites of rollups' => { ddl => [ 'VACUUM FULL of_plain', 'CLUSTER of_all USING of_all_kind_idx', 'REINDEX TABLE of_parted' ] },
+	'rewrites of rollups' => { ddl => [ 'VACUUM FULL of_plain', 'CLUSTER of_all USING of_all_pkey', 'REINDEX TABLE of_parted' ] },
 );
 
 while (my ($title, $case) = splice @cases, 0, 2)

@@ -170,6 +170,14 @@ $node->command_ok([ 'pg_dump', '-s', '-f', "$dir/schema.sql", '-d', $node->conns
 $node->command_ok([ 'pg_dump', '-a', '-f', "$dir/data.sql", '-d', $node->connstr('postgres') ], 'dump the rows');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/schema.sql", '-d', $halves ], 'restore the schema');
 is($target->safe_psql('halves', q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'live'}), '0', 'no rollup is live');
+like($target->safe_psql('halves', q{SELECT obj_description('by_region'::regclass)}), qr/^rollup: .*notify_stats/,
+	'a comment tells what a table is');
+is($target->safe_psql('halves', q{SELECT string_agg(hint, chr(10) ORDER BY hint) FROM notify_stats.check() WHERE item = 'unkept table'}),
+	q{Run: SELECT notify_stats.adopt_rollup('"Odd schema"."by Type"');
+Run: SELECT notify_stats.adopt_rollup('public.by_region');
+Run: SELECT notify_stats.adopt_rollup('public.ft_service_stats');
+Run: SELECT notify_stats.adopt_rollup('public.kept_rows'); Its comment names the tables for ignore_deletes.},
+	'check() tells how to have them kept');
 $target->safe_psql('halves', 'SELECT notify_stats.pause()');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/data.sql", '-d', $halves ], 'restore the rows');
 is($target->safe_psql('halves', q{SELECT count(notify_stats.applied_lsn(rollup)) FROM notify_stats.rollups}), '0',

@@ -144,6 +144,11 @@ my %function = (
 	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],
 	keep_own_rows => [ 'BEGIN\; CREATE TEMP TABLE more ()\; CREATE TRIGGER t BEFORE INSERT ON more EXECUTE FUNCTION notify_stats.keep_own_rows()', $superuser, qw(joe) ]);
 
+# What is left of a rollup that the catalog does not know.
+as('owner', q{
+	CREATE VIEW desk.left_over_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind;
+	CREATE TABLE desk.left_over AS TABLE desk.left_over_definition WITH NO DATA;
+	CREATE UNIQUE INDEX ON desk.left_over (kind) NULLS NOT DISTINCT});
 is(sql($node, q{SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'notify_stats'::regnamespace}),
 	join(' ', sort keys %function), 'these are all functions');
 foreach my $role (@roles)

@@ -508,7 +508,8 @@ is(join("\n", sort split /\n/, sql($node, q{
 	UNION ALL
 	SELECT p.oid::regprocedure::text, 'EXECUTE' FROM pg_proc p
 	WHERE p.pronamespace = 'notify_stats'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
-})), 'applied_lsn(regclass)|EXECUTE
+})), 'adopt_rollup(regclass,text[])|EXECUTE
+applied_lsn(regclass)|EXECUTE
 build_activity()|EXECUTE
 create_rollup(text,text,text[])|EXECUTE
 drop_rollup(regclass)|EXECUTE
