@@ -116,5 +116,133 @@ SELECT tableoid::regclass, * FROM by_place ORDER BY 2;
 SELECT * FROM notify_stats.verify('by_place');
 
 DROP TABLE child, child_of_new;
+
+-- Where no group column can be null, a primary key finds a group, and a replica a row.
+CREATE TABLE visits (id integer NOT NULL, at timestamp NOT NULL, "The Place" text, zoned timestamptz NOT NULL);
+ALTER TABLE visits REPLICA IDENTITY FULL;
+CREATE FUNCTION key_of(definition text) RETURNS TABLE (key text, identity "char") LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM notify_stats.create_rollup('own_table.keyed', definition);
+    RETURN QUERY SELECT string_agg(pg_get_indexdef(indexrelid) || CASE WHEN indisprimary THEN ', primary' ELSE '' END, '; '),
+                        (SELECT relreplident FROM pg_class WHERE oid = 'own_table.keyed'::regclass)
+                 FROM pg_index WHERE indrelid = 'own_table.keyed'::regclass;
+    PERFORM notify_stats.drop_rollup('own_table.keyed');
+END $$;
+SELECT key, identity FROM unnest(ARRAY[
+    'SELECT id, count(*) FROM visits GROUP BY 1',
+    'SELECT at::date AS day, coalesce("The Place", ''nowhere'') AS place, count(*) FROM visits GROUP BY 1, 2',
+    'SELECT (zoned AT TIME ZONE ''Europe/London'')::date AS day, date_trunc(''hour'', at) AS hour, count(*) FROM visits GROUP BY 1, 2',
+    'SELECT ''all'' AS part, count(*) FROM visits GROUP BY 1',
+    'SELECT id, "The Place", count(*) FROM visits GROUP BY 1, 2',
+    'SELECT nullif(id, 1) AS id, count(*) FROM visits GROUP BY 1',
+    'SELECT id, count(*) FROM (SELECT id FROM visits UNION ALL SELECT NULL FROM visits) v GROUP BY 1']) definition, key_of(definition);
+SELECT notify_stats.create_rollup('by_id', 'SELECT id, count(*) AS n FROM own_table.visits GROUP BY 1');
+INSERT INTO visits VALUES (1, '2026-01-01', 'a', '2026-01-01'), (2, '2026-01-01', 'a', '2026-01-01');
+CALL notify_stats.catch_up();
+UPDATE visits SET id = 2;
+CALL notify_stats.catch_up();
+TABLE by_id;
+-- A null after all is an error; without the key, it is a group.
+ALTER TABLE visits ALTER id DROP NOT NULL;
+INSERT INTO visits VALUES (NULL, '2026-01-01', 'a', '2026-01-01');
+:catch_up_twice
+ALTER TABLE by_id DROP CONSTRAINT by_id_pkey, ALTER id DROP NOT NULL;
+CREATE UNIQUE INDEX ON by_id (id) NULLS NOT DISTINCT;
+ALTER TABLE by_id REPLICA IDENTITY FULL;
+CALL notify_stats.catch_up();
+TABLE by_id ORDER BY id;
+SELECT notify_stats.drop_rollup('by_id');
+-- One that is made of the other kind of index is one that pg_dump cannot write.
+ALTER TABLE by_place ADD PRIMARY KEY USING INDEX "by_place_The Place_idx";
+SELECT detail, hint FROM notify_stats.check() WHERE item = 'primary key';
+SET search_path = pg_catalog;
+ALTER TABLE own_table.by_place DROP CONSTRAINT "by_place_The Place_idx", ADD PRIMARY KEY ("The Place");
+SET search_path = own_table;
+SELECT detail, hint FROM notify_stats.check() WHERE item = 'primary key';
+INSERT INTO sales VALUES (8, 'f', '2026-01-08', 8);
+CALL notify_stats.catch_up();
+TABLE by_place ORDER BY 1;
+
+SELECT notify_stats.drop_rollup('"The Rollup"');
+
+-- A rollup that has failed by what the catalogs say is tried again when that changes: not
+-- when anything else does, and once for each change.
+CREATE FUNCTION failing() RETURNS TABLE (state text, reason text) LANGUAGE sql AS $$
+    SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'own_table.by_place'::regclass $$;
+ALTER TABLE sales REPLICA IDENTITY DEFAULT;
+SELECT notify_stats.rebuild('by_place');
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+CREATE TABLE no_matter (a integer);
+DROP TABLE no_matter;
+ANALYZE sales;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+ALTER TABLE sales ADD COLUMN no_matter integer;
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+ALTER TABLE sales REPLICA IDENTITY FULL;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+SELECT * FROM differences('by_place');
+-- a constraint
+ALTER TABLE by_place ADD CHECK (count < 2);
+INSERT INTO sales VALUES (9, 'f', '2026-01-09', 9);
+:catch_up_twice
+ALTER TABLE by_place DROP CONSTRAINT by_place_count_check;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+SELECT * FROM differences('by_place');
+-- children, privileges, and a table that was unlogged
+CREATE TABLE of_sales () INHERITS (sales);
+:catch_up_twice
+DROP TABLE of_sales;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+CREATE ROLE regress_own_table;
+GRANT USAGE ON SCHEMA own_table TO regress_own_table;
+GRANT SELECT ON sales TO regress_own_table;
+ALTER TABLE by_place OWNER TO regress_own_table;
+ALTER VIEW by_place_definition OWNER TO regress_own_table;
+REVOKE SELECT ON sales FROM regress_own_table;
+:catch_up_twice
+GRANT SELECT ("The Place") ON sales TO regress_own_table;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+REVOKE USAGE ON SCHEMA own_table FROM regress_own_table;
+ALTER TABLE sales SET UNLOGGED;
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+ALTER TABLE sales SET LOGGED;
+GRANT USAGE ON SCHEMA own_table TO regress_own_table;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+SELECT * FROM differences('by_place');
+-- put right before it was noted
+CREATE TABLE of_sales () INHERITS (sales);
+CALL notify_stats.catch_up();
+DROP TABLE of_sales;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+REVOKE SELECT ("The Place") ON sales FROM regress_own_table;
+CALL notify_stats.catch_up();
+GRANT SELECT ("The Place") ON sales TO regress_own_table;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+-- what is due to values is not
+INSERT INTO sales VALUES (10, 'g', '2026-01-10', 10);
+UPDATE by_place SET count = 0 WHERE "The Place" = 'f';
+DELETE FROM sales WHERE "The Place" = 'f';
+:catch_up_twice
+ALTER TABLE by_place ADD COLUMN noted text;
+CALL notify_stats.catch_up();
+SELECT * FROM failing();
+
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
+DROP OWNED BY regress_own_table;
+DROP ROLE regress_own_table;
 CALL notify_stats.catch_up();

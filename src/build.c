@@ -231,6 +231,7 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 			/* the first look: later requests are for a later build */
 			build->request = rollup->request;
 			trouble_set_request(build->request);
+			trouble_set_catalog(rollup_catalog_state(build->relid, NULL));
 		}
 		begin_own_work(build);
 		access = rollup_open(rollup, busy);

@@ -642,6 +642,31 @@ give_up_slot(const StreamRow *row, const char *reason)
 	stream_clear_slot();
 }
 
+/* When this process has last looked whether failed rollups are to be tried again. */
+static struct
+{
+	bool		looked;
+	uint64		version;		/* of the catalogs */
+	TimestampTz at;
+}			retries;
+
+/*
+ * Whether what the catalogs say may have changed since a rollup has met its trouble.
+ * *state is what they say, if not.
+ */
+static bool
+may_be_mended(const Trouble *trouble, int64 *state)
+{
+	TransactionId youngest;
+
+	*state = trouble->catalog;
+	if (trouble->catalog != 0)
+		return false;			/* known from before */
+	*state = rollup_catalog_state(trouble->rollup, &youngest);
+	return TransactionIdFollowsOrEquals(youngest, trouble->xmin) ||
+		(trouble->others != 0 && trouble->others != shared_foreign_transactions());
+}
+
 /*
  * Marks a rollup as failed if its trouble was noted; InvalidOid if there is none.
  * One that was restored from a dump may be waiting for the rest of that: an index
@@ -653,11 +678,14 @@ enter_trouble(bool manual)
 	Trouble		trouble;
 	Rollup	   *rollup;
 	const char *name;
+	bool		may_retry;
+	int64		state = 0;
 
 	if (!trouble_read(&trouble))
 		return InvalidOid;
 	rollup = rollup_find(rollup_list(NULL), trouble.rollup);
 	name = get_rel_name(trouble.rollup) ? get_rel_name(trouble.rollup) : "?";
+	may_retry = trouble.of_catalog && rollup != NULL && rollup->ignores == NIL;
 	if (!manual && rollup != NULL && rollup_is_restored(rollup))
 	{
 		ereport(LOG,
@@ -670,12 +698,18 @@ enter_trouble(bool manual)
 		(void) shared_stream_offences(trouble.rollup, true);
 		rollup_give_up(rollup, trouble.reason, trouble.lsn);
 	}
+	else if (may_retry && may_be_mended(&trouble, &state))
+		/* its build tells */
+		rollup_give_up(rollup, trouble.reason, trouble.lsn);
 	else
 	{
 		ereport(LOG,
 				(errmsg("rollup \"%s\" has failed: %s", name, trouble.reason),
 				 errhint("Mend the cause, then call notify_stats.rebuild().")));
 		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
+		if (may_retry)
+			rollup_set_retry(trouble.rollup, state);
+		retries.looked = false;
 	}
 	request_forget(trouble.rollup, trouble.request);
 	return trouble.rollup;
@@ -827,6 +861,44 @@ cycle_prepare_upgrade(void)
 			 errhint("Stop them, and call prepare_upgrade() again, or resume().")));
 }
 
+static bool
+has_failed(List *rollups)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+		if (((Rollup *) lfirst(lc))->state == ROLLUP_FAILED)
+			return true;
+	return false;
+}
+
+/*
+ * Looks, if some catalog has changed since this process has looked last, whether failed
+ * rollups are to be tried again.  True if anything was written.  The look costs more than
+ * a cycle, so that it is not taken more than once a second.
+ */
+static bool
+retry_failed(List *rollups, bool manual, CycleResult *result)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		written = false;
+	ListCell   *lc;
+
+	if (!has_failed(rollups) || (retries.looked && retries.version == catalog_version()))
+		return false;
+	result->unlooked = retries.looked && !manual &&
+		!TimestampDifferenceExceeds(retries.at, now, PROGRESS_INTERVAL_MS);
+	if (result->unlooked)
+		return false;
+	retries.version = catalog_version();
+	retries.at = now;
+	foreach(lc, rollups)
+		written |= rollup_retry((Rollup *) lfirst(lc));
+	/* an error may still undo what was written */
+	retries.looked = !written;
+	return written;
+}
+
 /* What is to be settled of a stream that has a slot; true if it can be read. */
 static bool
 settle_slot(const StreamRow *row, List *rollups, bool manual, CycleResult *result, bool *again)
@@ -925,7 +997,9 @@ try_open_stream(bool manual, StreamRow *row, List **rollups, CycleResult *result
 	if (some_dropped)
 		rollup_forget_dropped();
 	result->has_rollups = *rollups != NIL;
-	if (!row->has_slot)
+	if (retry_failed(*rollups, manual, result))
+		*again = true;
+	else if (!row->has_slot)
 		settle_without_slot(*rollups, manual, result, again);
 	else if (settle_slot(row, *rollups, manual, result, again))
 		return true;
@@ -1247,6 +1321,7 @@ run_step(bool manual, CycleResult *result)
 	List	   *rollups;
 	bool		again;
 
+	trouble_start();
 	if (open_stream(manual, &row, &rollups, result, &again))
 	{
 		time_limit_start();

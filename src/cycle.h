@@ -28,6 +28,7 @@ typedef struct CycleResult
 	XLogRecPtr	restart_lsn;	/* what lies between it and reached_lsn is read each time */
 	bool		more;			/* there is more to read at once */
 	bool		unwritten;		/* a position is to be written in a second */
+	bool		unlooked;		/* failed rollups may be tried again: look in a second */
 	bool		unclosed;		/* a last position is to be written a little later */
 	bool		unadvanced;		/* the slot is to be advanced a little later */
 	List	   *wants_build;	/* OIDs of the rollups to build, in order */

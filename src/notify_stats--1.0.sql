@@ -149,7 +149,8 @@ CREATE TABLE @extschema@.rollup_activity (
     reason       text,
     reason_lsn   pg_lsn,
     built_at     timestamptz,
-    changed_at   timestamptz
+    changed_at   timestamptz,
+    failed_catalog bigint
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup_activity IS
@@ -164,6 +165,8 @@ COMMENT ON COLUMN @extschema@.rollup_activity.built_at IS
     'when the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollup_activity.changed_at IS
     'when changes were last applied, to the second';
+COMMENT ON COLUMN @extschema@.rollup_activity.failed_catalog IS
+    'catalog_state() that the rollup has failed with: it is tried again when that is another one; NULL: it is not tried again by itself';
 
 CREATE TABLE @extschema@.rollup_source (
     rollup       regclass NOT NULL,
@@ -180,6 +183,55 @@ COMMENT ON COLUMN @extschema@.rollup_source.source IS
     'a table that its definition reads';
 COMMENT ON COLUMN @extschema@.rollup_source.columns IS
     'the numbers of the columns that its definition reads';
+
+-- No more than changes what a rollup may be built from: of the partitions not the columns,
+-- which there may be many of.  ANALYZE and VACUUM leave the xmin of these rows as it is.
+CREATE FUNCTION @extschema@.catalog_state(rollup regclass, OUT state bigint, OUT youngest xid)
+    LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH RECURSIVE source AS (
+        SELECT s.source::oid AS relid FROM @extschema@.rollup_source s WHERE s.rollup = $1
+        UNION
+        SELECT i.inhrelid FROM pg_inherits i JOIN source ON i.inhparent = source.relid
+    ), named AS (
+        SELECT unnest(ARRAY[r.rollup, r.definition]::oid[]) AS relid FROM @extschema@.rollup r WHERE r.rollup = $1
+        UNION ALL
+        SELECT s.source FROM @extschema@.rollup_source s WHERE s.rollup = $1
+    ), relation AS (
+        SELECT c.oid, c.xmin, c.relnamespace, c.relowner FROM pg_class c
+        WHERE c.oid IN (SELECT relid FROM named UNION SELECT relid FROM source)
+    ), used AS (
+        SELECT d.refclassid, d.refobjid
+        FROM named n JOIN pg_rewrite w ON w.ev_class = n.relid
+             JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+    ), version (what, id, number, xmin) AS (
+        SELECT 'relation', oid, 0, xmin FROM relation
+        UNION ALL
+        SELECT 'column', attrelid, attnum, xmin FROM pg_attribute WHERE attrelid IN (SELECT relid FROM named)
+        UNION ALL
+        SELECT 'index', indexrelid, 0, xmin FROM pg_index WHERE indrelid IN (SELECT oid FROM relation)
+        UNION ALL
+        SELECT 'rule', oid, 0, xmin FROM pg_rewrite WHERE ev_class IN (SELECT relid FROM named)
+        UNION ALL
+        SELECT 'function', oid, 0, xmin FROM pg_proc
+        WHERE oid IN (SELECT refobjid FROM used WHERE refclassid = 'pg_proc'::regclass)
+        UNION ALL
+        SELECT 'type', oid, 0, xmin FROM pg_type
+        WHERE oid IN (SELECT refobjid FROM used WHERE refclassid = 'pg_type'::regclass)
+        UNION ALL
+        SELECT 'schema', oid, 0, xmin FROM pg_namespace WHERE oid IN (SELECT relnamespace FROM relation)
+        UNION ALL
+        SELECT 'owner', oid, 0, xmin FROM pg_authid WHERE oid IN (SELECT relowner FROM relation)
+        UNION ALL
+        SELECT 'member of ' || roleid, member, 0, xmin FROM pg_auth_members
+    )
+    SELECT hashtextextended(coalesce(string_agg(v::text, ' ' ORDER BY v::text), ''), 0),
+           (array_agg(v.xmin ORDER BY age(v.xmin)))[1]
+    FROM version v
+    $$;
+COMMENT ON FUNCTION @extschema@.catalog_state(regclass) IS
+    'a hash of the catalog rows that decide whether a rollup can be kept, and the last transaction that wrote one';
+REVOKE ALL ON FUNCTION @extschema@.catalog_state(regclass) FROM PUBLIC;
 
 
 -- Making and unmaking rollups

@@ -155,7 +155,8 @@ catalog_execute_for(const char *query, Oid relid)
 	"WITH changed AS (UPDATE " EXTENSION_SCHEMA ".rollup SET" changes " RETURNING rollup)" \
 	" INSERT INTO " EXTENSION_SCHEMA ".rollup_activity (rollup, reason, reason_lsn)" \
 	" SELECT rollup, " reason ", " reason_lsn " FROM changed" \
-	" ON CONFLICT (rollup) DO UPDATE SET reason = excluded.reason, reason_lsn = excluded.reason_lsn"
+	" ON CONFLICT (rollup) DO UPDATE SET reason = excluded.reason, reason_lsn = excluded.reason_lsn," \
+	" failed_catalog = NULL"
 
 /*
  * Creating
@@ -1829,6 +1830,55 @@ display_name(const Rollup *rollup)
 	if (get_rel_name(rollup->relid) == NULL)
 		return "?";
 	return name_of(rollup->relid);
+}
+
+int64
+rollup_catalog_state(Oid relid, TransactionId *youngest)
+{
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+	SavedRole	saved = catalog_enter();
+	int64		state;
+	bool		isnull;
+
+	if (SPI_execute_with_args("SELECT * FROM " EXTENSION_SCHEMA ".catalog_state($1)", 1, argtypes, args,
+							  NULL, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the state of the catalogs");
+	state = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (youngest != NULL)
+		*youngest = DatumGetTransactionId(SPI_getbinval(SPI_tuptable->vals[0],
+														SPI_tuptable->tupdesc, 2, &isnull));
+	catalog_leave(saved);
+	return state;
+}
+
+void
+rollup_set_retry(Oid relid, int64 state)
+{
+	Oid			argtypes[2] = {OIDOID, INT8OID};
+	Datum		args[2] = {ObjectIdGetDatum(relid), Int64GetDatum(state)};
+
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET failed_catalog = $2 WHERE rollup = $1",
+					2, argtypes, args, NULL);
+}
+
+bool
+rollup_retry(Rollup *rollup)
+{
+	static const char query[] =
+		SETTING_STATE(" state = CASE WHEN fingerprint IS NULL THEN 'building' ELSE 'stale' END"
+					  " WHERE rollup = $1 AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rollup_activity v"
+					  " WHERE v.rollup = $1 AND v.failed_catalog <>"
+					  " (SELECT c.state FROM " EXTENSION_SCHEMA ".catalog_state($1) c))",
+					  "(SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = changed.rollup)",
+					  "NULL::pg_catalog.pg_lsn");
+
+	if (rollup->state != ROLLUP_FAILED || catalog_execute_for(query, rollup->relid) == 0)
+		return false;
+	ereport(LOG,
+			(errmsg("rollup %s has failed and is tried again", display_name(rollup)),
+			 errdetail("It, a table that it reads, or a privilege was altered.")));
+	return true;
 }
 
 void

@@ -281,6 +281,19 @@ extern void rollup_set_state(Oid relid, RollupState state, const char *reason, X
 extern void rollup_set_built(const Rollup *rollup);
 
 /*
+ * A hash of what the catalogs say of a rollup, its sources, their privileges and their
+ * children: what makes a rollup fail that could be opened before, and the other way round.
+ * *youngest, unless NULL, is the last transaction that has written of that.
+ */
+extern int64 rollup_catalog_state(Oid relid, TransactionId *youngest);
+
+/* Enters that a failed rollup is to be tried again when that state is another one. */
+extern void rollup_set_retry(Oid relid, int64 state);
+
+/* Does so if it is: the rollup is to be built then.  True if anything was written. */
+extern bool rollup_retry(Rollup *rollup);
+
+/*
  * Notes, in the log too, that a rollup is not exact any more: it is stale, to be
  * rebuilt, or if a rebuild would forget deleted rows it has failed.
  */

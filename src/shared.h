@@ -114,6 +114,10 @@ typedef struct SharedStream
 	XLogRecPtr	trouble_lsn;
 	int64		trouble_request;	/* rebuilds asked for up to this one failed */
 	bool		trouble_heals;	/* it is to become stale rather than failed */
+	bool		trouble_of_catalog; /* a change of the catalogs may put it right ... */
+	int64		trouble_catalog;	/* ... which were in this state before; 0: not known */
+	TransactionId trouble_xmin; /* it did not see what this one and later ones have written */
+	uint64		trouble_others; /* transactions of others that had ended then; 0: no matter */
 	char		trouble_reason[SHARED_MESSAGE_LENGTH];
 
 	Oid			locked_out_build;	/* rollup whose last build has only waited for a lock */

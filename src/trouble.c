@@ -7,9 +7,12 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
+#include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "shared.h"
@@ -31,6 +34,8 @@ static Oid	building = InvalidOid;
 static bool joining = false;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
+static int64 catalog_before = 0;	/* the build */
+static uint64 others_before = 0;	/* the work at hand */
 static bool ignoring = false;
 static volatile Oid reading_values_of = InvalidOid;
 static volatile bool noting_values = false;
@@ -75,6 +80,8 @@ trouble_blame(Oid relid, const char *reason)
 void
 trouble_set_building(Oid rollup, bool is_joining)
 {
+	if (!is_joining)
+		catalog_before = 0;
 	building = rollup;
 	joining = is_joining;
 }
@@ -105,6 +112,18 @@ trouble_set_request(int64 request)
 }
 
 void
+trouble_start(void)
+{
+	others_before = shared_foreign_transactions();
+}
+
+void
+trouble_set_catalog(int64 state)
+{
+	catalog_before = state;
+}
+
+void
 trouble_set_lsn(XLogRecPtr lsn)
 {
 	working_at = lsn;
@@ -132,6 +151,24 @@ is_passing(int sqlerrcode)
 			return true;
 	}
 	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || sqlerrcode == ERRCODE_OBJECT_IN_USE;
+}
+
+/*
+ * Errors of what is said in the catalogs: a privilege or a replica identity that is
+ * missing, a column of another type, a constraint.  Values of rows raise others.
+ */
+static bool
+is_of_catalog(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('0', 'A', '0', '0', '0'):
+		case MAKE_SQLSTATE('2', '3', '0', '0', '0'):
+		case MAKE_SQLSTATE('4', '2', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -231,9 +268,29 @@ note(SharedStream *stream, Oid relid, bool is_source, bool heals, const char *re
 	}
 	stream->trouble_rollup = relid;
 	stream->trouble_heals = heals;
+	stream->trouble_of_catalog = false;
 	stream->trouble_lsn = working_at;
 	stream->trouble_request = relid == building ? serving : 0;
 	copy_message(stream->trouble_reason, reason);
+}
+
+/*
+ * Notes whether a change of the catalogs may put right what was noted of a rollup, and
+ * what tells later whether there was one.  A child table that is dropped, which is an
+ * unsupported feature, leaves no trace in the catalogs.
+ */
+static void
+note_catalog(SharedStream *stream, int sqlerrcode)
+{
+	bool		counts_as_ended = TransactionIdIsValid(GetTopTransactionIdIfAny());
+
+	stream->trouble_of_catalog = is_of_catalog(sqlerrcode);
+	stream->trouble_catalog = stream->trouble_rollup == building ? catalog_before : 0;
+	stream->trouble_xmin = TransactionXmin;
+	stream->trouble_others = 0;
+	if (sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
+		/* this transaction will be aborted, and is counted then */
+		stream->trouble_others = others_before + (counts_as_ended ? 1 : 0);
 }
 
 /* Notes an error that may pass, of the rollup or source at work. */
@@ -269,7 +326,11 @@ note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 	else if (is_passing(edata->sqlerrcode))
 		note_passing(stream, edata, relid, message);
 	else
+	{
 		note(stream, relid, !OidIsValid(working_for), false, message);
+		if (OidIsValid(working_for))
+			note_catalog(stream, edata->sqlerrcode);
+	}
 }
 
 void
@@ -361,6 +422,10 @@ trouble_read(Trouble *trouble)
 	trouble->lsn = stream->trouble_lsn;
 	trouble->request = stream->trouble_request;
 	trouble->heals = stream->trouble_heals;
+	trouble->of_catalog = stream->trouble_of_catalog;
+	trouble->catalog = stream->trouble_catalog;
+	trouble->xmin = stream->trouble_xmin;
+	trouble->others = stream->trouble_others;
 	memcpy(copy, stream->trouble_reason, sizeof(copy));
 	LWLockRelease(shared_state->lock);
 

@@ -77,6 +77,12 @@ extern void trouble_reset(void);
  */
 extern void trouble_set_request(int64 request);
 
+/* Work begins: what others commit from here on may put right its errors. */
+extern void trouble_start(void);
+
+/* The rollup_catalog_state() from before the build that this process is at. */
+extern void trouble_set_catalog(int64 state);
+
 /* The position that is being applied, to report with an error. */
 extern void trouble_set_lsn(XLogRecPtr lsn);
 
@@ -99,6 +105,10 @@ typedef struct Trouble
 	Oid			rollup;
 	char	   *reason;
 	bool		heals;			/* a rebuild may put it right: it is stale rather than failed */
+	bool		of_catalog;		/* a change of the catalogs may put it right */
+	int64		catalog;		/* rollup_catalog_state() before; 0: not known */
+	TransactionId xmin;			/* it did not see what this one and later ones have written */
+	uint64		others;			/* if others have ended since, it may be gone; 0: not by that */
 	XLogRecPtr	lsn;			/* invalid: not known */
 	int64		request;
 } Trouble;

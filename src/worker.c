@@ -349,7 +349,7 @@ leftover_time(const Schedule *schedule)
 
 	if (schedule->last.unadvanced || schedule->last.unclosed)
 		return TimestampTzPlusMilliseconds(now, LEFTOVER_DELAY_MS);
-	if (schedule->last.unwritten || schedule->own > schedule->seen)
+	if (schedule->last.unwritten || schedule->last.unlooked || schedule->own > schedule->seen)
 		return TimestampTzPlusMilliseconds(now, 1000);
 	return 0;
 }
