@@ -318,7 +318,7 @@ INSERT INTO expected VALUES
     (15, 16, $$date_trunc('day', posted_at, 'Asia/Tokyo')$$, $$supported: date_trunc('day'::text, (posted_at AT TIME ZONE 'Asia/Tokyo'::text))$$),
     (16, 99, 'kind IS JSON', 'supported: kind IS JSON'),
     (16, 99, 'kind IS NOT JSON ARRAY WITH UNIQUE KEYS', 'supported: kind IS NOT JSON ARRAY WITH UNIQUE KEYS'),
-    (16, 99, $$JSON_OBJECT('a': pages)$$, 'definition uses JSON_OBJECT(%'),
+    (16, 99, $$JSON_OBJECT('a': pages RETURNING jsonb)$$, 'definition uses JSON_OBJECT(%'),
     (17, 99, $$JSON_VALUE(kind, '$.a')$$, $$supported: JSON_VALUE(kind, '$.a')$$),
     (17, 99, $$JSON_VALUE(kind, '$.a' RETURNING integer DEFAULT 0 ON EMPTY ERROR ON ERROR)$$, 'supported: JSON_VALUE(%'),
     (17, 99, $$JSON_EXISTS(kind, '$.a ? (@ > $x)' PASSING pages AS x)$$, 'supported: JSON_EXISTS(%'),
