@@ -266,6 +266,71 @@ SELECT notify_stats.create_rollup('refused_tableoid', $$
 SELECT notify_stats.create_rollup('refused_xml', $$
     SELECT kind, count(*) FROM letters WHERE xmlconcat(NULL, NULL) IS NULL GROUP BY 1 $$);
 
+-- what the hints say can be done: where one ends in an expression, that is tried in turn
+CREATE FUNCTION pg_temp.follow_hints(expression text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    message text;
+    hint text;
+    attempt text := expression;
+BEGIN
+    FOR i IN 1 .. 3 LOOP
+        BEGIN
+            PERFORM notify_stats.create_rollup('hinted',
+                format('SELECT %s AS hinted, count(*) FROM letters GROUP BY 1', attempt));
+            RAISE EXCEPTION 'supported: %', attempt;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+        END;
+        RETURN NEXT message;
+        EXIT WHEN message LIKE 'supported:%';
+        RETURN NEXT '    ' || hint;
+        attempt := substring(hint FROM '^(?:Write the time zone out|Use a timestamp without time zone): (.*)\.$');
+        EXIT WHEN attempt IS NULL;
+    END LOOP;
+END
+$$;
+SELECT pg_temp.follow_hints(expression) AS answer
+FROM unnest(ARRAY[
+    'posted_at::date', 'posted_at::timestamp', 'posted_at::time', 'posted_at::timetz', 'posted_at::text',
+    $$date_trunc('day', posted_at)$$,
+    $$date_trunc('day', due AT TIME ZONE 'UTC')$$, $$date_trunc('month', due::date)$$,
+    $$date_trunc('month', due::date::timestamp)$$, 'extract(hour FROM posted_at)', $$date_part('hour', posted_at)$$,
+    $$posted_at + interval '1 day'$$, $$interval '1 day' + posted_at$$, 'posted_at - delay', 'posted_at > due',
+    'due <= posted_at', 'posted_at = due::date', 'due::timestamptz', 'due::date::timestamptz',
+    $$(posted_at, interval '1 day') OVERLAPS (posted_at, interval '1 h')$$,
+    $$posted_at > now() - interval '1 day'$$, 'posted_at > clock_timestamp()', $$posted_at > statement_timestamp()$$,
+    'age(posted_at)', 'age(due)', $$to_char(posted_at, 'YYYY')$$, $$to_char(due, 'YYYY')$$,
+    $$to_char(pages, '999')$$, 'kind::date', 'kind::timestamp', 'kind::timestamptz', $$to_date(kind, 'YYYY')$$,
+    'make_date(left(kind, 4)::integer, substr(kind, 6, 2)::integer, substr(kind, 9, 2)::integer)',
+    'make_timestamptz(2026, pages, 1, 0, 0, 0)', $$make_timestamp(2026, pages, 1, 0, 0, 0) AT TIME ZONE 'Europe/London'$$,
+    'concat(kind, pages)', 'kind || pages', 'kind || pages::text', 'price', 'price::numeric', 'price::text',
+    '(kind, pages)', '(kind, pages)::text', 'feeling::text', 'delay::text', 'delay', 'words', 'words::text',
+    'to_tsvector(kind)', $$to_tsvector('english', kind)::text$$, 'to_jsonb(pages)', 'random()', 'point(1, pages)',
+    'point(1, pages)::text', 'ARRAY[point(1, pages)]', 'CURRENT_TIME', 'xmlforest(kind)']) AS expression;
+
+-- so with aggregates, which take the place of %s
+SELECT aggregate, pg_temp.follow_hints('kind, ' || aggregate) AS answer
+FROM unnest('{sum(price),sum(delay),sum(share),avg(delay)}'::text[]) AS aggregate;
+
+-- what only some servers have, or have as immutable: the answers that are not as expected
+CREATE TEMPORARY TABLE expected (since integer, before integer, expression text, answer text);
+INSERT INTO expected VALUES
+    (15, 16, $$date_trunc('day', posted_at, 'Asia/Tokyo')$$, $$supported: date_trunc('day'::text, (posted_at AT TIME ZONE 'Asia/Tokyo'::text))$$),
+    (16, 99, 'kind IS JSON', 'supported: kind IS JSON'),
+    (16, 99, 'kind IS NOT JSON ARRAY WITH UNIQUE KEYS', 'supported: kind IS NOT JSON ARRAY WITH UNIQUE KEYS'),
+    (16, 99, $$JSON_OBJECT('a': pages RETURNING jsonb)$$, 'definition uses JSON_OBJECT(%'),
+    (17, 99, $$JSON_VALUE(kind, '$.a')$$, $$supported: JSON_VALUE(kind, '$.a')$$),
+    (17, 99, $$JSON_VALUE(kind, '$.a' RETURNING integer DEFAULT 0 ON EMPTY ERROR ON ERROR)$$, 'supported: JSON_VALUE(%'),
+    (17, 99, $$JSON_EXISTS(kind, '$.a ? (@ > $x)' PASSING pages AS x)$$, 'supported: JSON_EXISTS(%'),
+    (17, 99, $$JSON_QUERY(kind, '$.a' RETURNING jsonb)$$, 'supported: JSON_QUERY(%'),
+    (17, 99, $$JSON_VALUE(kind, '$.a' RETURNING timestamptz)$$, 'definition uses JSON_VALUE(%'),
+    (17, 99, $$JSON_VALUE(kind, '$.a' DEFAULT now()::text ON EMPTY)$$, 'definition uses JSON_VALUE(%');
+SELECT e.expression, e.answer, f.answer
+FROM expected e, LATERAL (SELECT string_agg(answer, '; ') FROM pg_temp.follow_hints(e.expression) answer) f (answer)
+WHERE current_setting('server_version_num')::integer / 10000 BETWEEN e.since AND e.before - 1 AND
+      f.answer NOT LIKE '%' || e.answer || '%';
+DROP TABLE expected;
+
 -- replica identity
 CREATE TABLE "Post Box" (id integer PRIMARY KEY, "Street" text NOT NULL, "to" text);
 SELECT notify_stats.create_rollup('refused_default_identity', $$
@@ -289,6 +354,11 @@ CREATE TABLE parcels_other PARTITION OF parcels DEFAULT PARTITION BY LIST (kind)
 CREATE TABLE parcels_large PARTITION OF parcels_other FOR VALUES IN ('large');
 SELECT notify_stats.create_rollup('refused_partition', $$
     SELECT kind, count(*) FROM parcels GROUP BY 1 $$);
+BEGIN;
+DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT relid FROM pg_partition_tree('definition.parcels') WHERE isleaf LOOP EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', p); END LOOP; END $$;
+SELECT notify_stats.create_rollup('supported_by_hint', $$
+    SELECT kind, count(*) FROM parcels GROUP BY 1 $$);
+ROLLBACK;
 ALTER TABLE parcels_small REPLICA IDENTITY USING INDEX parcels_small_index;
 SELECT notify_stats.create_rollup('refused_nested_partition', $$
     SELECT kind, count(*) FROM parcels GROUP BY 1 $$);
@@ -351,9 +421,12 @@ SELECT notify_stats.create_rollup('supported_only', $$
 -- what hints above say to write instead
 SELECT notify_stats.create_rollup('supported_hints', $$
     SELECT kind, kind AS again, 1 AS one, words::text AS words, writer::text AS writer,
-           count(*), coalesce(sum(share::numeric), 0) AS share, count(*) FILTER (WHERE pages > 1) AS any_long,
+           count(*), coalesce(sum(share::numeric), 0) AS share, coalesce(sum(extract(epoch FROM delay)), 0) AS delay, count(*) FILTER (WHERE pages > 1) AS any_long,
            count(*) FILTER (WHERE NOT pages > 1) AS not_all_long
     FROM letters GROUP BY 1, 2, 3, 4, 5 $$);
+SELECT notify_stats.create_rollup('supported_in_union', $$
+    SELECT day, count(*) FROM (
+        SELECT due AT TIME ZONE 'Europe/London' AS day FROM letters UNION ALL SELECT posted_at FROM letters) s GROUP BY 1 $$);
 SELECT notify_stats.create_rollup('supported_children', $$
     SELECT kind, count(*) FROM (SELECT kind FROM ONLY parent UNION ALL SELECT kind FROM archive) s GROUP BY 1 $$);
 SELECT attrelid::regclass AS rollup, attname AS column, format_type(atttypid, atttypmod) AS type

@@ -145,6 +145,19 @@
 	(TupleDescAttr(tupdesc, (attnum) - 1)->attnotnull)
 #endif
 
+/* SQL/JSON: queries (JSON_VALUE and the like) came with 17, what other nodes are made of with 16 */
+#if PG_VERSION_NUM >= 170000
+#define is_json_query(node) IsA(node, JsonExpr)
+#define is_json_part(node) \
+	(IsA(node, JsonIsPredicate) || IsA(node, JsonValueExpr) || IsA(node, JsonBehavior))
+#elif PG_VERSION_NUM >= 160000
+#define is_json_query(node) ((void) (node), false)
+#define is_json_part(node) (IsA(node, JsonIsPredicate) || IsA(node, JsonValueExpr))
+#else
+#define is_json_query(node) ((void) (node), false)
+#define is_json_part(node) ((void) (node), false)
+#endif
+
 /* generated columns were all stored before 18 */
 #ifndef ATTRIBUTE_GENERATED_VIRTUAL
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'

@@ -31,8 +31,11 @@
 
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "catalog/heap.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -44,6 +47,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
 #include "parser/parse_coerce.h"
+#include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -114,29 +118,77 @@ static const struct
 	{F_SUM_NUMERIC, MEASURE_SUM_NUMERIC},
 };
 
+#define MONEY_HINT \
+	"What a money value means as a number depends on lc_monetary: store it in a column of type numeric or bigint."
+
 /* What to say about the others; the last entry is for all that have none. */
 static const struct
 {
 	const char *name;
+	Oid			aggregate;		/* invalid: all of that name */
 	const char *detail;
 	const char *hint;
 }			refused_aggregates[] = {
-	{"sum", "Only sums of exact numbers can be taken back exactly.",
+	{"sum", F_SUM_INTERVAL, "Only sums of exact numbers can be taken back exactly.",
+	"Sum the seconds: coalesce(sum(extract(epoch FROM x)), 0)."},
+	{"sum", F_SUM_MONEY, "Only sums of exact numbers can be taken back exactly.",
+	MONEY_HINT},
+	{"sum", InvalidOid, "Only sums of exact numbers can be taken back exactly.",
 	"Sum a smallint, integer, bigint or numeric; a double precision can be cast: sum(x::numeric)."},
-	{"avg", NULL,
+	{"avg", InvalidOid, NULL,
 	"Use sum(x) and count(x), and divide when reading the rollup."},
-	{"min", "When the smallest row is deleted, the next one has to be searched for.",
+	{"min", InvalidOid, "When the smallest row is deleted, the next one has to be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
-	{"max", "When the greatest row is deleted, the next one has to be searched for.",
+	{"max", InvalidOid, "When the greatest row is deleted, the next one has to be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
-	{"bool_and", NULL,
+	{"bool_and", InvalidOid, NULL,
 	"Use count(*) FILTER (WHERE NOT x), and compare with 0 when reading the rollup."},
-	{"every", NULL,
+	{"every", InvalidOid, NULL,
 	"Use count(*) FILTER (WHERE NOT x), and compare with 0 when reading the rollup."},
-	{"bool_or", NULL,
+	{"bool_or", InvalidOid, NULL,
 	"Use count(*) FILTER (WHERE x), and compare with 0 when reading the rollup."},
-	{NULL, NULL,
+	{NULL, InvalidOid, NULL,
 	"Use count(*), count(x) or sum(x)."},
+};
+
+#define CURRENT_TIME_HINT \
+	"Leave the current time out, and filter by it when reading the rollup."
+#define FORMAT_HINT \
+	"Use the value itself, or date_trunc() or extract(), and format it when reading the rollup."
+#define PARTS_HINT \
+	"Make the date from parts of the text: make_date(left(x, 4)::integer, substr(x, 6, 2)::integer, substr(x, 9, 2)::integer)."
+#define CONCATENATION_HINT \
+	"Use each value in a column of its own, or cast those that are not text: a || b::text."
+
+/* What to write instead of functions that are not immutable. */
+static const struct
+{
+	Oid			function;
+	const char *hint;
+}			function_hints[] = {
+	{F_AGE_TIMESTAMP, CURRENT_TIME_HINT},
+	{F_AGE_TIMESTAMPTZ, CURRENT_TIME_HINT},
+	{F_TO_CHAR_TIMESTAMP_TEXT, FORMAT_HINT},
+	{F_TO_CHAR_TIMESTAMPTZ_TEXT, FORMAT_HINT},
+	{F_TO_CHAR_INTERVAL_TEXT, FORMAT_HINT},
+	{F_DATE_IN, PARTS_HINT},
+	{F_TIMESTAMP_IN, PARTS_HINT},
+	{F_TIMESTAMPTZ_IN, PARTS_HINT},
+	{F_TO_DATE, PARTS_HINT},
+	{F_TO_TIMESTAMP_TEXT_TEXT, PARTS_HINT},
+	{F_TEXTANYCAT, CONCATENATION_HINT},
+	{F_ANYTEXTCAT, CONCATENATION_HINT},
+	{F_CONCAT, CONCATENATION_HINT},
+	{F_CONCAT_WS, CONCATENATION_HINT},
+	{F_NUMERIC_MONEY, MONEY_HINT},
+	{F_CASH_OUT, MONEY_HINT},
+	{F_ENUM_OUT, "Use the enum itself, and cast it when reading the rollup."},
+	{F_RECORD_OUT, "Use the columns of the row one by one."},
+	{F_TO_TSVECTOR_TEXT, "Name the text search configuration: to_tsvector('english', x)."},
+	{F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8,
+	"Write make_timestamp(…) AT TIME ZONE 'Europe/London'."},
+	{F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8_TEXT,
+	"Write make_timestamp(…) AT TIME ZONE 'Europe/London'."},
 };
 
 pg_noreturn static void refuse(const char *construct, const char *detail,
@@ -156,6 +208,7 @@ static Node *substitute_mutator(Node *node, Substitution *context);
 
 static void read_columns(Definition *definition, Columns *columns,
 						 const Query *query);
+static const char *group_hint(Oid type);
 static bool calls_users_code(const Definition *definition);
 static void prepare_group_hash(Definition *definition);
 static void add_group(Definition *definition, Columns *columns,
@@ -180,9 +233,13 @@ static bool is_never_null(Node *node, Oid relid);
 
 static bool check_expression_walker(Node *node, Oid *relid);
 static void check_table_column(Oid relid, AttrNumber attnum);
+static bool is_immutable_json(Node *node);
 static bool note_mutable_function(Oid function, void *context);
-pg_noreturn static void refuse_function(Oid function, Node *node);
-static const char *function_hint(Oid function);
+static char *deparse(Node *node, Oid relid);
+pg_noreturn static void refuse_function(Oid function, Node *node, Oid relid);
+static const char *function_hint(Oid function, Node *node, Oid relid);
+static const char *time_zone_hint(Oid function, Node *node, Oid relid);
+static Node *in_time_zone(Node *node);
 
 /*
  * Compiles an analyzed query.
@@ -680,6 +737,25 @@ read_columns(Definition *definition, Columns *columns, const Query *query)
 }
 
 /*
+ * What to group by instead of values of a type that cannot be hashed or sorted.
+ */
+static const char *
+group_hint(Oid type)
+{
+	Oid			output;
+	bool		is_varlena;
+
+	if (type == MONEYOID)
+		return MONEY_HINT;
+	if (type_is_rowtype(type))
+		return "Group by the columns of the row one by one.";
+	getTypeOutputInfo(type, &output, &is_varlena);
+	if (func_volatile(output) == PROVOLATILE_IMMUTABLE)
+		return "Cast the column to a type that has them, such as text.";
+	return "Group by something else that can be computed from the value.";
+}
+
+/*
  * Adds an output column of GROUP BY.
  */
 static void
@@ -696,7 +772,7 @@ add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 				 errmsg("definition cannot group by column \"%s\" of type %s",
 						entry->resname, format_type_be(type)),
 				 errdetail("The type needs default operator classes for both hash and btree."),
-				 errhint("Cast the column to a type that has them, such as text.")));
+				 errhint("%s", group_hint(type))));
 
 	if (definition->ngroups == INDEX_MAX_KEYS)
 		ereport(ERROR,
@@ -855,7 +931,9 @@ refuse_aggregate(Oid aggregate)
 		name = get_func_name(aggregate);
 
 	while (refused_aggregates[i].name != NULL &&
-		   strcmp(refused_aggregates[i].name, name) != 0)
+		   (strcmp(refused_aggregates[i].name, name) != 0 ||
+			(OidIsValid(refused_aggregates[i].aggregate) &&
+			 refused_aggregates[i].aggregate != aggregate)))
 		i++;
 	refuse(psprintf("aggregate %s", format_procedure(aggregate)),
 		   refused_aggregates[i].detail, refused_aggregates[i].hint);
@@ -1141,14 +1219,45 @@ check_expression_walker(Node *node, Oid *relid)
 			refuse("a parameter", NULL, "Write the value out.");
 
 		default:
-			refuse("an expression of a kind that is not supported", NULL,
-				   "Use columns, constants, operators and immutable functions.");
+			if (!is_immutable_json(node))
+				refuse(deparse(node, *relid), NULL,
+					   "Use columns, constants, operators and immutable functions.");
 	}
 
+	/* what is inside comes first: now() is to be named, rather than what it is added to */
+	(void) expression_tree_walker(node, check_expression_walker, relid);
 	if (OidIsValid(function))
-		refuse_function(function, node);
+		refuse_function(function, node, *relid);
+	return false;
+}
 
-	return expression_tree_walker(node, check_expression_walker, relid);
+/*
+ * Whether the node is an SQL/JSON predicate or query whose result depends on nothing but
+ * its arguments, or a part of one.  The server looks at the path of a query, but not at
+ * what makes its result a value of the RETURNING type.
+ */
+static bool
+is_immutable_json(Node *node)
+{
+	Oid			input;
+	Oid			param;
+
+	if (is_json_part(node))
+		return true;
+	if (!is_json_query(node) || contain_mutable_functions(node) ||
+		exprType(node) >= FirstNormalObjectId)
+		return false;
+	getTypeInputInfo(exprType(node), &input, &param);
+	return func_volatile(input) == PROVOLATILE_IMMUTABLE;
+}
+
+/*
+ * An expression over the columns of the table as a definition would have it.
+ */
+static char *
+deparse(Node *node, Oid relid)
+{
+	return deparse_expression(node, deparse_context_for(get_rel_name(relid), relid), false, false);
 }
 
 /*
@@ -1190,7 +1299,7 @@ note_mutable_function(Oid function, void *context)
  * Throws for a function that is not immutable, called by the node.
  */
 static void
-refuse_function(Oid function, Node *node)
+refuse_function(Oid function, Node *node, Oid relid)
 {
 	bool		is_volatile = func_volatile(function) == PROVOLATILE_VOLATILE;
 	const char *caller = "";
@@ -1216,30 +1325,155 @@ refuse_function(Oid function, Node *node)
 					format_procedure(function)),
 			 errdetail("%sA row must count the same when it is inserted and when it is deleted.",
 					   caller),
-			 errhint("%s", function_hint(function))));
+			 errhint("%s", function_hint(function, node, relid))));
 }
 
 /*
- * What to write instead of a function that is not immutable.
+ * What to write instead of a function that is not immutable, called by the node.
  */
 static const char *
-function_hint(Oid function)
+function_hint(Oid function, Node *node, Oid relid)
 {
-	Oid		   *argtypes;
-	int			nargs;
-	bool		has_zone;
+	const char *hint;
+	bool		is_cast = IsA(node, CoerceViaIO) ||
+		(IsA(node, FuncExpr) && ((FuncExpr *) node)->funcformat == COERCE_EXPLICIT_CAST);
 
-	has_zone = get_func_signature(function, &argtypes, &nargs) == TIMESTAMPTZOID;
+	for (int i = 0; i < (int) lengthof(function_hints); i++)
+		if (function_hints[i].function == function)
+			return function_hints[i].hint;
 
-	if (func_volatile(function) == PROVOLATILE_VOLATILE || nargs == 0)
-		return "Use columns, constants and immutable functions only; filter by the current time when reading the rollup.";
-	if (function == F_ENUM_OUT)
-		return "Use the enum itself, and cast it when reading the rollup.";
+	if (get_func_rettype(function) == TIMESTAMPTZOID && get_func_nargs(function) == 0)
+		return CURRENT_TIME_HINT;
+	if (func_volatile(function) == PROVOLATILE_VOLATILE || get_func_nargs(function) == 0)
+		return "Use columns, constants and immutable functions only.";
 
-	for (int i = 0; i < nargs; i++)
-		has_zone = has_zone || argtypes[i] == TIMESTAMPTZOID;
-	if (has_zone)
-		return "Write the time zone out: x AT TIME ZONE 'Europe/London' is immutable.";
+	hint = time_zone_hint(function, node, relid);
+	if (hint != NULL)
+		return hint;
+	return is_cast ? "Use the value itself, and cast it when reading the rollup." :
+		"Use what the function is called with, and call it when reading the rollup.";
+}
 
-	return "Use the value itself, and convert it when reading the rollup.";
+/*
+ * How to do without the time zone of the session, or NULL if that is not known.
+ */
+static const char *
+time_zone_hint(Oid function, Node *node, Oid relid)
+{
+	bool		is_explicit;
+	Node	   *local;
+	char	   *arg;
+
+	if (!IsA(node, FuncExpr) && !IsA(node, OpExpr))
+		return NULL;
+	if (IsA(node, OpExpr) || (function != F_TIMESTAMPTZ_DATE && function != F_TIMESTAMPTZ_TIMESTAMP))
+	{
+		local = in_time_zone(node);
+		return local ? psprintf("Write the time zone out: %s.", deparse(local, relid)) : NULL;
+	}
+
+	is_explicit = ((FuncExpr *) node)->funcformat != COERCE_IMPLICIT_CAST;
+	arg = deparse(linitial(((FuncExpr *) node)->args), relid);
+	if (function == F_TIMESTAMPTZ_TIMESTAMP)
+		return psprintf("Write the time zone out: (%s) AT TIME ZONE 'Europe/London'.", arg);
+	if (is_explicit)
+		return psprintf("Write the time zone out: (%s)::timestamp AT TIME ZONE 'Europe/London'.", arg);
+	return psprintf("Use a timestamp without time zone: (%s)::timestamp.", arg);
+}
+
+/*
+ * x AT TIME ZONE zone, which makes a local time of a point in time.
+ */
+static Node *
+local_time(Node *arg, Node *zone)
+{
+	return (Node *) makeFuncExpr(F_TIMEZONE_TEXT_TIMESTAMPTZ, TIMESTAMPOID, list_make2(zone, arg),
+								 InvalidOid, DEFAULT_COLLATION_OID, COERCE_SQL_SYNTAX);
+}
+
+/*
+ * Makes local times of the points in time among arguments; notes the types.  False if
+ * one of them cannot be written down.
+ */
+static bool
+make_local(List *args, Node *zone, Oid *types)
+{
+	ListCell   *lc;
+
+	foreach(lc, args)
+	{
+		Node	   *arg = lfirst(lc);
+
+		if (IsA(arg, CaseTestExpr))
+			return false;
+		if (exprType(arg) == TIMESTAMPTZOID)
+			lfirst(lc) = local_time(arg, zone);
+		types[foreach_current_index(lc)] = exprType(lfirst(lc));
+	}
+	return true;
+}
+
+/*
+ * The server's function of that name for arguments of these types, if it is immutable.
+ */
+static Oid
+find_immutable(const char *name, int nargs, const Oid *types)
+{
+	List	   *qualified = list_make2(makeString("pg_catalog"), makeString(pstrdup(name)));
+	Oid			function = LookupFuncName(qualified, nargs, types, true);
+
+	return OidIsValid(function) && func_volatile(function) == PROVOLATILE_IMMUTABLE ? function :
+		InvalidOid;
+}
+
+/*
+ * The call of a function with local times instead of points in time; NULL if there is
+ * no such function, or it is not immutable either.
+ */
+static Node *
+call_in_time_zone(FuncExpr *call, Node *zone)
+{
+	Oid			types[FUNC_MAX_ARGS];
+
+	call = copyObject(call);
+	if (call->funcid == F_TIMESTAMP_TIMESTAMPTZ)
+		return local_time(linitial(call->args), zone);
+	if (call->funcid == F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT)
+	{
+		zone = llast(call->args);
+		call->args = list_truncate(call->args, 2);
+	}
+	if (get_func_namespace(call->funcid) != PG_CATALOG_NAMESPACE || !make_local(call->args, zone, types))
+		return NULL;
+	call->funcid = find_immutable(get_func_name(call->funcid), list_length(call->args), types);
+	return OidIsValid(call->funcid) ? (Node *) call : NULL;
+}
+
+/*
+ * The same for an operator.
+ */
+static Node *
+operator_in_time_zone(OpExpr *expr, Node *zone)
+{
+	Oid			types[2] = {InvalidOid, InvalidOid};
+	List	   *name;
+
+	expr = copyObject(expr);
+	if (list_length(expr->args) != 2 || !make_local(expr->args, zone, types))
+		return NULL;
+	name = list_make2(makeString("pg_catalog"), makeString(get_opname(expr->opno)));
+	expr->opno = OpernameGetOprid(name, types[0], types[1]);
+	expr->opfuncid = OidIsValid(expr->opno) ? get_opcode(expr->opno) : InvalidOid;
+	return OidIsValid(expr->opfuncid) && func_volatile(expr->opfuncid) == PROVOLATILE_IMMUTABLE ?
+		(Node *) expr : NULL;
+}
+
+static Node *
+in_time_zone(Node *node)
+{
+	Node	   *zone = (Node *) makeConst(UNKNOWNOID, -1, InvalidOid, -2,
+										  CStringGetDatum("Europe/London"), false, false);
+
+	return IsA(node, FuncExpr) ? call_in_time_zone((FuncExpr *) node, zone) :
+		operator_in_time_zone((OpExpr *) node, zone);
 }

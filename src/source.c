@@ -65,6 +65,7 @@ static void check_partitions(Relation rel);
 static List *leaf_partitions(Oid relid);
 static bool key_has(Relation rel, const Bitmapset *key, const char *name);
 static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns);
+static char *statement_for_all(Oid relid);
 static char *qualified_name(Relation rel);
 
 /*
@@ -128,6 +129,22 @@ source_identity_gaps(Oid relid, const Bitmapset *columns)
 }
 
 /*
+ * Gives all partitions of a table the replica identity FULL, however many there are.
+ */
+static char *
+statement_for_all(Oid relid)
+{
+	Relation	rel = relation_open(relid, NoLock);
+	char	   *statement =
+		psprintf("DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT relid FROM pg_partition_tree(%s) WHERE isleaf"
+				 " LOOP EXECUTE format('ALTER TABLE %%s REPLICA IDENTITY FULL', p); END LOOP; END $$;",
+				 quote_literal_cstr(qualified_name(rel)));
+
+	relation_close(rel, NoLock);
+	return statement;
+}
+
+/*
  * Throws for the first gap.
  */
 void
@@ -152,7 +169,7 @@ source_check_identity(Oid relid, const Bitmapset *columns)
 			 ? errdetail("Missing: %s. Partitions of \"%s\" that lack columns: %d.",
 						 gap->missing, get_rel_name(relid), list_length(gaps))
 			 : errdetail("Missing: %s.", gap->missing),
-			 errhint("Run: %s", gap->statement)));
+			 errhint("Run: %s", list_length(gaps) == 1 ? gap->statement : statement_for_all(relid))));
 }
 
 /*
