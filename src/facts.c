@@ -430,8 +430,15 @@ describe(const Fact *fact)
 		name = get_attname(fact->source, column_of(fact), true);
 		return psprintf(EXPRESSION_FACT "\"%s\"", name ? name : "?");
 	}
-	name = has_prefix(fact, PARTITION_FACT) ? get_rel_name(partition_of(fact)) : NULL;
-	return name ? psprintf(PARTITION_FACT "\"%s\"", name) : fact->name;
+	if (has_prefix(fact, COLUMN_FACT))
+	{
+		name = get_attname(fact->source, column_of(fact), true);
+		return name ? psprintf(COLUMN_FACT "\"%s\"", name) : "set of columns";
+	}
+	if (!has_prefix(fact, PARTITION_FACT))
+		return fact->name;
+	name = get_rel_name(partition_of(fact));
+	return name ? psprintf(PARTITION_FACT "\"%s\"", name) : "set of partitions";
 }
 
 /* Whether a fact that was, and is no more, does not matter. */

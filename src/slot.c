@@ -57,7 +57,7 @@ struct SlotPeek
 	ExprContext *econtext;		/* of the function's call, if there was one */
 };
 
-/* we are within a peek or an advance, whose routine messages nobody wants */
+/* we are within a call of the server's that decodes, whose routine messages nobody wants */
 static bool quiet = false;
 
 /* where this process keeps the slot that it reads open; NULL: it does not */
@@ -66,8 +66,9 @@ static MemoryContext keep_open = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
 /*
- * Each peek and each advance logs several lines, on each cycle.  The server
- * has no setting for that, so they are kept out here, and nothing else is.
+ * Each peek and each advance logs several lines, on each cycle, and so does the creation
+ * of a slot.  The server has no setting for that, so they are kept out here, and nothing
+ * else is.
  */
 static void
 drop_routine_messages(ErrorData *edata)
@@ -224,6 +225,25 @@ slot_count_free(void)
 	return count;
 }
 
+/* SPI_execute_with_args, quietly. */
+static int
+execute_quietly(const char *query, int nargs, Oid *argtypes, Datum *args)
+{
+	volatile int result = 0;
+
+	quiet = true;
+	PG_TRY();
+	{
+		result = SPI_execute_with_args(query, nargs, argtypes, args, NULL, false, 0);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+	return result;
+}
+
 XLogRecPtr
 slot_create(const char *name, const char *plugin, bool failover)
 {
@@ -242,8 +262,7 @@ slot_create(const char *name, const char *plugin, bool failover)
 	args[1] = CStringGetTextDatum(plugin);
 
 	SPI_connect();
-	if (SPI_execute_with_args(query, 2, argtypes, args, NULL, false, 0) != SPI_OK_SELECT ||
-		SPI_processed != 1)
+	if (execute_quietly(query, 2, argtypes, args) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not create slot \"%s\"", name);
 	lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();

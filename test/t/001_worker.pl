@@ -165,9 +165,8 @@ is_exact($node, 'and it wakes up again');
 # The routine messages of decoding stay out of the log, and a worker that cannot connect
 # restarts nothing.
 my $log = slurp_file($node->logfile);
-unlike($log, qr/starting logical decoding for slot/, 'no message for each cycle in the log');
-cmp_ok(scalar(() = $log =~ /consistent point/g), '<=', scalar(() = $log =~ /created replication slot/g),
-	'decoding is mentioned only where a slot is made');
+unlike($log, qr/starting logical decoding for slot|logical decoding found/, 'no message of each cycle or slot in the log');
+like($log, qr/created replication slot/, 'but that there is one');
 unlike($log, qr/terminating any other active server processes/, 'a missing database did no harm');
 
 # DROP EXTENSION, and then the slot would keep all WAL if nobody dropped it.

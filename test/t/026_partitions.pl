@@ -141,6 +141,7 @@ rebuild_all();
 sql($node, q{CREATE TABLE gone PARTITION OF s FOR VALUES FROM (10400) TO (10500); ALTER TABLE gone REPLICA IDENTITY FULL});
 wait_until_applied($node);
 pause_worker();
+my $offset = log_position($node);
 sql($node, 'DROP TABLE gone');
 $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; ALTER TABLE made1 SET (fillfactor = 60)');
@@ -148,6 +149,7 @@ sql($node, q{SET lock_timeout = '60s'; ALTER TABLE made2 SET (fillfactor = 60)})
 $holder->query_safe('COMMIT');
 $holder->quit;
 sql($node, q{ALTER TABLE made1 SET (fillfactor = 70); SELECT notify_stats.resume()});
+$node->wait_for_log(qr/rollup public\.of_s is stale.*\n.*DETAIL:  the set of partitions of table "s" has changed/, $offset);
 wait_until_applied($node);
 is(states(), "of_s|live\nkept|live\nslow|live", 'altered side by side: states');
 is_exact($node, 'altered side by side');
