@@ -73,8 +73,10 @@ SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_s
 CALL notify_stats.catch_up();
 SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_stats.check() WHERE item = 'slot';
 
--- no slot is left
+-- no slot is left, nor the error of a rollup
+SELECT last_error FROM notify_stats.status;
 SELECT notify_stats.drop_rollup('by_kind');
+SELECT last_error, last_error_at FROM notify_stats.status;
 CALL notify_stats.catch_up();
 SELECT count(pg_create_logical_replication_slot('monitoring_' || i, 'test_decoding')) FROM generate_series(1, 7) i;
 SELECT item, ok, detail, hint FROM notify_stats.check() WHERE item = 'replication slots';

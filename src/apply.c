@@ -169,8 +169,8 @@ apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("could not write all groups of rollup %s", rollup->name),
 				 errdetail("A trigger or rule on the table has kept rows away."),
-				 errhint("Drop it, and run: SELECT notify_stats.rebuild(%s);",
-						 quote_literal_cstr(rollup->name))));
+				 errhint("Drop it, and run: %s",
+						 rollup_rebuild_statement(rollup->name, rollup->ignores != NIL))));
 }
 
 /* Throws if the name of the rollup's own table has become another one's. */
@@ -245,7 +245,8 @@ plan_statement(const Rollup *rollup, const char *target, ApplyStatement statemen
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("cannot write rollup %s, as its table has rules", rollup->name),
-				 errhint("Drop the rules.")));
+				 errhint("Drop the rules, and run: %s",
+						 rollup_rebuild_statement(rollup->name, rollup->ignores != NIL))));
 	return plan;
 }
 
@@ -336,8 +337,7 @@ check_empty_group(const Rollup *rollup, TupleTableSlot *row)
 					rollup->name,
 					isnull ? "NULL" : psprintf(INT64_FORMAT, DatumGetInt64(count))),
 			 errdetail("The table may have been changed by hand."),
-			 errhint("Run: SELECT notify_stats.rebuild(%s);",
-					 quote_literal_cstr(rollup->name))));
+			 errhint("Run: %s", rollup_rebuild_statement(rollup->name, rollup->ignores != NIL))));
 }
 
 /*

@@ -97,6 +97,7 @@ typedef struct Build
 	char	   *columns;		/* what the rollup's columns were called */
 	const Format *format;
 	List	   *facts;			/* of the sources, if the format needs any */
+	const char *name;			/* of the rollup, for messages; NULL: not yet known */
 	TimestampTz locked_out_since;	/* it has come upon locks that were not free; 0: it has not */
 	NameData	slot_name;		/* the copy of the main slot; empty: not yet made */
 	XLogRecPtr	position;		/* the build stream's */
@@ -226,6 +227,9 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 
 	if (rollup != NULL)
 	{
+		if (build->name == NULL)
+			build->name = MemoryContextStrdup(GetMemoryChunkContext(build),
+											  rollup_qualified_name(build->relid));
 		if (!build->verifying && build->sources == NIL)
 		{
 			/* the first look: later requests are for a later build */
@@ -268,8 +272,8 @@ wait_for_lock(Build *build, BusyLock busy)
 	if (rollup_wait_for_lock(busy) || !may_end)
 		return true;
 	ereport(LOG,
-			(errmsg("could not begin to build the rollup with OID %u: the relation with OID %u is locked",
-					build->relid, busy.relid),
+			(errmsg("could not begin to build rollup %s: the relation with OID %u is locked",
+					build->name, busy.relid),
 			 errdetail("The build is tried again.")));
 	shared_stream()->locked_out_build = build->relid;
 	return false;
@@ -351,6 +355,16 @@ retained_error_callback(void *arg)
 		return;
 	errmsg(RETAINS_MUCH, notify_stats_max_build_wal);
 	errhint(RETAINS_MUCH_HINT);
+}
+
+static void
+build_error_callback(void *arg)
+{
+	const Build *build = (const Build *) arg;
+
+	if (build->name != NULL)
+		errcontext("%s rollup %s", build->verifying ? "verifying" : "building", build->name);
+	retained_error_callback(arg);
 }
 
 void
@@ -1249,7 +1263,7 @@ run_guarded(Build *build)
 	build->shared = shared_build_begin(build->relid, build->verifying);
 	if (build->shared == NULL)
 		return;					/* another process is at it */
-	error_context.callback = retained_error_callback;
+	error_context.callback = build_error_callback;
 	error_context.arg = build;
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;

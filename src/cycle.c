@@ -189,7 +189,12 @@ static void
 read_error_callback(void *arg)
 {
 	const CycleInput *input = (const CycleInput *) arg;
+	const Rollup *rollup = rollup_find(input->rollups, trouble_at_work());
 
+	if (rollup != NULL && trouble_part() != NULL)
+		errcontext("rollup %s, %s", rollup->name, trouble_part());
+	else if (rollup != NULL)
+		errcontext("rollup %s", rollup->name);
 	errcontext("applying the changes of slot \"%s\" from %X/%X up to %X/%X",
 			   input->slot_name, LSN_FORMAT_ARGS(input->applied_lsn),
 			   LSN_FORMAT_ARGS(input->upto));
@@ -652,16 +657,16 @@ enter_trouble(bool manual)
 {
 	Trouble		trouble;
 	Rollup	   *rollup;
-	const char *name;
+	char	   *name;
 
 	if (!trouble_read(&trouble))
 		return InvalidOid;
 	rollup = rollup_find(rollup_list(NULL), trouble.rollup);
-	name = get_rel_name(trouble.rollup) ? get_rel_name(trouble.rollup) : "?";
+	name = rollup_qualified_name(trouble.rollup);
 	if (!manual && rollup != NULL && rollup_is_restored(rollup))
 	{
 		ereport(LOG,
-				(errmsg("rollup \"%s\", restored from a dump, cannot be built yet: %s", name, trouble.reason),
+				(errmsg("rollup %s, restored from a dump, cannot be built yet: %s", name, trouble.reason),
 				 errdetail("It will be tried again.")));
 		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason, trouble.lsn);
 	}
@@ -673,8 +678,9 @@ enter_trouble(bool manual)
 	else
 	{
 		ereport(LOG,
-				(errmsg("rollup \"%s\" has failed: %s", name, trouble.reason),
-				 errhint("Mend the cause, then call notify_stats.rebuild().")));
+				(errmsg("rollup %s has failed: %s", name, trouble.reason),
+				 errhint("Fix the cause, then run: %s",
+						 rollup_rebuild_statement(name, rollup != NULL && rollup->ignores != NIL))));
 		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
 	}
 	request_forget(trouble.rollup, trouble.request);

@@ -71,6 +71,10 @@ struct Delta
 	bool		truncated;
 	char	   *stale_reason;
 
+	/* names of parts of the definition, for trouble_set_part */
+	const char *group_part;
+	const char **measure_parts;
+
 	/* the hash table by group */
 	TupleHashTable groups;
 	FmgrInfo   *hash_functions;
@@ -143,6 +147,16 @@ make_hash_table(Fold *fold, Delta *delta)
 										   fold->econtext->ecxt_per_tuple_memory);
 }
 
+static void
+name_parts(Delta *delta, const Definition *definition)
+{
+	delta->group_part = definition->ngroups > 1 ? "in a group column" :
+		psprintf("in column \"%s\"", definition->groups[0].name);
+	delta->measure_parts = palloc(sizeof(char *) * definition->nmeasures);
+	for (int i = 0; i < definition->nmeasures; i++)
+		delta->measure_parts[i] = psprintf("in column \"%s\"", definition->measures[i].name);
+}
+
 static Delta *
 make_delta(Rollup *rollup, ExprContext *econtext)
 {
@@ -153,6 +167,7 @@ make_delta(Rollup *rollup, ExprContext *econtext)
 	ListCell   *lc;
 
 	delta->rollup = rollup;
+	name_parts(delta, definition);
 	delta->hash_functions = palloc0(sizeof(FmgrInfo) * ngroups);
 	for (int i = 0; i < ngroups; i++)
 		fmgr_info(definition->group_hash.hash_functions[i], &delta->hash_functions[i]);
@@ -386,12 +401,17 @@ fold_row(Fold *fold, Delta *delta, const FoldBranch *branch, TupleTableSlot *row
 	MeasureDelta *measures;
 
 	fold->econtext->ecxt_scantuple = row;
+	trouble_set_part("in WHERE");
 	if (!ExecQual(branch->qual, fold->econtext))
 		return;
+	trouble_set_part(delta->group_part);
 	measures = find_group(delta, branch);
 	for (int i = 0; i < definition->nmeasures; i++)
+	{
+		trouble_set_part(delta->measure_parts[i]);
 		add_measure(fold, &definition->measures[i], &measures[i],
 					branch->args[i], branch->filters[i], sign);
+	}
 }
 
 static void

@@ -44,6 +44,7 @@
 #include "worker.h"
 #include "xact.h"
 
+sql_function(notify_stats_check_primary);
 sql_function(notify_stats_create_rollup);
 sql_function(notify_stats_drop_rollup);
 sql_function(notify_stats_rebuild);
@@ -143,6 +144,14 @@ strings_of_array(ArrayType *array)
 	return strings;
 }
 
+/* Called by functions in SQL. */
+Datum
+notify_stats_check_primary(PG_FUNCTION_ARGS)
+{
+	check_primary();
+	PG_RETURN_VOID();
+}
+
 Datum
 notify_stats_create_rollup(PG_FUNCTION_ARGS)
 {
@@ -150,12 +159,14 @@ notify_stats_create_rollup(PG_FUNCTION_ARGS)
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
 
+	check_primary();
 	PG_RETURN_OID(rollup_create(name, definition, check_server(), ignore_deletes));
 }
 
 Datum
 notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 {
+	check_primary();
 	rollup_drop(PG_GETARG_OID(0));
 	PG_RETURN_VOID();
 }
@@ -163,6 +174,7 @@ notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 Datum
 notify_stats_rebuild(PG_FUNCTION_ARGS)
 {
+	check_primary();
 	shared_require();
 	rollup_request_rebuild(PG_GETARG_OID(0), PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
@@ -193,8 +205,8 @@ notice_ignored_deletes(Oid relid)
 
 	if (rollup != NULL && rollup->ignores != NIL)
 		ereport(NOTICE,
-				(errmsg("rollup \"%s\" counts rows that have been deleted from %s",
-						get_rel_name(relid), rollup_ignored_names(rollup)),
+				(errmsg("rollup %s counts rows that have been deleted from %s",
+						rollup_qualified_name(relid), rollup_ignored_names(rollup)),
 				 errdetail("Groups that hold more than their definition gives cannot be checked.")));
 }
 
@@ -436,6 +448,20 @@ build_phase_name(BuildPhase phase)
 	return "unknown";
 }
 
+/* The last error, with the rollup that it was met for; NULL if that is gone. */
+static const char *
+last_error(const SharedStream *stream)
+{
+	if (stream->last_error_at == 0)
+		return NULL;
+	if (!OidIsValid(stream->last_error_rollup))
+		return stream->last_error;
+	if (get_rel_name(stream->last_error_rollup) == NULL)
+		return NULL;
+	return psprintf("rollup %s: %s", rollup_qualified_name(stream->last_error_rollup),
+					stream->last_error);
+}
+
 static Datum
 timestamp_or_null(TimestampTz timestamp, bool *isnull)
 {
@@ -470,6 +496,7 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 	if (shared_state != NULL && has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
 	{
 		SharedStream *stream = shared_stream();
+		const char *error;
 
 		LWLockAcquire(shared_state->lock, LW_SHARED);
 		copy = *stream;
@@ -486,9 +513,13 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 															  GetCurrentTimestamp(), 5000) ?
 								   0 : copy.changes_per_second);
 		nulls[6] = false;
-		values[7] = CStringGetTextDatum(copy.last_error);
-		nulls[7] = copy.last_error_at == 0;
-		values[8] = timestamp_or_null(copy.last_error_at, &nulls[8]);
+		error = last_error(&copy);
+		if (error != NULL)
+		{
+			values[7] = CStringGetTextDatum(error);
+			values[8] = timestamp_or_null(copy.last_error_at, &nulls[8]);
+			nulls[7] = false;
+		}
 		values[9] = ObjectIdGetDatum(copy.waits_for);
 		nulls[9] = !OidIsValid(copy.waits_for);
 		/* nor is the speed of an earlier backlog that of this one */

@@ -55,18 +55,18 @@ ALTER TABLE @extschema@.stream REPLICA IDENTITY FULL;
 COMMENT ON TABLE @extschema@.stream IS
     'the main stream of this database: one row, changed in the transaction that applies the changes';
 COMMENT ON COLUMN @extschema@.stream.slot_name IS
-    'the logical slot, NULL as long as there is no rollup; then the others are, too';
+    'the logical slot; NULL, like all other columns, if there is no rollup';
 COMMENT ON COLUMN @extschema@.stream.format IS
-    'how the output plugin of the slot speaks';
+    'format of the output of the slot''s plugin: notify_stats, pgoutput or wal2json';
 COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
     'a transaction is in the rollups if and only if its commit record starts before this position';
 COMMENT ON COLUMN @extschema@.stream.applied_at IS
     'when applied_lsn was written';
 
 COMMENT ON COLUMN @extschema@.stream.upgrade_from IS
-    'system identifier of the server that prepare_upgrade() has left to be upgraded';
+    'system identifier of the server on which prepare_upgrade() was run; NULL otherwise';
 COMMENT ON COLUMN @extschema@.stream.upgrade_lsn IS
-    'where it has left the slot, with nothing to apply between applied_lsn and there';
+    'position of the slot after prepare_upgrade(); there is nothing to apply between applied_lsn and this position';
 
 INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL, NULL, NULL);
 
@@ -80,9 +80,9 @@ CREATE TABLE @extschema@.control (
 ALTER TABLE @extschema@.control REPLICA IDENTITY FULL;
 
 COMMENT ON TABLE @extschema@.control IS
-    'what the worker is told: one row';
+    'control flags of the worker: one row';
 COMMENT ON COLUMN @extschema@.control.paused IS
-    'the worker leaves the stream alone';
+    'the worker does not apply changes';
 
 INSERT INTO @extschema@.control VALUES (false);
 
@@ -94,13 +94,13 @@ CREATE TABLE @extschema@.source_fact (
 );
 
 COMMENT ON TABLE @extschema@.source_fact IS
-    'what was true of the sources at applied_lsn and has to be for unread changes to be understood';
+    'properties of the source tables as of applied_lsn: changes after it can be decoded only as long as these are the same';
 COMMENT ON COLUMN @extschema@.source_fact.source IS
-    'the table';
+    'the source table';
 COMMENT ON COLUMN @extschema@.source_fact.fact IS
-    'what it is a fact of';
+    'name of the property';
 COMMENT ON COLUMN @extschema@.source_fact.value IS
-    'if it changes, the rollups of the table are rebuilt';
+    'value of the property; if it changes, the rollups of the table are rebuilt';
 
 CREATE TABLE @extschema@.rebuild_request (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -108,13 +108,13 @@ CREATE TABLE @extschema@.rebuild_request (
 );
 
 COMMENT ON TABLE @extschema@.rebuild_request IS
-    'rollups that are to be rebuilt; deleted by the build that served the request';
+    'requests for a rebuild; each row is deleted by the build that serves it';
 COMMENT ON COLUMN @extschema@.rebuild_request.id IS
-    'in the order of asking';
+    'number of the request, in ascending order';
 COMMENT ON COLUMN @extschema@.rebuild_request.rollup IS
     'the table';
 COMMENT ON SEQUENCE @extschema@.rebuild_request_id_seq IS
-    'numbers the requests';
+    'numbers of the requests';
 
 CREATE TABLE @extschema@.rollup (
     rollup       regclass PRIMARY KEY,
@@ -131,11 +131,11 @@ COMMENT ON COLUMN @extschema@.rollup.rollup IS
 COMMENT ON COLUMN @extschema@.rollup.definition IS
     'the view whose result the table holds';
 COMMENT ON COLUMN @extschema@.rollup.ignore_deletes IS
-    'the tables whose rows go on to count when they are deleted';
+    'the tables whose rows still count after they were deleted';
 COMMENT ON COLUMN @extschema@.rollup.state IS
     'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt by hand';
 COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
-    'hash of the definition that the content was made with';
+    'hash of the definition that the table was last built from';
 
 -- a dump has what the rollups are, but not how far they are: they are rebuilt
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup',
@@ -159,7 +159,7 @@ COMMENT ON COLUMN @extschema@.rollup_activity.rollup IS
 COMMENT ON COLUMN @extschema@.rollup_activity.reason IS
     'why the rollup is stale or failed';
 COMMENT ON COLUMN @extschema@.rollup_activity.reason_lsn IS
-    'position in the write-ahead log at which the reason was met';
+    'position in the write-ahead log at which the rollup became stale or failed, if known';
 COMMENT ON COLUMN @extschema@.rollup_activity.built_at IS
     'when the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollup_activity.changed_at IS
@@ -189,7 +189,7 @@ CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_d
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_create_rollup';
 COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
-    'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition; rows of the tables in ignore_deletes go on to count when they are deleted';
+    'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition; rows of the tables in ignore_deletes still count after they were deleted';
 
 CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -201,14 +201,14 @@ CREATE FUNCTION @extschema@.rebuild(rollup regclass, forget_deleted boolean DEFA
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_rebuild';
 COMMENT ON FUNCTION @extschema@.rebuild(regclass, boolean) IS
-    'asks for a rollup to be computed anew after commit; readers keep the old content until then; one with ignore_deletes forgets the deleted rows, and has to be told so';
+    'requests that a rollup is recomputed online, starting after commit; forget_deleted => true is needed for a rollup with ignore_deletes, as the deleted rows cannot be counted again';
 
 CREATE FUNCTION @extschema@.verify(rollup regclass,
         OUT group_key jsonb, OUT in_rollup jsonb, OUT in_definition jsonb) RETURNS SETOF record
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_verify';
 COMMENT ON FUNCTION @extschema@.verify(regclass) IS
-    'the groups in which a rollup differs from its definition, both as of one position of the write-ahead log';
+    'returns the groups in which a rollup differs from its definition, both as of one position of the write-ahead log';
 
 
 -- Waiting and catching up
@@ -223,42 +223,51 @@ CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg
                    NOT EXISTS (SELECT FROM @extschema@.source_fact f
                                WHERE f.fact LIKE 'shape %' OR f.fact LIKE 'detached partition %')));
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
-    'the position up to which the rollups hold every transaction, as of the calling snapshot; NULL for a rollup that is not live, or until the worker has seen what DDL has done to the sources';
+    'returns the position up to which the rollups contain every transaction, as of the calling snapshot; NULL for a rollup that is not live, or after DDL on a source until the worker has processed it';
 
 CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
         timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_wait_for_lsn';
 COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass) IS
-    'waits until the rollups hold every transaction before a position (default: everything written so far); false if time runs out';
+    'waits until the rollups contain every transaction before a position (default: everything written so far); returns false after the timeout';
 
 CREATE PROCEDURE @extschema@.catch_up()
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'notify_stats_catch_up';
 COMMENT ON PROCEDURE @extschema@.catch_up() IS
-    'does the work of the background worker in this session, up to the end of the write-ahead log';
+    'does the work of the background worker in this session: applies all changes written so far, and runs the builds that are due';
 REVOKE ALL ON PROCEDURE @extschema@.catch_up() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.check_primary() RETURNS void
+    LANGUAGE c VOLATILE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_check_primary';
+COMMENT ON FUNCTION @extschema@.check_primary() IS
+    'fails on a standby; called by pause() and resume()';
+REVOKE ALL ON FUNCTION @extschema@.check_primary() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.pause() RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$ UPDATE @extschema@.control SET paused = true $$;
+    AS $$ SELECT @extschema@.check_primary();
+          UPDATE @extschema@.control SET paused = true $$;
 COMMENT ON FUNCTION @extschema@.pause() IS
-    'makes the worker leave the stream alone after its present cycle; the slot keeps the write-ahead log';
+    'stops applying changes after the current cycle; the slot retains the write-ahead log until resume()';
 REVOKE ALL ON FUNCTION @extschema@.pause() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.resume() RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$ UPDATE @extschema@.control SET paused = false;
+    AS $$ SELECT @extschema@.check_primary();
+          UPDATE @extschema@.control SET paused = false;
           UPDATE @extschema@.stream SET upgrade_from = NULL WHERE upgrade_from IS NOT NULL $$;
 COMMENT ON FUNCTION @extschema@.resume() IS
-    'lets the worker go on';
+    'resumes applying changes after pause() or prepare_upgrade()';
 REVOKE ALL ON FUNCTION @extschema@.resume() FROM PUBLIC;
 
 CREATE PROCEDURE @extschema@.prepare_upgrade()
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'notify_stats_prepare_upgrade';
 COMMENT ON PROCEDURE @extschema@.prepare_upgrade() IS
-    'catches up and leaves the slot such that pg_upgrade takes it along; the worker rests until then, or until resume()';
+    'catches up, and advances the slot so that pg_upgrade can migrate it; no changes are applied after that until the server is upgraded, or until resume()';
 REVOKE ALL ON PROCEDURE @extschema@.prepare_upgrade() FROM PUBLIC;
 
 
@@ -268,14 +277,14 @@ CREATE FUNCTION @extschema@.note_ddl() RETURNS event_trigger
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'notify_stats_note_ddl';
 COMMENT ON FUNCTION @extschema@.note_ddl() IS
-    'notes that a table, or a type of its values, was altered such that unread changes cannot be understood';
+    'records DDL on a source table, or on a type of its columns, after which unread changes cannot be decoded';
 REVOKE ALL ON FUNCTION @extschema@.note_ddl() FROM PUBLIC;
 
 CREATE EVENT TRIGGER notify_stats_ddl ON ddl_command_end
     EXECUTE FUNCTION @extschema@.note_ddl();
 ALTER EVENT TRIGGER notify_stats_ddl ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER notify_stats_ddl IS
-    'notes what happens to the tables that rollups read';
+    'records DDL on the source tables of rollups';
 
 
 -- Monitoring
@@ -288,7 +297,7 @@ CREATE FUNCTION @extschema@.stream_activity(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
-    'what shared memory knows of the main stream, to those with the rights of pg_monitor; see the view status';
+    'returns the state of the main stream from shared memory, to members of pg_monitor; see the view status';
 
 CREATE FUNCTION @extschema@.build_activity(
         OUT rollup regclass, OUT pid int, OUT verifying boolean, OUT slot_name name, OUT phase text,
@@ -296,7 +305,39 @@ CREATE FUNCTION @extschema@.build_activity(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_build_activity';
 COMMENT ON FUNCTION @extschema@.build_activity() IS
-    'what shared memory knows of running builds, to the owner of the rollup and those with the rights of pg_monitor; see the views status and rollups';
+    'returns the running builds and verifications from shared memory, to the owner of the rollup and members of pg_monitor; see the views status and rollups';
+
+-- These are functions, and called cheap, as with their queries in the view the planner would expect so
+-- much of it that it is compiled by JIT, which takes seconds.
+
+CREATE FUNCTION @extschema@.transaction_name(xid) RETURNS text
+    LANGUAGE sql VOLATILE STRICT PARALLEL SAFE COST 1
+    RETURN (SELECT coalesce((SELECT 'prepared transaction ' || quote_literal(x.gid) FROM pg_prepared_xacts x
+                             WHERE x.transaction = $1),
+                            'transaction ' || $1::text));
+COMMENT ON FUNCTION @extschema@.transaction_name(xid) IS
+    'returns what a transaction is called for people; see the view status';
+
+-- pg_blocking_pids() has 0 for a prepared transaction.
+CREATE FUNCTION @extschema@.blocked_by(pid int) RETURNS text
+    LANGUAGE sql VOLATILE PARALLEL SAFE COST 1
+    RETURN (SELECT string_agg(b.owner, ', ')
+            FROM (SELECT 'process ' || blocker FROM unnest(pg_blocking_pids($1)) blocker WHERE blocker <> 0
+                  UNION
+                  SELECT 'prepared transaction ' || quote_literal(x.gid)
+                      FROM pg_locks w
+                           JOIN pg_locks h ON h.granted AND h.pid IS NULL AND h.locktype = w.locktype AND
+                               (h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid,
+                                h.classid, h.objid, h.objsubid) IS NOT DISTINCT FROM
+                               (w.database, w.relation, w.page, w.tuple, w.virtualxid, w.transactionid,
+                                w.classid, w.objid, w.objsubid)
+                           -- it holds the lock of its own xid as well
+                           JOIN pg_locks t ON t.pid IS NULL AND t.virtualtransaction = h.virtualtransaction AND
+                               t.locktype = 'transactionid' AND t.granted
+                           JOIN pg_prepared_xacts x ON x.transaction = t.transactionid
+                      WHERE w.pid = $1 AND NOT w.granted) b (owner));
+COMMENT ON FUNCTION @extschema@.blocked_by(int) IS
+    'returns the processes and prepared transactions that a process waits for; see the view status';
 
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
@@ -330,8 +371,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                     'a lock on ' || a.waits_for_relation::text
                 WHEN a.slot_user IS NOT NULL THEN
                     'process ' || a.slot_user || ', which has the replication slot open'
-                WHEN act.wait_event_type = 'Lock' THEN
-                    'process ' || array_to_string(pg_catalog.pg_blocking_pids(a.pid), ', ')
+                WHEN act.wait_event_type = 'Lock' THEN @extschema@.blocked_by(a.pid)
            END AS waits_for,
            h.transaction AS held_back_by
     FROM @extschema@.stream s
@@ -373,37 +413,37 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            NULL,
            NULL,
            NULL,
-           CASE WHEN b.waits_for_xid IS NOT NULL THEN 'transaction ' || b.waits_for_xid::text END,
+           @extschema@.transaction_name(b.waits_for_xid),
            NULL
     FROM @extschema@.build_activity() b
          CROSS JOIN @extschema@.stream s
          LEFT JOIN pg_catalog.pg_replication_slots p ON p.slot_name = b.slot_name;
 COMMENT ON VIEW @extschema@.status IS
-    'one row a stream: the main stream, and the streams of running builds and verifications; whoever does not have the rights of pg_monitor sees builds of his own rollups';
+    'one row per stream: the main stream, and the streams of running builds and verifications; roles that are not members of pg_monitor see builds of their own rollups only';
 COMMENT ON COLUMN @extschema@.status.stream IS
     'main, or what is built or verified';
 COMMENT ON COLUMN @extschema@.status.state IS
-    'running, no rollups, creating slot, paused, starting, off, not preloaded; of a build: its phase';
+    'running, no rollups, creating slot, paused, left for upgrade (by prepare_upgrade()), starting, off, not preloaded; of a build: its phase';
 COMMENT ON COLUMN @extschema@.status.pid IS
     'the process that reads the stream';
 COMMENT ON COLUMN @extschema@.status.slot_name IS
     'the logical slot';
 COMMENT ON COLUMN @extschema@.status.format IS
-    'how the output plugin of the slot speaks';
+    'format of the output of the slot''s plugin: notify_stats, pgoutput or wal2json';
 COMMENT ON COLUMN @extschema@.status.applied_lsn IS
-    'the position that the rollups stand for, as written with them';
+    'the position up to which the rollups contain every transaction';
 COMMENT ON COLUMN @extschema@.status.reached_lsn IS
-    'the position up to which nothing is left to apply; beyond applied_lsn nothing was relevant';
+    'the position up to which everything was read; between applied_lsn and this position no rollup had a change';
 COMMENT ON COLUMN @extschema@.status.lag_bytes IS
     'write-ahead log on disk beyond reached_lsn';
 COMMENT ON COLUMN @extschema@.status.lag_seconds IS
     'age of reached_lsn if there is more to read, else 0';
 COMMENT ON COLUMN @extschema@.status.remaining_seconds IS
-    'how long it takes to read the rest of a backlog at the present speed; NULL as long as that is not known';
+    'estimated time to read the rest of a backlog at the current speed; NULL if that is not known yet';
 COMMENT ON COLUMN @extschema@.status.retained_bytes IS
-    'write-ahead log that the slot keeps';
+    'write-ahead log that the slot retains';
 COMMENT ON COLUMN @extschema@.status.unconfirmed_bytes IS
-    'write-ahead log on disk beyond what the slot has been told is applied; the rest of what it keeps belongs to open transactions';
+    'write-ahead log on disk beyond the confirmed position of the slot; the rest of what it retains is needed for open transactions';
 COMMENT ON COLUMN @extschema@.status.wal_status IS
     'of the slot, as in pg_replication_slots';
 COMMENT ON COLUMN @extschema@.status.safe_wal_size IS
@@ -413,20 +453,33 @@ COMMENT ON COLUMN @extschema@.status.catalog_xmin_age IS
 COMMENT ON COLUMN @extschema@.status.changes_per_second IS
     'row changes that mattered to a rollup, of the last seconds';
 COMMENT ON COLUMN @extschema@.status.last_error IS
-    'the last error of a cycle or build since the server started';
+    'the last error of a cycle or build since the server started, with the rollup that it was met for; not that of a rollup that was dropped';
 COMMENT ON COLUMN @extschema@.status.last_error_at IS
     'when it was';
 COMMENT ON COLUMN @extschema@.status.waits_for IS
-    'what holds it up, if anything';
+    'what the stream waits for, if anything';
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
-    'the oldest transaction, if the slot keeps much of the write-ahead log because of it; slots of other output plugins read that log again in each cycle';
+    'the oldest open transaction, if the slot retains more than 1 MB because of it; slots of pgoutput and wal2json read that write-ahead log again in each cycle';
+
+-- A rollup calls itself live until the worker has seen that it is not.  A worker may never come,
+-- as in a copy of a database.
+CREATE FUNCTION @extschema@.loss_reason() RETURNS text
+    LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE WHEN s.slot_name IS NULL THEN 'restored from a dump'
+                      ELSE format('there is no replication slot %I of this database', s.slot_name) END
+          FROM @extschema@.stream s
+          WHERE NOT pg_is_in_recovery() AND
+                NOT EXISTS (SELECT FROM pg_replication_slots p
+                            WHERE p.slot_name = s.slot_name AND p.database = current_database()) $$;
+COMMENT ON FUNCTION @extschema@.loss_reason() IS
+    'returns why no rollup of this database can be live, as its replication slot is missing; NULL if it is not';
 
 CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
     SELECT r.rollup,
            r.definition,
            r.ignore_deletes,
-           CASE WHEN d.restored THEN 'stale' ELSE r.state END AS state,
-           CASE WHEN d.restored THEN 'restored from a dump' ELSE v.reason END AS reason,
+           CASE WHEN d.reason IS NOT NULL THEN 'stale' ELSE r.state END AS state,
+           coalesce(d.reason, v.reason) AS reason,
            v.reason_lsn,
            b.phase AS build_phase,
            b.started_at AS build_started_at,
@@ -436,31 +489,29 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
     FROM @extschema@.rollup r
          JOIN pg_catalog.pg_class c ON c.oid = r.rollup
          LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
-         -- until somebody has looked at it, a restored one calls itself live
-         CROSS JOIN LATERAL (SELECT r.state = 'live' AND NOT EXISTS (SELECT FROM @extschema@.stream s
-                                                                     WHERE s.slot_name IS NOT NULL)) d (restored)
+         CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying
     WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW @extschema@.rollups IS
-    'one row a rollup, to those with the rights of its owner or of pg_monitor; groups is the estimate of the last ANALYZE';
+    'one row per rollup, to its owner and members of pg_monitor';
 COMMENT ON COLUMN @extschema@.rollups.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollups.definition IS
     'the view whose result the table holds';
 COMMENT ON COLUMN @extschema@.rollups.ignore_deletes IS
-    'the tables whose rows go on to count when they are deleted';
+    'the tables whose rows still count after they were deleted';
 COMMENT ON COLUMN @extschema@.rollups.state IS
     'building, live, stale or failed';
 COMMENT ON COLUMN @extschema@.rollups.reason IS
     'why the rollup is stale or failed';
 COMMENT ON COLUMN @extschema@.rollups.reason_lsn IS
-    'where in the write-ahead log the reason was met, if known';
+    'position in the write-ahead log at which the rollup became stale or failed, if known';
 COMMENT ON COLUMN @extschema@.rollups.build_phase IS
-    'how far a running build is';
+    'phase of a running build';
 COMMENT ON COLUMN @extschema@.rollups.build_started_at IS
-    'when it began';
+    'when the running build started';
 COMMENT ON COLUMN @extschema@.rollups.groups IS
-    'rows of the table, as of the last ANALYZE';
+    'number of rows of the table, as estimated by the last VACUUM or ANALYZE';
 COMMENT ON COLUMN @extschema@.rollups.built_at IS
     'when the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollups.changed_at IS
@@ -471,7 +522,7 @@ CREATE FUNCTION @extschema@.source_gaps(
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
-    'the tables whose replica identity does not cover what a rollup reads, as of its last build, and the statement that mends it';
+    'returns the tables whose replica identity does not cover the columns that a rollup read at its last build, and the statement that fixes it';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
@@ -598,12 +649,17 @@ CREATE FUNCTION @extschema@."check"(
              LEFT JOIN @extschema@.rollup r ON r.rollup = l.srrelid
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
     UNION ALL
-    SELECT 'rollup', r.state <> 'failed', format('%s is %s%s', r.rollup, r.state, ': ' || v.reason),
-           CASE WHEN r.state = 'failed' THEN
-               format('Mend the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
+    SELECT 'rollup', r.state <> 'failed' AND d.reason IS NULL,
+           format('%s is %s%s', r.rollup, CASE WHEN d.reason IS NULL THEN r.state ELSE 'stale' END,
+                  ': ' || coalesce(d.reason, v.reason)),
+           CASE WHEN d.reason IS NOT NULL THEN
+               'The worker makes the slot and rebuilds the rollup. If no worker serves this database, CALL notify_stats.catch_up().'
+                WHEN r.state = 'failed' THEN
+               format('Fix the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
                       CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
+             CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
@@ -618,7 +674,7 @@ CREATE FUNCTION @extschema@.keep_own_rows() RETURNS trigger
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'notify_stats_keep_own_rows';
 COMMENT ON FUNCTION @extschema@.keep_own_rows() IS
-    'leaves out rows that a subscription would write to a table of notify_stats';
+    'discards rows that a subscription writes to a table of notify_stats';
 REVOKE ALL ON FUNCTION @extschema@.keep_own_rows() FROM PUBLIC;
 
 DO $$

@@ -105,6 +105,19 @@ name_of(Oid relid)
 									  get_rel_name(relid));
 }
 
+char *
+rollup_qualified_name(Oid relid)
+{
+	return get_rel_name(relid) ? name_of(relid) : psprintf("with OID %u", relid);
+}
+
+char *
+rollup_rebuild_statement(const char *name, bool forgets)
+{
+	return psprintf("SELECT notify_stats.rebuild(%s%s);", quote_literal_cstr(name),
+					forgets ? ", forget_deleted => true" : "");
+}
+
 static SavedRole
 catalog_enter(void)
 {
@@ -609,7 +622,7 @@ check_forgettable(Oid relid)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rebuilding rollup \"%s\" would forget deleted rows", get_rel_name(relid)),
+			 errmsg("rebuilding rollup %s would forget deleted rows", name_of(relid)),
 			 errdetail("It goes on to count what was deleted from %s, and what is gone cannot be counted again.",
 					   rollup_ignored_names(rollup)),
 			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
@@ -1578,9 +1591,11 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 		strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 1), "f") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup \"%s\" has failed", get_rel_name(relid)),
+				 errmsg("rollup %s has failed", rollup_qualified_name(relid)),
 				 visible ? errdetail_internal("%s", SPI_getvalue(table->vals[0], table->tupdesc, 3)) : 0,
-				 errhint("Mend the cause, then call notify_stats.rebuild().")));
+				 errhint("Fix the cause, then run: %s",
+						 rollup_rebuild_statement(rollup_qualified_name(relid),
+												  strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 4), "t") == 0))));
 }
 
 bool
@@ -1597,7 +1612,8 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
 		EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
 		".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
-		" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup)"
+		" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
+		" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}'"
 		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
 	static const char position_query[] =

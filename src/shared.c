@@ -499,6 +499,7 @@ shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
 			end_build(build);
 			strlcpy(stream->last_error, reason, SHARED_MESSAGE_LENGTH);
 			stream->last_error_at = GetCurrentTimestamp();
+			stream->last_error_rollup = copy.rollup;
 		}
 		LWLockRelease(shared_state->lock);
 	}

@@ -104,6 +104,7 @@ typedef struct SharedStream
 	TimestampTz backlog_at;
 
 	TimestampTz last_error_at;	/* 0: none */
+	Oid			last_error_rollup;	/* that work was done for; InvalidOid: none */
 	char		last_error[SHARED_MESSAGE_LENGTH];
 
 	/*

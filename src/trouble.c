@@ -27,6 +27,7 @@ static volatile Oid working_for = InvalidOid;
 static volatile Oid blamed = InvalidOid;
 static volatile bool blames_source = false;
 static const char *volatile blame_reason = NULL;
+static const char *part = NULL;
 static Oid	building = InvalidOid;
 static bool joining = false;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
@@ -54,6 +55,19 @@ void
 trouble_end(void)
 {
 	working_for = InvalidOid;
+	part = NULL;
+}
+
+void
+trouble_set_part(const char *new_part)
+{
+	part = new_part;
+}
+
+const char *
+trouble_part(void)
+{
+	return part;
 }
 
 Oid
@@ -275,7 +289,7 @@ note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 void
 trouble_reset(void)
 {
-	working_for = InvalidOid;
+	trouble_end();
 	working_at = InvalidXLogRecPtr;
 	blamed = InvalidOid;
 	trouble_note_values(false);
@@ -290,7 +304,8 @@ trouble_record(bool for_status)
 	MemoryContext context = MemoryContextSwitchTo(TopTransactionContext ?
 												  TopTransactionContext : TopMemoryContext);
 	ErrorData  *edata = CopyErrorData();
-	const char *message = edata->message ? edata->message : "unknown error";
+	const char *error = edata->message ? edata->message : "unknown error";
+	const char *message = part ? psprintf("%s (%s)", error, part) : error;
 	char	   *whole = describe(edata, message);
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
@@ -299,6 +314,7 @@ trouble_record(bool for_status)
 		 OidIsValid(working_for)))
 	{
 		stream->last_error_at = GetCurrentTimestamp();
+		stream->last_error_rollup = OidIsValid(working_for) ? working_for : building;
 		copy_message(stream->last_error, whole);
 	}
 	/* a type without a send function, see format_pgoutput.c */

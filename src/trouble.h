@@ -31,6 +31,15 @@ extern void trouble_begin(Oid rollup);
 extern void trouble_end(void);
 
 /*
+ * Which part of the rollup's definition is evaluated, to report with an error, such as
+ * 'in WHERE'; kept by reference until trouble_end, which forgets it.
+ */
+extern void trouble_set_part(const char *part);
+
+/* The part, or NULL. */
+extern const char *trouble_part(void);
+
+/*
  * The rollup that work is done for, or the source the values of which are read, or
  * InvalidOid.  May be called in a signal handler.
  */

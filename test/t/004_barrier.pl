@@ -137,9 +137,13 @@ foreach my $point ('build-snapshot', 'build-filled')
 
 # Prepared transactions are waited for as well.
 sql($node, "BEGIN; INSERT INTO source VALUES (60, 'prepared'); PREPARE TRANSACTION 'waits'");
-$xid = sql($node, "SELECT transaction FROM pg_prepared_xacts");
 sql($node, "SELECT notify_stats.rebuild('second')");
-poll($node, "SELECT waits_for = 'transaction $xid' FROM notify_stats.status WHERE stream = 'build second'");
+poll($node, q{SELECT waits_for = 'prepared transaction ''waits''' FROM notify_stats.status WHERE stream = 'build second'});
+my $locker = start_psql($node, "SET application_name = 'locker'", 'BEGIN; LOCK TABLE source IN ACCESS EXCLUSIVE MODE');
+poll($node, q{SELECT notify_stats.blocked_by(pid) = 'prepared transaction ''waits''' FROM pg_stat_activity
+	WHERE application_name = 'locker'});
+sql($node, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'locker'});
+like($locker->finish, qr/canceling statement/, 'a prepared transaction that blocks is named');
 sql($node, "COMMIT PREPARED 'waits'");
 is_exact($node, 'a prepared transaction: exact');
 is(counted('second', 'prepared'), '1', 'a prepared transaction: counted once');

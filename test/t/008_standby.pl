@@ -49,10 +49,13 @@ is(sql($standby, q{SELECT state FROM notify_stats.rollups}), 'live', 'so can the
 is(sql($standby, q{SELECT count(*) > 0 FROM notify_stats.check()}), 't', 'and check() be called');
 is(sql($standby, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'notify_stats%'}), '0',
 	'no worker runs on a standby');
-foreach my $call ("SELECT notify_stats.rebuild('ft_service_stats')", 'CALL notify_stats.catch_up()',
-	"SELECT notify_stats.verify('ft_service_stats')", 'SELECT notify_stats.pause()')
+foreach my $call ("SELECT notify_stats.create_rollup('r', 'SELECT id, count(*) FROM jobs GROUP BY 1')",
+	"SELECT notify_stats.drop_rollup('ft_service_stats')", "SELECT notify_stats.rebuild('ft_service_stats')",
+	"SELECT notify_stats.verify('ft_service_stats')", 'CALL notify_stats.catch_up()', 'CALL notify_stats.prepare_upgrade()',
+	'SELECT notify_stats.pause()', 'SELECT notify_stats.resume()')
 {
-	like(sql_error($standby, "SET statement_timeout = '10s'; $call"), qr/ERROR:  (25006|55000): /, "refused on a standby: $call");
+	like(sql_error($standby, "SET statement_timeout = '10s'; $call"),
+		qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\./, "refused on a standby: $call");
 }
 
 # The example, run by one driver: read from the servers in turn, and by waiting on the primary.

@@ -357,7 +357,7 @@ is(sql($standby, "SET ROLE app; SELECT coalesce(notify_stats.applied_lsn('kinds'
 is(ask($standby, $token, 'failing'), undef, 'a rollup that has failed is no answer');
 ($where, $n) = route($token, 'failing');
 is($where, 'error', 'and not waited for');
-like($n, qr/rollup "kinds" has failed/, 'the error says so');
+like($n, qr/rollup public\.kinds has failed/, 'the error says so');
 sql($primary, 'ALTER TABLE kinds DROP CONSTRAINT few');
 sql($primary, q{SELECT notify_stats.rebuild('kinds')});
 ($where, $n) = route($token, 'failing');

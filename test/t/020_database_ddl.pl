@@ -212,6 +212,13 @@ is(worker_pid($node, 'app'), $pid, 'for what can be altered with others connecte
 change_much('app');
 runs('CREATE DATABASE copy TEMPLATE app STRATEGY wal_log');
 is_back('app', 'after having been a template');
+like(sql($node, 'SELECT state, reason FROM notify_stats.rollups', 'copy'),
+	qr/^stale\|there is no replication slot notify_stats_\d+ of this database$/, 'the rollups of a copy are not live');
+like(sql($node, q{SELECT detail, hint FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok}, 'copy'),
+	qr/^public\.kinds is stale: .*CALL notify_stats\.catch_up\(\)/, 'and check() says what to do');
+sql($node, 'CALL notify_stats.catch_up()', 'copy');
+is(sql($node, 'SELECT state, reason FROM notify_stats.rollups', 'copy'), 'live|', 'which makes them live');
+is(differences($node, 'copy', 'kinds'), '', 'and exact');
 change('app');
 runs('CREATE DATABASE copy2 TEMPLATE app STRATEGY file_copy');
 is_back('app', 'after having been a template, copied as files');

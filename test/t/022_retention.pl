@@ -171,7 +171,7 @@ is_kept('after it was damaged and put right');
 
 # No rebuild without being asked for what it loses.
 my $error = sql_error($node, q{SELECT notify_stats.rebuild('of_history')});
-like($error, qr/55000: rebuilding rollup "of_history" would forget deleted rows/, 'rebuild() is refused');
+like($error, qr/55000: rebuilding rollup public\.of_history would forget deleted rows/, 'rebuild() is refused');
 like($error, qr/rebuild\('public\.of_history', forget_deleted => true\)/, 'and says how to do it all the same');
 is_kept('after a refused rebuild');
 

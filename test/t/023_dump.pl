@@ -157,7 +157,7 @@ command_ok([ 'sh', '-c', "pg_restore -l --section=post-data '$dir/custom' >'$dir
 	grep -v zz_keyed '$dir/list' >'$dir/list1' && grep zz_keyed '$dir/list' >'$dir/list2'" ], 'list what is left');
 command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dir/list1", '-d', $sections, "$dir/custom" ], 'restore the rollups\' indexes');
 $target->poll_query_until('sections', q{SELECT count(*) = 2 FROM notify_stats.rollups WHERE state = 'live'}) or die;
-$target->wait_for_log(qr/rollup "by_region", restored from a dump, cannot be built yet: replica identity of table "keyed"/, $offset);
+$target->wait_for_log(qr/rollup public\.by_region, restored from a dump, cannot be built yet: replica identity of table "keyed"/, $offset);
 is($target->safe_psql('sections', q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'by_region'::regclass}),
 	'stale|replica identity of table "keyed" does not cover the columns that the definition uses',
 	'a rollup waits for what its sources need');

@@ -576,9 +576,11 @@ is(join("\n", sort split /\n/, sql($node, q{
 	SELECT p.oid::regprocedure::text, 'EXECUTE' FROM pg_proc p
 	WHERE p.pronamespace = 'notify_stats'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
 })), 'applied_lsn(regclass)|EXECUTE
+blocked_by(integer)|EXECUTE
 build_activity()|EXECUTE
 create_rollup(text,text,text[])|EXECUTE
 drop_rollup(regclass)|EXECUTE
+loss_reason()|EXECUTE
 rebuild(regclass,boolean)|EXECUTE
 rollups|SELECT
 rollup|SELECT
@@ -587,6 +589,7 @@ source_fact.fact|SELECT
 status|SELECT
 stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
+transaction_name(xid)|EXECUTE
 verify(regclass)|EXECUTE
 wait_for_lsn(pg_lsn,interval,regclass)|EXECUTE', 'what everybody may use');
 
