@@ -139,3 +139,4 @@ END $f$;
 SELECT try_to_create() = CASE current_setting('notify_stats.format') WHEN 'notify_stats' THEN 'created' ELSE 'refused' END AS by_our_format;
 SELECT count(notify_stats.drop_rollup(rollup)) < 2 AS dropped FROM notify_stats.rollups;
 SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots;
+DROP VIEW requests;

@@ -717,13 +717,13 @@ CREATE FUNCTION @extschema@."check"(
                format('The server invalidates slot %I if the pause lasts longer than that: resume before, or set it to 0.', s.slot_name)
                 WHEN NOT a.worker_registered THEN
                format('The server invalidates slot %I if notify_stats.catch_up() is not called for longer than that: set it to 0.', s.slot_name) END
-        FROM @extschema@.stream s CROSS JOIN @extschema@.control c CROSS JOIN @extschema@.stream_activity() a
+        FROM main s CROSS JOIN (SELECT * FROM @extschema@.control LIMIT 1) c CROSS JOIN @extschema@.stream_activity() a
              CROSS JOIN current_setting('idle_replication_slot_timeout', true) t (timeout)
         WHERE s.slot_name IS NOT NULL AND t.timeout <> '0' AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'standby slots', false, format('slot %I waits for %s', s.slot_name, t.late),
            'The slot retains WAL until the standbys have it: start them, create the slots, or take them out of synchronized_standby_slots and reload.'
-        FROM @extschema@.stream s CROSS JOIN @extschema@.late_standbys(s.slot_name, s.applied_lsn) t (late)
+        FROM main s CROSS JOIN @extschema@.late_standbys(s.slot_name, s.applied_lsn) t (late)
         WHERE t.late IS NOT NULL
     UNION ALL
     SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
