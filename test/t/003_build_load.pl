@@ -251,7 +251,7 @@ while ($log =~ m{build stream was read from (\w+)/(\w+) up to (\w+)/(\w+)}g)
 	$read += $last - $from;
 	$windows++;
 }
-cmp_ok($windows, '>', 2, 'a build beside an open transaction reads several windows');
+cmp_ok($windows, '>', 1, 'a build beside an open transaction reads several windows');
 cmp_ok($read, '<', 4 * ($last - $first), 'and no more than a few times what there is');
 set_and_reload($node, 'notify_stats.max_batch_wal' => undef, log_min_messages => undef);
 is_exact($node, 'exact after it');
