@@ -5,6 +5,7 @@
 # half-way, after which it starts again by itself.
 #
 # versions: all
+# takes long
 
 use strict;
 use warnings FATAL => 'all';

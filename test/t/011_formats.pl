@@ -11,6 +11,7 @@
 #
 # Most of it happens in databases without a worker: nothing reads the slot there until we CALL
 # catch_up().  One that fails is mended by dropping the slot, so that it is one failure.
+# takes long
 
 use strict;
 use warnings FATAL => 'all';
@@ -782,6 +783,18 @@ my @null_scenarios = (
 		steps => [ q{INSERT INTO t VALUES (1, 1), (2, 'NaN'), (2, 1)}, 'DELETE FROM t WHERE id = 2' ]
 	});
 
+# What the parser of wal2json's version 1 sees.  Names and facts are looked up by the same code in
+# both versions, so that the other scenarios need not be tried twice.
+my $parsed = qr/odd|maintenance|rewritten|later|transactions|messages|arrays|TRUNCATE|out-of-line|wide|NaN|
+	binary|partitions|moment|a[ ]renamed[ ]table$/x;
+
+sub is_chosen
+{
+	my ($way, $scenario) = @_;
+	return $way->{name} =~ ($scenario->{ways} // qr//) &&
+		($way->{name} ne 'wal2json 1' || $scenario->{title} =~ $parsed);
+}
+
 # Runs scenarios in a database, one after the other: with many rollups each look takes longer.
 sub run_scenarios
 {
@@ -791,7 +804,7 @@ sub run_scenarios
 
 	in_db($db, q{CREATE TABLE kept (k int); ALTER TABLE kept REPLICA IDENTITY FULL;
 		SELECT notify_stats.create_rollup('keeps_the_slot', 'SELECT k, count(*) AS c FROM kept GROUP BY k')});
-	foreach my $scenario (grep { $way->{name} =~ ($_->{ways} // qr//) } @list)
+	foreach my $scenario (grep { is_chosen($way, $_) } @list)
 	{
 		my $title = "$way->{name}: $scenario->{title}";
 		my @steps = @{ $scenario->{steps} };

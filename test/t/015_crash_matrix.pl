@@ -10,6 +10,7 @@
 # each point with either kind of commit, and the first 40 each with each way; NS_SEED another
 # order.
 # versions: all
+# takes long
 
 use strict;
 use warnings FATAL => 'all';

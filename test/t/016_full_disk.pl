@@ -9,6 +9,7 @@
 # The server has a library preloaded that fails in these calls (full_disk.c), for one kind of
 # file at a time.  So only those are short of space, as if they were on a disk of their own;
 # the log is not, since the server itself does not survive that.
+# takes long
 
 use strict;
 use warnings FATAL => 'all';

@@ -9,6 +9,7 @@
 # There is a database for each group of settings, and its worker gets them all at one restart.
 #
 # versions: all
+# takes long
 
 use strict;
 use warnings FATAL => 'all';

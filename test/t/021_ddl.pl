@@ -4,6 +4,7 @@
 # before and after it that are read only later.  The outcome is exact, or the rollup is stale
 # with a reason and rebuilt by itself, or failed with a reason and rebuilt by itself when that
 # is mended, or the DDL is refused.  Never is a rollup live that differs from its definition.
+# takes long
 
 use strict;
 use warnings FATAL => 'all';

@@ -4,6 +4,7 @@
 # not by errors of its owner's code that look as if they would pass, and not by code that does
 # not come to an end, in a cycle, at the end of a build, or in a build.
 # versions: all
+# takes long
 
 use strict;
 use warnings FATAL => 'all';
