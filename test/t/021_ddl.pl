@@ -299,10 +299,12 @@ wait_until_applied($node);
 is_verified($node, 'of_plain', 'a column added to a rollup: exact');
 isnt(sql($node, 'SELECT count(*) FROM of_plain WHERE note IS NOT NULL'), '0', 'and what was written to it stays');
 
-# One that wants a value, which is not in the definition, makes the rollup fail.
+# One that wants a value, which is not in the definition, makes the rollup fail when a group comes.
 sql($node, 'ALTER TABLE of_plain ALTER note SET DEFAULT $$x$$; UPDATE of_plain SET note = $$x$$;
 	ALTER TABLE of_plain ALTER note SET NOT NULL, ALTER note DROP DEFAULT');
 sql($node, change());
+is_verified($node, 'of_plain', 'a column that needs a value: exact while no group comes');
+sql($node, q{INSERT INTO data.plain (id, kind, size) VALUES (-1, 'new', 1)});
 wait_until_applied($node);
 is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'of_plain'::regclass}), 'failed',
 	'a column that needs a value: failed');

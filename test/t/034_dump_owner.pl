@@ -49,7 +49,7 @@ as('clerk', q{
 wait_until_applied($node, 'app');
 as('clerk', q{INSERT INTO desk.bodies VALUES ('a secret')});
 $node->poll_query_until('app', q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'desk.numbers'::regclass});
-is(as('clerk', q{SELECT reason FROM notify_stats.rollups}), 'invalid input syntax for type integer: "a secret"',
+is(as('clerk', q{SELECT reason FROM notify_stats.rollups}), 'invalid input syntax for type integer: "a secret" (in column "number")',
 	'a rollup of somebody else has failed, and says why to him');
 as('clerk', 'TRUNCATE desk.bodies');
 
