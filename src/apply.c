@@ -207,8 +207,8 @@ writes_only(const PlannedStmt *plan, Oid relid)
 }
 
 /*
- * Plans a statement such that it fetches rows by their addresses, whatever the
- * planner knows of the table: the plan is kept while the table grows.
+ * Plans an UPDATE or DELETE such that it fetches rows by their addresses, whatever
+ * the planner knows of the table: the plan is kept while the table grows.
  */
 static PlannedStmt *
 plan_by_address(Query *query, const char *text)
@@ -230,8 +230,8 @@ plan_by_address(Query *query, const char *text)
 }
 
 static PlannedStmt *
-plan_statement(const Rollup *rollup, const char *target, const char *text,
-			   QueryEnvironment *environment)
+plan_statement(const Rollup *rollup, const char *target, ApplyStatement statement,
+			   const char *text, QueryEnvironment *environment)
 {
 	List	   *queries;
 	PlannedStmt *plan = NULL;
@@ -240,7 +240,9 @@ plan_statement(const Rollup *rollup, const char *target, const char *text,
 	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(text)),
 												 text, NULL, 0, environment);
 	if (list_length(queries) == 1)
-		plan = plan_by_address(linitial_node(Query, queries), text);
+		plan = statement == APPLY_INSERT ?
+			pg_plan_query(linitial_node(Query, queries), text, 0, NULL) :
+			plan_by_address(linitial_node(Query, queries), text);
 	if (plan == NULL || (target == rollup->name && !writes_only(plan, rollup->relid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
@@ -274,7 +276,7 @@ find_plan(const Rollup *rollup, const char *target, ApplyStatement statement,
 		return *entry;
 
 	plan.query = statement_text(rollup, target, statement);
-	plan.plan = plan_statement(rollup, target, plan.query, environment);
+	plan.plan = plan_statement(rollup, target, statement, plan.query, environment);
 	if (target != rollup->name)
 		return plan;
 	context = MemoryContextSwitchTo(shape->context);
