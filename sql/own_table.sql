@@ -152,11 +152,24 @@ ALTER TABLE by_id REPLICA IDENTITY FULL;
 CALL notify_stats.catch_up();
 TABLE by_id ORDER BY id;
 SELECT notify_stats.drop_rollup('by_id');
--- One that is made of the other kind of index is one that pg_dump cannot write.
-ALTER TABLE by_place ADD PRIMARY KEY USING INDEX "by_place_The Place_idx";
-SELECT detail, hint FROM notify_stats.check() WHERE item = 'primary key';
+-- One that is made of the other kind of index is one that pg_dump cannot write.  Some servers refuse it.
+CREATE FUNCTION make_key_of_index() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    told record;
+BEGIN
+    ALTER TABLE own_table.by_place ADD PRIMARY KEY USING INDEX "by_place_The Place_idx";
+    SELECT detail, hint INTO told FROM notify_stats.check() WHERE item = 'primary key';
+    EXECUTE substr(told.hint, length('Run: ') + 1);
+    RETURN told.detail || E'\n' || told.hint;
+EXCEPTION WHEN wrong_object_type OR feature_not_supported OR invalid_table_definition OR object_not_in_prerequisite_state THEN
+    ALTER TABLE own_table.by_place ADD PRIMARY KEY ("The Place");
+    RETURN 'refused';
+END $$;
 SET search_path = pg_catalog;
-ALTER TABLE own_table.by_place DROP CONSTRAINT "by_place_The Place_idx", ADD PRIMARY KEY ("The Place");
+SELECT own_table.make_key_of_index() IN (
+    E'pg_dump cannot write the primary key of rollup own_table.by_place such that it can be restored: it is NULLS NOT DISTINCT\n'
+    'Run: ALTER TABLE own_table.by_place DROP CONSTRAINT "by_place_The Place_idx", ADD PRIMARY KEY ("The Place");',
+    'refused') AS told_or_refused;
 SET search_path = own_table;
 SELECT detail, hint FROM notify_stats.check() WHERE item = 'primary key';
 INSERT INTO sales VALUES (8, 'f', '2026-01-08', 8);
@@ -213,11 +226,11 @@ GRANT SELECT ("The Place") ON sales TO regress_own_table;
 CALL notify_stats.catch_up();
 SELECT * FROM failing();
 REVOKE USAGE ON SCHEMA own_table FROM regress_own_table;
-ALTER TABLE sales SET UNLOGGED;
+ALTER TABLE by_place SET UNLOGGED;
 CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
 SELECT * FROM failing();
-ALTER TABLE sales SET LOGGED;
+ALTER TABLE by_place SET LOGGED;
 GRANT USAGE ON SCHEMA own_table TO regress_own_table;
 CALL notify_stats.catch_up();
 SELECT * FROM failing();

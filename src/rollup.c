@@ -1124,7 +1124,8 @@ rollup_take_over(List *rollups)
 Oid
 rollup_group_index(const Rollup *rollup, Relation table)
 {
-	Oid			index = own_table_find_index(table, rollup->definition);
+	Oid			index = RelationGetRelid(table) == rollup->relid ? rollup->shape->group_index :
+		own_table_find_index(table, rollup->definition);
 
 	if (!OidIsValid(index))
 		ereport(ERROR,
@@ -1448,6 +1449,7 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query, const L
 	shape->source_descs = source_descs(shape->definition);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
+	shape->group_index = own_table_find_index(table, shape->definition);
 	shape->obstacle = subscription_reason(shape->relid);
 }
 

@@ -43,6 +43,7 @@ typedef struct RollupShape
 	Definition *definition;		/* with the table's column names */
 	List	   *source_descs;	/* a TupleDesc for each of its sources */
 	TupleDesc	desc;			/* of the definition's result, likewise */
+	Oid			group_index;	/* of the table, that finds a group; invalid: there is none */
 	char	   *obstacle;		/* subscription_reason() of its table; NULL: none */
 	struct ApplyPlan *plans;	/* apply.c's; NULL: none yet */
 } RollupShape;

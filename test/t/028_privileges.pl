@@ -461,7 +461,7 @@ my %losses = (
 			"ALTER TABLE kept.source OWNER TO $superuser", $denied, 'ALTER TABLE kept.source OWNER TO keeper' ],
 		'the table of the rollup' => [ '', 'ALTER TABLE kept.kept OWNER TO stranger', $parted, 'ALTER TABLE kept.kept OWNER TO keeper' ],
 		'INSERT on the rollup' => [ '',
-			'REVOKE INSERT ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', $change ],
+			'REVOKE INSERT ON kept.kept FROM keeper', 'permission denied for table kept', 'GRANT ALL ON kept.kept TO keeper', q{INSERT INTO kept.source (kind, at) VALUES (77, '2026-01-01')} ],
 	],
 	'catch_up()' => [
 		'the table that it reads, with row security' => [

@@ -200,7 +200,7 @@ foreach my $sqlstate (qw(40001 53100 57014))
 	sql($node, "INSERT INTO behaviour VALUES ('$sqlstate')");
 	change('bad_source');
 	poll_state('bad', 'failed');
-	is(state_of('bad'), 'failed: no luck (5 times in a row)', "SQLSTATE $sqlstate, raised again and again: failed");
+	is(state_of('bad'), 'failed: no luck (in column "kind") (5 times in a row)', "SQLSTATE $sqlstate, raised again and again: failed");
 	good_goes_on("SQLSTATE $sqlstate");
 	sql($node, q{DELETE FROM behaviour; SELECT notify_stats.rebuild('bad')});
 	is_exact($node, "SQLSTATE $sqlstate: exact after rebuild()");
