@@ -98,6 +98,7 @@ typedef struct Pass
 	CycleOutput *output;
 	Fold	   *fold;
 	SlotRow		row;			/* the row of the peek at hand */
+	MemoryContext context;		/* that of the whole pass; readers have shorter ones */
 } Pass;
 
 static void
@@ -156,8 +157,11 @@ take_change(void *arg, const RowChange *change)
 	fold_change(pass->fold, change);
 	if (fold_is_large(pass->fold))
 	{
+		MemoryContext context = MemoryContextSwitchTo(pass->context);
+
 		apply_deltas(pass->input, pass->fold, pass->output);
 		fold_reset(pass->fold);
+		MemoryContextSwitchTo(context);
 	}
 }
 
@@ -249,6 +253,7 @@ cycle_read(const CycleInput *input)
 	output.reached_lsn = input->upto;
 	pass.input = input;
 	pass.output = &output;
+	pass.context = CurrentMemoryContext;
 	pass.fold = fold_begin(input->rollups);
 	if (input->format->by_name)
 		xact_use_server_encoding();
