@@ -44,7 +44,8 @@ SELECT * FROM letters_by_kind WHERE kind = 'parcel';
 SELECT notify_stats.resume();
 
 -- the table has the definition's columns, a unique index and room for HOT updates
-\d+ letters_by_kind
+\d letters_by_kind
+SELECT reloptions FROM pg_class WHERE oid = 'letters_by_kind'::regclass;
 \d letters_by_kind_definition
 
 -- every object of the extension has a comment

@@ -156,7 +156,7 @@ if ($node->pg_version >= 18)
 
 	# The worker uses it in time, whether or not there is something to read.
 	poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
-	$since = sql($node, "SELECT inactive_since FROM pg_replication_slots WHERE slot_name = '$slot'");
+	$since = sql($node, "SELECT coalesce(inactive_since, now()) FROM pg_replication_slots WHERE slot_name = '$slot'");
 	poll($node, "SELECT now() > '$since'::timestamptz + interval '1.5 s'");
 	sql($node, 'CHECKPOINT');
 	is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'reserved', 'the slot of an idle server is not idle');
