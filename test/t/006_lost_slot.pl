@@ -174,6 +174,9 @@ if ($node->pg_version >= 18)
 	continue_from_stop($node);
 	is_exact($node, 'and comes to its end');
 	$built = sql($node, $all_built);
+	# the position of the build is before its own commit, which drops temporary tables
+	change();
+	wait_until_applied($node);
 
 	# A paused worker does not, but if nothing happens meanwhile, nothing is lost.
 	$offset = log_position($node);
