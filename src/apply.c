@@ -46,7 +46,6 @@
 #include "catalog.h"
 #include "compat.h"
 #include "group_index.h"
-#include "own_table.h"
 #include "trouble.h"
 #include "xact.h"
 
@@ -356,8 +355,8 @@ new_count(const Definition *definition, TupleTableSlot *found, TupleTableSlot *d
 
 /*
  * A count below zero, or one of zero beside something else, means that the table
- * was not what the definition had: changed by hand, or worse.  That is said, never
- * mended in silence.
+ * was not what the definition had: changed by hand, or worse.  That is an error, and
+ * never corrected silently.
  */
 static ApplyStatement
 choose_statement(const Rollup *rollup, TupleTableSlot *found, TupleTableSlot *delta)

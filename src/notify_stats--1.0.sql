@@ -422,8 +422,6 @@ COMMENT ON FUNCTION @extschema@.late_standbys(name, pg_lsn) IS
 -- stream and control, which have one row, are joined to something, they have a LIMIT 1, and
 -- functions that return a few rows say so.  Else it would expect millions of rows, and
 -- compile these queries, which takes a hundred times as long as to run them.
-
-
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'

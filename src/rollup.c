@@ -97,6 +97,9 @@ typedef struct ChangeNote
 
 static const char *const state_names[] = {"building", "live", "stale", "failed"};
 
+static bool adopt(const Rollup *rollup);
+static void give_up_restored(List *relids, const char *reason);
+
 /* The name of a relation that exists, schema-qualified and quoted; palloc'd. */
 static char *
 name_of(Oid relid)
@@ -105,8 +108,6 @@ name_of(Oid relid)
 									  get_rel_name(relid));
 }
 
-static bool adopt(const Rollup *rollup);
-static void give_up_restored(List *relids, const char *reason);
 char *
 rollup_qualified_name(Oid relid)
 {
@@ -742,9 +743,8 @@ check_forgettable(Oid relid)
 			 errmsg("rebuilding rollup %s would forget deleted rows", name_of(relid)),
 			 errdetail("It goes on to count what was deleted from %s, and what is gone cannot be counted again.",
 					   rollup_ignored_names(rollup)),
-			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
-					 get_rel_name(rollup->view),
-					 quote_literal_cstr(name_of(relid)))));
+			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: %s",
+					 get_rel_name(rollup->view), rollup_rebuild_statement(name_of(relid), true))));
 }
 
 void
@@ -1293,13 +1293,6 @@ rollup_lock_facts(const Rollup *rollup, bool labels, BusyLock *busy)
 	return true;
 }
 
-static char *
-qualified_name(Relation relation)
-{
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-									  RelationGetRelationName(relation));
-}
-
 bool
 rollup_order_may_change(const Rollup *rollup)
 {
@@ -1343,8 +1336,7 @@ rollup_make_indexes_again(const Rollup *rollup)
 	{
 		Oid			index = lfirst_oid(lc);
 
-		xact_execute(psprintf("REINDEX INDEX %s",
-							  name_of(index)));
+		xact_execute(psprintf("REINDEX INDEX %s", name_of(index)));
 	}
 }
 
@@ -1357,7 +1349,7 @@ common_owner(Relation table, Relation view)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("rollup \"%s\" and its definition have different owners",
 						RelationGetRelationName(table)),
-				 errhint("Run: ALTER VIEW %s OWNER TO %s;", qualified_name(view),
+				 errhint("Run: ALTER VIEW %s OWNER TO %s;", name_of(RelationGetRelid(view)),
 						 quote_identifier(GetUserNameFromId(table->rd_rel->relowner, false)))));
 	return table->rd_rel->relowner;
 }
@@ -1435,8 +1427,8 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query, const L
 {
 	SavedRole	saved;
 
-	shape->name = qualified_name(table);
-	shape->view_name = qualified_name(view);
+	shape->name = name_of(RelationGetRelid(table));
+	shape->view_name = name_of(RelationGetRelid(view));
 	shape->owner = common_owner(table, view);
 	shape->fingerprint = definition_fingerprint(shape->view);
 	shape->desc = CreateTupleDescCopy(RelationGetDescr(view));
@@ -1917,8 +1909,8 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 				(errmsg("rollup %s has failed: %s", name, reason),
 				 errdetail("To rebuild it would forget rows that it counts and that have been deleted from %s.",
 						   rollup_ignored_names(rollup)),
-				 errhint("To rebuild it all the same, run: SELECT notify_stats.rebuild(%s, forget_deleted => true);",
-						 quote_literal_cstr(name))));
+				 errhint("To rebuild it all the same, run: %s",
+						 rollup_rebuild_statement(name, true))));
 	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
 	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
 }

@@ -175,13 +175,13 @@ extern bool rollup_has_index(const Rollup *rollup);
  */
 extern bool rollup_is_obstructed(const Rollup *rollup);
 
-/* The rollup of that OID out of a list, or NULL. */
 /* The name of a relation, schema-qualified and quoted, or its OID if it is gone; palloc'd. */
 extern char *rollup_qualified_name(Oid relid);
 
 /* The statement that rebuilds a rollup of that name; palloc'd. */
 extern char *rollup_rebuild_statement(const char *name, bool forgets);
 
+/* The rollup of that OID out of a list, or NULL. */
 extern Rollup *rollup_find(List *rollups, Oid relid);
 
 /*

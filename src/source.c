@@ -114,17 +114,18 @@ tables_of(Oid relid)
 }
 
 /*
- * Lists where the columns are not covered by the replica identity.
+ * Lists what is found in the tables that hold the rows of a source.
  */
-List *
-source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
+static List *
+gaps_of_tables(Oid relid, const Bitmapset *columns, bool by_us,
+			   IdentityGap *(*find) (Oid, Oid, const Bitmapset *, bool))
 {
 	List	   *gaps = NIL;
 	ListCell   *lc;
 
 	foreach(lc, tables_of(relid))
 	{
-		IdentityGap *gap = identity_gap(lfirst_oid(lc), relid, columns, by_us);
+		IdentityGap *gap = find(lfirst_oid(lc), relid, columns, by_us);
 
 		if (gap != NULL)
 			gaps = lappend(gaps, gap);
@@ -134,23 +135,21 @@ source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
 }
 
 /*
+ * Lists where the columns are not covered by the replica identity.
+ */
+List *
+source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
+{
+	return gaps_of_tables(relid, columns, by_us, identity_gap);
+}
+
+/*
  * Lists where the replica identity makes the server refuse updates and deletes.
  */
 List *
 source_refusals(Oid relid, const Bitmapset *columns, bool by_us)
 {
-	List	   *gaps = NIL;
-	ListCell   *lc;
-
-	foreach(lc, tables_of(relid))
-	{
-		IdentityGap *gap = refusal(lfirst_oid(lc), relid, columns, by_us);
-
-		if (gap != NULL)
-			gaps = lappend(gaps, gap);
-	}
-
-	return gaps;
+	return gaps_of_tables(relid, columns, by_us, refusal);
 }
 
 /*

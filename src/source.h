@@ -20,7 +20,7 @@ typedef struct IdentityGap
 	Oid			relid;			/* the source, or a partition of it */
 	char	   *missing;		/* names of the columns, for a message, or NULL */
 	const char *refusal;		/* why they are, or would be, refused, or NULL */
-	char	   *hint;			/* what mends it */
+	char	   *hint;			/* how to fix it */
 } IdentityGap;
 
 /*

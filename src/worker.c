@@ -314,11 +314,11 @@ read_again(const CycleResult *result)
 }
 
 /*
- * Whether the WAL may tell of a commit.  What the last cycle has written itself is no
- * reason to think so, unless a transaction of somebody else has ended meanwhile, whose
- * commit may lie before it.  Nor is what a transaction writes that is still open, if
- * all of it would have to be read again; or only once in a while, as one that waits for
- * a standby has committed, but not ended.
+ * Whether the WAL may have a new commit.  What the last cycle has written itself is no
+ * reason to think so, unless another transaction has ended since, as its commit may be
+ * before that.  Nor is what a transaction writes that is still open, if all of it would
+ * be read again; except once in a while, as one that waits for a standby has committed,
+ * but not ended.
  */
 static bool
 has_news(const Schedule *schedule)
