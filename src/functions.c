@@ -96,6 +96,7 @@ check_server(void)
 	const Format *format;
 	int			needed;
 
+	check_primary();
 	shared_require();
 	if (wal_level < WAL_LEVEL_LOGICAL)
 		ereport(ERROR,
@@ -157,7 +158,6 @@ notify_stats_create_rollup(PG_FUNCTION_ARGS)
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
 
-	check_primary();
 	PG_RETURN_OID(rollup_create(name, definition, check_server(), ignore_deletes));
 }
 
@@ -579,6 +579,35 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Whether no rollup before this one reads the same table. */
+static bool
+is_first_of_table(const RollupSource *source, List *sources)
+{
+	ListCell   *lc;
+
+	foreach(lc, sources)
+		if (((const RollupSource *) lfirst(lc))->source == source->source)
+			return lfirst(lc) == source;
+	return false;
+}
+
+/* The columns of a table that any rollup reads. */
+static Bitmapset *
+columns_in_use(Oid table, List *sources)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+
+	foreach(lc, sources)
+	{
+		const RollupSource *source = (const RollupSource *) lfirst(lc);
+
+		if (source->source == table)
+			columns = bms_add_members(columns, source->columns);
+	}
+	return columns;
+}
+
 /*
  * Lists what is wrong with the replica identities of a source; of one that is locked,
  * or dropped just now, nothing.  What the server refuses because of them is listed
@@ -587,29 +616,18 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 static List *
 gaps_of_source(const RollupSource *source, List *sources, bool by_us)
 {
-	Bitmapset  *columns = NULL;
-	const RollupSource *first = NULL;
 	List	   *gaps;
 	BusyLock	busy;
-	ListCell   *lc;
 
 	if (!ConditionalLockRelationOid(source->source, AccessShareLock) ||
 		get_rel_name(source->source) == NULL ||
 		!rollup_lock_sources(list_make1_oid(source->source), &busy))
 		return NIL;
 	gaps = source_identity_gaps(source->source, source->columns, by_us);
-	foreach(lc, sources)
-	{
-		const RollupSource *other = (const RollupSource *) lfirst(lc);
-
-		if (other->source != source->source)
-			continue;
-		if (first == NULL)
-			first = other;
-		columns = bms_add_members(columns, other->columns);
-	}
-	return first != source ? gaps :
-		list_concat(gaps, source_refusals(source->source, columns, false));
+	if (!is_first_of_table(source, sources))
+		return gaps;
+	return list_concat(gaps, source_refusals(source->source,
+											 columns_in_use(source->source, sources), false));
 }
 
 /* Whether we publish the sources, or shall. */

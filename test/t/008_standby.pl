@@ -50,6 +50,7 @@ is(sql($standby, q{SELECT count(*) > 0 FROM notify_stats.check()}), 't', 'and ch
 is(sql($standby, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'notify_stats%'}), '0',
 	'no worker runs on a standby');
 foreach my $call ("SELECT notify_stats.create_rollup('r', 'SELECT id, count(*) FROM jobs GROUP BY 1')",
+	"SELECT notify_stats.adopt_rollup('ft_service_stats')",
 	"SELECT notify_stats.drop_rollup('ft_service_stats')", "SELECT notify_stats.rebuild('ft_service_stats')",
 	"SELECT notify_stats.verify('ft_service_stats')", 'CALL notify_stats.catch_up()', 'CALL notify_stats.prepare_upgrade()',
 	'SELECT notify_stats.pause()', 'SELECT notify_stats.resume()')
