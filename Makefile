@@ -7,10 +7,10 @@ EXTENSION = notify_stats
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(TOP)notify_stats.control)
 
 MODULE_big = notify_stats
-OBJS = $(patsubst %.c,%.o,$(call files,src/*.c))
+OBJS = $(patsubst %.c,%.o,$(call files,src/*/*.c))
 DATA = $(call files,src/notify_stats--*.sql)
 PGFILEDESC = "notify_stats - summary tables kept exact from the write-ahead log"
-PG_CPPFLAGS = -DNOTIFY_STATS_VERSION='"$(EXTVERSION)"'
+PG_CPPFLAGS = -DNOTIFY_STATS_VERSION='"$(EXTVERSION)"' $(addprefix -I,$(sort $(dir $(wildcard $(TOP)src/*/*.h))))
 
 # "make installcheck", after "make install" and not as root, runs all tests on servers of
 # its own. test/run does the same without installing anything.
@@ -42,9 +42,10 @@ override CFLAGS += -fvisibility=hidden
 override CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
 endif
 
-$(OBJS): $(wildcard $(TOP)src/*.h) | $(CURDIR)/src
-# by its whole name, or VPATH would find the directory of the sources
-$(CURDIR)/src:
+FOLDERS = $(addprefix $(CURDIR)/,$(sort $(dir $(OBJS))))
+$(OBJS): $(wildcard $(TOP)src/*/*.h) | $(FOLDERS)
+# by their whole names, or VPATH would find the directories of the sources
+$(FOLDERS):
 	$(MKDIR_P) $@
 
 .PHONY: tmp_check

@@ -37,7 +37,7 @@
 #include "utils/memutils.h"
 
 #include "fuzz.h"
-#include "notify_stats.h"
+#include "settings.h"
 
 #define MAX_SESSIONS 5000
 #define MAX_MUTATIONS 4

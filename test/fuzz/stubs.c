@@ -30,14 +30,14 @@
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 
-#include "../../src/source.h"
-#include "../../src/trouble.h"
-#include "../../src/users_code.h"
-#include "../../src/xact.h"
+#include "source.h"
+#include "trouble.h"
+#include "users_code.h"
+#include "xact.h"
 #include "fuzz.h"
-#include "notify_stats.h"
+#include "settings.h"
 
-/* settings, see notify_stats.c */
+/* settings, see settings.c */
 int			notify_stats_wal2json_format_version = 2;
 bool		notify_stats_wal2json_numeric_as_string = false;
 

@@ -60,10 +60,10 @@ sub build_fuzz
 
 	# a private server has programs and libraries, but no headers of its own
 	$include =~ s{^.*?/prefix/}{/} if !-e "$include/postgres.h";
-	push @compiler, '-DUSE_ASSERT_CHECKING', "-I$include", "-I$top/src";
+	push @compiler, '-DUSE_ASSERT_CHECKING', "-I$include", map { "-I$_" } glob("$top/src/*/");
 	# a library of its own may lack functions that are not called
 	system_or_bail(@compiler, qw(-fsanitize-coverage=trace-pc -fPIC -shared -z lazy), '-o', "$dir/formats.so",
-		map { "$top/src/$_.c" } qw(format_native format_pgoutput format_wal2json decoded_table));
+		map { "$top/src/decode/$_.c" } qw(format_native format_pgoutput format_wal2json decoded_table));
 	system_or_bail(@compiler, '-rdynamic', '-o', "$dir/fuzz", glob("$top/test/fuzz/*.c"), "$dir/formats.so",
 		@lib, '-lpgcommon', '-lpgport', "-Wl,--allow-shlib-undefined,-rpath,$dir");
 	return;

@@ -43,7 +43,7 @@ sub output_of
 }
 
 # The functions that the library has, and those among them that others may call.
-my @functions = output_of("nm -g --defined-only $top/src/*.o") =~ / T (\w+)$/mg;
+my @functions = output_of("nm -g --defined-only $top/src/*/*.o") =~ / T (\w+)$/mg;
 my @exported = sort(output_of('nm -D --defined-only '
 	. output_of("$pg_config --pkglibdir") . '/notify_stats.so') =~ / \w (\w+)$/mg);
 my @called = map { /'MODULE_PATHNAME', '(\w+)'/ ? ($1, "pg_finfo_$1") : () }
@@ -69,11 +69,10 @@ sub make_namesakes
 # Objects that are as new as their sources are not compiled again, but for one.
 sub build_out_of_tree
 {
-	mkdir $_ or die "mkdir: $!" foreach "$dir/tree", "$dir/tree/src", "$dir/build", "$dir/build/src";
-	output_of("cp -p $top/Makefile $top/notify_stats.control $dir/tree");
-	output_of("cp -p $top/src/*.[ch] $top/src/*.sql $dir/tree/src");
-	output_of("cp -p $top/src/*.o $dir/build/src");
-	unlink "$dir/build/src/users_code.o" or die "unlink: $!";
+	mkdir $_ or die "mkdir: $!" foreach "$dir/tree", "$dir/build";
+	output_of("cd $top && cp -p --parents Makefile notify_stats.control src/*.sql src/*/*.[ch] $dir/tree");
+	output_of("cd $top && cp -p --parents src/*/*.o $dir/build");
+	unlink "$dir/build/src/definition/users_code.o" or die "unlink: $!";
 	return `make -C $dir/build -f ../tree/Makefile VPATH=../tree with_llvm=no PG_CONFIG=$pg_config all 2>&1`;
 }
 

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * names.c
+ *	  Names of relations.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "names.h"
+
+/*
+ * The name of a relation that exists, schema-qualified and quoted; palloc'd.
+ */
+char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}

@@ -1,0 +1,282 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *	  Settings, and the points at which tests have processes wait.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "settings.h"
+
+char	   *notify_stats_database = NULL;
+int			notify_stats_naptime = 100;
+int			notify_stats_max_cpu_percent = 10;
+int			notify_stats_lock_timeout = 10 * 1000;
+int			notify_stats_max_rollup_time = 10 * 60 * 1000;
+int			notify_stats_max_batch_wal = 256 * 1024;
+int			notify_stats_format = 0;
+int			notify_stats_wal2json_format_version = 2;
+bool		notify_stats_wal2json_numeric_as_string = false;
+int			notify_stats_on_lost_slot = LOST_SLOT_REBUILD;
+int			notify_stats_warn_retained_wal = 4096;
+bool		notify_stats_failover = false;
+int			notify_stats_max_build_wal = 16 * 1024;
+int			notify_stats_max_rollups = 1000;
+int			notify_stats_max_rollups_per_role = 200;
+static char *debug_stop_at = NULL;
+
+/* in the order of the formats in format.c */
+static const struct config_enum_entry format_options[] = {
+	{"notify_stats", 0, false},
+	{"pgoutput", 1, false},
+	{"wal2json", 2, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry lost_slot_options[] = {
+	{"rebuild", LOST_SLOT_REBUILD, false},
+	{"stop", LOST_SLOT_STOP, false},
+	{NULL, 0, false}
+};
+
+/* What the rollups of one role may cost the others. */
+static void
+define_limits(void)
+{
+	DefineCustomIntVariable("notify_stats.max_build_wal",
+							"Sets the maximum amount of WAL that the slot of a build or verification may retain.",
+							"A build that exceeds it is tried again later, a verification fails. Zero disables the limit.",
+							&notify_stats_max_build_wal,
+							16 * 1024, 0, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_MB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_rollups",
+							"Sets the maximum number of rollups in a database.",
+							NULL,
+							&notify_stats_max_rollups,
+							1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_rollups_per_role",
+							"Sets the maximum number of rollups that a role may own in a database.",
+							"It does not apply to superusers.",
+							&notify_stats_max_rollups_per_role,
+							200, 0, INT_MAX,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+}
+
+/* Defines them; to be called while libraries are preloaded. */
+void
+settings_define(void)
+{
+	DefineCustomStringVariable("notify_stats.database",
+							   "Databases whose rollups are kept, a worker each.",
+							   "A comma-separated list of names. If empty, there is no worker.",
+							   &notify_stats_database,
+							   "",
+							   PGC_POSTMASTER,
+							   GUC_LIST_INPUT,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.naptime",
+							"Time between two looks at the write-ahead log, if no commit wakes the worker.",
+							NULL,
+							&notify_stats_naptime,
+							100, 1, 3600 * 1000,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_cpu_percent",
+							"Share of one processor that a worker uses, in per cent.",
+							"A worker that has fallen behind uses what it needs.",
+							&notify_stats_max_cpu_percent,
+							10, 1, 100,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.lock_timeout",
+							"Sets the maximum time that all rollups wait for a lock that concerns some of them.",
+							"After that, these become stale, and are rebuilt when the lock is free. Zero disables the limit.",
+							&notify_stats_lock_timeout,
+							10 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_rollup_time",
+							"Sets the maximum time that one rollup may take in a cycle.",
+							"After that, the rollup fails. Zero disables the limit.",
+							&notify_stats_max_rollup_time,
+							10 * 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_batch_wal",
+							"Write-ahead log that is read at a time.",
+							"A transaction is never split.",
+							&notify_stats_max_batch_wal,
+							256 * 1024, 64, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomEnumVariable("notify_stats.format",
+							 "Output plugin of a new replication slot.",
+							 "A slot that exists stays what it is.",
+							 &notify_stats_format,
+							 0, format_options,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.wal2json_format_version",
+							"Version of its format that wal2json is asked for.",
+							"Version 1 makes one string of a transaction, which cannot exceed 1 GB.",
+							&notify_stats_wal2json_format_version,
+							2, 1, 2,
+							PGC_SIGHUP,
+							0,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("notify_stats.wal2json_numeric_as_string",
+							 "Has wal2json write numbers as strings, so that it tells NaN and infinity.",
+							 "Only wal2json 2.6 and later know how to.",
+							 &notify_stats_wal2json_numeric_as_string,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("notify_stats.on_lost_slot",
+							 "What happens if the replication slot does not have all changes any more.",
+							 "\"rebuild\" rebuilds the rollups; \"stop\" leaves that to you.",
+							 &notify_stats_on_lost_slot,
+							 LOST_SLOT_REBUILD, lost_slot_options,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("notify_stats.failover",
+							 "Makes a new replication slot one that standbys take over.",
+							 "Servers before PostgreSQL 17 have no such slots.",
+							 &notify_stats_failover,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.warn_retained_wal",
+							"Write-ahead log kept by the replication slot from which on there is a warning.",
+							"0 turns it off.",
+							&notify_stats_warn_retained_wal,
+							4096, 0, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_MB,
+							NULL, NULL, NULL);
+	define_limits();
+	DefineCustomStringVariable("notify_stats.debug_stop_at",
+							   "Point of a cycle or build at which to wait, for tests.",
+							   NULL,
+							   &debug_stop_at,
+							   "",
+							   PGC_SUSET,
+							   GUC_NOT_IN_SAMPLE,
+							   NULL, NULL, NULL);
+	MarkGUCPrefixReserved(EXTENSION_NAME);
+}
+
+/*
+ * Has a background process follow changes of the settings, those since it was
+ * forked included.
+ */
+void
+settings_follow(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	/* until here the server has had this process ignore the signal */
+	ConfigReloadPending = true;
+}
+
+/* Reads the configuration anew if the postmaster has said so. */
+void
+settings_reload(void)
+{
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/*
+ * Waits, interruptibly, for as long as notify_stats.debug_stop_at names this
+ * point.  For tests that kill a process at a certain point.
+ */
+void
+debug_stop(const char *point)
+{
+	bool		said = false;
+
+	for (;;)
+	{
+		/* the latch may have been reset since the signal came */
+		settings_reload();
+		if (debug_stop_at == NULL || strcmp(debug_stop_at, point) != 0)
+			return;
+		if (!said)
+			ereport(LOG,
+					(errmsg("notify_stats stopped at \"%s\"", point)));
+		said = true;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1L, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Its names, each once; throws if it is not a list. */
+List *
+settings_databases(void)
+{
+	List	   *entries = NIL;
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	if (notify_stats_database != NULL &&
+		!SplitGUCList(pstrdup(notify_stats_database), ',', &entries))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid list syntax in parameter \"%s\"", "notify_stats.database"),
+				 errhint("Write database names separated by commas.")));
+
+	/* a name that is listed twice is one database */
+	foreach(lc, entries)
+	{
+		char	   *name = (char *) lfirst(lc);
+		bool		known = false;
+		ListCell   *lc2;
+
+		foreach(lc2, names)
+			known |= strcmp((char *) lfirst(lc2), name) == 0;
+		if (!known)
+			names = lappend(names, name);
+	}
+	return names;
+}
+
+/* The place of a name among these, which is its worker's number, or -1. */
+int
+settings_database_place(const char *database)
+{
+	ListCell   *lc;
+
+	foreach(lc, settings_databases())
+		if (strcmp((const char *) lfirst(lc), database) == 0)
+			return foreach_current_index(lc);
+	return -1;
+}

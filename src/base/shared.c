@@ -1,0 +1,646 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.c
+ *	  What the processes of notify_stats tell each other.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "settings.h"
+#include "shared.h"
+
+/* For so long it is remembered that all have waited in vain for a lock. */
+#define OFFENCE_MEMORY_MS (3600 * 1000)
+
+SharedState *shared_state = NULL;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+request_shared_memory(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
+	RequestNamedLWLockTranche(EXTENSION_NAME, 1);
+}
+
+static void
+init_stream(SharedStream *stream)
+{
+	memset(stream, 0, sizeof(SharedStream));
+	pg_atomic_init_u32(&stream->sleeping, 0);
+	pg_atomic_init_u32(&stream->slot_wanted, 0);
+	pg_atomic_init_u64(&stream->async_lsn, 0);
+	pg_atomic_init_u64(&stream->wanted_lsn, 0);
+	pg_atomic_init_u64(&stream->reached_lsn, 0);
+}
+
+static void
+startup_shared_memory(void)
+{
+	bool		found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared_state = ShmemInitStruct(EXTENSION_NAME, sizeof(SharedState), &found);
+	if (!found)
+	{
+		memset(shared_state, 0, sizeof(SharedState));
+		shared_state->lock = &(GetNamedLWLockTranche(EXTENSION_NAME))->lock;
+		ConditionVariableInit(&shared_state->reached_cv);
+		pg_atomic_init_u64(&shared_state->own_commits, 0);
+		for (int i = 0; i < SHARED_STREAMS; i++)
+		{
+			init_stream(&shared_state->streams[i]);
+			shared_state->workers[i].waiting_procno = -1;
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Reserves the memory; to be called while libraries are preloaded. */
+void
+shared_init(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared_memory;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shared_memory;
+}
+
+/* Throws, with the line to add, unless the library was preloaded. */
+void
+shared_require(void)
+{
+	if (shared_state == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("notify_stats must be loaded via shared_preload_libraries"),
+				 errhint("Add notify_stats to shared_preload_libraries in postgresql.conf and restart the server.")));
+}
+
+/*
+ * The entry of this database, made when there is none.  Throws if the library
+ * was not preloaded, or if there are too many databases.
+ */
+SharedStream *
+shared_stream(void)
+{
+	SharedStream *free_entry = NULL;
+	SharedStream *stream = NULL;
+
+	shared_require();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_STREAMS && stream == NULL; i++)
+	{
+		SharedStream *entry = &shared_state->streams[i];
+
+		if (entry->database == MyDatabaseId && !entry->dropped)
+			stream = entry;
+		else if (free_entry == NULL && (entry->dropped || !OidIsValid(entry->database)))
+			free_entry = entry;
+	}
+	if (stream == NULL && free_entry != NULL)
+	{
+		stream = free_entry;
+		init_stream(stream);
+		stream->database = MyDatabaseId;
+	}
+	LWLockRelease(shared_state->lock);
+
+	if (stream == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("notify_stats can serve at most %d databases", SHARED_STREAMS)));
+	return stream;
+}
+
+/*
+ * The entry of this database if there is one, at little cost; else NULL.
+ *
+ * Without the lock: entries are taken in order, and an entry stays that of its
+ * database for as long as anybody can be connected to that.  A process that looks
+ * while another entry is reused may miss its own, and looks again next time.
+ */
+SharedStream *
+shared_stream_if_any(void)
+{
+	static SharedStream *known = NULL;
+
+	if (known != NULL || shared_state == NULL)
+		return known;
+	for (int i = 0; i < SHARED_STREAMS; i++)
+	{
+		SharedStream *entry = &shared_state->streams[i];
+
+		if (!OidIsValid(entry->database))
+			break;
+		if (entry->database == MyDatabaseId && !entry->dropped)
+		{
+			known = entry;
+			break;
+		}
+	}
+	return known;
+}
+
+/* A database has been dropped, and so nobody uses its entry. */
+void
+shared_stream_drop(Oid database)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_STREAMS; i++)
+		if (shared_state->streams[i].database == database)
+			shared_state->streams[i].dropped = true;
+	LWLockRelease(shared_state->lock);
+}
+
+/* Says what the worker does, if this process is the worker. */
+void
+shared_stream_set_state(StreamState state)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (stream->pid == MyProcPid)
+		stream->state = state;
+	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Publishes how far the stream has come, as of "at", and wakes who waits.  It
+ * never goes back, whoever else has published meanwhile.
+ */
+void
+shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (lsn >= pg_atomic_read_u64(&stream->reached_lsn))
+	{
+		pg_atomic_write_u64(&stream->reached_lsn, lsn);
+		stream->reached_at = Max(stream->reached_at, at);
+	}
+	stream->passing_errors = 0;
+	LWLockRelease(shared_state->lock);
+	shared_stream_broadcast();
+}
+
+/* Wakes who waits, to look at the catalog again. */
+void
+shared_stream_broadcast(void)
+{
+	ConditionVariableBroadcast(&shared_state->reached_cv);
+}
+
+/* Says for which relation's lock the stream waits; InvalidOid: for none. */
+void
+shared_stream_waits_for(Oid relid)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->waits_for = relid;
+	LWLockRelease(shared_state->lock);
+}
+
+/* The entry of a rollup, or else the one that is free, or the oldest. */
+static SharedOffender *
+find_offender(SharedStream *stream, Oid rollup)
+{
+	SharedOffender *result = &stream->offenders[0];
+
+	for (int i = 0; i < SHARED_OFFENDERS; i++)
+	{
+		SharedOffender *entry = &stream->offenders[i];
+
+		if (entry->rollup == rollup)
+			return entry;
+		if (entry->last < result->last)
+			result = entry;
+	}
+	return result;
+}
+
+/*
+ * How often all have waited in vain for the lock of a rollup, each time within an hour of
+ * the one before.  "again": they have once more.
+ */
+int
+shared_stream_offences(Oid rollup, bool again)
+{
+	SharedStream *stream = shared_stream_if_any();
+	SharedOffender *entry;
+	TimestampTz now = GetCurrentTimestamp();
+	int			times;
+
+	/* each rollup that is written asks; entries are taken in order, so mostly there is none */
+	if (stream == NULL || (!again && !OidIsValid(stream->offenders[0].rollup)))
+		return 0;
+	LWLockAcquire(shared_state->lock, again ? LW_EXCLUSIVE : LW_SHARED);
+	entry = find_offender(stream, rollup);
+	times = entry->rollup == rollup &&
+		!TimestampDifferenceExceeds(entry->last, now, OFFENCE_MEMORY_MS) ? entry->times : 0;
+	if (again)
+	{
+		entry->rollup = rollup;
+		entry->times = ++times;
+		entry->last = now;
+	}
+	LWLockRelease(shared_state->lock);
+	return times;
+}
+
+/*
+ * Says which process, not one of ours, has the slot open; 0: none.  True if that
+ * is news.
+ */
+bool
+shared_stream_slot_user(int pid)
+{
+	SharedStream *stream = shared_stream();
+	bool		news;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	news = stream->slot_user != pid;
+	stream->slot_user = pid;
+	LWLockRelease(shared_state->lock);
+	return news;
+}
+
+/*
+ * Says whether the slot keeps more WAL than it should.  True if that is news.
+ */
+bool
+shared_stream_retains_much(bool much)
+{
+	SharedStream *stream = shared_stream();
+	bool		news;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	news = stream->retains_much != much;
+	stream->retains_much = much;
+	LWLockRelease(shared_state->lock);
+	return news;
+}
+
+/* Counts changes, for the rate that the status shows. */
+void
+shared_stream_count(uint64 nchanges)
+{
+	SharedStream *stream = shared_stream();
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->window_changes += nchanges;
+	if (stream->window_start == 0)
+		stream->window_start = now;
+	else if (TimestampDifferenceExceeds(stream->window_start, now, 1000))
+	{
+		stream->changes_per_second = stream->window_changes * 1000000.0 /
+			(now - stream->window_start);
+		stream->window_changes = 0;
+		stream->window_start = now;
+	}
+	LWLockRelease(shared_state->lock);
+}
+
+/* Notes how long it took to read and apply so much of a backlog. */
+void
+shared_stream_backlog(uint64 bytes, TimestampTz started)
+{
+	SharedStream *stream = shared_stream();
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->backlog_bytes_per_second = bytes * 1000000.0 / Max(now - started, 1);
+	stream->backlog_at = now;
+	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Transactions of others that have ended, cluster-wide since an arbitrary
+ * time.  If it stands still, all WAL since is our own or the server's.
+ */
+uint64
+shared_foreign_transactions(void)
+{
+	return completed_transactions() - pg_atomic_read_u64(&shared_state->own_commits);
+}
+
+static void
+end_builds_of_process(int code, Datum arg)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_BUILDS; i++)
+		if (shared_state->builds[i].pid == MyProcPid)
+			shared_state->builds[i].pid = 0;
+	LWLockRelease(shared_state->lock);
+}
+
+/* Whether this process is one of ours that builds or verifies. */
+static bool
+am_builder(void)
+{
+	return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, EXTENSION_NAME) == 0;
+}
+
+/* Throws for a verification too many: of the same rollup, or of the database. */
+static void
+throw_verifications(bool same)
+{
+	ereport(ERROR,
+			(errcode(same ? ERRCODE_OBJECT_IN_USE : ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 same ? errmsg("this rollup is being verified already") :
+			 errmsg("%d rollups of this database are being verified already", MAX_VERIFICATIONS),
+			 errhint("Try again when that has ended. The view notify_stats.status shows running verifications.")));
+}
+
+/*
+ * Claims an entry for a build in this process; NULL if that rollup is being
+ * built already.  Throws if all are taken; and for a verification, if that rollup
+ * is being verified already, or too many are.  Given back by shared_build_end, or
+ * when the process exits.
+ */
+SharedBuild *
+shared_build_begin(Oid rollup, bool verifying)
+{
+	static bool exit_callback_registered = false;
+	SharedBuild *build = NULL;
+	bool		running = false;
+	bool		verified = false;
+	int			verifications = 0;
+
+	shared_require();
+	if (!exit_callback_registered)
+	{
+		before_shmem_exit(end_builds_of_process, (Datum) 0);
+		exit_callback_registered = true;
+	}
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		SharedBuild *entry = &shared_state->builds[i];
+
+		if (entry->pid == 0)
+			build = build ? build : entry;
+		else if (!verifying && !entry->verifying &&
+				 entry->database == MyDatabaseId && entry->rollup == rollup)
+			running = true;
+		else if (verifying && entry->verifying && entry->database == MyDatabaseId)
+		{
+			verifications++;
+			verified |= entry->rollup == rollup;
+		}
+	}
+	if (build != NULL && !running && !verified && verifications < MAX_VERIFICATIONS)
+	{
+		memset(build, 0, sizeof(SharedBuild));
+		build->pid = MyProcPid;
+		build->database = MyDatabaseId;
+		build->rollup = rollup;
+		build->verifying = verifying;
+		build->phase = BUILD_STARTING;
+		build->started_at = GetCurrentTimestamp();
+		build->is_builder = am_builder();
+		build->start_lsn = GetFlushRecPtr(NULL);
+	}
+	LWLockRelease(shared_state->lock);
+
+	if (running)
+		return NULL;
+	if (verified || verifications >= MAX_VERIFICATIONS)
+		throw_verifications(verified);
+	if (build == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("notify_stats can build or verify at most %d rollups at a time", SHARED_BUILDS),
+				 errhint("Try again when one has ended.")));
+	return build;
+}
+
+void
+shared_build_end(SharedBuild *build)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->pid = 0;
+	LWLockRelease(shared_state->lock);
+	ConditionVariableBroadcast(&shared_state->reached_cv);
+}
+
+/*
+ * Whether that rollup is being built; with InvalidOid: any is built or verified.
+ */
+bool
+shared_build_running(Oid rollup)
+{
+	bool		running = false;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		SharedBuild *entry = &shared_state->builds[i];
+
+		if (entry->pid != 0 && entry->database == MyDatabaseId &&
+			(!OidIsValid(rollup) || (!entry->verifying && entry->rollup == rollup)))
+			running = true;
+	}
+	LWLockRelease(shared_state->lock);
+	return running;
+}
+
+void
+shared_build_set_slot(SharedBuild *build, const char *slot_name)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	namestrcpy(&build->slot_name, slot_name);
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_build_phase(SharedBuild *build, BuildPhase phase)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->phase = phase;
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_build_waits_for(SharedBuild *build, TransactionId xid)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->waits_for = xid;
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_build_reached(SharedBuild *build, XLogRecPtr lsn)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	build->reached_lsn = lsn;
+	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Cancels what a build does.  If it goes on, the process is ended, unless that is a
+ * session of somebody's.  The entry is given back before the process is gone, so
+ * that under the lock the pid is right.
+ */
+static void
+end_build(SharedBuild *build)
+{
+	bool		told = build->retains_much;
+
+	/* before the signal, as the process looks at it when that arrives */
+	build->retains_much = true;
+	pg_memory_barrier();
+	(void) kill(build->pid, told && build->is_builder ? SIGTERM : SIGINT);
+}
+
+void
+shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
+{
+	SharedStream *stream = shared_stream();
+
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		SharedBuild *build = &shared_state->builds[i];
+		SharedBuild copy;
+
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		copy = *build;
+		LWLockRelease(shared_state->lock);
+		if (copy.pid == 0 || copy.database != MyDatabaseId || !retains_much(&copy))
+			continue;
+		LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+		if (build->pid == copy.pid && build->start_lsn == copy.start_lsn)
+		{
+			end_build(build);
+			strlcpy(stream->last_error, reason, SHARED_MESSAGE_LENGTH);
+			stream->last_error_at = GetCurrentTimestamp();
+			stream->last_error_rollup = copy.rollup;
+		}
+		LWLockRelease(shared_state->lock);
+	}
+}
+
+/*
+ * A worker begins to connect; returns how many before it have failed in a row,
+ * and whether the last one has failed to connect.  It counts as failed itself
+ * until it says that it succeeded.
+ */
+int
+shared_worker_begin(int worker, bool *could_not_connect)
+{
+	SharedWorker *entry = &shared_state->workers[worker];
+	int			failures;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	failures = entry->failures++;
+	*could_not_connect = entry->connecting;
+	entry->connecting = true;
+	LWLockRelease(shared_state->lock);
+	return failures;
+}
+
+void
+shared_worker_connected(int worker)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->workers[worker].connecting = false;
+	LWLockRelease(shared_state->lock);
+}
+
+void
+shared_worker_succeeded(int worker)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->workers[worker].failures = 0;
+	LWLockRelease(shared_state->lock);
+}
+
+/* Says that this process waits, and returns whether there is a reason to. */
+static bool
+begin_wait(SharedWorker *entry)
+{
+	bool		result;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	entry->waiting_procno = MyProc - ProcGlobal->allProcs;
+	result = entry->failures > 0;
+	LWLockRelease(shared_state->lock);
+	return result;
+}
+
+static void
+end_wait(int code, Datum arg)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	((SharedWorker *) DatumGetPointer(arg))->waiting_procno = -1;
+	LWLockRelease(shared_state->lock);
+}
+
+static void
+wait_for_retry(SharedWorker *entry, TimestampTz until)
+{
+	while (begin_wait(entry) && GetCurrentTimestamp() < until)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until),
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Waits, interruptibly, before a worker connects: so many milliseconds, or until
+ * shared_worker_retry says that it may succeed now.
+ */
+void
+shared_worker_wait(int worker, long milliseconds)
+{
+	SharedWorker *entry = &shared_state->workers[worker];
+
+	PG_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
+	{
+		wait_for_retry(entry, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds));
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
+	end_wait(0, PointerGetDatum(entry));
+}
+
+void
+shared_worker_retry(int worker)
+{
+	SharedWorker *entry = &shared_state->workers[worker];
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	entry->failures = 0;
+	if (entry->waiting_procno >= 0)
+		SetLatch(&ProcGlobal->allProcs[entry->waiting_procno].procLatch);
+	LWLockRelease(shared_state->lock);
+}

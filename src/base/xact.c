@@ -1,0 +1,290 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact.c
+ *	  The transactions that cycles and builds are made of, in a worker or in
+ *	  a procedure.
+ *
+ * A worker has no transaction until it starts one.  A procedure always has
+ * one: SPI_commit ends it and starts the next.  The settings that our own
+ * statements need are made for the worker once, and for a procedure anew in
+ * each transaction, since a commit undoes them.  While one runs, the postmaster's
+ * death is looked for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "postmaster_watch.h"
+#include "shared.h"
+#include "wake.h"
+#include "xact.h"
+
+/*
+ * Only the server's own objects are found without their schema.  Left out,
+ * pg_temp would come first for tables and types, and users' code can make types
+ * there.
+ */
+#define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
+
+/*
+ * What ALTER DATABASE or ALTER ROLE must not change for us.  A commit has to be
+ * on disk (if it is not one of xact_commit_lazily), but does not wait for a
+ * standby.  In a deadlock (a user drops what is being built) who looks first is
+ * the victim, and that had better be us.
+ */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			settings[] =
+{
+	{"search_path", SAFE_SEARCH_PATH},
+	{"synchronous_commit", "local"},
+	{"statement_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"deadlock_timeout", "100ms"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"transaction_timeout", "0"},	/* since 17 */
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"default_table_access_method", "heap"},	/* ours are updated */
+	{"temp_file_limit", "-1"},	/* what does not fit would never fit */
+	{"exit_on_error", "off"},	/* which would not tell whose error it was */
+	{"restrict_nonsystem_relation_kind", ""},	/* definitions are views */
+	{"session_replication_role", "origin"},
+	{"row_security", "off"},
+	{"jit", "off"},
+	{"DateStyle", "ISO"},
+	{"IntervalStyle", "postgres"},
+	{"extra_float_digits", "1"},
+	{"bytea_output", "hex"},
+	{"TimeZone", "UTC"},
+	{"array_nulls", "on"},
+	{"xmloption", "content"},
+	{"quote_all_identifiers", "off"},	/* facts hold quoted names */
+};
+
+static bool in_procedure = false;
+
+/* who has called the procedure */
+static Oid	caller_userid;
+static int	caller_sec_context;
+
+static void
+apply_settings(GucSource source, GucAction action)
+{
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		if (GetConfigOption(settings[i].name, true, false) == NULL)
+			continue;			/* not in this version */
+		(void) set_config_option(settings[i].name, settings[i].value,
+								 PGC_SUSET, source, action, true, 0, false);
+	}
+}
+
+/*
+ * Says where we are: in a worker (the default), where each transaction is
+ * started and committed, or in a non-atomic procedure that has called
+ * SPI_connect_ext(SPI_OPT_NONATOMIC), where one transaction follows the other
+ * without a gap.
+ */
+void
+xact_in_procedure(bool value)
+{
+	in_procedure = value;
+	/* it may end with an error */
+	if (!value)
+		postmaster_watch_stop();
+}
+
+/*
+ * Gives a worker's whole life the settings that xact_begin gives to single
+ * transactions.
+ */
+void
+xact_set_worker_defaults(void)
+{
+	apply_settings(PGC_S_OVERRIDE, GUC_ACTION_SET);
+	/* a procedure is its caller's, but a worker's role is nobody's to choose */
+	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
+begin(int isolation_level)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	postmaster_watch_start();
+	if (!in_procedure)
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+	}
+	XactIsoLevel = isolation_level;
+	XactReadOnly = false;
+	if (in_procedure)
+	{
+		/* a worker's rights: it may be called by whom EXECUTE was granted to */
+		GetUserIdAndSecContext(&caller_userid, &caller_sec_context);
+		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
+							   caller_sec_context | SECURITY_LOCAL_USERID_CHANGE);
+		apply_settings(PGC_S_SESSION, GUC_ACTION_LOCAL);
+	}
+	MemoryContextSwitchTo(context);
+}
+
+/*
+ * Starts a transaction, read committed, with a snapshot, and with the settings
+ * that our statements rely on, whatever the database or role has set.  The
+ * memory context stays what it was.  Nothing may be open.
+ */
+void
+xact_begin(void)
+{
+	begin(XACT_READ_COMMITTED);
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * The same, but repeatable read and without a snapshot: the caller takes its
+ * locks and then pushes the one snapshot.
+ */
+void
+xact_begin_repeatable_read(void)
+{
+	begin(XACT_REPEATABLE_READ);
+}
+
+static void
+commit(bool on_disk)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
+
+	if (!on_disk)
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+	wake_ignore_next_end();
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	if (in_procedure)
+	{
+		SetUserIdAndSecContext(caller_userid, caller_sec_context);
+		SPI_commit();
+	}
+	else
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+
+	if (wrote)
+	{
+		/* a superuser's own synchronous_commit = off must not bite us */
+		if (on_disk)
+			XLogFlush(XactLastCommitEnd);
+		pg_atomic_fetch_add_u64(&shared_state->own_commits, 1);
+	}
+	if (!in_procedure)
+		pgstat_report_stat(false);
+	postmaster_watch_stop();
+}
+
+/*
+ * Commits.  If the transaction wrote, its commit is on disk on return.  The
+ * memory context stays what it was.
+ */
+void
+xact_commit(void)
+{
+	commit(true);
+}
+
+/*
+ * Commits, and leaves it to the server to write that to disk soon.  Returns the
+ * end of the commit record, or an invalid LSN if nothing was written.
+ */
+XLogRecPtr
+xact_commit_lazily(void)
+{
+	bool		wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
+
+	commit(false);
+	return wrote ? XactLastCommitEnd : InvalidXLogRecPtr;
+}
+
+/*
+ * Until the transaction ends, what the server converts for clients stays in the
+ * server's encoding: the text that pgoutput writes.
+ */
+void
+xact_use_server_encoding(void)
+{
+	if (pg_get_client_encoding() != GetDatabaseEncoding())
+		(void) set_config_option("client_encoding", GetDatabaseEncodingName(), PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * Executes a statement of any kind by SPI, which the caller has connected, and
+ * throws if that is refused.  SPI_processed and SPI_tuptable are the result.
+ */
+void
+xact_execute(const char *query)
+{
+	int			rc = SPI_execute(query, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+}
+
+SavedRole
+xact_become(Oid role)
+{
+	SavedRole	saved;
+
+	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
+	SetUserIdAndSecContext(role, saved.sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	saved.guc_nestlevel = NewGUCNestLevel();
+	/* a fold comes here for each change, in a process where it is set for good */
+	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
+		(void) set_config_option("search_path", SAFE_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return saved;
+}
+
+/*
+ * Until the bracket of xact_become, or nest level of settings, at hand ends, waits for a
+ * lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after so many milliseconds; 0: they
+ * do not.
+ */
+void
+xact_limit_lock_waits(int milliseconds)
+{
+	char		value[12];
+
+	snprintf(value, sizeof(value), "%d", milliseconds);
+	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+void
+xact_restore_role(SavedRole saved)
+{
+	/* as if the settings had been rolled back: SET would outlive them otherwise */
+	AtEOXact_GUC(false, saved.guc_nestlevel);
+	SetUserIdAndSecContext(saved.userid, saved.sec_context);
+}

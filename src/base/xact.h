@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact.h
+ *	  The transactions that cycles and builds are made of, in a worker or in
+ *	  a procedure.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_XACT_H
+#define NOTIFY_STATS_XACT_H
+
+#include "access/xlogdefs.h"
+
+extern void xact_in_procedure(bool in_procedure);
+extern void xact_begin(void);
+extern void xact_begin_repeatable_read(void);
+extern void xact_commit(void);
+extern XLogRecPtr xact_commit_lazily(void);
+extern void xact_set_worker_defaults(void);
+extern void xact_use_server_encoding(void);
+extern void xact_execute(const char *query);
+
+/*
+ * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION and with a
+ * search_path in which nobody can put anything: for expressions and statements
+ * that may call code of users.  Undone by xact_restore_role, along with whatever
+ * that code has done to settings, and by the abort of the transaction.
+ */
+typedef struct SavedRole
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_nestlevel;
+} SavedRole;
+
+extern void xact_limit_lock_waits(int milliseconds);
+
+extern SavedRole xact_become(Oid role);
+extern void xact_restore_role(SavedRole saved);
+
+#endif							/* NOTIFY_STATS_XACT_H */

@@ -1,0 +1,408 @@
+/*-------------------------------------------------------------------------
+ *
+ * create.c
+ *	  Creating a rollup.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/view.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/varlena.h"
+
+#include "busy_lock.h"
+#include "catalog.h"
+#include "compat.h"
+#include "create.h"
+#include "names.h"
+#include "rollup.h"
+#include "settings.h"
+#include "shape.h"
+#include "source.h"
+#include "xact.h"
+
+#define DEFINITION_SUFFIX "_definition"
+
+/*
+ * Room on each page for new versions of its rows, so that a counter's update
+ * stays on the page and touches no index.
+ */
+#define ROLLUP_FILLFACTOR 70
+
+/* Makes the position of an error one within the definition's text. */
+static void
+definition_error_callback(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) arg);
+	}
+}
+
+/* Parses the definition; throws unless it is exactly one statement. */
+static RawStmt *
+parse_definition(const char *definition)
+{
+	List	   *statements = raw_parser(definition, RAW_PARSE_DEFAULT);
+	RawStmt    *statement;
+
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("definition must be one SELECT statement"),
+				 errdetail("The text has %d statements.", list_length(statements))));
+	statement = linitial_node(RawStmt, statements);
+	if (!IsA(statement->stmt, SelectStmt) ||
+		((SelectStmt *) statement->stmt)->intoClause != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("definition must be one SELECT statement"),
+				 errhint("Write a query of the form SELECT columns, count(*) FROM table GROUP BY columns.")));
+	return statement;
+}
+
+/* Checks name, schema and privileges; returns the table's schema. */
+static Oid
+check_name(const char *name, RangeVar **table, char **view_name)
+{
+	Oid			namespace;
+
+	*table = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	namespace = RangeVarGetAndCheckCreationNamespace(*table, NoLock, NULL);
+	if (isAnyTempNamespace(namespace))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a rollup cannot be temporary"),
+				 errdetail("The background worker has to write it."),
+				 errhint("Name a permanent schema.")));
+	(*table)->schemaname = get_namespace_name(namespace);
+
+	*view_name = psprintf("%s%s", (*table)->relname, DEFINITION_SUFFIX);
+	if (strlen(*view_name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("rollup name \"%s\" is too long", (*table)->relname),
+				 errdetail("The view \"%s\" would need a name of more than %d bytes.",
+						   *view_name, NAMEDATALEN - 1),
+				 errhint("Choose a name of at most %d bytes.",
+						 (int) (NAMEDATALEN - 1 - strlen(DEFINITION_SUFFIX)))));
+
+	for (int i = 0; i < 2; i++)
+	{
+		const char *relname = i == 0 ? (*table)->relname : *view_name;
+
+		if (OidIsValid(get_relname_relid(relname, namespace)))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_TABLE),
+					 errmsg("relation \"%s\" already exists", relname),
+					 errdetail("A rollup is a table, and a view of the same name with \"%s\" appended.",
+							   DEFINITION_SUFFIX),
+					 errhint("Choose another name, or drop the relation.")));
+	}
+	return namespace;
+}
+
+/* Throws unless the changes of every source can be counted. */
+static void
+check_sources(const Definition *definition, const Format *format)
+{
+	ListCell   *lc;
+
+	shape_check_sources(definition, rollup_relids());
+	foreach(lc, definition->sources)
+		format_check_source(format, definition, lfirst_oid(lc));
+}
+
+/*
+ * Makes what finds a group, NULLs included: a primary key if none can be NULL.  Then it
+ * is also what subscribers find a row by, and what an update has to log of the old one.
+ */
+static void
+create_index(const char *table, const Definition *definition)
+{
+	const char *columns = shape_group_columns(definition, "");
+
+	if (definition_groups_not_null(definition))
+	{
+		xact_execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", table, columns));
+		return;
+	}
+	xact_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", table, columns));
+	/* the server refuses updates without one if somebody publishes all tables */
+	xact_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
+}
+
+/*
+ * Says what table and view are, also where they have come without our catalog, as by
+ * a dump of the schema alone.
+ */
+static void
+create_comments(const char *table, const char *view, const List *ignore_deletes)
+{
+	StringInfoData comment;
+	ListCell   *lc;
+
+	initStringInfo(&comment);
+	appendStringInfo(&comment, "rollup: kept equal to %s by the extension notify_stats, if the view notify_stats.rollups has it as live",
+					 view);
+	foreach(lc, ignore_deletes)
+		appendStringInfo(&comment, "%s%s", lc == list_head(ignore_deletes) ? "; ignore_deletes: " : ", ",
+						 qualified_name(lfirst_oid(lc)));
+	xact_execute(psprintf("COMMENT ON TABLE %s IS %s", table, quote_literal_cstr(comment.data)));
+	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", view,
+						  quote_literal_cstr(psprintf("definition of the rollup %s of the extension notify_stats",
+													  table))));
+}
+
+/* Creates the table as its definition's view has it. */
+static void
+create_table(const char *table, const char *view, const Definition *definition,
+			 const List *ignore_deletes)
+{
+	SPI_connect();
+	/* reads nothing, but fails if the user may not read the sources */
+	xact_execute(psprintf("SELECT FROM %s LIMIT 0", view));
+	xact_execute(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
+						  table, ROLLUP_FILLFACTOR, view));
+	create_index(table, definition);
+	create_comments(table, view, ignore_deletes);
+	SPI_finish();
+}
+
+/* The sources of these names, or a part of their rows, are to be kept though deleted. */
+static List *
+resolve_ignored(List *names, const Definition *definition, const Format *format)
+{
+	List	   *sources = NIL;
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		List	   *name = textToQualifiedNameList(cstring_to_text((char *) lfirst(lc)));
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(name), NoLock, false);
+
+		if (!list_member_oid(definition->sources, relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the definition does not read \"%s\", the deletes of which are to be ignored",
+							get_rel_name(relid)),
+					 errhint("Name tables that the definition reads in ignore_deletes.")));
+		if (!format->tells_moves &&
+			(get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE || get_rel_relispartition(relid)))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot ignore the deletes of the partitioned table \"%s\"",
+							get_rel_name(relid)),
+					 errdetail("Output plugin \"%s\" does not tell a deleted row from one that moves to another partition.",
+							   format->plugin),
+					 errhint("Use notify_stats.format = 'notify_stats'.")));
+		sources = list_append_unique_oid(sources, relid);
+	}
+	return sources;
+}
+
+static Oid
+create_view(const RangeVar *table, const char *view_name, const RawStmt *statement,
+			const char *definition)
+{
+	ViewStmt   *view = makeNode(ViewStmt);
+	ObjectAddress address;
+
+	view->view = makeRangeVar(table->schemaname, pstrdup(view_name), -1);
+	view->query = copyObject(statement->stmt);
+	view->withCheckOption = NO_CHECK_OPTION;
+	address = DefineView(view, definition, statement->stmt_location, statement->stmt_len);
+	CommandCounterIncrement();
+	return address.objectId;
+}
+
+/* Enters a rollup whose view goes with its table. */
+static void
+register_rollup(Oid relid, Oid view, List *ignored, const Definition *definition)
+{
+	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
+	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view), catalog_oid_array(ignored)};
+
+	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state)"
+					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building')",
+					3, argtypes, args, NULL);
+	rollup_store_sources(relid, definition);
+	CommandCounterIncrement();
+}
+
+/*
+ * Throws if there are as many rollups as there may be.  Each one costs a cycle some
+ * locks and time, which all rollups of the database share.  Sessions that create one
+ * at the same time may exceed the limits by one each.
+ */
+static void
+check_number(void)
+{
+	List	   *rollups = rollup_list(NULL);
+	int			own = 0;
+	ListCell   *lc;
+
+	if (list_length(rollups) >= notify_stats_max_rollups)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("this database cannot have more than %d rollups", notify_stats_max_rollups),
+				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups.")));
+	if (superuser())
+		return;
+	foreach(lc, rollups)
+		own += source_owner(((Rollup *) lfirst(lc))->relid) == GetUserId();
+	if (own >= notify_stats_max_rollups_per_role)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("role \"%s\" cannot have more than %d rollups in this database",
+						GetUserNameFromId(GetUserId(), false), notify_stats_max_rollups_per_role),
+				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups_per_role.")));
+}
+
+/*
+ * Creates the table and the definition view as the current user, and registers
+ * the rollup as building.  Returns the table.  "ignore_deletes" are names of
+ * sources (char *) whose deleted rows shall go on to count.  Throws for a
+ * definition that cannot be kept, a source whose changes do not tell enough in
+ * that format, a name in use, a rollup too many.
+ */
+Oid
+rollup_create(const char *name, const char *definition_text, const Format *format,
+			  List *ignore_deletes)
+{
+	RangeVar   *table;
+	char	   *view_name;
+	Oid			namespace;
+	RawStmt    *statement;
+	Query	   *query;
+	Definition *definition;
+	List	   *ignored;
+	Oid			view;
+	Oid			relid;
+	ErrorContextCallback error_context;
+
+	check_number();
+	namespace = check_name(name, &table, &view_name);
+
+	error_context.callback = definition_error_callback;
+	error_context.arg = unconstify(char *, definition_text);
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+
+	statement = parse_definition(definition_text);
+	query = parse_analyze_fixedparams(copyObject(statement), definition_text, NULL, 0, NULL);
+	definition = definition_compile(query);
+	check_sources(definition, format);
+	ignored = resolve_ignored(ignore_deletes, definition, format);
+	view = create_view(table, view_name, statement, definition_text);
+
+	error_context_stack = error_context.previous;
+
+	create_table(quote_qualified_identifier(table->schemaname, table->relname),
+				 quote_qualified_identifier(table->schemaname, view_name), definition, ignored);
+	relid = get_relname_relid(table->relname, namespace);
+	rollup_make_dependent(relid, view);
+	register_rollup(relid, view, ignored, definition);
+	return relid;
+}
+
+/* The view that create_rollup has made with a table; throws if there is none. */
+static Oid
+find_left_view(Oid relid)
+{
+	const char *name = get_rel_name(relid);
+	Oid			view = get_relname_relid(psprintf("%s%s", name, DEFINITION_SUFFIX),
+										 get_rel_namespace(relid));
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION || !OidIsValid(view) ||
+		get_rel_relkind(view) != RELKIND_VIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table that was a rollup", name),
+				 errdetail("A rollup is a table, and a view of the same name with \"%s\" appended.",
+						   DEFINITION_SUFFIX),
+				 errhint("If either has been renamed, rename it back. To make a new rollup, call notify_stats.create_rollup().")));
+	return view;
+}
+
+/* Throws unless the current user owns a table that exists and is no rollup. */
+static void
+check_adoptable(Oid relid)
+{
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+	if (!owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+	if (rollup_exists(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("\"%s\" is a rollup already", get_rel_name(relid)),
+				 errhint("The view notify_stats.rollups lists the rollups.")));
+}
+
+/* Opens it as what it is to be; throws if it cannot be opened, or could not be built. */
+static void
+open_left(Rollup *rollup, const Format *format)
+{
+	Relation	table;
+	BusyLock	busy;
+	ListCell   *lc;
+
+	/* what is found out is of this transaction alone, see keep_shape */
+	(void) GetTopTransactionId();
+	if (rollup_open(rollup, &busy) != SHAPE_READY)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not lock what rollup \"%s\" needs", get_rel_name(rollup->relid)),
+				 errhint("Try again when nobody alters it, or the tables that it reads.")));
+	foreach(lc, rollup->shape->definition->sources)
+		format_check_source(format, rollup->shape->definition, lfirst_oid(lc));
+	table = relation_open(rollup->relid, NoLock);
+	(void) rollup_group_index(rollup, table);
+	relation_close(table, NoLock);
+}
+
+/*
+ * Makes a table and the view <table>_definition, which are left of a rollup that the
+ * catalog does not have, one again: as after a full restore, it is stale, or with
+ * "ignore_deletes" failed.  The current user must own them.  Throws if it could not be
+ * built.
+ */
+void
+rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
+{
+	Rollup		rollup = {.relid = relid};
+	List	   *ignored;
+
+	check_number();
+	check_adoptable(relid);
+	rollup.view = find_left_view(relid);
+	rollup.all = rollup_list(NULL);
+	open_left(&rollup, format);
+	check_adoptable(relid);		/* it may have changed hands before it was locked */
+	ignored = resolve_ignored(ignore_deletes, rollup.shape->definition, format);
+	(void) rollup_adopt_view(&rollup);
+	register_rollup(relid, rollup.view, ignored, rollup.shape->definition);
+	rollup_give_up_restored(list_make1_oid(relid), "it was not kept for a while");
+}

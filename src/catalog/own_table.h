@@ -1,0 +1,20 @@
+/*-------------------------------------------------------------------------
+ *
+ * own_table.h
+ *	  Whether a rollup's own table can hold what its definition gives.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_OWN_TABLE_H
+#define NOTIFY_STATS_OWN_TABLE_H
+
+#include "access/tupdesc.h"
+#include "utils/relcache.h"
+
+#include "definition.h"
+
+extern void own_table_check_columns(const char *rollup, TupleDesc table, TupleDesc definition);
+extern Oid	own_table_find_index(Relation table, const Definition *definition);
+extern char *own_table_columns_of(TupleDesc desc);
+
+#endif							/* NOTIFY_STATS_OWN_TABLE_H */

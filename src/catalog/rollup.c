@@ -1,0 +1,1017 @@
+/*-------------------------------------------------------------------------
+ *
+ * rollup.c
+ *	  The catalog of rollups.
+ *
+ * A rollup is a table, and a view that holds its definition.  The view is an
+ * internal dependent of the table: DROP TABLE takes it along, and it cannot
+ * be dropped alone.  As a view it also makes the server refuse to drop or
+ * retype a column in use, and follow renames.
+ *
+ * The catalog belongs to the extension's owner.  Functions that users call act
+ * as the user, and switch to the owner for the catalog alone.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_lsn.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "busy_lock.h"
+#include "catalog.h"
+#include "compat.h"
+#include "facts.h"
+#include "names.h"
+#include "settings.h"
+#include "own_table.h"
+#include "request.h"
+#include "rollup.h"
+#include "shape.h"
+#include "shared.h"
+#include "subscription.h"
+#include "xact.h"
+
+/* How often at most the time is halved for which all wait for a lock. */
+#define MAX_HALVINGS 10
+
+/* When this process has noted last that a rollup was changed. */
+typedef struct ChangeNote
+{
+	Oid			rollup;			/* hash key */
+	TimestampTz at;
+} ChangeNote;
+
+static const char *const state_names[] = {"building", "live", "stale", "failed"};
+
+/*
+ * The name of a relation, schema-qualified and quoted, or its OID if it is gone; palloc'd.
+ */
+char *
+rollup_qualified_name(Oid relid)
+{
+	return get_rel_name(relid) ? qualified_name(relid) : psprintf("with OID %u", relid);
+}
+
+/* The statement that rebuilds a rollup of that name; palloc'd. */
+char *
+rollup_rebuild_statement(const char *name, bool forgets)
+{
+	return psprintf("SELECT notify_stats.rebuild(%s%s);", quote_literal_cstr(name),
+					forgets ? ", forget_deleted => true" : "");
+}
+
+/*
+ * The statement that enters new states, with the reason for them and where it was
+ * met.  A rollup has no row in rollup_activity before the first of these.
+ */
+#define SETTING_STATE(changes, reason, reason_lsn) \
+	"WITH changed AS (UPDATE " EXTENSION_SCHEMA ".rollup SET" changes " RETURNING rollup)" \
+	" INSERT INTO " EXTENSION_SCHEMA ".rollup_activity (rollup, reason, reason_lsn)" \
+	" SELECT rollup, " reason ", " reason_lsn " FROM changed" \
+	" ON CONFLICT (rollup) DO UPDATE SET reason = excluded.reason, reason_lsn = excluded.reason_lsn," \
+	" failed_catalog = NULL"
+
+bool
+rollup_exists(Oid relid)
+{
+	SavedRole	saved = catalog_enter();
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+	bool		found;
+
+	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1",
+							  1, argtypes, args, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look up a rollup");
+	found = SPI_processed > 0;
+	catalog_leave(saved);
+	return found;
+}
+
+/* Has the view go with its table, and not without it. */
+void
+rollup_make_dependent(Oid relid, Oid view)
+{
+	ObjectAddress table_address;
+	ObjectAddress view_address;
+
+	ObjectAddressSet(table_address, RelationRelationId, relid);
+	ObjectAddressSet(view_address, RelationRelationId, view);
+	recordDependencyOn(&view_address, &table_address, DEPENDENCY_INTERNAL);
+}
+
+static Datum
+make_column_array(const Bitmapset *columns)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (bms_num_members(columns) + 1));
+	int			n = 0;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		values[n++] = Int16GetDatum(attnum);
+	return PointerGetDatum(construct_array(values, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+}
+
+/* Notes what a rollup reads, in place of what was noted before. */
+void
+rollup_store_sources(Oid relid, const Definition *definition)
+{
+	Oid			argtypes[3] = {OIDOID, OIDOID, INT2ARRAYOID};
+	Datum		args[3] = {ObjectIdGetDatum(relid)};
+	ListCell   *lc;
+
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup_source WHERE rollup = $1", relid);
+	foreach(lc, definition->sources)
+	{
+		args[1] = ObjectIdGetDatum(lfirst_oid(lc));
+		args[2] = make_column_array(definition_source_columns(definition, lfirst_oid(lc)));
+		catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup_source VALUES ($1, $2, $3)",
+						3, argtypes, args, NULL);
+	}
+}
+
+/*
+ * Adopting what is left of a rollup, by a dump of the schema alone or DROP EXTENSION
+ */
+
+/*
+ * Dropping, and asking for a rebuild
+ */
+
+/*
+ * Whether the current user may know more of a rollup than its rows: why it
+ * failed, which may tell a value, and how it is built.  Its owner may, and who
+ * monitors the server.
+ */
+bool
+rollup_is_visible(Oid relid)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) ||
+		(SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) && owns_relation(relid, GetUserId()));
+}
+
+/* Throws unless "relid" is a rollup that the current user owns. */
+void
+rollup_check_owner(Oid relid)
+{
+	if (!rollup_exists(relid) || get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 get_rel_name(relid) ?
+				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)) :
+				 errmsg("rollup with OID %u does not exist", relid),
+				 errhint("The view notify_stats.rollups lists the rollups.")));
+	if (!owns_relation(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
+}
+
+/* Drops table, view and entry.  The current user must own the table. */
+void
+rollup_drop(Oid relid)
+{
+	ObjectAddress address;
+
+	rollup_check_owner(relid);
+	LockRelationOid(relid, AccessExclusiveLock);
+	rollup_check_owner(relid);	/* it may have changed hands meanwhile */
+	ObjectAddressSet(address, RelationRelationId, relid);
+	/*
+	 * As after DROP TABLE, the next cycle deletes what the catalog has of it.  Done here,
+	 * it would lock the row that a cycle updates to give up a table that is locked for long.
+	 */
+	performDeletion(&address, DROP_RESTRICT, 0);
+}
+
+/* Throws if a rollup counts rows that are deleted, and that a rebuild would forget. */
+static void
+check_forgettable(Oid relid)
+{
+	Rollup	   *rollup = rollup_find(rollup_list(NULL), relid);
+
+	/* one that was never built has nothing to forget */
+	if (rollup == NULL || rollup->ignores == NIL || rollup->built_from == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rebuilding rollup %s would forget deleted rows", qualified_name(relid)),
+			 errdetail("It goes on to count what was deleted from %s, and what is gone cannot be counted again.",
+					   rollup_ignored_names(rollup)),
+			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: %s",
+					 get_rel_name(rollup->view),
+					 rollup_rebuild_statement(qualified_name(relid), true))));
+}
+
+/*
+ * Notes that a rebuild is wanted.  The current user must own the table.  Throws
+ * if that would forget rows that are deleted and still count, unless told to.
+ * Several requests are as good as one, and there is one row of them.
+ */
+void
+rollup_request_rebuild(Oid relid, bool forget_deleted)
+{
+	rollup_check_owner(relid);
+	if (!forget_deleted)
+		check_forgettable(relid);
+	if (request_is_made(relid))
+		return;
+	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
+						relid);
+	request_forget_others(relid);
+}
+
+/*
+ * Reading
+ */
+
+static RollupState
+state_from_name(const char *name)
+{
+	for (int i = 0; i < lengthof(state_names); i++)
+		if (strcmp(name, state_names[i]) == 0)
+			return (RollupState) i;
+	elog(ERROR, "unknown state \"%s\" of a rollup", name);
+}
+
+static List *
+oids_of_array(Datum array)
+{
+	Datum	   *values;
+	int			n;
+	List	   *oids = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
+					  &values, NULL, &n);
+	for (int i = 0; i < n; i++)
+		oids = lappend_oid(oids, DatumGetObjectId(values[i]));
+	return oids;
+}
+
+static Rollup *
+make_rollup(HeapTuple tuple, TupleDesc desc)
+{
+	Rollup	   *rollup = palloc0(sizeof(Rollup));
+	bool		isnull;
+	Datum		value;
+
+	rollup->relid = DatumGetObjectId(heap_getattr(tuple, ROLLUP_ROLLUP, desc, &isnull));
+	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION, desc, &isnull));
+	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple, ROLLUP_STATE, desc,
+																	 &isnull)));
+	value = heap_getattr(tuple, ROLLUP_IGNORE_DELETES, desc, &isnull);
+	rollup->ignores = isnull ? NIL : oids_of_array(value);
+	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
+	rollup->built_from = isnull ? 0 : DatumGetInt64(value);
+	return rollup;
+}
+
+static int
+compare_relids(const ListCell *a, const ListCell *b)
+{
+	const Rollup *rollup1 = (const Rollup *) lfirst(a);
+	const Rollup *rollup2 = (const Rollup *) lfirst(b);
+
+	return rollup1->relid < rollup2->relid ? -1 : rollup1->relid > rollup2->relid;
+}
+
+/* Enters the requests for a rebuild. */
+static void
+load_requests(List *rollups)
+{
+	TupleDesc	desc;
+	ListCell   *lc;
+
+	foreach(lc, catalog_read(CATALOG_REBUILD_REQUEST, &desc))
+	{
+		HeapTuple	tuple = (HeapTuple) lfirst(lc);
+		bool		isnull;
+		int64		id = DatumGetInt64(heap_getattr(tuple, REQUEST_ID, desc, &isnull));
+		Rollup	   *rollup;
+
+		rollup = rollup_find(rollups, DatumGetObjectId(heap_getattr(tuple, REQUEST_ROLLUP, desc,
+																	&isnull)));
+		if (rollup != NULL)
+			rollup->request = Max(rollup->request, id);
+	}
+}
+
+/*
+ * Lists (of Rollup, not opened) the rollups of this database, by OID.
+ * *some_dropped, unless NULL, tells whether the catalog has one whose table is
+ * gone.
+ */
+List *
+rollup_list(bool *some_dropped)
+{
+	List	   *rollups = NIL;
+	List	   *all = NIL;
+	TupleDesc	desc;
+	ListCell   *lc;
+
+	if (some_dropped != NULL)
+		*some_dropped = false;
+	foreach(lc, catalog_read(CATALOG_ROLLUP, &desc))
+	{
+		Rollup	   *rollup = make_rollup((HeapTuple) lfirst(lc), desc);
+
+		if (shape_is_kept(rollup->relid, rollup->view) ||
+			SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)))
+			rollups = lappend(rollups, rollup);
+		else if (some_dropped != NULL)
+			*some_dropped = true;
+	}
+	load_requests(rollups);
+	list_sort(rollups, compare_relids);
+	foreach(lc, rollups)
+		all = lappend_oid(all, ((Rollup *) lfirst(lc))->relid);
+	foreach(lc, rollups)
+		((Rollup *) lfirst(lc))->all = all;
+	return rollups;
+}
+
+/* The OIDs of these, in their order. */
+List *
+rollup_relids(void)
+{
+	List	   *rollups = rollup_list(NULL);
+
+	return rollups == NIL ? NIL : unconstify(List *, ((Rollup *) linitial(rollups))->all);
+}
+
+/* What a row of rollup_known_sources' query says. */
+static RollupSource *
+known_source(HeapTuple tuple, TupleDesc desc)
+{
+	RollupSource *source = palloc0(sizeof(RollupSource));
+	bool		isnull;
+	Datum	   *attnums;
+	int			n;
+
+	source->rollup = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+	source->source = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(tuple, desc, 3, &isnull)), INT2OID,
+					  sizeof(int16), true, TYPALIGN_SHORT, &attnums, NULL, &n);
+	for (int i = 0; i < n; i++)
+		source->columns = bms_add_member(source->columns, DatumGetInt16(attnums[i]));
+	return source;
+}
+
+/*
+ * Lists (of RollupSource) what the rollups that have not failed read.  Compiles no
+ * definition and locks no source, so that nobody's rollup can hold up or stop the
+ * caller; a source may have been dropped when it is looked at.
+ */
+List *
+rollup_known_sources(void)
+{
+	/* a definition that was replaced may have let a column go */
+	static const char query[] =
+		"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
+		" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
+		" FROM " EXTENSION_SCHEMA ".rollup_source s JOIN " EXTENSION_SCHEMA ".rollup r ON r.rollup = s.rollup"
+		" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' ORDER BY 1, 2";
+	MemoryContext context = CurrentMemoryContext;
+	SavedRole	saved = catalog_enter();
+	List	   *sources = NIL;
+
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the sources of rollups");
+	MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		sources = lappend(sources, known_source(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+	catalog_leave(saved);
+	return sources;
+}
+
+/* Forgets the rollups whose table has been dropped. */
+void
+rollup_forget_dropped(void)
+{
+	static const char *const tables[] = {"rollup_activity", "rollup_source"};
+
+	request_forget_dropped();
+	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
+					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
+					0, NULL, NULL, NULL);
+	/* another one may be dropped meanwhile: these go by the rows above */
+	for (int i = 0; i < lengthof(tables); i++)
+		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s o WHERE NOT EXISTS"
+								 " (SELECT FROM " EXTENSION_SCHEMA ".rollup r WHERE r.rollup = o.rollup)",
+								 tables[i]),
+						0, NULL, NULL, NULL);
+}
+
+/* Whether the view goes with its table. */
+static bool
+is_dependent(const Rollup *rollup)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(rollup->view));
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
+
+		found |= row->refclassid == RelationRelationId && row->refobjid == rollup->relid &&
+			row->deptype == DEPENDENCY_INTERNAL;
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return found;
+}
+
+/*
+ * Marks rollups as not exact, which were kept elsewhere or before.  They have no
+ * fingerprint, unless a rebuild has to be asked for, by which they are known.
+ */
+void
+rollup_give_up_restored(List *relids, const char *reason)
+{
+	Oid			argtypes[2] = {OIDARRAYOID, TEXTOID};
+	Datum		args[2] = {catalog_oid_array(relids), CStringGetTextDatum(reason)};
+
+	catalog_execute(SETTING_STATE(" state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
+								  " fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END"
+								  " WHERE rollup = ANY ($1)",
+								  "$2", "NULL::pg_catalog.pg_lsn"),
+					2, argtypes, args, NULL);
+}
+
+/*
+ * Has the view of a rollup go with its table again; false if there is nothing to do.
+ */
+bool
+rollup_adopt_view(const Rollup *rollup)
+{
+	if (is_dependent(rollup) || get_rel_relkind(rollup->view) != RELKIND_VIEW)
+		return false;
+	rollup_make_dependent(rollup->relid, rollup->view);
+	return true;
+}
+
+/*
+ * Rollups that are live though there is no slot, or though their view does not go
+ * with their table, were restored from a dump: they are given up, and the view is
+ * made to go with its table again.  True if anything was written.
+ */
+bool
+rollup_settle_restored(List *rollups, bool has_slot)
+{
+	List	   *restored = NIL;
+	bool		written = false;
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		bool		adopted;
+
+		if (has_slot && shape_is_kept(rollup->relid, rollup->view))
+			continue;
+		adopted = rollup_adopt_view(rollup);
+		if (rollup->state == ROLLUP_LIVE && (adopted || !has_slot))
+			restored = lappend_oid(restored, rollup->relid);
+		written |= adopted;
+	}
+	if (restored != NIL)
+	{
+		ereport(LOG, (errmsg("rollups were restored from a dump")));
+		rollup_give_up_restored(restored, "restored from a dump, without its place in the write-ahead log");
+	}
+	return written || restored != NIL;
+}
+
+/*
+ * Whether a rollup was restored from a dump, and has not been built since.
+ */
+bool
+rollup_is_restored(const Rollup *rollup)
+{
+	return rollup->state == ROLLUP_STALE && rollup->built_from == 0;
+}
+
+/*
+ * Enters again what an upgrade of the server does not carry, or changes, though
+ * the rollups are what they were.
+ */
+void
+rollup_take_over(List *rollups)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+		Oid			argtypes[2] = {OIDOID, INT8OID};
+		Datum		args[2];
+
+		(void) rollup_adopt_view(rollup);
+		if (rollup->state != ROLLUP_LIVE || get_rel_relkind(rollup->view) != RELKIND_VIEW)
+			continue;
+		args[0] = ObjectIdGetDatum(rollup->relid);
+		args[1] = Int64GetDatum(shape_fingerprint(rollup->view));
+		catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup SET fingerprint = $2 WHERE rollup = $1",
+						2, argtypes, args, NULL);
+	}
+}
+
+/*
+ * The index that finds a group of an opened rollup, in its own table or in one made for
+ * the same definition.  Throws if there is none.
+ */
+Oid
+rollup_group_index(const Rollup *rollup, Relation table)
+{
+	Oid			index = RelationGetRelid(table) == rollup->relid ? rollup->shape->group_index :
+		own_table_find_index(table, rollup->shape->definition);
+
+	if (!OidIsValid(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup %s has no unique index on its group columns", rollup->shape->name),
+				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->shape->name,
+						 shape_group_columns(rollup->shape->definition, ""))));
+	return index;
+}
+
+/* Whether the table has a unique index that can be that of its groups. */
+bool
+rollup_has_index(const Rollup *rollup)
+{
+	Relation	table;
+	bool		result;
+
+	/* who has locked it will see to it, and a build waits for him */
+	if (!ConditionalLockRelationOid(rollup->relid, AccessShareLock))
+		return true;
+	table = try_relation_open(rollup->relid, NoLock);
+	if (table == NULL)
+		return true;
+	result = OidIsValid(own_table_find_index(table, NULL));
+	relation_close(table, NoLock);
+	return result;
+}
+
+Rollup *
+rollup_find(List *rollups, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+		if (rollup->relid == relid)
+			return rollup;
+	}
+	return NULL;
+}
+
+/*
+ * Opening
+ */
+
+/* Opens the shape of a rollup; see shape_open. */
+ShapeAccess
+rollup_open(Rollup *rollup, BusyLock *busy)
+{
+	return shape_open(&rollup->shape, rollup->relid, rollup->view, rollup->all, busy);
+}
+
+/* The definitions of opened rollups. */
+List *
+rollup_definitions(List *rollups)
+{
+	List	   *definitions = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+		definitions = lappend(definitions, ((Rollup *) lfirst(lc))->shape->definition);
+	return definitions;
+}
+
+/*
+ * For how many milliseconds the others wait for a lock that an opened or listed rollup
+ * needs; 0: without a limit.  That is notify_stats.lock_timeout.  But one that counts
+ * deleted rows could not be rebuilt without forgetting them, so for such a one they wait
+ * as long as for slow code, notify_stats.max_rollup_time.  Each time that this was in vain
+ * they wait half as long the next time, unless that is an hour later.
+ */
+int
+rollup_lock_patience(const Rollup *rollup)
+{
+	int			patience = rollup->ignores == NIL ? notify_stats_lock_timeout : rollup_long_patience();
+
+	if (patience == 0)
+		return 0;
+	return Max(1, patience >> Min(shared_stream_offences(rollup->relid, false), MAX_HALVINGS));
+}
+
+/* The longer of these times. */
+int
+rollup_long_patience(void)
+{
+	if (notify_stats_lock_timeout == 0 || notify_stats_max_rollup_time == 0)
+		return 0;
+	return Max(notify_stats_lock_timeout, notify_stats_max_rollup_time);
+}
+
+/*
+ * Takes the lock that keeps everybody but readers from a rollup's table, if it is
+ * free: nobody else has a row of it locked then.
+ */
+bool
+rollup_lock_rows(const Rollup *rollup, BusyLock *busy)
+{
+	return busy_lock_relation(rollup->relid, ExclusiveLock, busy);
+}
+
+/* Throws a transient error if another table has taken the rollup's name. */
+void
+rollup_check_name(const Rollup *rollup)
+{
+	List	   *names = textToQualifiedNameList(cstring_to_text(rollup->shape->name));
+
+	/* a schema can be renamed without a lock on its tables */
+	if (RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true) != rollup->relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rollup %s has been renamed meanwhile", rollup->shape->name)));
+}
+
+/* Whether rows of that source go on to count when they are deleted. */
+bool
+rollup_ignores_deletes(const Rollup *rollup, Oid source)
+{
+	return list_member_oid(rollup->ignores, source);
+}
+
+/* The names of these sources, for people; palloc'd. */
+char *
+rollup_ignored_names(const Rollup *rollup)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, rollup->ignores)
+		appendStringInfo(&buf, "%s\"%s\"", buf.len > 0 ? ", " : "", get_rel_name(lfirst_oid(lc)));
+	return buf.data;
+}
+
+/* Whether the rollup has to be built or built anew by the worker. */
+bool
+rollup_wants_build(const Rollup *rollup)
+{
+	return rollup->request > 0 || rollup->state == ROLLUP_BUILDING ||
+		rollup->state == ROLLUP_STALE;
+}
+
+/*
+ * Waiting
+ */
+
+/* Throws if a rollup that is waited for will not come; "visible": says why. */
+static void
+check_awaited(Oid relid, SPITupleTable *table, bool visible)
+{
+	char	   *state;
+
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 get_rel_name(relid) ?
+				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)) :
+				 errmsg("rollup with OID %u does not exist", relid),
+				 errhint("The view notify_stats.rollups lists the rollups.")));
+	state = SPI_getvalue(table->vals[0], table->tupdesc, 2);
+	if (strcmp(state, state_names[ROLLUP_FAILED]) == 0 &&
+		strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 1), "f") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup %s has failed", rollup_qualified_name(relid)),
+				 visible ? errdetail_internal("%s", SPI_getvalue(table->vals[0], table->tupdesc, 3)) : 0,
+				 errhint("Fix the cause, then run: %s",
+						 rollup_rebuild_statement(rollup_qualified_name(relid),
+												  strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 4), "t") == 0))));
+}
+
+/*
+ * Whether this rollup, or with InvalidOid every one that has not failed, holds
+ * all transactions before "target", given how far the stream has come by
+ * shared memory.  Throws if the rollup does not exist, or has failed.  Sees the
+ * catalog as it is now, whatever the isolation level.
+ */
+bool
+rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
+{
+	/*
+	 * State 'failed' counts as waiting only when a rebuild was asked for, and
+	 * 'live' if there is no slot: that is what a dump says, see
+	 * rollup_settle_restored.  What DDL has noted of a source may make any rollup
+	 * stale as soon as a cycle sees it, whatever position was reached before.
+	 */
+	static const char query[] =
+		"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
+		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
+		EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
+		".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
+		" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
+		" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}'"
+		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
+		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
+	static const char position_query[] =
+		"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
+	bool		visible = OidIsValid(relid) && rollup_is_visible(relid);
+	SavedRole	saved = catalog_enter();
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+	bool		isnull;
+	bool		result;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the rollups");
+	if (OidIsValid(relid))
+		check_awaited(relid, SPI_tuptable, visible);
+	result = SPI_processed == 0 ||
+		!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+
+	if (result && reached < target)
+	{
+		if (SPI_execute(position_query, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+			elog(ERROR, "could not read the stream");
+		reached = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											&isnull));
+		/* without a slot there is no rollup, and nothing to wait for */
+		result = isnull || reached >= target;
+	}
+	PopActiveSnapshot();
+	catalog_leave(saved);
+	return result;
+}
+
+/*
+ * Changes of state
+ */
+
+/* Enters a new state; the reason may be NULL, the position invalid. */
+void
+rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr lsn)
+{
+	Oid			argtypes[4] = {OIDOID, TEXTOID, TEXTOID, PG_LSNOID};
+	Datum		args[4];
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+
+	args[0] = ObjectIdGetDatum(relid);
+	args[1] = CStringGetTextDatum(state_names[state]);
+	args[2] = reason ? CStringGetTextDatum(reason) : (Datum) 0;
+	nulls[2] = reason ? ' ' : 'n';
+	args[3] = LSNGetDatum(lsn);
+	nulls[3] = XLogRecPtrIsInvalid(lsn) ? 'n' : ' ';
+	catalog_execute(SETTING_STATE(" state = $2 WHERE rollup = $1", "$3", "$4"),
+					4, argtypes, args, nulls);
+}
+
+/* Enters the end of a build. */
+void
+rollup_set_built(const Rollup *rollup)
+{
+	Oid			argtypes[2] = {OIDOID, INT8OID};
+	Datum		args[2] = {ObjectIdGetDatum(rollup->relid), Int64GetDatum(rollup->shape->fingerprint)};
+
+	catalog_execute(SETTING_STATE(" state = 'live', fingerprint = $2 WHERE rollup = $1",
+								  "NULL::pg_catalog.text", "NULL::pg_catalog.pg_lsn"),
+					2, argtypes, args, NULL);
+	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
+						" SET built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
+						rollup->relid);
+	rollup_store_sources(rollup->relid, rollup->shape->definition);
+}
+
+/* Whether that is what the catalog says of the state of a rollup. */
+static bool
+has_reason(Oid relid, const char *reason)
+{
+	Oid			argtypes[2] = {OIDOID, TEXTOID};
+	Datum		args[2] = {ObjectIdGetDatum(relid), CStringGetTextDatum(reason)};
+
+	return catalog_execute("SELECT FROM " EXTENSION_SCHEMA ".rollup_activity"
+						   " WHERE rollup = $1 AND reason = $2", 2, argtypes, args, NULL) > 0;
+}
+
+/*
+ * Whether something else writes a rollup's table, so that it cannot be built.
+ * That becomes the reason for its state, if it is not yet.
+ */
+bool
+rollup_is_obstructed(const Rollup *rollup)
+{
+	char	   *reason = subscription_reason(rollup->relid);
+
+	if (reason == NULL)
+		return false;
+	if (!has_reason(rollup->relid, reason))
+		/* one that was never built stays that; "stale" would tell of a dump */
+		rollup_set_state(rollup->relid,
+						 rollup->built_from == 0 && rollup->state != ROLLUP_STALE ?
+						 ROLLUP_BUILDING : ROLLUP_STALE,
+						 reason, InvalidXLogRecPtr);
+	return true;
+}
+
+/* The name for messages, of one that need not be opened. */
+static const char *
+display_name(const Rollup *rollup)
+{
+	if (rollup->shape->name != NULL)
+		return rollup->shape->name;
+	if (get_rel_name(rollup->relid) == NULL)
+		return "?";
+	return qualified_name(rollup->relid);
+}
+
+/*
+ * A hash of what the catalogs say of a rollup, its sources, their privileges and their
+ * children: what makes a rollup fail that could be opened before, and the other way round.
+ * *youngest, unless NULL, is the last transaction that has written of that.
+ */
+int64
+rollup_catalog_state(Oid relid, TransactionId *youngest)
+{
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(relid)};
+	SavedRole	saved = catalog_enter();
+	int64		state;
+	bool		isnull;
+
+	if (SPI_execute_with_args("SELECT * FROM " EXTENSION_SCHEMA ".catalog_state($1)", 1, argtypes, args,
+							  NULL, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the state of the catalogs");
+	state = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (youngest != NULL)
+		*youngest = DatumGetTransactionId(SPI_getbinval(SPI_tuptable->vals[0],
+														SPI_tuptable->tupdesc, 2, &isnull));
+	catalog_leave(saved);
+	return state;
+}
+
+/*
+ * Enters that a failed rollup is to be tried again when that state is another one.
+ */
+void
+rollup_set_retry(Oid relid, int64 state)
+{
+	Oid			argtypes[2] = {OIDOID, INT8OID};
+	Datum		args[2] = {ObjectIdGetDatum(relid), Int64GetDatum(state)};
+
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET failed_catalog = $2 WHERE rollup = $1",
+					2, argtypes, args, NULL);
+}
+
+/*
+ * Does so if it is: the rollup is to be built then.  True if anything was written.
+ */
+bool
+rollup_retry(Rollup *rollup)
+{
+	static const char query[] =
+		SETTING_STATE(" state = CASE WHEN fingerprint IS NULL THEN 'building' ELSE 'stale' END"
+					  " WHERE rollup = $1 AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rollup_activity v"
+					  " WHERE v.rollup = $1 AND v.failed_catalog <>"
+					  " (SELECT c.state FROM " EXTENSION_SCHEMA ".catalog_state($1) c))",
+					  "(SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = changed.rollup)",
+					  "NULL::pg_catalog.pg_lsn");
+
+	if (rollup->state != ROLLUP_FAILED || catalog_execute_for(query, rollup->relid) == 0)
+		return false;
+	ereport(LOG,
+			(errmsg("rollup %s has failed and is tried again", display_name(rollup)),
+			 errdetail("It, a table that it reads, or a privilege was altered.")));
+	return true;
+}
+
+/*
+ * Notes, in the log too, that a rollup is not exact any more: it is stale, to be
+ * rebuilt, or if a rebuild would forget deleted rows it has failed.
+ */
+void
+rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
+{
+	const char *name = display_name(rollup);
+
+	if (rollup->ignores == NIL)
+		ereport(LOG,
+				(errmsg("rollup %s is stale and will be rebuilt", name),
+				 errdetail_internal("%s", reason)));
+	else
+		ereport(LOG,
+				(errmsg("rollup %s has failed: %s", name, reason),
+				 errdetail("To rebuild it would forget rows that it counts and that have been deleted from %s.",
+						   rollup_ignored_names(rollup)),
+				 errhint("To rebuild it all the same, run: %s",
+						 rollup_rebuild_statement(name, true))));
+	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
+	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
+}
+
+/*
+ * The same of all rollups that are live, and without "rebuild" of those, too,
+ * that would be rebuilt by themselves: all of them fail then.
+ */
+void
+rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
+{
+	Oid			argtypes[3] = {TEXTOID, PG_LSNOID, BOOLOID};
+	Datum		args[3];
+	char		nulls[3] = {' ', XLogRecPtrIsInvalid(lsn) ? 'n' : ' ', ' '};
+
+	args[0] = CStringGetTextDatum(reason);
+	args[1] = LSNGetDatum(lsn);
+	args[2] = BoolGetDatum(rebuild);
+	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END"
+								  " WHERE state = 'live' OR (state = 'stale' AND NOT $3)", "$1", "$2"),
+					3, argtypes, args, nulls);
+}
+
+/*
+ * Whether it is a second since this process has noted last that a rollup was
+ * changed, which is remembered for the next time.  Once a second is enough for
+ * people, and saves dead rows; to read the row in each cycle would cost more.
+ */
+static bool
+is_change_to_be_noted(Oid relid)
+{
+	static HTAB *notes = NULL;
+	TimestampTz now = GetCurrentTimestamp();
+	ChangeNote *note;
+	bool		found;
+
+	if (notes == NULL)
+	{
+		HASHCTL		info = {.keysize = sizeof(Oid), .entrysize = sizeof(ChangeNote)};
+
+		notes = hash_create("notify_stats changed rollups", 16, &info, HASH_ELEM | HASH_BLOBS);
+	}
+	note = hash_search(notes, &relid, HASH_ENTER, &found);
+	if (found && !TimestampDifferenceExceeds(note->at, now, 1000))
+		return false;
+	note->at = now;
+	return true;
+}
+
+/* Notes that changes of rollups (a list of Rollup) were applied just now. */
+void
+rollup_set_changed(List *rollups)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+	Oid			argtypes[1] = {OIDARRAYOID};
+	Datum		args[1];
+
+	foreach(lc, rollups)
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+
+		if (is_change_to_be_noted(rollup->relid))
+			relids = lappend_oid(relids, rollup->relid);
+	}
+	if (relids == NIL)
+		return;
+	args[0] = catalog_oid_array(relids);
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
+					" SET changed_at = pg_catalog.clock_timestamp() WHERE rollup = ANY ($1)",
+					1, argtypes, args, NULL);
+}

@@ -1,0 +1,172 @@
+/*-------------------------------------------------------------------------
+ *
+ * stream.c
+ *	  The main stream's row in the catalog.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "facts.h"
+#include "settings.h"
+#include "stream.h"
+
+static bool
+lock(bool wait)
+{
+	LOCKTAG		tag;
+
+	/*
+	 * Relations are locked by another kind of tag, so this object of pg_class
+	 * is locked by nobody else.
+	 */
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
+					   catalog_table(CATALOG_STREAM), 0);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Makes this transaction the only one that may move the main stream; waits.
+ * The lock is not one on the table: it blocks no reader, and no vacuum.
+ */
+void
+stream_lock(void)
+{
+	(void) lock(true);
+}
+
+/* The same, but only if nobody else has it. */
+bool
+stream_try_lock(void)
+{
+	return lock(false);
+}
+
+static void
+set_slot(StreamRow *row, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, STREAM_SLOT_NAME, desc, &isnull);
+	char	   *format;
+
+	row->has_slot = !isnull;
+	if (isnull)
+		return;
+	row->slot_name = *DatumGetName(value);
+	format = TextDatumGetCString(heap_getattr(tuple, STREAM_FORMAT, desc, &isnull));
+	row->format = format_lookup(format);
+	if (row->format == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("slot \"%s\" has the unknown format \"%s\"",
+						NameStr(row->slot_name), format),
+				 errhint("Restart the server, so that it loads the library that belongs to the extension.")));
+	row->applied_lsn = DatumGetLSN(heap_getattr(tuple, STREAM_APPLIED_LSN, desc, &isnull));
+}
+
+/* Reads the row as it is now.  False if the extension is not installed. */
+bool
+stream_load(StreamRow *row)
+{
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	Datum		value;
+	bool		isnull;
+
+	memset(row, 0, sizeof(*row));
+	if (!OidIsValid(catalog_table(CATALOG_STREAM)))
+		return false;
+	tuple = catalog_read_only_row(CATALOG_STREAM, &desc);
+	set_slot(row, tuple, desc);
+	value = heap_getattr(tuple, STREAM_UPGRADE_FROM, desc, &isnull);
+	row->upgrade_from = isnull ? 0 : DatumGetInt64(value);
+	value = heap_getattr(tuple, STREAM_UPGRADE_LSN, desc, &isnull);
+	row->upgrade_lsn = isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
+	tuple = catalog_read_only_row(CATALOG_CONTROL, &desc);
+	row->paused = row->upgrade_from != 0 ||
+		DatumGetBool(heap_getattr(tuple, CONTROL_PAUSED, desc, &isnull));
+	return true;
+}
+
+/* What is to be written of the row. */
+typedef struct StreamUpdate
+{
+	Datum		values[STREAM_COLUMNS];
+	bool		isnull[STREAM_COLUMNS];
+	bool		replace[STREAM_COLUMNS];
+} StreamUpdate;
+
+static void
+set_column(StreamUpdate *update, enum StreamColumn column, Datum value, bool isnull)
+{
+	update->values[column - 1] = value;
+	update->isnull[column - 1] = isnull;
+	update->replace[column - 1] = true;
+}
+
+static void
+write_row(const StreamUpdate *update)
+{
+	catalog_update_row(CATALOG_STREAM, update->values, update->isnull, update->replace);
+}
+
+/* Enters the slot that the stream reads from now on, at a position. */
+void
+stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn)
+{
+	StreamUpdate update = {0};
+	NameData	name;
+
+	namestrcpy(&name, slot_name);
+	set_column(&update, STREAM_SLOT_NAME, NameGetDatum(&name), false);
+	set_column(&update, STREAM_FORMAT, CStringGetTextDatum(format->name), false);
+	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
+	set_column(&update, STREAM_APPLIED_AT, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	write_row(&update);
+	facts_store(facts_load(), NIL);
+}
+
+/* The stream has no slot any more. */
+void
+stream_clear_slot(void)
+{
+	StreamUpdate update = {0};
+
+	for (int column = STREAM_SLOT_NAME; column <= STREAM_APPLIED_AT; column++)
+		set_column(&update, column, (Datum) 0, true);
+	write_row(&update);
+}
+
+void
+stream_set_applied(XLogRecPtr lsn)
+{
+	StreamUpdate update = {0};
+
+	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
+	set_column(&update, STREAM_APPLIED_AT, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	write_row(&update);
+}
+
+/*
+ * Enters that this server is to be upgraded, or with 0, that this is over; and
+ * the position where the slot is left, until that is taken for the stream's own.
+ */
+void
+stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn)
+{
+	StreamUpdate update = {0};
+
+	set_column(&update, STREAM_UPGRADE_FROM, Int64GetDatum(system_identifier),
+			   system_identifier == 0);
+	set_column(&update, STREAM_UPGRADE_LSN, LSNGetDatum(lsn), XLogRecPtrIsInvalid(lsn));
+	write_row(&update);
+}

@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * stream.h
+ *	  The main stream's row in the catalog.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_STREAM_H
+#define NOTIFY_STATS_STREAM_H
+
+#include "access/xlogdefs.h"
+
+#include "format.h"
+
+typedef struct StreamRow
+{
+	bool		has_slot;		/* the next three are set */
+	NameData	slot_name;
+	const Format *format;
+	XLogRecPtr	applied_lsn;
+	bool		paused;			/* by pause(), or because of the next */
+	uint64		upgrade_from;	/* system identifier of a server that was left to be upgraded; or 0 */
+	XLogRecPtr	upgrade_lsn;	/* the slot was left there, with nothing between applied_lsn and it; or invalid */
+} StreamRow;
+
+extern void stream_lock(void);
+extern bool stream_try_lock(void);
+extern bool stream_load(StreamRow *row);
+extern void stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn);
+extern void stream_clear_slot(void);
+
+extern void stream_set_applied(XLogRecPtr lsn);
+extern void stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn);
+
+#endif							/* NOTIFY_STATS_STREAM_H */

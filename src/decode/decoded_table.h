@@ -1,0 +1,66 @@
+/*-------------------------------------------------------------------------
+ *
+ * decoded_table.h
+ *	  A table whose changes arrive with the names of its columns, and the
+ *	  sources whose changes these are.
+ *
+ * Shared by the formats of other output plugins.  A format puts the values of
+ * a row, as it finds them, into cells; what they mean for each source is
+ * worked out here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_DECODED_TABLE_H
+#define NOTIFY_STATS_DECODED_TABLE_H
+
+#include "format.h"
+
+typedef enum CellKind
+{
+	CELL_ABSENT,				/* the row came without this column */
+	CELL_NULL,
+	CELL_UNCHANGED,				/* an out-of-line value that an update kept */
+	CELL_UNTOLD,				/* a value that the plugin has no way to write */
+	CELL_TEXT,					/* as the type's output function writes it */
+	CELL_BINARY					/* as its send function does */
+} CellKind;
+
+typedef struct Cell
+{
+	CellKind	kind;
+	int			len;			/* of text without the NUL that follows */
+	const char *bytes;			/* NUL-terminated in either case */
+} Cell;
+
+/* What is known of one table for one source. */
+typedef struct DecodedTarget DecodedTarget;
+
+typedef struct DecodedTable
+{
+	Oid			relid;			/* a source, or a leaf partition of some */
+	bool		covered;		/* the replica identity covers what is used */
+	bool		full;			/* it is the whole row */
+	int			ncolumns;		/* columns in use by some source */
+	char	  **names;			/* theirs */
+	Oid		   *types;			/* as they are now */
+	Cell	   *old_row;		/* of these columns, for the format to fill */
+	Cell	   *new_row;
+	int			ntargets;
+	DecodedTarget *targets;
+} DecodedTable;
+
+/* Makes the changes of tables into those of sources. */
+typedef struct TableDecoder TableDecoder;
+
+extern TableDecoder *decoder_create(const char *plugin, List *sources,
+									const ChangeConsumer *consumer);
+extern DecodedTable *decoder_table(TableDecoder *decoder, Oid relid);
+extern int	decoded_column(const DecodedTable *table, const char *name, int guess);
+extern void decoded_row_fill(const DecodedTable *table, Cell *row, CellKind kind);
+extern bool decoder_begin(TableDecoder *decoder, TransactionId xid, XLogRecPtr commit_lsn);
+extern void decoder_change(TableDecoder *decoder, DecodedTable *table, RowChangeKind kind,
+						   bool has_old);
+extern void decoder_unknown(TableDecoder *decoder, DecodedTable *table, const char *reason);
+extern void decoder_truncate(TableDecoder *decoder, List *relids);
+
+#endif							/* NOTIFY_STATS_DECODED_TABLE_H */

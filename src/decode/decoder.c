@@ -1,0 +1,433 @@
+/*-------------------------------------------------------------------------
+ *
+ * decoder.c
+ *	  A logical slot that a process keeps open.
+ *
+ * The server's SQL functions start anew in each call: they read the WAL from
+ * the slot's restart_lsn, which lies a good deal before what is new, once to
+ * peek and once to advance.  A worker that runs some fifty cycles a second
+ * would spend most of its time on that, and catch_up() a third.  So they do what
+ * a walsender does, with the same functions of the server: they keep the
+ * decoding context, and go on reading where they stopped.
+ *
+ * The context belongs to the process, not to a transaction.  If anything goes
+ * wrong, it is not used any more, as what was read would not be read again.
+ *
+ * The server knows one slot of a process, MyReplicationSlot.  Between our calls
+ * code of users runs, in expressions and triggers, which may use slots of its
+ * own.  So ours is set aside then, and nobody else's business.  But who has the
+ * right to may drop it from within this process, which holds it, and then it may
+ * be another one's place in the array.  So we look before we use it again.
+ *
+ * Decoding looks at the catalogs as they were when a transaction committed.  So
+ * the functions empty all caches before and after, and each cycle would have to
+ * fill them again, twice.  Here they are emptied only if the catalogs may differ
+ * between then and now: if any invalidation message of anybody has come that
+ * tells of a change after where decoding starts.  What changes in between is
+ * invalidated by the WAL itself, as it is for a walsender.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlogreader.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "replication/decode.h"
+#include "replication/logical.h"
+#include "replication/slot.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/resowner.h"
+#include "utils/wait_event.h"
+
+#include "catalog_version.h"
+#include "compat.h"
+#include "decoder.h"
+
+/* Between two looks whether the rest of a record is on disk. */
+#define FLUSH_WAIT_MS 1
+
+/* The open slot of this process. */
+static struct
+{
+	MemoryContext context;		/* of all this; NULL: none is open */
+	NameData	slot_name;
+	List	   *options;
+	LogicalDecodingContext *decoding;
+	ReplicationSlot *slot;		/* set aside while nothing is decoded; NULL: not ours */
+
+	/* the last known version of the catalogs, and how old it is at most */
+	uint64		version;
+	XLogRecPtr	version_lsn;
+}			own;
+
+/* Where the output plugin's rows go. */
+typedef struct RowWriter
+{
+	Tuplestorestate *rows;
+	TupleDesc	desc;
+} RowWriter;
+
+static void
+prepare_write(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid, bool last_write)
+{
+	resetStringInfo(decoding->out);
+}
+
+static void
+write_row(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid, bool last_write)
+{
+	const RowWriter *writer = (const RowWriter *) decoding->output_writer_private;
+	StringInfo	out = decoding->out;
+	bytea	   *data = palloc(VARHDRSZ + out->len);
+	Datum		values[3];
+	bool		isnull[3] = {false, false, false};
+
+	SET_VARSIZE(data, VARHDRSZ + out->len);
+	memcpy(VARDATA(data), out->data, out->len);
+	values[0] = LSNGetDatum(lsn);
+	values[1] = TransactionIdGetDatum(xid);
+	values[2] = PointerGetDatum(data);
+	tuplestore_putvalues(writer->rows, writer->desc, values, isnull);
+	pfree(data);
+}
+
+static bool
+same_options(List *a, List *b)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	forboth(lc, a, lc2, b)
+		if (strcmp((char *) lfirst(lc), (char *) lfirst(lc2)) != 0)
+			return false;
+	return true;
+}
+
+static List *
+make_options(List *options)
+{
+	List	   *result = NIL;
+
+	for (int i = 0; i + 1 < list_length(options); i += 2)
+		result = lappend(result, makeDefElem((char *) list_nth(options, i),
+											 (Node *) makeString((char *) list_nth(options, i + 1)),
+											 -1));
+	return result;
+}
+
+static List *
+copy_strings(List *strings)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, strings)
+		result = lappend(result, pstrdup((char *) lfirst(lc)));
+	return result;
+}
+
+/* Whether this process has that slot open; with NULL: any. */
+bool
+decoder_is_open(const char *slot_name)
+{
+	return own.context != NULL &&
+		(slot_name == NULL || strcmp(NameStr(own.slot_name), slot_name) == 0);
+}
+
+static void
+set_slot_aside(void)
+{
+	MyReplicationSlot = NULL;
+}
+
+/*
+ * Whether the slot that was set aside is still the one that this process has
+ * opened, and holds.  If so it stays that, as nobody else can drop it.
+ */
+static bool
+is_held(void)
+{
+	ReplicationSlot *slot = own.slot;
+	bool		held;
+
+	if (slot == NULL)
+		return false;
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	SpinLockAcquire(&slot->mutex);
+	held = slot->in_use && slot->active_pid == MyProcPid &&
+		slot->data.persistency == RS_PERSISTENT && slot->data.database == MyDatabaseId &&
+		strcmp(NameStr(slot->data.name), NameStr(own.slot_name)) == 0;
+	SpinLockRelease(&slot->mutex);
+	LWLockRelease(ReplicationSlotControlLock);
+	return held;
+}
+
+/* Makes the slot MyReplicationSlot.  Throws if it is not ours any more, and forgets it. */
+static void
+take_slot(void)
+{
+	if (MyReplicationSlot != NULL)
+		elog(ERROR, "another replication slot is in use");
+	if (!is_held())
+	{
+		own.slot = NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" was dropped or released by code that this process has run",
+						NameStr(own.slot_name)),
+				 errhint("Only notify_stats may use this slot.")));
+	}
+	MyReplicationSlot = own.slot;
+}
+
+/* Releases the slot, if it is still ours, whatever other one may be in use. */
+static void
+release_slot(void)
+{
+	ReplicationSlot *other = MyReplicationSlot == own.slot ? NULL : MyReplicationSlot;
+
+	if (!is_held())
+	{
+		own.slot = NULL;
+		return;
+	}
+	MyReplicationSlot = own.slot;
+	own.slot = NULL;
+	ReplicationSlotRelease();
+	MyReplicationSlot = other;
+}
+
+/*
+ * The server would release MyReplicationSlot alone.  Its own callback comes after
+ * the one that gives up what locks an error has left behind; this one before.
+ */
+static void
+release_slot_at_exit(int code, Datum arg)
+{
+	if (own.slot != NULL)
+		LWLockReleaseAll();
+	release_slot();
+}
+
+/*
+ * Reads a page of the WAL.  The last record may be on disk in part, and the
+ * server's function would wait for the rest without a look at the postmaster, for
+ * ever if that has died.  So we wait before.
+ */
+static int
+read_page(XLogReaderState *reader, XLogRecPtr page, int length, XLogRecPtr record, char *buffer)
+{
+	while (GetFlushRecPtr(NULL) < page + length)
+	{
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, FLUSH_WAIT_MS,
+						 PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return read_local_xlog_page(reader, page, length, record, buffer);
+}
+
+/* Makes the slot this process's. */
+static void
+acquire(const char *slot_name)
+{
+	static bool exit_callback_registered = false;
+
+	if (!exit_callback_registered)
+		before_shmem_exit(release_slot_at_exit, (Datum) 0);
+	exit_callback_registered = true;
+	namestrcpy(&own.slot_name, slot_name);
+	acquire_slot(slot_name);
+	own.slot = MyReplicationSlot;
+}
+
+/*
+ * Whether it is open with these options, so that decoder_open has nothing to do.
+ */
+bool
+decoder_is_ready(const char *slot_name, List *options)
+{
+	return decoder_is_open(slot_name) && same_options(own.options, options);
+}
+
+/*
+ * Opens a slot, at its confirmed position, unless it is open already and was
+ * opened with the same options, a list of char *, names and values in turn.
+ * What is opened lives in the given memory context, which has to outlast it.
+ * Throws if another process has the slot.
+ */
+void
+decoder_open(const char *slot_name, List *options, MemoryContext context)
+{
+	MemoryContext caller_context;
+
+	if (decoder_is_ready(slot_name, options))
+		return;
+	decoder_close();
+
+	CheckLogicalDecodingRequirements();
+	acquire(slot_name);
+	own.context = AllocSetContextCreate(context, "notify_stats decoder",
+										 ALLOCSET_DEFAULT_SIZES);
+	caller_context = MemoryContextSwitchTo(own.context);
+	own.options = copy_strings(options);
+	own.decoding = NULL;
+	own.decoding = CreateDecodingContext(InvalidXLogRecPtr, make_options(own.options), false,
+										  XL_ROUTINE(.page_read = read_page,
+													 .segment_open = wal_segment_open,
+													 .segment_close = wal_segment_close),
+										  prepare_write, write_row, NULL);
+	XLogBeginRead(own.decoding->reader, MyReplicationSlot->data.restart_lsn);
+	own.version_lsn = InvalidXLogRecPtr;
+	MemoryContextSwitchTo(caller_context);
+	set_slot_aside();
+}
+
+/*
+ * Whether no catalog has changed after a position.  Whatever the version counts
+ * was logged before the end of the WAL at the time when it was first seen.
+ */
+static bool
+catalogs_stand_still(XLogRecPtr since)
+{
+	uint64		version = catalog_version();
+
+	if (XLogRecPtrIsInvalid(own.version_lsn) || own.version != version)
+	{
+		own.version = version;
+		own.version_lsn = GetXLogInsertRecPtr();
+	}
+	return own.version_lsn <= since;
+}
+
+static void
+decode(XLogRecPtr upto)
+{
+	XLogReaderState *reader = own.decoding->reader;
+
+	while (reader->EndRecPtr < upto)
+	{
+		char	   *error = NULL;
+
+		/* the reader's buffers are allocated wherever it is called first */
+		MemoryContextSwitchTo(own.context);
+		if (XLogReadRecord(reader, &error) == NULL)
+			elog(ERROR, "could not read the write-ahead log at %X/%X: %s",
+				 LSN_FORMAT_ARGS(reader->EndRecPtr), error ? error : "no record");
+		LogicalDecodingProcessRecord(own.decoding, reader);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Decodes from where the last call stopped up to a position that is on disk, and
+ * adds what the output plugin writes to a tuplestore of (pg_lsn, xid, bytea).
+ * Within a transaction.  If it throws, or if what was read is not applied, the
+ * process must end, or call decoder_forget on its way out of the command.
+ */
+void
+decoder_read(XLogRecPtr upto, Tuplestorestate *rows, TupleDesc desc)
+{
+	LogicalDecodingContext *decoding = own.decoding;
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context = CurrentMemoryContext;
+	RowWriter	writer = {rows, desc};
+	XLogRecPtr	start = decoding->reader->EndRecPtr;
+	bool		keep_caches = catalogs_stand_still(start);
+
+	if (start >= upto)
+		return;
+	take_slot();
+	decoding->output_writer_private = &writer;
+
+	if (!keep_caches)
+		InvalidateSystemCaches();
+	PG_TRY();
+	{
+		decode(upto);
+	}
+	PG_CATCH();
+	{
+		/* what is cached now may be of back then */
+		InvalidateSystemCaches();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!keep_caches || !catalogs_stand_still(start))
+		InvalidateSystemCaches();
+
+	/* decoding runs subtransactions of its own */
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(context);
+	decoding->output_writer_private = NULL;
+	set_slot_aside();
+}
+
+/*
+ * Lets the slot forget what lies before a position, which must be read by now.
+ */
+void
+decoder_confirm(XLogRecPtr lsn)
+{
+	take_slot();
+	LogicalConfirmReceivedLocation(lsn);
+	/* a clean shutdown should write it, though it need not survive a crash */
+	ReplicationSlotMarkDirty();
+	set_slot_aside();
+}
+
+/* Closes what the memory context would leave open. */
+static void
+close_wal(void)
+{
+	if (own.decoding != NULL && own.decoding->reader->seg.ws_file >= 0)
+		wal_segment_close(own.decoding->reader);
+}
+
+/* Closes the slot, if one is open, so that others can use it. */
+void
+decoder_close(void)
+{
+	if (own.context == NULL)
+		return;
+	if (is_held())
+	{
+		take_slot();
+		FreeDecodingContext(own.decoding);
+	}
+	else
+		close_wal();			/* the files of changes went with the slot */
+	release_slot();
+	MemoryContextDelete(own.context);
+	own.context = NULL;
+}
+
+/*
+ * After an error in a session: forgets what is open.  The slot is released when
+ * the command is aborted, and the memory goes with its context.
+ */
+void
+decoder_forget(void)
+{
+	/* the server releases this one when it has aborted the command */
+	if (MyReplicationSlot == NULL && is_held())
+		MyReplicationSlot = own.slot;
+	else if (MyReplicationSlot != own.slot)
+		release_slot();
+	own.slot = NULL;
+	if (own.context == NULL)
+		return;
+	close_wal();
+	own.context = NULL;
+}

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * decoder.h
+ *	  A logical slot that a process keeps open.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_DECODER_H
+#define NOTIFY_STATS_DECODER_H
+
+#include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
+#include "utils/tuplestore.h"
+
+extern bool decoder_is_open(const char *slot_name);
+extern bool decoder_is_ready(const char *slot_name, List *options);
+extern void decoder_open(const char *slot_name, List *options, MemoryContext context);
+extern void decoder_read(XLogRecPtr upto, Tuplestorestate *rows, TupleDesc desc);
+extern void decoder_confirm(XLogRecPtr lsn);
+extern void decoder_close(void);
+extern void decoder_forget(void);
+
+#endif							/* NOTIFY_STATS_DECODER_H */

@@ -1,0 +1,748 @@
+/*-------------------------------------------------------------------------
+ *
+ * slot.c
+ *	  Logical slots and positions of the write-ahead log.
+ *
+ * The server's own SQL-callable functions do the work, called directly rather
+ * than by a query, which would copy the result once more and be planned anew
+ * each time, as every peek empties the plan cache.  The worker has a cheaper
+ * way: decoder.c.
+ *
+ * A position X stands for all transactions whose commit record starts before
+ * it.  That is the server's own rule (SnapBuildXactNeedsSkip: a transaction is
+ * skipped if its commit record starts before confirmed_flush_lsn), and it
+ * makes any X usable, whether or not a record begins there: a peek up to X
+ * reads the record that spans X to its end.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/timeline.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "replication/reorderbuffer.h"
+#include "replication/slot.h"
+#include "storage/condition_variable.h"
+#include "storage/standby.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "decoder.h"
+#include "native_protocol.h"
+#include "settings.h"
+#include "slot.h"
+
+/* Room for the records of one small transaction, with images of the pages it changes. */
+#define OWN_RECORDS (128 * 1024)
+
+struct SlotPeek
+{
+	Tuplestorestate *rows;
+	TupleTableSlot *row;
+	ExprContext *econtext;		/* of the function's call, if there was one */
+};
+
+/* we are within a call of the server's that decodes, whose routine messages nobody wants */
+static bool quiet = false;
+
+/* where this process keeps the slot that it reads open; NULL: it does not */
+static MemoryContext keep_open = NULL;
+
+static emit_log_hook_type prev_emit_log_hook = NULL;
+
+/*
+ * Each peek and each advance logs several lines, on each cycle, and so does the creation
+ * of a slot.  The server has no setting for that, so they are kept out here, and nothing
+ * else is.
+ */
+static void
+drop_routine_messages(ErrorData *edata)
+{
+	static const char *const routine[] = {
+		"starting logical decoding for slot ",
+		"logical decoding found "
+	};
+
+	if (quiet && edata->elevel == LOG && edata->message_id != NULL)
+		for (int i = 0; i < lengthof(routine); i++)
+			if (strncmp(edata->message_id, routine[i], strlen(routine[i])) == 0)
+			{
+				edata->output_to_server = false;
+				edata->output_to_client = false;
+			}
+
+	if (prev_emit_log_hook)
+		prev_emit_log_hook(edata);
+}
+
+/* Has our slot calls' routine messages kept out of the server log. */
+void
+slot_init(void)
+{
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = drop_routine_messages;
+}
+
+static void
+main_name(Oid database, NameData *name)
+{
+	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u", database);
+}
+
+/* Writes the name of the main slot of this database. */
+void
+slot_main_name(NameData *name)
+{
+	main_name(MyDatabaseId, name);
+}
+
+/* The value of output_plugin_libraries, or NULL in servers without it. */
+static const char *
+allowed_plugins(void)
+{
+	return GetConfigOption("output_plugin_libraries", true, false);
+}
+
+/* Whether servers that have such a list let this plugin be used. */
+static bool
+is_allowed_plugin(const char *plugin)
+{
+	const char *allowed = allowed_plugins();
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	if (allowed == NULL || !SplitGUCList(pstrdup(allowed), ',', &names))
+		return true;			/* no list; or the server itself will complain */
+	foreach(lc, names)
+		if (strcmp((char *) lfirst(lc), plugin) == 0)
+			return true;
+	return false;
+}
+
+static char *
+extended_list(const char *plugin)
+{
+	const char *allowed = allowed_plugins();
+
+	return allowed[0] == '\0' ? pstrdup(plugin) : psprintf("%s, %s", allowed, plugin);
+}
+
+/* The same for ALTER SYSTEM, where each name is an identifier. */
+static char *
+extended_identifiers(const char *plugin)
+{
+	StringInfoData buf;
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	(void) SplitGUCList(pstrdup(allowed_plugins()), ',', &names);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%s, ", quote_identifier((char *) lfirst(lc)));
+	appendStringInfoString(&buf, quote_identifier(plugin));
+	return buf.data;
+}
+
+/*
+ * Throws, with the line to write, if this server does not let that output
+ * plugin be used.
+ */
+void
+slot_check_plugin(const char *plugin)
+{
+	if (strcmp(plugin, NATIVE_PLUGIN_NAME) == 0 || is_allowed_plugin(plugin))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("this server does not allow output plugin \"%s\"", plugin),
+			 errdetail("The setting output_plugin_libraries does not list it."),
+			 errhint("Write output_plugin_libraries = '%s' in postgresql.conf, or run ALTER SYSTEM SET output_plugin_libraries = %s; (a list, without quotes). Then reload.",
+					 extended_list(plugin), extended_identifiers(plugin))));
+}
+
+/*
+ * Since 2026 servers refuse output plugins that output_plugin_libraries does
+ * not list.  Our own code is in this server already, preloaded or called by a
+ * superuser, so listing our own plugin for the rest of this transaction grants
+ * nothing new.  Other plugins are the administrator's to list.
+ */
+static void
+prepare_plugin(const char *plugin)
+{
+	slot_check_plugin(plugin);
+	if (!is_allowed_plugin(plugin))
+		(void) set_config_option("output_plugin_libraries", extended_list(plugin), PGC_SUSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/* Looks up a slot; false if there is none of that name. */
+bool
+slot_lookup(const char *name, SlotInfo *info)
+{
+	bool		found = false;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots && !found; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+
+		if (!slot->in_use || strcmp(NameStr(slot->data.name), name) != 0)
+			continue;
+
+		SpinLockAcquire(&slot->mutex);
+		info->plugin = slot->data.plugin;
+		info->database = slot->data.database;
+		info->lost = slot_is_invalidated(slot);
+		info->lost_by = slot_invalidated_by(slot);
+		info->inactive_since = slot_inactive_since(slot);
+		info->confirmed_flush_lsn = slot->data.confirmed_flush;
+		info->restart_lsn = slot->data.restart_lsn;
+		info->active_pid = slot->active_pid;
+		info->failover = slot_is_failover(slot);
+		SpinLockRelease(&slot->mutex);
+		found = true;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return found;
+}
+
+/*
+ * For how many seconds a slot may be left unused before the server invalidates it
+ * (idle_replication_slot_timeout); 0: for ever.
+ */
+int
+slot_idle_timeout(void)
+{
+	return idle_slot_timeout();
+}
+
+/* Whether nobody has used a slot for half that time. */
+bool
+slot_is_idle(const char *name)
+{
+	SlotInfo	info;
+
+	return idle_slot_timeout() > 0 && slot_lookup(name, &info) && !info.lost &&
+		info.active_pid == 0 && info.inactive_since != 0 &&
+		GetCurrentTimestamp() >=
+		TimestampTzPlusMilliseconds(info.inactive_since, (int64) idle_slot_timeout() * 500);
+}
+
+/* Uses a slot, which nobody else does, for a moment, to no other end. */
+void
+slot_touch(const char *name)
+{
+	acquire_slot(name);
+	ReplicationSlotRelease();
+}
+
+/*
+ * The server takes a temporary slot for idle when it was released, and ends the
+ * process it belongs to after idle_replication_slot_timeout, in the middle of a
+ * build for instance.  So it is acquired again, and set aside, as decoder.c does it.
+ */
+static void
+hold_if_temporary(const char *name)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
+
+	if (slot == NULL || slot->data.persistency != RS_TEMPORARY)
+		return;
+	acquire_slot(name);
+	MyReplicationSlot = NULL;
+}
+
+/* How many slots can still be made. */
+int
+slot_count_free(void)
+{
+	int			count = 0;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
+		if (!ReplicationSlotCtl->replication_slots[i].in_use)
+			count++;
+	LWLockRelease(ReplicationSlotControlLock);
+	return count;
+}
+
+/* SPI_execute_with_args, quietly. */
+static int
+execute_quietly(const char *query, int nargs, Oid *argtypes, Datum *args)
+{
+	volatile int result = 0;
+
+	quiet = true;
+	PG_TRY();
+	{
+		result = SPI_execute_with_args(query, nargs, argtypes, args, NULL, false, 0);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * Creates a permanent slot, and returns its position.  With "failover" (from 17
+ * on) it is one that standbys take over.  Waits for all
+ * transactions that have an xid.  Throws in a transaction that has written.
+ */
+XLogRecPtr
+slot_create(const char *name, const char *plugin, bool failover)
+{
+	/* by a query, as the number of arguments differs between versions */
+	const char *query = failover ?
+		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2, failover => true)" :
+		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2)";
+	Oid			argtypes[2] = {TEXTOID, TEXTOID};
+	Datum		args[2];
+	bool		isnull;
+	XLogRecPtr	lsn;
+
+	slot_close();
+	prepare_plugin(plugin);
+	args[0] = CStringGetTextDatum(name);
+	args[1] = CStringGetTextDatum(plugin);
+
+	SPI_connect();
+	if (execute_quietly(query, 2, argtypes, args) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not create slot \"%s\"", name);
+	lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return lsn;
+}
+
+/*
+ * Calls a server function quietly.  Decoding runs subtransactions of its own,
+ * which leave another memory context behind.
+ */
+static void
+invoke_quietly(FunctionCallInfo fcinfo)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	quiet = true;
+	PG_TRY();
+	{
+		(void) FunctionCallInvoke(fcinfo);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+/* Calls a server function that takes a slot's name first. */
+static void
+call_slot_function(Oid function, const char *name, Datum second, Datum third)
+{
+	LOCAL_FCINFO(fcinfo, 3);
+	FmgrInfo	flinfo;
+	NameData	slot_name;
+
+	namestrcpy(&slot_name, name);
+	fmgr_info(function, &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 3, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = NameGetDatum(&slot_name);
+	fcinfo->args[1].value = second;
+	fcinfo->args[2].value = third;
+	for (int i = 0; i < 3; i++)
+		fcinfo->args[i].isnull = false;
+	invoke_quietly(fcinfo);
+}
+
+/*
+ * Makes a temporary slot, which this process alone uses and which goes away
+ * with it, at the position of another, and returns that position.  It is never
+ * idle.
+ */
+XLogRecPtr
+slot_copy(const char *source, const char *name, const char *plugin)
+{
+	NameData	copy_name;
+	SlotInfo	info;
+
+	prepare_plugin(plugin);
+	namestrcpy(&copy_name, name);
+	call_slot_function(F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL, source,
+					   NameGetDatum(&copy_name), BoolGetDatum(true));
+	hold_if_temporary(name);
+	if (!slot_lookup(name, &info))
+		elog(ERROR, "replication slot \"%s\" is missing", name);
+	return info.confirmed_flush_lsn;
+}
+
+/* Also a slot that this process has open. */
+void
+slot_drop(const char *name)
+{
+	slot_close();
+	call_slot_function(F_PG_DROP_REPLICATION_SLOT, name, (Datum) 0, (Datum) 0);
+}
+
+/*
+ * Drops the main slot of any database, whoever calls, and gives its name; false
+ * if there is none.  Waits until nobody has it.
+ */
+bool
+slot_drop_main_of(Oid database, NameData *name)
+{
+	SlotInfo	info;
+
+	main_name(database, name);
+	if (!slot_lookup(NameStr(*name), &info) || info.database != database)
+		return false;
+	ReplicationSlotDrop(NameStr(*name), false);
+	return true;
+}
+
+/*
+ * Lets the slot forget what lies before "lsn"; a no-op if it has already.
+ * Survives a rollback, and may be undone by a crash.
+ */
+void
+slot_advance(const char *name, XLogRecPtr lsn)
+{
+	SlotInfo	info;
+
+	if (!slot_lookup(name, &info) || info.confirmed_flush_lsn >= lsn)
+		return;
+	if (slot_is_open(name))
+		decoder_confirm(lsn);
+	else
+	{
+		call_slot_function(F_PG_REPLICATION_SLOT_ADVANCE, name,
+						   LSNGetDatum(lsn), (Datum) 0);
+		hold_if_temporary(name);
+	}
+}
+
+/*
+ * Whether the standbys in synchronized_standby_slots have the WAL up to a
+ * position.  A slot that fails over must not get ahead of what they have.  If one
+ * of their slots is missing, or not in use, that is logged at this level.
+ */
+bool
+slot_standbys_have(XLogRecPtr lsn, int elevel)
+{
+	return standbys_have(lsn, elevel);
+}
+
+/*
+ * Logs which transactions are running, at which point a slot may move its
+ * restart_lsn when it is advanced past it, and returns the end of the record.
+ * The server does it each 15 seconds.
+ */
+XLogRecPtr
+slot_log_running_transactions(void)
+{
+	return LogStandbySnapshot();
+}
+
+/*
+ * The position up to which the WAL is on disk.  A peek up to it gives every
+ * transaction whose commit record starts before it.
+ */
+XLogRecPtr
+slot_safe_lsn(void)
+{
+	return GetFlushRecPtr(NULL);
+}
+
+/*
+ * Whether this server has the WAL at a position, on any timeline of its history.
+ * Where it was found once it is not looked for again.
+ */
+bool
+slot_has_wal(XLogRecPtr lsn)
+{
+	static XLogSegNo found = 0;
+	XLogSegNo	segment;
+	ListCell   *lc;
+
+	XLByteToSeg(lsn, segment, wal_segment_size);
+	if (segment == found)
+		return true;
+	foreach(lc, readTimeLineHistory(GetWALInsertionTimeLine()))
+	{
+		char		path[MAXPGPATH];
+		struct stat status;
+
+		XLogFilePath(path, ((TimeLineHistoryEntry *) lfirst(lc))->tli, segment, wal_segment_size);
+		if (stat(path, &status) != 0 && errno == ENOENT)
+			continue;
+		found = segment;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * The same position for a caller's token: pg_current_wal_insert_lsn() may
+ * point behind the header of a page that does not exist yet.
+ */
+XLogRecPtr
+slot_normalize_lsn(XLogRecPtr lsn)
+{
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		return lsn - SizeOfXLogLongPHD;
+	if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return lsn - SizeOfXLogShortPHD;
+	return lsn;
+}
+
+/* The position after everything that was written so far, on disk or not. */
+XLogRecPtr
+slot_written_lsn(void)
+{
+	return slot_normalize_lsn(GetXLogInsertRecPtr());
+}
+
+/* The same, made safe: on disk on return. */
+XLogRecPtr
+slot_flush_written(void)
+{
+	XLogRecPtr	lsn = slot_written_lsn();
+
+	XLogFlush(lsn);
+	return lsn;
+}
+
+/* Where a segment begins after some more records, this transaction's own. */
+XLogRecPtr
+slot_next_segment(void)
+{
+	XLogRecPtr	lsn = GetXLogInsertRecPtr() + OWN_RECORDS + wal_segment_size;
+
+	return lsn - XLogSegmentOffset(lsn, wal_segment_size);
+}
+
+/*
+ * Leaves the rest of the segment before a position unused, if it is not full; flushes.
+ */
+void
+slot_fill_segment(XLogRecPtr end)
+{
+	if (slot_written_lsn() < end)
+		(void) RequestXLogSwitch(true);
+	(void) slot_flush_written();
+}
+
+/*
+ * Has this process keep a slot open between peeks, where the format allows it
+ * (see decoder.h), in that memory context; with NULL no more.  It has to end with
+ * any error, or to call slot_forget on the way out of its command.
+ */
+void
+slot_keep_open(MemoryContext context)
+{
+	if (context == NULL)
+		slot_close();
+	keep_open = context;
+}
+
+void
+slot_forget(void)
+{
+	decoder_forget();
+	keep_open = NULL;
+}
+
+/* Whether it does. */
+bool
+slot_keeps_open(void)
+{
+	return keep_open != NULL;
+}
+
+/* Whether this process has a slot open: this one, or with NULL any. */
+bool
+slot_is_open(const char *name)
+{
+	return decoder_is_open(name);
+}
+
+/* Closes the slot that is open, if any. */
+void
+slot_close(void)
+{
+	decoder_close();
+}
+
+/*
+ * Waits, interruptibly, until that process does not have the slot any more.  It
+ * has to be asked for it before.
+ */
+void
+slot_wait_until_free(const char *name, int pid)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
+
+	if (slot == NULL)
+		return;
+	ConditionVariablePrepareToSleep(&slot->active_cv);
+	/* if another slot takes its place in the array, it has not this one's holder */
+	while (slot->active_pid == pid)
+		ConditionVariableSleep(&slot->active_cv, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+}
+
+/* Peeks by means of the slot that this process keeps open. */
+static void
+peek_open_slot(SlotPeek *peek, const char *name, const char *plugin, List *options,
+			   XLogRecPtr upto)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(3);
+
+	/* pg_lsn, xid and bytea, as types that are known without a catalog */
+	TupleDescInitBuiltinEntry(desc, 1, "lsn", INT8OID, -1, 0);
+	TupleDescInitBuiltinEntry(desc, 2, "xid", INT4OID, -1, 0);
+	TupleDescInitBuiltinEntry(desc, 3, "data", TEXTOID, -1, 0);
+	/* as much as the server itself takes for the changes, before it uses files */
+	peek->rows = tuplestore_begin_heap(false, false, Max(work_mem, logical_decoding_work_mem));
+	peek->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	/* a local setting would make every transaction that is decoded cost more */
+	if (!decoder_is_ready(name, options))
+		prepare_plugin(plugin);
+	quiet = true;
+	PG_TRY();
+	{
+		decoder_open(name, options, keep_open);
+		decoder_read(upto, peek->rows, desc);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Has the server's functions wait for no standby, until the nest level of settings
+ * ends: to read is not yet to advance, and who reads holds the stream's lock.
+ */
+static void
+wait_for_no_standby(void)
+{
+	if (STANDBY_SLOTS_SETTING != NULL)
+		(void) set_config_option(STANDBY_SLOTS_SETTING, "", PGC_SIGHUP, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* Peeks by the server's SQL function. */
+static void
+peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool binary,
+				 List *options, XLogRecPtr upto)
+{
+	LOCAL_FCINFO(fcinfo, 4);
+	FmgrInfo	flinfo;
+	ReturnSetInfo rsinfo;
+	NameData	slot_name;
+	Datum	   *texts = palloc(sizeof(Datum) * (list_length(options) + 1));
+	int			ntexts = 0;
+	int			guc_nestlevel;
+	ListCell   *lc;
+
+	prepare_plugin(plugin);
+	foreach(lc, options)
+		texts[ntexts++] = CStringGetTextDatum((char *) lfirst(lc));
+	namestrcpy(&slot_name, name);
+
+	peek->econtext = CreateStandaloneExprContext();
+	memset(&rsinfo, 0, sizeof(rsinfo));
+	rsinfo.type = T_ReturnSetInfo;
+	rsinfo.econtext = peek->econtext;
+	rsinfo.allowedModes = SFRM_Materialize;
+	rsinfo.returnMode = SFRM_Materialize;
+
+	fmgr_info(binary ? F_PG_LOGICAL_SLOT_PEEK_BINARY_CHANGES : F_PG_LOGICAL_SLOT_PEEK_CHANGES,
+			  &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 4, InvalidOid, NULL, (Node *) &rsinfo);
+	fcinfo->args[0].value = NameGetDatum(&slot_name);
+	fcinfo->args[0].isnull = false;
+	fcinfo->args[1].value = LSNGetDatum(upto);
+	fcinfo->args[1].isnull = false;
+	fcinfo->args[2].value = (Datum) 0;
+	fcinfo->args[2].isnull = true;	/* a count would not bound it */
+	fcinfo->args[3].value = PointerGetDatum(construct_array(texts, ntexts, TEXTOID, -1, false,
+															TYPALIGN_INT));
+	fcinfo->args[3].isnull = false;
+	guc_nestlevel = NewGUCNestLevel();
+	wait_for_no_standby();
+	invoke_quietly(fcinfo);
+	hold_if_temporary(name);
+	AtEOXact_GUC(true, guc_nestlevel);
+
+	peek->rows = rsinfo.setResult;
+	peek->row = MakeSingleTupleTableSlot(rsinfo.setDesc, &TTSOpsMinimalTuple);
+}
+
+/*
+ * Decodes from the slot's confirmed position, or with "resumable", in a process
+ * that keeps it open, from where the last peek stopped; up to a safe position,
+ * which lies after it.  Leaves the slot as it was.  The options are as a format
+ * gives them.  The result lives in the current memory context and resource
+ * owner, and takes work_mem, then temporary files.
+ */
+SlotPeek *
+slot_peek(const char *name, const char *plugin, bool binary, bool resumable, List *options,
+		  XLogRecPtr upto)
+{
+	SlotPeek   *peek = palloc0(sizeof(SlotPeek));
+
+	if (resumable)
+		peek_open_slot(peek, name, plugin, options, upto);
+	else
+		peek_by_function(peek, name, plugin, binary, options, upto);
+	return peek;
+}
+
+/* The next row of a peek, valid until the next call; false at the end. */
+bool
+slot_peek_next(SlotPeek *peek, SlotRow *row)
+{
+	struct varlena *value;
+	bool		isnull;
+
+	if (!tuplestore_gettupleslot(peek->rows, true, false, peek->row))
+		return false;
+	slot_getallattrs(peek->row);
+	row->lsn = DatumGetLSN(slot_getattr(peek->row, 1, &isnull));
+	row->xid = DatumGetTransactionId(slot_getattr(peek->row, 2, &isnull));
+	/* text or bytea; a function's result is never compressed or external */
+	value = PG_DETOAST_DATUM_PACKED(slot_getattr(peek->row, 3, &isnull));
+	row->data = VARDATA_ANY(value);
+	row->len = VARSIZE_ANY_EXHDR(value);
+	return true;
+}
+
+void
+slot_peek_end(SlotPeek *peek)
+{
+	ExecDropSingleTupleTableSlot(peek->row);
+	tuplestore_end(peek->rows);
+	if (peek->econtext != NULL)
+		FreeExprContext(peek->econtext, true);
+	pfree(peek);
+}

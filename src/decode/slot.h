@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * slot.h
+ *	  Logical slots and positions of the write-ahead log.
+ *
+ * One slot at a time in a process: after an error in one of these functions
+ * the process has to end its (top-level) transaction by that error, else the
+ * server would drop the slot that the next call leaves behind.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_SLOT_H
+#define NOTIFY_STATS_SLOT_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+/* What can be known of a slot without acquiring it. */
+typedef struct SlotInfo
+{
+	NameData	plugin;
+	Oid			database;		/* InvalidOid: a physical slot */
+	bool		lost;			/* invalidated: it cannot be read any more */
+	const char *lost_by;		/* then the setting that has led to it, if known */
+	TimestampTz inactive_since; /* nobody has used it; 0: not known (before 18) */
+	XLogRecPtr	confirmed_flush_lsn;
+	XLogRecPtr	restart_lsn;	/* from where it is read when it is opened */
+	int			active_pid;		/* of the process that has it, or 0 */
+	bool		failover;		/* standbys have a copy of it */
+} SlotInfo;
+
+/* A peek: the rows that the output plugin wrote. */
+typedef struct SlotPeek SlotPeek;
+
+extern void slot_init(void);
+extern void slot_main_name(NameData *name);
+extern void slot_check_plugin(const char *plugin);
+extern bool slot_lookup(const char *name, SlotInfo *info);
+extern int	slot_idle_timeout(void);
+extern bool slot_is_idle(const char *name);
+extern void slot_touch(const char *name);
+extern int	slot_count_free(void);
+extern XLogRecPtr slot_create(const char *name, const char *plugin, bool failover);
+extern XLogRecPtr slot_copy(const char *source, const char *name, const char *plugin);
+extern void slot_drop(const char *name);
+extern bool slot_drop_main_of(Oid database, NameData *name);
+extern XLogRecPtr slot_safe_lsn(void);
+extern bool slot_has_wal(XLogRecPtr lsn);
+extern XLogRecPtr slot_written_lsn(void);
+extern XLogRecPtr slot_flush_written(void);
+extern XLogRecPtr slot_next_segment(void);
+extern void slot_fill_segment(XLogRecPtr end);
+extern XLogRecPtr slot_normalize_lsn(XLogRecPtr lsn);
+extern void slot_keep_open(MemoryContext context);
+extern void slot_forget(void);
+extern bool slot_keeps_open(void);
+extern bool slot_is_open(const char *name);
+extern void slot_close(void);
+extern void slot_wait_until_free(const char *name, int pid);
+extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
+						   List *options, XLogRecPtr upto);
+
+/* A row of a peek. */
+typedef struct SlotRow
+{
+	XLogRecPtr	lsn;			/* where the plugin was, roughly */
+	TransactionId xid;
+	const char *data;			/* bytes or text, not NUL-terminated */
+	int			len;
+} SlotRow;
+
+extern bool slot_peek_next(SlotPeek *peek, SlotRow *row);
+extern void slot_peek_end(SlotPeek *peek);
+extern void slot_advance(const char *name, XLogRecPtr lsn);
+extern bool slot_standbys_have(XLogRecPtr lsn, int elevel);
+extern XLogRecPtr slot_log_running_transactions(void);
+
+#endif							/* NOTIFY_STATS_SLOT_H */

@@ -1,0 +1,548 @@
+/*-------------------------------------------------------------------------
+ *
+ * source.c
+ *	  Whether the changes of a table can be counted.
+ *
+ * A table can be a source if two things hold.  Its changes reach logical
+ * decoding, under its own name: that is a matter of its kind, and refused once
+ * and for all (source_check_kind).  And a change of a row tells the old values
+ * of every column in use: that is a matter of its replica identity, which
+ * anybody may alter at any time, so it is also reported without throwing
+ * (source_identity_gaps).
+ *
+ * Replica identity belongs to the tables that hold rows.  That of a
+ * partitioned table means nothing, and a new partition does not take it over;
+ * so leaf partitions are looked at, by column name, because attribute numbers
+ * differ between partitions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "access/transam.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "commands/defrem.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/rls.h"
+#include "utils/syscache.h"
+
+#include "names.h"
+#include "published.h"
+#include "source.h"
+
+/* Relations that a query can read, but whose changes cannot be counted. */
+static const struct
+{
+	char		relkind;
+	const char *noun;
+	const char *hint;
+}			refused_kinds[] = {
+	{RELKIND_VIEW, "a view",
+	"Write the query of the view as a subquery in FROM."},
+	{RELKIND_MATVIEW, "a materialized view",
+	"Use the table that the materialized view reads."},
+	{RELKIND_FOREIGN_TABLE, "a foreign table",
+	"Create the rollup in the database that holds the table."},
+	{RELKIND_SEQUENCE, "a sequence",
+	"Use a table."},
+	{RELKIND_TOASTVALUE, "a TOAST table",
+	"Use the table that the TOAST table belongs to."},
+	{RELKIND_COMPOSITE_TYPE, "a composite type",
+	"Use a table."},
+};
+
+static void check_storage(Relation rel);
+static void check_visible(Relation rel);
+static void check_partitions(Relation rel);
+static List *leaf_partitions(Oid relid);
+static bool key_has(Relation rel, const Bitmapset *key, const char *name);
+static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
+static IdentityGap *refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
+static char *statement_for_all(Oid relid);
+
+/*
+ * Throws unless "relid" is a permanent ordinary or partitioned table whose
+ * changes the WAL tells.  "inherit" is false for FROM ONLY.  The caller holds
+ * a lock on the table.
+ */
+void
+source_check_kind(Oid relid, bool inherit)
+{
+	Relation	rel = relation_open(relid, NoLock);
+
+	check_storage(rel);
+	check_visible(rel);
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		if (!inherit)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("definition reads only the partitioned table \"%s\" itself",
+							RelationGetRelationName(rel)),
+					 errdetail("A partitioned table has no rows without its partitions."),
+					 errhint("Leave ONLY out.")));
+		check_partitions(rel);
+	}
+	else if (inherit && find_inheritance_children(relid, NoLock) != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" has inheritance children",
+						RelationGetRelationName(rel)),
+				 errdetail("A change of a child is not a change of this table."),
+				 errhint("Write FROM ONLY %s, and UNION ALL for the children.",
+						 qualified_name(RelationGetRelid(rel)))));
+
+	relation_close(rel, NoLock);
+}
+
+/* The tables that hold the rows of a source. */
+static List *
+tables_of(Oid relid)
+{
+	return get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? leaf_partitions(relid) :
+		list_make1_oid(relid);
+}
+
+/*
+ * Lists what is found in the tables that hold the rows of a source.
+ */
+static List *
+gaps_of_tables(Oid relid, const Bitmapset *columns, bool by_us,
+			   IdentityGap *(*find) (Oid, Oid, const Bitmapset *, bool))
+{
+	List	   *gaps = NIL;
+	ListCell   *lc;
+
+	foreach(lc, tables_of(relid))
+	{
+		IdentityGap *gap = find(lfirst_oid(lc), relid, columns, by_us);
+
+		if (gap != NULL)
+			gaps = lappend(gaps, gap);
+	}
+
+	return gaps;
+}
+
+/*
+ * Lists (of IdentityGap) where "columns", attribute numbers of "relid", are
+ * not covered by the replica identity: of the table itself, or of each leaf
+ * partition.  NIL if all is well.  "by_us" is that of source_refusals,
+ * for the hints.
+ */
+List *
+source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
+{
+	return gaps_of_tables(relid, columns, by_us, identity_gap);
+}
+
+/*
+ * Lists the same tables where the replica identity has all columns, but makes the
+ * server refuse updates and deletes because of a publication; with "by_us" also if
+ * it does as soon as we publish the table.
+ */
+List *
+source_refusals(Oid relid, const Bitmapset *columns, bool by_us)
+{
+	return gaps_of_tables(relid, columns, by_us, refusal);
+}
+
+/*
+ * Throws if the server would refuse updates and deletes because we publish the
+ * table.  If it does so already it is not our doing.
+ */
+static void
+check_refusals(Oid relid, const Bitmapset *columns)
+{
+	ListCell   *lc;
+
+	foreach(lc, source_refusals(relid, columns, true))
+	{
+		const IdentityGap *gap = (const IdentityGap *) lfirst(lc);
+		Relation	rel = relation_open(gap->relid, NoLock);
+		bool		already = published_refusal(rel, rel->rd_rel->relreplident) != NULL;
+
+		relation_close(rel, NoLock);
+		if (!already)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" cannot be published with its replica identity",
+							get_rel_name(gap->relid)),
+					 errdetail("The server would refuse its updates and deletes: %s.", gap->refusal),
+					 errhint("%s", gap->hint)));
+	}
+}
+
+/*
+ * Gives all partitions of a table the replica identity FULL, however many there are.
+ */
+static char *
+statement_for_all(Oid relid)
+{
+	Relation	rel = relation_open(relid, NoLock);
+	char	   *statement =
+		psprintf("DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT relid FROM pg_partition_tree(%s) WHERE isleaf"
+				 " LOOP EXECUTE format('ALTER TABLE %%s REPLICA IDENTITY FULL', p); END LOOP; END $$;",
+				 quote_literal_cstr(qualified_name(RelationGetRelid(rel))));
+
+	relation_close(rel, NoLock);
+	return statement;
+}
+
+/*
+ * Throws for the first gap, and if updates and deletes would be refused because we
+ * publish the table, if we do.
+ */
+void
+source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
+{
+	List	   *gaps = source_identity_gaps(relid, columns, by_us);
+	IdentityGap *gap;
+	bool		partition;
+	char	   *refusal;
+
+	if (gaps == NIL)
+	{
+		if (by_us)
+			check_refusals(relid, columns);
+		return;
+	}
+
+	gap = linitial(gaps);
+	partition = gap->relid != relid;
+	refusal = gap->refusal == NULL ? "" :
+		psprintf(" With REPLICA IDENTITY FULL the server would refuse updates and deletes: %s.",
+				 gap->refusal);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("replica identity of %s \"%s\" does not cover the columns that the definition uses",
+					partition ? "partition" : "table",
+					get_rel_name(gap->relid)),
+			 partition
+			 ? errdetail("Missing: %s. Partitions of \"%s\" that lack columns: %d.%s",
+						 gap->missing, get_rel_name(relid), list_length(gaps), refusal)
+			 : errdetail("Missing: %s.%s", gap->missing, refusal),
+			 list_length(gaps) == 1 || gap->refusal ? errhint("%s", gap->hint) :
+			 errhint("Run: %s", statement_for_all(relid))));
+}
+
+/*
+ * Throws unless the relation holds rows, or is made of partitions that do,
+ * and its changes are decoded.
+ */
+static void
+check_storage(Relation rel)
+{
+	const char *name = RelationGetRelationName(rel);
+
+	for (int i = 0; i < (int) lengthof(refused_kinds); i++)
+	{
+		if (rel->rd_rel->relkind == refused_kinds[i].relkind)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" is %s", name, refused_kinds[i].noun),
+					 errdetail("Rollups are kept from the row changes of tables."),
+					 errhint("%s", refused_kinds[i].hint)));
+	}
+	if (rel->rd_rel->relkind != RELKIND_RELATION &&
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", name),
+				 errdetail("Rollups are kept from the row changes of tables."),
+				 errhint("Use a table.")));
+
+	/* as is_publishable_class() has it; the OID catches information_schema */
+	if (IsCatalogRelation(rel) || RelationGetRelid(rel) < FirstNormalObjectId)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" belongs to the system", name),
+				 errdetail("Changes of system tables are not decoded."),
+				 errhint("Use a table of your own.")));
+
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" is temporary", name),
+				 errdetail("Changes of temporary tables are not in the write-ahead log."),
+				 errhint("Use a permanent table.")));
+
+	/* of a partitioned table, it means nothing */
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED &&
+		rel->rd_rel->relkind == RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" is unlogged", name),
+				 errdetail("Changes of unlogged tables are not in the write-ahead log."),
+				 errhint("Run: ALTER TABLE %s SET LOGGED;", qualified_name(RelationGetRelid(rel)))));
+}
+
+/*
+ * Throws if policies hide rows of the table from the current user, the owner
+ * of the rollup: the write-ahead log has no policies, so that the rollup would
+ * both differ from its definition and show what the user may not see.
+ */
+static void
+check_visible(Relation rel)
+{
+	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("row-level security of table \"%s\" applies to role \"%s\"",
+					RelationGetRelationName(rel),
+					GetUserNameFromId(GetUserId(), false)),
+			 errdetail("The write-ahead log holds the rows of everybody."),
+			 errhint("Let a role create the rollup that row-level security does not apply to.")));
+}
+
+/*
+ * Throws if the changes of some partition cannot be counted.
+ */
+static void
+check_partitions(Relation rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, leaf_partitions(RelationGetRelid(rel)))
+	{
+		Relation	leaf = relation_open(lfirst_oid(lc), NoLock);
+		bool		foreign = leaf->rd_rel->relkind == RELKIND_FOREIGN_TABLE;
+
+		if (foreign || leaf->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("partition \"%s\" of table \"%s\" is %s",
+							RelationGetRelationName(leaf),
+							RelationGetRelationName(rel),
+							foreign ? "a foreign table" : "unlogged"),
+					 errdetail("Its changes are not in the write-ahead log."),
+					 foreign
+					 ? errhint("Read the other partitions instead, with UNION ALL.")
+					 : errhint("Run: ALTER TABLE %s SET LOGGED;", qualified_name(RelationGetRelid(leaf)))));
+
+		relation_close(leaf, NoLock);
+	}
+}
+
+/*
+ * The partitions that hold rows, or would in another server, locked so that
+ * they stay.
+ */
+static List *
+leaf_partitions(Oid relid)
+{
+	List	   *leaves = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
+			leaves = lappend_oid(leaves, lfirst_oid(lc));
+	}
+
+	return leaves;
+}
+
+/*
+ * Whether a key, in the form of RelationGetIndexAttrBitmap(), has the column of
+ * that name.
+ */
+static bool
+key_has(Relation rel, const Bitmapset *key, const char *name)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
+
+	return bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, key);
+}
+
+/*
+ * The columns of a table that an index over these columns of "root" and the primary
+ * key would have, and those of the present replica identity, which others may need.
+ */
+static Bitmapset *
+index_columns(Relation rel, Oid root, const Bitmapset *columns)
+{
+	Bitmapset  *key = bms_add_members(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY),
+									  RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY));
+	Bitmapset  *result = NULL;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		result = bms_add_member(result, get_attnum(RelationGetRelid(rel),
+												   get_attname(root, attnum, false)));
+	attnum = -1;
+	while ((attnum = bms_next_member(key, attnum)) >= 0)
+		result = bms_add_member(result, attnum + FirstLowInvalidHeapAttributeNumber);
+	return result;
+}
+
+/* The names of columns, or with "nullable" of those that may be null, quoted; "" if none. */
+static char *
+column_names(Relation rel, const Bitmapset *columns, bool nullable)
+{
+	StringInfoData names;
+	int			attnum = -1;
+
+	initStringInfo(&names);
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+	{
+		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+
+		if (!nullable || !column->attnotnull)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
+							 quote_identifier(NameStr(column->attname)));
+	}
+	return names.data;
+}
+
+/*
+ * How to have a replica identity of the columns that is not FULL: a unique index over
+ * them and the primary key.
+ */
+static char *
+index_hint(Relation rel, Oid root, const Bitmapset *columns)
+{
+	Bitmapset  *indexed = index_columns(rel, root, columns);
+	char	   *names = column_names(rel, indexed, false);
+	char	   *nullable = column_names(rel, indexed, true);
+	const char *index;
+
+	if (bms_is_empty(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY)))
+		return psprintf("Add a primary key to %s, so that an index over it and the columns that the definition uses can be the replica identity.",
+						qualified_name(RelationGetRelid(rel)));
+	if (nullable[0] != '\0')
+		return psprintf("Make these columns of %s NOT NULL, so that an index over them can be the replica identity: %s.",
+						qualified_name(RelationGetRelid(rel)), nullable);
+	if (!published_lists_have(rel, indexed))
+		return psprintf("Publish these columns of %s with every publication that has a column list for it, so that an index over them can be the replica identity: %s.",
+						qualified_name(RelationGetRelid(rel)), names);
+	index = quote_identifier(ChooseRelationName(RelationGetRelationName(rel), NULL, "identity",
+												RelationGetNamespace(rel), false));
+	return psprintf("%s: CREATE UNIQUE INDEX %s ON %s (%s); ALTER TABLE %s REPLICA IDENTITY USING INDEX %s;",
+					published_generated(rel, indexed) ? "Run" :
+					"Set publish_generated_columns = stored for the publications of the table, and run",
+					index, qualified_name(RelationGetRelid(rel)), names, qualified_name(RelationGetRelid(rel)), index);
+}
+
+/* Why the server refuses, or would refuse, updates and deletes with a replica identity, or NULL. */
+static const char *
+refusal_of(Relation rel, char identity, bool by_us)
+{
+	const char *reason = published_refusal(rel, identity);
+
+	return reason == NULL && by_us ? published_refusal_by_us(rel, identity) : reason;
+}
+
+/* Whether the replica identity of a table makes the server refuse updates and deletes; NULL: no. */
+static IdentityGap *
+refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	const char *reason = refusal_of(rel, rel->rd_rel->relreplident, by_us);
+	IdentityGap *gap = NULL;
+
+	if (reason != NULL)
+	{
+		gap = palloc(sizeof(IdentityGap));
+		gap->relid = relid;
+		gap->missing = NULL;
+		gap->refusal = reason;
+		gap->hint = index_hint(rel, root, columns);
+	}
+	relation_close(rel, NoLock);
+	return gap;
+}
+
+/*
+ * Which of "columns", attribute numbers of "root", the replica identity of
+ * the table "relid" lacks; NULL if none.
+ */
+static IdentityGap *
+identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	IdentityGap *gap = NULL;
+
+	if (rel->rd_rel->relreplident != REPLICA_IDENTITY_FULL)
+	{
+		Bitmapset  *key = RelationGetIndexAttrBitmap(rel,
+													 INDEX_ATTR_BITMAP_IDENTITY_KEY);
+		StringInfoData missing;
+		int			attnum = -1;
+
+		initStringInfo(&missing);
+		while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		{
+			char	   *name = get_attname(root, attnum, false);
+
+			if (!key_has(rel, key, name))
+				appendStringInfo(&missing, "%s%s", missing.len > 0 ? ", " : "", name);
+		}
+
+		/*
+		 * A definition may read no column, say to count all rows.  It needs
+		 * an identity even so: without any, a DELETE comes without an old
+		 * row, and whoever folds it cannot tell that nothing of it is needed.
+		 */
+		if (bms_is_empty(key) && missing.len == 0)
+			appendStringInfoString(&missing, "any column");
+
+		if (missing.len > 0)
+		{
+			gap = palloc(sizeof(IdentityGap));
+			gap->relid = relid;
+			gap->missing = missing.data;
+			gap->refusal = refusal_of(rel, REPLICA_IDENTITY_FULL, by_us);
+			gap->hint = gap->refusal == NULL ?
+				psprintf("Run: ALTER TABLE %s REPLICA IDENTITY FULL;", qualified_name(RelationGetRelid(rel))) :
+				index_hint(rel, root, columns);
+		}
+	}
+
+	relation_close(rel, NoLock);
+	return gap;
+}
+
+/*
+ * Whether the replica identity of one table, which is not FULL, covers columns
+ * of these names.
+ */
+bool
+source_identity_covers(Relation rel, char **names, int nnames)
+{
+	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+
+	for (int i = 0; i < nnames; i++)
+		if (!key_has(rel, key, names[i]))
+			return false;
+	return true;
+}
+
+/* The owner of a table. */
+Oid
+source_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}

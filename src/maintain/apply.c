@@ -1,0 +1,580 @@
+/*-------------------------------------------------------------------------
+ *
+ * apply.c
+ *	  Deltas become rows.
+ *
+ * Each group that changes is looked up in the table, by its unique index.  It is
+ * deleted if its count comes to zero, updated, or inserted, by one statement for
+ * each of these that occurs.  So constraints, generated columns and triggers of the
+ * table see the rows that it has before and after, and no others.  One INSERT … ON
+ * CONFLICT DO UPDATE would propose the deltas as rows, and the server checks and
+ * computes what is proposed; and it could not delete.
+ *
+ * The rows are handed to the statements as named tuplestores, as transition tables
+ * are to triggers, so that columns of any type pass unchanged.  With them goes the
+ * address of the row that was found, as column ctid: the only name that no column
+ * of the table can have.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parsetree.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/queryenvironment.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/varlena.h"
+
+#include "apply.h"
+#include "catalog.h"
+#include "catalog_version.h"
+#include "compat.h"
+#include "group_index.h"
+#include "shape.h"
+#include "trouble.h"
+#include "xact.h"
+
+/* Describes rows for statements, which call them APPLY_ROWS. */
+static EphemeralNamedRelation
+name_rows(Tuplestorestate *rows, TupleDesc desc, uint64 nrows)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+
+	enr->md.name = APPLY_ROWS;
+	enr->md.reliddesc = InvalidOid;
+	enr->md.tupdesc = desc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = (double) nrows;
+	enr->reldata = rows;
+	return enr;
+}
+
+/*
+ * Runs a query that reads rows handed over in a tuplestore, which it names
+ * notify_stats_rows, and whose columns are those of "desc".  SPI must be
+ * connected.
+ */
+void
+apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc, uint64 nrows)
+{
+	if (SPI_register_relation(name_rows(rows, desc, nrows)) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register the rows");
+	xact_execute(query);
+	SPI_unregister_relation(APPLY_ROWS);
+}
+
+/* From so many rows on, to find and write them in the order of the index is worth a sort. */
+#define SORTED_ROWS 100
+
+/* The statements of a rollup, in the order in which they run: first what makes room. */
+typedef enum ApplyStatement
+{
+	APPLY_DELETE,
+	APPLY_UPDATE,
+	APPLY_INSERT
+} ApplyStatement;
+
+#define APPLY_STATEMENTS 3
+
+static bool
+is_nullable_sum(const Measure *measure)
+{
+	return measure->kind != MEASURE_COUNT && measure->companion >= 0;
+}
+
+/* The rows to insert.  A sum over no input has to be NULL. */
+static void
+append_select(StringInfo buf, const Definition *definition)
+{
+	appendStringInfoString(buf, "SELECT ");
+	for (int column = 1; column <= definition->ncolumns; column++)
+	{
+		const char *separator = column > 1 ? ", " : "";
+
+		for (int i = 0; i < definition->ngroups; i++)
+			if (definition->groups[i].attnum == column)
+				appendStringInfo(buf, "%sd.%s", separator,
+								 quote_identifier(definition->groups[i].name));
+		for (int i = 0; i < definition->nmeasures; i++)
+		{
+			const Measure *measure = &definition->measures[i];
+
+			if (measure->attnum != column)
+				continue;
+			if (is_nullable_sum(measure))
+				appendStringInfo(buf, "%sCASE WHEN d.%s <> 0 OR d.%s <> 0 THEN d.%s END", separator,
+								 quote_identifier(definition->measures[measure->companion].name),
+								 quote_identifier(measure->name),
+								 quote_identifier(measure->name));
+			else
+				appendStringInfo(buf, "%sd.%s", separator, quote_identifier(measure->name));
+		}
+	}
+}
+
+static void
+append_assignments(StringInfo buf, const Definition *definition)
+{
+	for (int i = 0; i < definition->nmeasures; i++)
+	{
+		const Measure *measure = &definition->measures[i];
+		const char *name = quote_identifier(measure->name);
+
+		appendStringInfo(buf, "%s%s = ", i > 0 ? ", " : "", name);
+		if (is_nullable_sum(measure))
+		{
+			const char *count = quote_identifier(definition->measures[measure->companion].name);
+
+			appendStringInfo(buf, "CASE WHEN r.%s + d.%s <> 0 THEN coalesce(r.%s, 0) + d.%s END",
+							 count, count, name, name);
+		}
+		else
+			appendStringInfo(buf, "r.%s + d.%s", name, name);
+	}
+}
+
+static char *
+statement_text(const Rollup *rollup, const char *target, ApplyStatement statement)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	switch (statement)
+	{
+		case APPLY_DELETE:
+			appendStringInfo(&buf, "DELETE FROM ONLY %s AS r USING " APPLY_ROWS " d"
+							 " WHERE r.ctid = d.ctid", target);
+			break;
+		case APPLY_UPDATE:
+			appendStringInfo(&buf, "UPDATE ONLY %s AS r SET ", target);
+			append_assignments(&buf, rollup->shape->definition);
+			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d WHERE r.ctid = d.ctid");
+			break;
+		case APPLY_INSERT:
+			appendStringInfo(&buf, "INSERT INTO %s (%s) ", target, shape_columns(rollup->shape));
+			append_select(&buf, rollup->shape->definition);
+			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d");
+			break;
+	}
+	return buf.data;
+}
+
+/* Throws unless as many groups were written as there were to write. */
+void
+apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
+{
+	if (written != expected)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("could not write all groups of rollup %s", rollup->shape->name),
+				 errdetail("A trigger or rule on the table has kept rows away."),
+				 errhint("Drop it, and run: %s",
+						 rollup_rebuild_statement(rollup->shape->name, rollup->ignores != NIL))));
+}
+
+/* Throws if the name of the rollup's own table has become another one's. */
+static void
+check_target(const Rollup *rollup, const char *target)
+{
+	if (target == rollup->shape->name)
+		rollup_check_name(rollup);
+}
+
+/* A plan that a rollup's shape keeps. */
+typedef struct ApplyPlan
+{
+	const char *query;			/* its text, for logs */
+	PlannedStmt *plan;
+	uint64		version;		/* of the catalogs when it was planned */
+} ApplyPlan;
+
+/* Whether a plan writes that table alone, as a rule may have it do otherwise. */
+static bool
+writes_only(const PlannedStmt *plan, Oid relid)
+{
+	return list_length(plan->resultRelations) == 1 &&
+		rt_fetch(linitial_int(plan->resultRelations), plan->rtable)->relid == relid;
+}
+
+/*
+ * Plans an UPDATE or DELETE such that it fetches rows by their addresses, whatever
+ * the planner knows of the table: the plan is kept while the table grows.
+ */
+static PlannedStmt *
+plan_by_address(Query *query, const char *text)
+{
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {{"enable_seqscan", "off"}, {"enable_tidscan", "on"}, {"enable_nestloop", "on"}};
+	int			nestlevel = NewGUCNestLevel();
+	PlannedStmt *plan;
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i].name, settings[i].value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	plan = pg_plan_query(query, text, 0, NULL);
+	AtEOXact_GUC(false, nestlevel);
+	return plan;
+}
+
+static PlannedStmt *
+plan_statement(const Rollup *rollup, const char *target, ApplyStatement statement,
+			   const char *text, QueryEnvironment *environment)
+{
+	List	   *queries;
+	PlannedStmt *plan = NULL;
+
+	check_target(rollup, target);
+	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(text)),
+												 text, NULL, 0, environment);
+	if (list_length(queries) == 1)
+		plan = statement == APPLY_INSERT ?
+			pg_plan_query(linitial_node(Query, queries), text, 0, NULL) :
+			plan_by_address(linitial_node(Query, queries), text);
+	if (plan == NULL || (target == rollup->shape->name && !writes_only(plan, rollup->relid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("cannot write rollup %s, as its table has rules", rollup->shape->name),
+				 errhint("Drop the rules, and run: %s",
+						 rollup_rebuild_statement(rollup->shape->name, rollup->ignores != NIL))));
+	return plan;
+}
+
+/*
+ * The plan of a statement: for the rollup's own table a kept one, unless some
+ * catalog has changed.  SPI would plan it anew whenever decoding has emptied the
+ * plan cache; that would take longer than to run it, for the few groups of a
+ * usual batch.  The only table in it is locked.
+ */
+static ApplyPlan
+find_plan(const Rollup *rollup, const char *target, ApplyStatement statement,
+		  QueryEnvironment *environment)
+{
+	RollupShape *shape = rollup->shape;
+	ApplyPlan	plan;
+	ApplyPlan  *entry;
+	MemoryContext context;
+
+	plan.version = catalog_version();
+	if (shape->plans == NULL)
+		shape->plans = MemoryContextAllocZero(shape->context,
+											  sizeof(ApplyPlan) * APPLY_STATEMENTS);
+	entry = &shape->plans[statement];
+	if (target == rollup->shape->name && entry->plan != NULL && entry->version == plan.version)
+		return *entry;
+
+	plan.query = statement_text(rollup, target, statement);
+	plan.plan = plan_statement(rollup, target, statement, plan.query, environment);
+	if (target != rollup->shape->name)
+		return plan;
+	context = MemoryContextSwitchTo(shape->context);
+	entry->query = pstrdup(plan.query);
+	entry->plan = copyObject(plan.plan);
+	entry->version = plan.version;
+	MemoryContextSwitchTo(context);
+	return *entry;
+}
+
+/* Runs a statement, and returns how many rows it has changed. */
+static uint64
+run_statement(const Rollup *rollup, const char *target, ApplyStatement statement,
+			  QueryEnvironment *environment)
+{
+	ApplyPlan	plan;
+	QueryDesc  *query;
+	uint64		nrows;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	plan = find_plan(rollup, target, statement, environment);
+	query = CreateQueryDesc(plan.plan, plan.query, GetActiveSnapshot(), InvalidSnapshot,
+							None_Receiver, NULL, environment, 0);
+	ExecutorStart(query, 0);
+	executor_run(query);
+	nrows = query->estate->es_processed;
+	ExecutorFinish(query);
+	ExecutorEnd(query);
+	FreeQueryDesc(query);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+	return nrows;
+}
+
+/*
+ * Which statement a delta is for
+ */
+
+/* Whether a measure of a group, found or new, comes to zero. */
+static bool
+comes_to_zero(const Measure *measure, TupleTableSlot *found, TupleTableSlot *delta)
+{
+	bool		isnull = true;
+	Datum		value = found ? slot_getattr(found, measure->attnum, &isnull) : (Datum) 0;
+	bool		never_null;
+	Datum		added = slot_getattr(delta, measure->attnum, &never_null);
+	Datum		zero = NumericGetDatum(int64_to_numeric(0));
+	int64		sum;
+
+	if (measure->kind != MEASURE_SUM_NUMERIC)
+		return !pg_add_s64_overflow(isnull ? 0 : DatumGetInt64(value), DatumGetInt64(added), &sum) &&
+			sum == 0;
+	if (!isnull)
+		added = DirectFunctionCall2(numeric_add, value, added);
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, added, zero));
+}
+
+static bool
+all_come_to_zero(const Definition *definition, TupleTableSlot *found, TupleTableSlot *delta)
+{
+	for (int i = 0; i < definition->nmeasures; i++)
+		if (!comes_to_zero(&definition->measures[i], found, delta))
+			return false;
+	return true;
+}
+
+/* The count that a group comes to. */
+static int64
+new_count(const Definition *definition, TupleTableSlot *found, TupleTableSlot *delta, bool *isnull)
+{
+	AttrNumber	column = definition->measures[definition->row_count].attnum;
+	Datum		added = slot_getattr(delta, column, isnull);
+	Datum		count = found ? slot_getattr(found, column, isnull) : Int64GetDatum(0);
+
+	return *isnull ? 0 : DatumGetInt64(DirectFunctionCall2(int8pl, count, added));
+}
+
+/*
+ * A count below zero, or one of zero beside something else, means that the table
+ * was not what the definition had: changed by hand, or worse.  That is an error, and
+ * never corrected silently.
+ */
+static ApplyStatement
+choose_statement(const Rollup *rollup, TupleTableSlot *found, TupleTableSlot *delta)
+{
+	bool		isnull;
+	int64		count = new_count(rollup->shape->definition, found, delta, &isnull);
+
+	if (!isnull && count > 0)
+		return found ? APPLY_UPDATE : APPLY_INSERT;
+	if (!isnull && count == 0 && all_come_to_zero(rollup->shape->definition, found, delta))
+		return APPLY_DELETE;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("rollup %s does not match its definition: a group would have a count of %s",
+					rollup->shape->name, isnull ? "NULL" : psprintf(INT64_FORMAT, count)),
+			 errdetail("The table may have been changed by hand."),
+			 errhint("Run: %s", rollup_rebuild_statement(rollup->shape->name, rollup->ignores != NIL))));
+}
+
+/* The deltas of a rollup as the statements take them. */
+typedef struct Batch
+{
+	const Rollup *rollup;
+	GroupIndex *index;
+	TupleTableSlot *row;		/* a delta and the address of its group */
+	Tuplestorestate *rows[APPLY_STATEMENTS];	/* NULL: none */
+	uint64		nrows[APPLY_STATEMENTS];
+	MemoryContext row_context;
+} Batch;
+
+/* The columns of the definition, and ctid. */
+static TupleDesc
+batch_desc(TupleDesc columns)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(columns->natts + 1);
+
+	for (int i = 1; i <= columns->natts; i++)
+		TupleDescCopyEntry(desc, i, columns, i);
+	TupleDescInitEntry(desc, desc->natts, "ctid", TIDOID, -1, 0);
+	return desc;
+}
+
+static void
+add_to_batch(Batch *batch, ApplyStatement statement, TupleTableSlot *found, TupleTableSlot *delta)
+{
+	int			ncolumns = batch->rollup->shape->desc->natts;
+	TupleTableSlot *row = batch->row;
+
+	ExecClearTuple(row);
+	slot_getallattrs(delta);
+	memcpy(row->tts_values, delta->tts_values, sizeof(Datum) * ncolumns);
+	memcpy(row->tts_isnull, delta->tts_isnull, sizeof(bool) * ncolumns);
+	row->tts_isnull[ncolumns] = found == NULL;
+	if (found != NULL)
+		row->tts_values[ncolumns] = PointerGetDatum(&found->tts_tid);
+	ExecStoreVirtualTuple(row);
+
+	if (batch->rows[statement] == NULL)
+		batch->rows[statement] = tuplestore_begin_heap(false, false, work_mem);
+	tuplestore_puttupleslot(batch->rows[statement], row);
+	batch->nrows[statement]++;
+}
+
+/* Looks up the group of a delta. */
+static void
+take_delta(Batch *batch, TupleTableSlot *delta)
+{
+	TupleTableSlot *found = group_index_find(batch->index, delta);
+	MemoryContext context = MemoryContextSwitchTo(batch->row_context);
+	ApplyStatement statement = choose_statement(batch->rollup, found, delta);
+
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(batch->row_context);
+	add_to_batch(batch, statement, found, delta);
+}
+
+/* Takes many deltas, in the order of the index. */
+static void
+take_sorted(Batch *batch, Tuplestorestate *deltas, TupleTableSlot *delta)
+{
+	Tuplesortstate *sort = group_index_begin_sort(batch->index, batch->rollup->shape->desc);
+
+	while (tuplestore_gettupleslot(deltas, true, false, delta))
+		tuplesort_puttupleslot(sort, delta);
+	tuplesort_performsort(sort);
+	while (tuplesort_gettupleslot(sort, true, false, delta, NULL))
+		take_delta(batch, delta);
+	ExecClearTuple(delta);
+	tuplesort_end(sort);
+}
+
+static void
+take_deltas(Batch *batch, Tuplestorestate *deltas, uint64 ndeltas)
+{
+	TupleTableSlot *delta = MakeSingleTupleTableSlot(batch->rollup->shape->desc, &TTSOpsMinimalTuple);
+
+	if (ndeltas >= SORTED_ROWS)
+		take_sorted(batch, deltas, delta);
+	else
+		while (tuplestore_gettupleslot(deltas, true, false, delta))
+			take_delta(batch, delta);
+	ExecDropSingleTupleTableSlot(delta);
+}
+
+static Relation
+open_target(const Rollup *rollup, const char *target)
+{
+	if (target == rollup->shape->name)
+		return table_open(rollup->relid, RowExclusiveLock);
+	return table_openrv(makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(target))),
+						RowExclusiveLock);
+}
+
+/*
+ * Throws, since not all rows were written that were found.  Triggers may keep rows away
+ * each time; without one, another session has changed them just now.
+ */
+static void
+complain_of_missing(const Rollup *rollup, Relation table, uint64 written, uint64 expected)
+{
+	TriggerDesc *triggers = table->trigdesc;
+
+	if (triggers != NULL && (triggers->trig_delete_before_row ||
+							 triggers->trig_update_before_row ||
+							 triggers->trig_insert_before_row))
+		apply_check_written(rollup, written, expected);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("rollup %s was changed by another session while it was written", rollup->shape->name),
+			 errhint("Only notify_stats should change the table of a rollup.")));
+}
+
+static void
+write_rows(const Batch *batch, Relation table, const char *target, ApplyStatement statement)
+{
+	QueryEnvironment *environment = create_queryEnv();
+	uint64		expected = batch->nrows[statement];
+	uint64		written;
+
+	register_ENR(environment, name_rows(batch->rows[statement], batch->row->tts_tupleDescriptor,
+										expected));
+	written = run_statement(batch->rollup, target, statement, environment);
+	if (written != expected)
+		complain_of_missing(batch->rollup, table, written, expected);
+	tuplestore_end(batch->rows[statement]);
+}
+
+/* Adds deltas to the target, and ends them. */
+static void
+add_deltas(const Rollup *rollup, const char *target, Tuplestorestate *deltas, uint64 ndeltas)
+{
+	Relation	table = open_target(rollup, target);
+	Batch		batch = {0};
+
+	batch.rollup = rollup;
+	batch.index = group_index_open(table, rollup_group_index(rollup, table));
+	batch.row = MakeSingleTupleTableSlot(batch_desc(rollup->shape->desc), &TTSOpsVirtual);
+	batch.row_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats row",
+											  ALLOCSET_SMALL_SIZES);
+	take_deltas(&batch, deltas, ndeltas);
+	tuplestore_end(deltas);
+	group_index_close(batch.index);
+	for (int i = 0; i < APPLY_STATEMENTS; i++)
+		if (batch.rows[i] != NULL)
+			write_rows(&batch, table, target, i);
+	ExecDropSingleTupleTableSlot(batch.row);
+	table_close(table, NoLock);
+}
+
+static void
+empty_table(const Rollup *rollup, const char *target)
+{
+	check_target(rollup, target);
+	SPI_connect();
+	if (SPI_execute(psprintf("DELETE FROM ONLY %s", target), false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not empty rollup %s", rollup->shape->name);
+	SPI_finish();
+}
+
+/*
+ * Applies the deltas of one rollup to "target", a qualified and quoted name:
+ * the rollup's table, or the table that a build fills.  Runs as the rollup's
+ * owner.  Returns whether anything changed.  Throws if the table cannot be
+ * what the definition had: a group would get a negative count.
+ */
+bool
+apply_delta(Delta *delta, const char *target)
+{
+	const Rollup *rollup = delta_rollup(delta);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats apply",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
+	uint64		ndeltas;
+	Tuplestorestate *deltas = delta_rows(delta, &ndeltas);
+	bool		changes = deltas != NULL || delta_truncated(delta);
+	SavedRole	saved;
+
+	if (changes)
+	{
+		trouble_begin(rollup->relid);
+		saved = xact_become(rollup->shape->owner);
+		xact_limit_lock_waits(rollup_lock_patience(rollup));
+		if (delta_truncated(delta))
+			empty_table(rollup, target);
+		if (deltas != NULL)
+			add_deltas(rollup, target, deltas, ndeltas);
+		xact_restore_role(saved);
+		trouble_end();
+	}
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextDelete(context);
+	return changes;
+}

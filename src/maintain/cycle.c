@@ -1,0 +1,758 @@
+/*-------------------------------------------------------------------------
+ *
+ * cycle.c
+ *	  A cycle of the main stream: settle, read, commit, advance.
+ *
+ * The first four are one transaction, which also writes the position that it
+ * brings the stream to.  So the rollups and the position are always those of
+ * one another, whatever crashes when; and only after the commit is on disk may
+ * the slot forget.  If it forgets less than it could (its own position is not
+ * crash-safe), the next peek gives transactions again, and they are skipped by
+ * the position.
+ *
+ * Where nothing relevant passed, the position is kept in shared memory alone,
+ * and written at most once a second, and only if others have written WAL.  Our
+ * own commits, and what the server writes by itself, are no reason to write
+ * again, so a server left alone falls silent.  But for one time: who takes the
+ * end of the WAL as a token of his own commit may get one after ours, and on a
+ * standby has nothing but the written position to hold it against.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "catalog_version.h"
+#include "cycle.h"
+#include "main_slot.h"
+#include "main_stream.h"
+#include "pass.h"
+#include "settings.h"
+#include "oversize.h"
+#include "publication.h"
+#include "request.h"
+#include "shared.h"
+#include "slot.h"
+#include "time_limit.h"
+#include "trouble.h"
+#include "upgrade.h"
+#include "xact.h"
+
+#define PROGRESS_INTERVAL_MS 1000
+
+/* How long after the last changes one more position is written. */
+#define CLOSING_DELAY_MS 100
+
+/*
+ * When restart_lsn is so far behind, the running transactions are logged, so
+ * that it can follow: every so often, and less often if that does not help.
+ */
+#define RESTART_DISTANCE (1024 * 1024)
+#define SNAPSHOT_INTERVAL_MS 500
+#define MAX_SNAPSHOT_INTERVAL_MS 15000
+
+/* A cycle at work. */
+typedef struct Cycle
+{
+	bool		manual;			/* works on a paused stream as well */
+	StreamRow	row;			/* of the stream, which is locked */
+	List	   *rollups;		/* all of this database */
+	Oid			entered;		/* rollup whose trouble this transaction enters */
+	CycleResult *result;
+} Cycle;
+
+/* Has the next cycle come in so many milliseconds at the latest. */
+static void
+come_again(Cycle *cycle, int milliseconds)
+{
+	CycleResult *result = cycle->result;
+
+	if (result->again_after_ms == 0 || milliseconds < result->again_after_ms)
+		result->again_after_ms = milliseconds;
+}
+
+/*
+ * What is settled before the stream is read
+ */
+
+/* When this process has last looked whether failed rollups are to be tried again. */
+static CatalogStamp retries_looked;
+static TimestampTz retries_looked_at;
+
+/*
+ * Whether what the catalogs say may have changed since a rollup has met its trouble.
+ * *state is what they say, if not.
+ */
+static bool
+cause_may_be_gone(const Trouble *trouble, int64 *state)
+{
+	TransactionId youngest;
+
+	*state = trouble->catalog;
+	if (trouble->catalog != 0)
+		return false;			/* known from before */
+	*state = rollup_catalog_state(trouble->rollup, &youngest);
+	return TransactionIdFollowsOrEquals(youngest, trouble->xmin) ||
+		(trouble->others != 0 && trouble->others != shared_foreign_transactions());
+}
+
+/*
+ * Marks a rollup as failed if its trouble was noted; InvalidOid if there is none.
+ * One that was restored from a dump may be waiting for the rest of that: an index
+ * or a privilege.  So the worker goes on trying to build it.
+ */
+static Oid
+enter_trouble(bool manual)
+{
+	Trouble		trouble;
+	Rollup	   *rollup;
+	char	   *name;
+	bool		may_retry;
+	int64		state = 0;
+
+	if (!trouble_read(&trouble))
+		return InvalidOid;
+	rollup = rollup_find(rollup_list(NULL), trouble.rollup);
+	name = rollup_qualified_name(trouble.rollup);
+	may_retry = trouble.of_catalog && rollup != NULL && rollup->ignores == NIL;
+	if (!manual && rollup != NULL && rollup_is_restored(rollup))
+	{
+		ereport(LOG,
+				(errmsg("rollup %s, restored from a dump, cannot be built yet: %s", name, trouble.reason),
+				 errdetail("It will be tried again.")));
+		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason, trouble.lsn);
+	}
+	else if (trouble.heals && rollup != NULL)
+	{
+		(void) shared_stream_offences(trouble.rollup, true);
+		rollup_give_up(rollup, trouble.reason, trouble.lsn);
+	}
+	else if (may_retry && cause_may_be_gone(&trouble, &state))
+		/* its build tells */
+		rollup_give_up(rollup, trouble.reason, trouble.lsn);
+	else
+	{
+		ereport(LOG,
+				(errmsg("rollup %s has failed: %s", name, trouble.reason),
+				 errhint("Fix the cause, then run: %s",
+						 rollup_rebuild_statement(name, rollup != NULL && rollup->ignores != NIL))));
+		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
+		if (may_retry)
+			rollup_set_retry(trouble.rollup, state);
+		retries_looked.valid = false;
+	}
+	request_forget(trouble.rollup, trouble.request);
+	return trouble.rollup;
+}
+
+/*
+ * A step looks at one thing, in the transaction in which the stream is locked.
+ */
+typedef enum Settled
+{
+	SETTLED_NOTHING,			/* there was nothing to do: the next step */
+	SETTLED_SOMETHING,			/* commit, and begin with the first step again */
+	SETTLED_ALL					/* commit: there is nothing to read in this cycle */
+} Settled;
+
+typedef Settled (*SettleStep) (Cycle *cycle);
+
+/* Locks the stream, if the extension is there; a slot that it has left would retain all WAL. */
+static Settled
+settle_extension(Cycle *cycle)
+{
+	if (OidIsValid(catalog_table(CATALOG_STREAM)) && main_stream_lock(&cycle->row))
+		return SETTLED_NOTHING;
+	main_slot_drop_orphans();
+	return SETTLED_ALL;
+}
+
+static Settled
+settle_upgrade(Cycle *cycle)
+{
+	if (upgrade_end(&cycle->row))
+		return SETTLED_SOMETHING;
+	if (cycle->row.upgrade_from != 0 && cycle->manual)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the stream is left for an upgrade of the server"),
+				 errhint("To go on without one, run: SELECT notify_stats.resume();")));
+	return SETTLED_NOTHING;
+}
+
+static Settled
+settle_pause(Cycle *cycle)
+{
+	cycle->result->paused = cycle->row.paused && !cycle->manual;
+	return cycle->result->paused ? SETTLED_ALL : SETTLED_NOTHING;
+}
+
+/* It is committed at once, before the next rollup has a chance to fail. */
+static Settled
+settle_trouble(Cycle *cycle)
+{
+	cycle->entered = enter_trouble(cycle->manual);
+	return OidIsValid(cycle->entered) ? SETTLED_SOMETHING : SETTLED_NOTHING;
+}
+
+static Settled
+settle_dropped_rollups(Cycle *cycle)
+{
+	bool		some_dropped;
+
+	cycle->rollups = rollup_list(&some_dropped);
+	if (some_dropped)
+		rollup_forget_dropped();
+	cycle->result->has_rollups = cycle->rollups != NIL;
+	return SETTLED_NOTHING;
+}
+
+static bool
+has_failed(List *rollups)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollups)
+		if (((Rollup *) lfirst(lc))->state == ROLLUP_FAILED)
+			return true;
+	return false;
+}
+
+/*
+ * Looks, if some catalog has changed since this process has looked last, whether failed
+ * rollups are to be tried again.  The look costs more than a cycle, so it is taken at
+ * most once per second.
+ */
+static Settled
+settle_failed_rollups(Cycle *cycle)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		written = false;
+	ListCell   *lc;
+
+	if (!has_failed(cycle->rollups) || catalog_stamp_holds(&retries_looked))
+		return SETTLED_NOTHING;
+	if (retries_looked.valid && !cycle->manual &&
+		!TimestampDifferenceExceeds(retries_looked_at, now, PROGRESS_INTERVAL_MS))
+	{
+		come_again(cycle, PROGRESS_INTERVAL_MS);
+		return SETTLED_NOTHING;
+	}
+	catalog_stamp(&retries_looked, catalog_version());
+	retries_looked_at = now;
+	foreach(lc, cycle->rollups)
+		written |= rollup_retry((Rollup *) lfirst(lc));
+	/* an error may still undo what was written */
+	retries_looked.valid = !written;
+	return written ? SETTLED_SOMETHING : SETTLED_NOTHING;
+}
+
+/* Why the slot cannot be read on, or NULL. */
+static const char *
+loss_reason(const StreamRow *row)
+{
+	const char *reason = main_slot_loss_reason(row);
+
+	if (reason != NULL || !oversize_is_final(row->applied_lsn))
+		return reason;
+	oversize_forget();
+	return psprintf("a change is too large for output plugin \"%s\"", row->format->plugin);
+}
+
+static Settled
+settle_lost_slot(Cycle *cycle)
+{
+	const char *reason;
+
+	if (!cycle->row.has_slot || cycle->rollups == NIL)
+		return SETTLED_NOTHING;
+	reason = loss_reason(&cycle->row);
+	if (reason == NULL)
+		return SETTLED_NOTHING;
+	if (!main_slot_replace(&cycle->row))
+		main_slot_give_up(&cycle->row, reason);
+	return SETTLED_SOMETHING;
+}
+
+static Settled
+settle_restored_rollups(Cycle *cycle)
+{
+	return rollup_settle_restored(cycle->rollups, cycle->row.has_slot) ?
+		SETTLED_SOMETHING : SETTLED_NOTHING;
+}
+
+/* A slot that was not entered yet, or not any more, is dropped as an orphan. */
+static Settled
+settle_unneeded_slot(Cycle *cycle)
+{
+	if (cycle->rollups != NIL || !cycle->row.has_slot)
+		return SETTLED_NOTHING;
+	stream_clear_slot();
+	return SETTLED_SOMETHING;
+}
+
+/*
+ * The worker has to leave the slot alone while others use it: it can be neither read nor
+ * dropped nor made.  A session that catches up gets the server's error instead.
+ */
+static Settled
+settle_use_by_others(Cycle *cycle)
+{
+	if (!cycle->manual)
+		cycle->result->slot_in_use = main_slot_is_in_use();
+	return cycle->result->slot_in_use ? SETTLED_ALL : SETTLED_NOTHING;
+}
+
+static Settled
+settle_missing_slot(Cycle *cycle)
+{
+	if (cycle->row.has_slot)
+		return SETTLED_NOTHING;
+	if (cycle->rollups == NIL)
+	{
+		main_slot_drop_orphans();
+		return SETTLED_ALL;
+	}
+	/* a slot cannot be made after a write */
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		main_slot_create();
+	return SETTLED_SOMETHING;
+}
+
+/* Once per second, or on request, takes tables out of the publication that no rollup reads. */
+static Settled
+settle_publication(Cycle *cycle)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (cycle->row.format == &format_pgoutput &&
+		(cycle->manual || TimestampDifferenceExceeds(last, now, PROGRESS_INTERVAL_MS)))
+	{
+		last = now;
+		publication_remove_unused();
+	}
+	return SETTLED_NOTHING;
+}
+
+/* In the order in which they are taken: each relies on those before. */
+static const SettleStep settle_steps[] = {
+	settle_extension,
+	settle_upgrade,
+	settle_pause,
+	settle_trouble,
+	settle_dropped_rollups,
+	settle_failed_rollups,
+	settle_lost_slot,
+	settle_restored_rollups,
+	settle_unneeded_slot,
+	settle_use_by_others,
+	settle_missing_slot,
+	settle_publication
+};
+
+/*
+ * Opens a transaction on the main stream, and settles what has to be settled before it
+ * can be read.  SETTLED_NOTHING: the transaction is open, the stream is locked and has a
+ * sound slot.  Else the transaction is over, and no slot is open.
+ */
+static Settled
+open_stream(Cycle *cycle)
+{
+	Settled		settled = SETTLED_NOTHING;
+
+	xact_begin();
+	cycle->entered = InvalidOid;
+	for (int i = 0; settled == SETTLED_NOTHING && i < lengthof(settle_steps); i++)
+		settled = settle_steps[i] (cycle);
+	if (settled == SETTLED_NOTHING)
+		return settled;
+	xact_commit();
+	if (OidIsValid(cycle->entered))
+		trouble_forget(cycle->entered);
+	main_stream_forget_locks();
+	slot_close();
+	/* whose lock it was may be gone, with its rollup */
+	shared_stream_waits_for(InvalidOid);
+	return settled;
+}
+
+/*
+ * Reading
+ */
+
+/*
+ * Whether the position should be written although nothing was applied: others
+ * have ended transactions, or much WAL has passed that the slot would keep.
+ * "foreign" is their count from before "upto" was read.
+ */
+static bool
+is_progress(SharedStream *shared, uint64 foreign, XLogRecPtr applied, XLogRecPtr upto)
+{
+	return upto > applied &&
+		(foreign != shared->progress_foreign || upto - applied > (uint64) wal_segment_size);
+}
+
+/* But at most once in a second. */
+static bool
+is_progress_time(SharedStream *shared)
+{
+	return TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
+									  PROGRESS_INTERVAL_MS);
+}
+
+/*
+ * Remembers what was written.  If the WAL was not all on disk, a transaction
+ * that "foreign" counts may lie behind the position, so it stays unsettled.
+ */
+static void
+note_progress(SharedStream *shared, uint64 foreign, bool settled)
+{
+	shared->progress_at = GetCurrentTimestamp();
+	if (settled)
+		shared->progress_foreign = foreign;
+}
+
+/*
+ * Has restart_lsn follow, from which the slot is read when it is opened.  It can
+ * move only to where the running transactions are logged, and not past the
+ * oldest of these; if that holds it back, there are longer and longer pauses.
+ * Returns the end of the record, or an invalid LSN.
+ */
+static XLogRecPtr
+keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn, XLogRecPtr reached_lsn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (reached_lsn < restart_lsn + RESTART_DISTANCE)
+		return InvalidXLogRecPtr;
+	if (!TimestampDifferenceExceeds(shared->standby_snapshot_at, now,
+									shared->standby_snapshot_interval))
+		return InvalidXLogRecPtr;
+
+	shared->standby_snapshot_interval =
+		shared->standby_snapshot_restart_lsn != restart_lsn ? SNAPSHOT_INTERVAL_MS :
+		Min(Max(shared->standby_snapshot_interval, SNAPSHOT_INTERVAL_MS) * 2,
+			MAX_SNAPSHOT_INTERVAL_MS);
+	shared->standby_snapshot_restart_lsn = restart_lsn;
+	shared->standby_snapshot_at = now;
+	return slot_log_running_transactions();
+}
+
+/* Whether it is time for the last position after a while of work. */
+static bool
+is_closing_time(SharedStream *shared, bool manual)
+{
+	return shared->unclosed &&
+		(manual || TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
+											  CLOSING_DELAY_MS));
+}
+
+/*
+ * Collects the rollups that are to be built.  One without its index is not, if
+ * nobody asks for it: a dump that is being restored makes the index when it has
+ * filled the table.  Nor is one whose table something else writes, as long as it
+ * does.
+ */
+static void
+collect_builds(Cycle *cycle)
+{
+	CycleResult *result = cycle->result;
+	ListCell   *lc;
+
+	foreach(lc, cycle->rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+
+		if (rollup_wants_build(rollup) && !rollup_is_obstructed(rollup) &&
+			(rollup->request > 0 || rollup_has_index(rollup)))
+			result->wants_build = lappend_oid(result->wants_build, rollup->relid);
+	}
+}
+
+static bool
+reads_source(const Rollup *rollup, Oid source)
+{
+	return list_member_oid(rollup->shape->definition->sources, source);
+}
+
+/*
+ * Gives up the live rollups that read a source with a value that cannot be read.
+ * True if that was noted, and is settled: the transaction is over.
+ */
+static bool
+settle_unreadable(const StreamRow *row, List *live)
+{
+	char	   *reason;
+	Oid			source = trouble_unreadable_source(&reason);
+	ListCell   *lc;
+
+	if (!OidIsValid(source))
+		return false;
+	reason = psprintf(_("a value of table \"%s\" cannot be read: %s"),
+					  get_rel_name(source) ? get_rel_name(source) : "?", reason);
+	foreach(lc, live)
+		if (reads_source((Rollup *) lfirst(lc), source))
+			rollup_give_up((Rollup *) lfirst(lc), reason, row->applied_lsn);
+	/* for good, before the next value has a chance to fail */
+	xact_commit();
+	trouble_forget_source(source);
+	return true;
+}
+
+/*
+ * The version of the catalogs at which this process has last compared the facts
+ * of sources, and committed what came of it.  As long as it is the same, there
+ * is nothing new, unless the format goes by name.
+ */
+static CatalogStamp facts_settled;
+
+/* One window of the stream, read and applied. */
+typedef struct Reading
+{
+	TimestampTz began;
+	uint64		version;		/* of the catalogs, before any lock was taken */
+	uint64		foreign;		/* transactions of others, by then */
+	XLogRecPtr	written;		/* the end of the WAL, on disk or not */
+	bool		closing;		/* a last position is to be written */
+	XLogRecPtr	start;
+	XLogRecPtr	safe;			/* the end of the WAL that may be read */
+	XLogRecPtr	upto;			/* the end of the window */
+	PassOutput	output;
+	bool		progress;		/* a position is to be written, sooner or later */
+	bool		write;			/* and now */
+} Reading;
+
+/* Notes what has to be known before any lock is taken. */
+static void
+begin_reading(Reading *reading, const Cycle *cycle)
+{
+	SharedStream *shared = shared_stream();
+
+	reading->began = GetCurrentTimestamp();
+	reading->version = catalog_version();
+	reading->foreign = shared_foreign_transactions();
+	reading->written = slot_written_lsn();
+	reading->closing = is_closing_time(shared, cycle->manual);
+	reading->safe = reading->closing ? slot_flush_written() : slot_safe_lsn();
+	reading->start = Max(cycle->row.applied_lsn, pg_atomic_read_u64(&shared->reached_lsn));
+	/* a position may lie in a record's middle */
+	reading->safe = Max(reading->safe, reading->start);
+}
+
+/* Where the slot is read from, if that is before the window. */
+static XLogRecPtr
+restart_of(const StreamRow *row, XLogRecPtr start)
+{
+	SlotInfo	slot;
+
+	if (!slot_is_open(NameStr(row->slot_name)) && slot_lookup(NameStr(row->slot_name), &slot))
+		return slot.restart_lsn;
+	return start;
+}
+
+/* Reads and applies the window, and decides whether its end is written. */
+static void
+read_window(Reading *reading, const Cycle *cycle, List *live)
+{
+	const StreamRow *row = &cycle->row;
+	SharedStream *shared = shared_stream();
+	PassOutput *output = &reading->output;
+	bool		settle;
+
+	/* what is told of before the locks were taken may be read now */
+	settle = !catalog_stamp_holds(&facts_settled) || catalog_version() != reading->version;
+	reading->upto = pass_window_end(reading->start, reading->safe, restart_of(row, reading->start));
+	cycle->result->more = reading->upto < reading->safe;
+	if (reading->upto > reading->start || settle)
+	{
+		*output = main_stream_read(row, live, reading->upto, settle);
+		reading->upto = output->reached_lsn;
+	}
+	reading->progress = is_progress(shared, reading->foreign, row->applied_lsn, reading->upto);
+	reading->write = output->changed != NIL || output->stale != NIL || output->new_facts ||
+		(reading->progress && is_progress_time(shared)) ||
+		(reading->closing && reading->upto > row->applied_lsn);
+}
+
+/* Commits what was applied, with the position. */
+static void
+commit_reading(const Reading *reading, Cycle *cycle)
+{
+	SharedStream *shared = shared_stream();
+	XLogRecPtr	end;
+
+	if (reading->write)
+		stream_set_applied(reading->upto);
+	collect_builds(cycle);
+	debug_stop("after-apply");
+	end = xact_commit_lazily();
+	cycle->result->own_end = end;
+	catalog_stamp(&facts_settled, reading->version);
+	if (!reading->write)
+		return;
+	shared->unclosed = reading->output.changed != NIL || reading->foreign != shared->progress_foreign;
+	note_progress(shared, reading->foreign,
+				  reading->upto == reading->safe && reading->safe >= reading->written);
+	main_stream_note_commit(reading->upto, end);
+}
+
+/* Tells others how far the stream is, and what is left for later. */
+static void
+publish_reading(const Reading *reading, Cycle *cycle)
+{
+	CycleResult *result = cycle->result;
+
+	shared_stream_count(reading->output.nchanges);
+	if (result->more)
+		shared_stream_backlog(reading->upto - reading->start, reading->began);
+	debug_stop("after-commit");
+	shared_stream_reached(reading->upto, reading->began);
+	result->start_lsn = reading->start;
+	result->reached_lsn = reading->upto;
+	if (reading->progress && !reading->write)
+		come_again(cycle, PROGRESS_INTERVAL_MS);
+	if (shared_stream()->unclosed)
+		come_again(cycle, CLOSING_DELAY_MS + 1);
+}
+
+/* Lets the slot advance, and its restart_lsn. */
+static void
+advance_after(const Reading *reading, Cycle *cycle)
+{
+	const StreamRow *row = &cycle->row;
+	CycleResult *result = cycle->result;
+	int			delay;
+	SlotInfo	slot;
+
+	delay = main_stream_keep_slot_close(row, reading->write ? reading->upto : row->applied_lsn,
+										cycle->manual);
+	if (delay > 0)
+		come_again(cycle, delay);
+	if (!slot_lookup(NameStr(row->slot_name), &slot))
+		return;
+	result->restart_lsn = slot_is_open(NameStr(row->slot_name)) ? reading->upto : slot.restart_lsn;
+	if (reading->write)
+	{
+		XLogRecPtr	end = keep_restart_close(shared_stream(), slot.restart_lsn, reading->upto);
+
+		result->own_end = Max(result->own_end, end);
+	}
+}
+
+/*
+ * Reads the open stream up to the end of the WAL or of the window.  True if
+ * something had to be settled first, and it is to be opened again.
+ */
+static bool
+read_stream(Cycle *cycle)
+{
+	Reading		reading = {0};
+	List	   *live;
+
+	begin_reading(&reading, cycle);
+	if (!main_stream_open_live(&cycle->row, cycle->rollups, &live, &cycle->result->busy))
+	{
+		collect_builds(cycle);
+		xact_commit();
+		return false;
+	}
+	if (settle_unreadable(&cycle->row, live))
+		return true;
+	read_window(&reading, cycle, live);
+	commit_reading(&reading, cycle);
+	publish_reading(&reading, cycle);
+	advance_after(&reading, cycle);
+	return false;
+}
+
+/* Settles something, and returns true, or reads the stream. */
+static pg_noinline bool
+run_step(bool manual, CycleResult *result)
+{
+	Cycle		cycle = {.manual = manual,.result = result};
+	Settled		settled;
+	bool		again;
+
+	trouble_start();
+	settled = open_stream(&cycle);
+	if (settled != SETTLED_NOTHING)
+		return settled == SETTLED_SOMETHING;
+	time_limit_start();
+	again = read_stream(&cycle);
+	time_limit_stop();
+	return again;
+}
+
+/* Warns, once, if the slot of our name keeps more WAL than it should. */
+static void
+watch_retained_wal(void)
+{
+	uint64		limit = (uint64) notify_stats_warn_retained_wal * 1024 * 1024;
+	uint64		retained = 0;
+	NameData	name;
+	SlotInfo	slot;
+	XLogRecPtr	safe = slot_safe_lsn();
+
+	slot_main_name(&name);
+	if (slot_lookup(NameStr(name), &slot) && !slot.lost && safe > slot.restart_lsn)
+		retained = safe - slot.restart_lsn;
+	if (limit > 0 && retained > limit)
+	{
+		if (shared_stream_retains_much(true))
+			ereport(WARNING,
+					(errmsg("replication slot \"%s\" keeps more than %d MB of write-ahead log",
+							NameStr(name), notify_stats_warn_retained_wal),
+					 errhint("The view notify_stats.status shows how far behind it is, and what holds it back.")));
+	}
+	/* not in turn at each rise and fall */
+	else if (retained <= limit / 2 && shared_stream_retains_much(false))
+		ereport(LOG,
+				(errmsg("replication slot \"%s\" keeps less than %d MB of write-ahead log again",
+						NameStr(name), notify_stats_warn_retained_wal)));
+}
+
+/*
+ * Forgets what an earlier call in this session may have left when it failed: whose work
+ * was being done, and since when a lock was waited for.
+ */
+void
+cycle_forget(void)
+{
+	main_stream_forget_locks();
+	trouble_reset();
+	time_limit_forget();
+}
+
+/*
+ * Runs one cycle of the main stream, in transactions of its own.  "manual"
+ * works on a paused stream as well.  Makes the slot when the first rollup
+ * needs one, and drops it after the last.
+ */
+CycleResult
+cycle_run(bool manual)
+{
+	CycleResult result = {0};
+
+	PG_TRY();
+	{
+		while (run_step(manual, &result))
+			;
+	}
+	PG_CATCH();
+	{
+		main_stream_forget_locks();
+		trouble_record(true);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	watch_retained_wal();
+	shared_stream_broadcast();	/* rollups may have come or gone */
+	return result;
+}

@@ -1,0 +1,301 @@
+/*-------------------------------------------------------------------------
+ *
+ * difference.c
+ *	  Where a rollup differs from what its definition gives.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/tuplestore.h"
+
+#include "apply.h"
+#include "definition.h"
+#include "difference.h"
+#include "rollup.h"
+#include "shape.h"
+#include "temporary_table.h"
+#include "xact.h"
+
+#define DIFFERENCE_COLUMNS 3
+
+/* What verify() has found, as text, to get it out of the transaction that finds it. */
+struct Differences
+{
+	TupleDesc	desc;
+	Tuplestorestate *rows;
+};
+
+/* Appends "name1, name2, …" made of a prefix and numbers from 1 to n. */
+static void
+append_numbered(StringInfo buf, const char *prefix, int n)
+{
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(buf, "%s%s%d", i > 1 ? ", " : "", prefix, i);
+}
+
+/* Appends "SELECT column AS g1, …, column AS m1, … FROM table" of the diff. */
+static void
+append_side(StringInfo buf, const Definition *definition, const char *table, bool fresh)
+{
+	appendStringInfoString(buf, "SELECT ");
+	for (int i = 0; i < definition->ngroups; i++)
+		appendStringInfo(buf, "%s AS g%d, ", quote_identifier(definition->groups[i].name), i + 1);
+	for (int i = 0; i < definition->nmeasures; i++)
+		appendStringInfo(buf, "%s AS m%d, ", quote_identifier(definition->measures[i].name), i + 1);
+	appendStringInfo(buf, "ctid AS address, %s AS fresh FROM ONLY %s", fresh ? "true" : "false", table);
+}
+
+/* Appends "the values of the measure, on either side, differ". */
+static void
+append_distinct(StringInfo buf, int measure)
+{
+	appendStringInfo(buf,
+					 "max(m%d) FILTER (WHERE NOT fresh) IS DISTINCT FROM max(m%d) FILTER (WHERE fresh)",
+					 measure, measure);
+}
+
+/* Appends the condition that a group is not the same on both sides. */
+static void
+append_difference(StringInfo buf, const Definition *definition)
+{
+	appendStringInfoString(buf,
+						   "count(*) FILTER (WHERE NOT fresh) <> 1 OR count(*) FILTER (WHERE fresh) <> 1");
+	for (int i = 1; i <= definition->nmeasures; i++)
+	{
+		appendStringInfoString(buf, " OR ");
+		append_distinct(buf, i);
+	}
+}
+
+/*
+ * Appends the condition that a group of the rollup is wrong, even if it counts
+ * rows that the definition does not give any more: it is there twice, or not at
+ * all, or some count is too low, or as many rows give something else.
+ */
+static void
+append_shortage(StringInfo buf, const Definition *definition)
+{
+	appendStringInfoString(buf,
+						   "count(*) FILTER (WHERE NOT fresh) > 1 OR (count(*) FILTER (WHERE fresh) > 0"
+						   " AND (count(*) FILTER (WHERE NOT fresh) = 0");
+	for (int i = 1; i <= definition->nmeasures; i++)
+	{
+		const Measure *measure = &definition->measures[i - 1];
+
+		if (measure->kind == MEASURE_COUNT)
+			appendStringInfo(buf, " OR max(m%d) FILTER (WHERE NOT fresh) < max(m%d) FILTER (WHERE fresh)",
+							 i, i);
+		appendStringInfo(buf, " OR (max(m%d) FILTER (WHERE NOT fresh) = max(m%d) FILTER (WHERE fresh) AND ",
+						 definition->row_count + 1, definition->row_count + 1);
+		append_distinct(buf, i);
+		appendStringInfoChar(buf, ')');
+	}
+	appendStringInfoString(buf, "))");
+}
+
+/*
+ * The groups that differ, or, if the rollup may hold more than the definition,
+ * that are certainly wrong: g1 …, how often each side has it, the addresses in
+ * the rollup, and the measures o1 … (rollup) and n1 … (definition).
+ * GROUP BY compares by hash, and takes NULLs as equal, which no join does.
+ */
+static char *
+diff_query(const Rollup *rollup, bool may_hold_more)
+{
+	const Definition *definition = rollup->shape->definition;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "SELECT ");
+	append_numbered(&buf, "g", definition->ngroups);
+	appendStringInfoString(&buf,
+						   ", count(*) FILTER (WHERE NOT fresh) AS in_rollup"
+						   ", count(*) FILTER (WHERE fresh) AS in_definition"
+						   ", array_agg(address) FILTER (WHERE NOT fresh) AS addresses");
+	for (int i = 1; i <= definition->nmeasures; i++)
+		appendStringInfo(&buf,
+						 ", max(m%d) FILTER (WHERE NOT fresh) AS o%d"
+						 ", max(m%d) FILTER (WHERE fresh) AS n%d", i, i, i, i);
+	appendStringInfoString(&buf, " FROM (");
+	append_side(&buf, definition, rollup->shape->name, false);
+	appendStringInfoString(&buf, " UNION ALL ");
+	append_side(&buf, definition, FRESH_TABLE, true);
+	appendStringInfoString(&buf, ") s GROUP BY ");
+	append_numbered(&buf, "g", definition->ngroups);
+	appendStringInfoString(&buf, " HAVING ");
+	if (may_hold_more)
+		append_shortage(&buf, definition);
+	else
+		append_difference(&buf, definition);
+	return buf.data;
+}
+
+/* Fills the table of differences; the caller acts as the owner afterwards. */
+static SavedRole
+find_differences(const Rollup *rollup, bool may_hold_more)
+{
+	char	   *query = diff_query(rollup, may_hold_more);
+	SavedRole	saved;
+
+	temporary_table_create(rollup, DIFF_NAME, psprintf("AS %s WITH NO DATA", query));
+	saved = xact_become(rollup->shape->owner);
+	xact_execute(psprintf("INSERT INTO " DIFF_TABLE " %s", query));
+	return saved;
+}
+
+/* The columns of the rollup in the order g1 …, m1 …. */
+static char *
+column_list(const Definition *definition)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, shape_group_columns(definition, ""));
+	for (int i = 0; i < definition->nmeasures; i++)
+		appendStringInfo(&buf, ", %s", quote_identifier(definition->measures[i].name));
+	return buf.data;
+}
+
+/* Runs an INSERT from a table whole; throws if rows were kept away. */
+static void
+insert_all(const Rollup *rollup, const char *query, const char *from)
+{
+	uint64		inserted;
+	bool		isnull;
+	Datum		expected;
+
+	xact_execute(query);
+	inserted = SPI_processed;
+	xact_execute(psprintf("SELECT count(*) FROM %s", from));
+	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	apply_check_written(rollup, inserted, DatumGetInt64(expected));
+}
+
+/* Makes the table what the definition gives, changing only what differs. */
+void
+difference_replace(const Rollup *rollup)
+{
+	const Definition *definition = rollup->shape->definition;
+	StringInfoData buf;
+	SavedRole	saved = find_differences(rollup, false);
+
+	xact_execute(psprintf("DELETE FROM ONLY %s WHERE ctid IN"
+						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->shape->name));
+	if (shape_order_may_change(rollup->shape))
+		shape_make_indexes_again(rollup->shape);
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->shape->name, column_list(definition));
+	append_numbered(&buf, "g", definition->ngroups);
+	appendStringInfoString(&buf, ", ");
+	append_numbered(&buf, "n", definition->nmeasures);
+	appendStringInfoString(&buf, " FROM " DIFF_TABLE " WHERE in_definition > 0");
+	insert_all(rollup, buf.data, DIFF_TABLE " WHERE in_definition > 0");
+	xact_restore_role(saved);
+}
+
+/* Fills a table that nobody has read yet. */
+void
+difference_fill_new_table(const Rollup *rollup)
+{
+	char	   *columns = shape_columns(rollup->shape);
+	SavedRole	saved = xact_become(rollup->shape->owner);
+
+	xact_execute(psprintf("DELETE FROM ONLY %s", rollup->shape->name));
+	insert_all(rollup, psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
+								rollup->shape->name, columns, columns), FRESH_TABLE);
+	xact_restore_role(saved);
+}
+
+/* Appends "to_jsonb of the columns, under the rollup's names" as one value. */
+static void
+append_json(StringInfo buf, const char *condition, const char *prefix, int n,
+			const char *(*name_of) (const Definition *, int), const Definition *definition)
+{
+	appendStringInfo(buf, "CASE WHEN %s THEN (SELECT to_json(x)::text FROM (SELECT ", condition);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(buf, "%sd.%s%d AS %s", i > 0 ? ", " : "", prefix, i + 1,
+						 quote_identifier(name_of(definition, i)));
+	appendStringInfoString(buf, ") x) END");
+}
+
+static const char *
+group_name(const Definition *definition, int i)
+{
+	return definition->groups[i].name;
+}
+
+static const char *
+measure_name(const Definition *definition, int i)
+{
+	return definition->measures[i].name;
+}
+
+/*
+ * Collects the differences.  They are told after the commit, since whoever
+ * listens may be slow, and the main stream waits meanwhile.
+ */
+Differences *
+difference_collect(const Rollup *rollup, MemoryContext context)
+{
+	const Definition *definition = rollup->shape->definition;
+	StringInfoData buf;
+	SPIExecuteOptions options = {0};
+	Differences *differences;
+	MemoryContext caller_context;
+	SavedRole	saved = find_differences(rollup, rollup->ignores != NIL);
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "SELECT ");
+	append_json(&buf, "true", "g", definition->ngroups, group_name, definition);
+	appendStringInfoString(&buf, ", ");
+	append_json(&buf, "d.in_rollup > 0", "o", definition->nmeasures, measure_name, definition);
+	appendStringInfoString(&buf, ", ");
+	append_json(&buf, "d.in_definition > 0", "n", definition->nmeasures, measure_name, definition);
+	appendStringInfoString(&buf, " FROM " DIFF_TABLE " d ORDER BY ");
+	append_numbered(&buf, "g", definition->ngroups);
+
+	caller_context = MemoryContextSwitchTo(context);
+	differences = palloc(sizeof(Differences));
+	differences->desc = CreateTemplateTupleDesc(DIFFERENCE_COLUMNS);
+	for (int i = 1; i <= DIFFERENCE_COLUMNS; i++)
+		TupleDescInitEntry(differences->desc, i, NULL, TEXTOID, -1, 0);
+	differences->rows = tuplestore_begin_heap(false, true, work_mem);
+	options.must_return_tuples = true;
+	options.dest = CreateTuplestoreDestReceiver();
+	SetTuplestoreDestReceiverParams(options.dest, differences->rows,
+									context, false, NULL, NULL);
+	MemoryContextSwitchTo(caller_context);
+
+	if (SPI_execute_extended(buf.data, &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the differences");
+	xact_restore_role(saved);
+	return differences;
+}
+
+/* Tells the caller of verify() what was found. */
+void
+difference_report(const Differences *differences, VerifyCallback callback, void *arg)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(differences->desc, &TTSOpsMinimalTuple);
+
+	while (tuplestore_gettupleslot(differences->rows, true, false, slot))
+	{
+		char	   *texts[DIFFERENCE_COLUMNS];
+
+		slot_getallattrs(slot);
+		for (int i = 0; i < DIFFERENCE_COLUMNS; i++)
+			texts[i] = slot->tts_isnull[i] ? NULL : TextDatumGetCString(slot->tts_values[i]);
+		callback(texts[0], texts[1], texts[2], arg);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_end(differences->rows);
+}

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * difference.h
+ *	  Where a rollup differs from what its definition gives.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_DIFFERENCE_H
+#define NOTIFY_STATS_DIFFERENCE_H
+
+#include "rollup.h"
+
+typedef struct Differences Differences;
+
+/*
+ * Receives one group that differs, as JSON: its key, and the measures in the
+ * rollup and in the definition, NULL where the group does not exist.
+ */
+typedef void (*VerifyCallback) (const char *group_key, const char *in_rollup,
+								const char *in_definition, void *arg);
+
+extern void difference_replace(const Rollup *rollup);
+extern void difference_fill_new_table(const Rollup *rollup);
+extern Differences *difference_collect(const Rollup *rollup, MemoryContext context);
+extern void difference_report(const Differences *differences, VerifyCallback callback, void *arg);
+
+#endif							/* NOTIFY_STATS_DIFFERENCE_H */

@@ -1,0 +1,157 @@
+/*-------------------------------------------------------------------------
+ *
+ * group_index.c
+ *	  Finds groups in a table by its unique index on the group columns.
+ *
+ * SQL has no condition that takes NULLs as equal and is looked up in an index, so
+ * the index is searched as the apply worker of a subscription searches a replica
+ * identity, but for NULLs.  Comparisons may call functions of users, so the caller
+ * acts as the owner of the rollup.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "group_index.h"
+
+struct GroupIndex
+{
+	Relation	index;
+	int			nkeys;
+	ScanKeyData equal[INDEX_MAX_KEYS];	/* "column = value", without the value */
+	SnapshotData snapshot;
+	IndexScanDesc scan;
+	TupleTableSlot *found;
+};
+
+/* The operator by which a key column is searched or sorted. */
+static Oid
+key_operator(const GroupIndex *index, int key, StrategyNumber strategy)
+{
+	Oid			family = index->index->rd_opfamily[key];
+	Oid			type = index->index->rd_opcintype[key];
+	Oid			operator = get_opfamily_member(family, type, type, strategy);
+
+	if (!OidIsValid(operator))
+		elog(ERROR, "missing operator %d(%u,%u) in opfamily %u", strategy, type, type, family);
+	return operator;
+}
+
+static AttrNumber
+key_column(const GroupIndex *index, int key)
+{
+	return index->index->rd_index->indkey.values[key];
+}
+
+/*
+ * Opens an index that own_table_find_index has found, for searches in the current
+ * memory context.  The table has to be locked.
+ */
+GroupIndex *
+group_index_open(Relation table, Oid index)
+{
+	GroupIndex *result = palloc0(sizeof(GroupIndex));
+
+	result->index = index_open(index, RowExclusiveLock);
+	result->nkeys = IndexRelationGetNumberOfKeyAttributes(result->index);
+	for (int i = 0; i < result->nkeys; i++)
+		ScanKeyEntryInitialize(&result->equal[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid,
+							   result->index->rd_indcollation[i],
+							   get_opcode(key_operator(result, i, BTEqualStrategyNumber)),
+							   (Datum) 0);
+	InitDirtySnapshot(result->snapshot);
+	result->scan = begin_index_scan(table, result->index, &result->snapshot, result->nkeys);
+	result->found = table_slot_create(table, NULL);
+	return result;
+}
+
+static void
+start_search(GroupIndex *index, TupleTableSlot *row)
+{
+	ScanKeyData keys[INDEX_MAX_KEYS];
+
+	for (int i = 0; i < index->nkeys; i++)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(row, key_column(index, i), &isnull);
+
+		if (isnull)
+			ScanKeyEntryInitialize(&keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1, InvalidStrategy,
+								   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+		else
+		{
+			keys[i] = index->equal[i];
+			keys[i].sk_argument = value;
+		}
+	}
+	index_rescan(index->scan, keys, index->nkeys, NULL, 0);
+}
+
+/* The transaction that is about to insert or delete the row just found, if any. */
+static TransactionId
+writer_of_found(const GroupIndex *index)
+{
+	return TransactionIdIsValid(index->snapshot.xmin) ? index->snapshot.xmin :
+		index->snapshot.xmax;
+}
+
+/*
+ * The row of the table that has the group columns of "row", the columns of which are
+ * numbered as those of the table, or NULL.  It is the row as it is now: a transaction
+ * that is about to change it is waited for.  It stays valid until the next search.
+ */
+TupleTableSlot *
+group_index_find(GroupIndex *index, TupleTableSlot *row)
+{
+	for (;;)
+	{
+		TransactionId writer;
+
+		CHECK_FOR_INTERRUPTS();
+		start_search(index, row);
+		if (!index_getnext_slot(index->scan, ForwardScanDirection, index->found))
+			return NULL;
+		writer = writer_of_found(index);
+		if (!TransactionIdIsValid(writer))
+			return index->found;
+		ExecClearTuple(index->found);
+		XactLockTableWait(writer, NULL, NULL, XLTW_None);
+	}
+}
+
+/* Starts a sort of such rows in the order of the index. */
+Tuplesortstate *
+group_index_begin_sort(const GroupIndex *index, TupleDesc desc)
+{
+	AttrNumber	columns[INDEX_MAX_KEYS];
+	Oid			operators[INDEX_MAX_KEYS];
+	bool		nulls_first[INDEX_MAX_KEYS] = {false};
+
+	for (int i = 0; i < index->nkeys; i++)
+	{
+		columns[i] = key_column(index, i);
+		operators[i] = key_operator(index, i, BTLessStrategyNumber);
+	}
+	return tuplesort_begin_heap(desc, index->nkeys, columns, operators,
+								index->index->rd_indcollation, nulls_first, work_mem, NULL,
+								TUPLESORT_NONE);
+}
+
+void
+group_index_close(GroupIndex *index)
+{
+	ExecDropSingleTupleTableSlot(index->found);
+	index_endscan(index->scan);
+	index_close(index->index, NoLock);
+	pfree(index);
+}

@@ -1,0 +1,23 @@
+/*-------------------------------------------------------------------------
+ *
+ * group_index.h
+ *	  Finds groups in a table by its unique index on the group columns.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_GROUP_INDEX_H
+#define NOTIFY_STATS_GROUP_INDEX_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+#include "utils/tuplesort.h"
+
+typedef struct GroupIndex GroupIndex;
+
+extern GroupIndex *group_index_open(Relation table, Oid index);
+extern TupleTableSlot *group_index_find(GroupIndex *index, TupleTableSlot *row);
+extern Tuplesortstate *group_index_begin_sort(const GroupIndex *index, TupleDesc desc);
+
+extern void group_index_close(GroupIndex *index);
+
+#endif							/* NOTIFY_STATS_GROUP_INDEX_H */

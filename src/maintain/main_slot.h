@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * main_slot.h
+ *	  The main stream's slot: how it is made, lost, and dropped.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_MAIN_SLOT_H
+#define NOTIFY_STATS_MAIN_SLOT_H
+
+#include "slot.h"
+#include "stream.h"
+
+extern bool main_slot_is_in_use(void);
+extern void main_slot_drop_orphans(void);
+extern void main_slot_create(void);
+extern bool main_slot_is_sound(const StreamRow *row, SlotInfo *slot);
+extern void main_slot_give_up(const StreamRow *row, const char *reason);
+extern bool main_slot_replace(const StreamRow *row);
+extern const char *main_slot_loss_reason(const StreamRow *row);
+extern void main_slot_touch(void);
+extern int	main_slot_touch_interval(void);
+
+#endif							/* NOTIFY_STATS_MAIN_SLOT_H */

@@ -1,0 +1,388 @@
+/*-------------------------------------------------------------------------
+ *
+ * main_stream.c
+ *	  The main stream: locking it, opening its rollups, reading it up to a position.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "busy_lock.h"
+#include "facts.h"
+#include "main_slot.h"
+#include "main_stream.h"
+#include "pass.h"
+#include "settings.h"
+#include "shape.h"
+#include "shared.h"
+#include "slot.h"
+#include "source.h"
+#include "trouble.h"
+#include "wake.h"
+#include "xact.h"
+
+/* Between two advances of the slot, each of which reads the WAL as a peek does. */
+#define ADVANCE_INTERVAL_MS 100
+
+/* How long a standby may be away before that is logged: some restart. */
+#define STANDBY_PATIENCE_MS 10000
+
+/* A live rollup whose definition is not the one that it was made from. */
+static bool
+is_redefined(Rollup *rollup)
+{
+	if (rollup->shape->fingerprint == rollup->built_from)
+		return false;
+	rollup_give_up(rollup, "the definition was replaced", InvalidXLogRecPtr);
+	return true;
+}
+
+/* A live rollup whose table something else writes: what it counts would be counted twice. */
+static bool
+is_obstructed(Rollup *rollup)
+{
+	if (rollup->shape->obstacle == NULL)
+		return false;
+	rollup_give_up(rollup, rollup->shape->obstacle, InvalidXLogRecPtr);
+	return true;
+}
+
+/*
+ * Since when this process has come upon locks that were not free, in each try; 0: it
+ * has not.
+ */
+static TimestampTz locked_out_since = 0;
+
+/*
+ * To be called when no lock is waited for any more: the next wait begins anew.
+ */
+void
+main_stream_forget_locks(void)
+{
+	locked_out_since = 0;
+}
+
+/* When the others have waited long enough for a lock that a rollup needs; 0: never. */
+static TimestampTz
+end_of_patience(const Rollup *rollup, const BusyLock *busy)
+{
+	int			patience = rollup_lock_patience(rollup);
+
+	/* our own builders hold this lock as well, while they read a part of the WAL */
+	if (busy->mode == ShareUpdateExclusiveLock && shared_build_running(InvalidOid))
+		patience = rollup_long_patience();
+	return patience == 0 ? 0 : TimestampTzPlusMilliseconds(locked_out_since, patience);
+}
+
+/*
+ * A rollup needs a lock that somebody else has.  True if it was given up, so that the
+ * others can go on; else it is to be waited for.
+ */
+static bool
+give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
+{
+	if (locked_out_since == 0)
+		locked_out_since = GetCurrentTimestamp();
+	busy->until = end_of_patience(rollup, busy);
+	if (busy->until == 0 || GetCurrentTimestamp() < busy->until)
+		return false;
+	rollup_give_up(rollup,
+				   OidIsValid(busy->type) ?
+				   psprintf("type %s was locked for more than %d ms",
+							format_type_be_qualified(busy->type), rollup_lock_patience(rollup)) :
+				   psprintf("table \"%s\" was locked for more than %d ms",
+							get_rel_name(busy->relid), rollup_lock_patience(rollup)),
+				   row->applied_lsn);
+	(void) shared_stream_offences(rollup->relid, true);
+	busy->relid = InvalidOid;
+	return true;
+}
+
+/*
+ * Opens the live rollups out of a list, into *live.  Takes no lock that is not
+ * free: if there is such a one it is in *busy, and false is returned; the
+ * caller should end the transaction, wait for the lock, and try again.
+ */
+bool
+main_stream_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy)
+{
+	ListCell   *lc;
+
+	busy->relid = InvalidOid;
+	*live = NIL;
+	foreach(lc, rollups)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		ShapeAccess access;
+
+		if (rollup->state != ROLLUP_LIVE)
+			continue;
+		trouble_begin(rollup->relid);
+		access = rollup_open(rollup, busy);
+		trouble_end();
+		/* without this the facts would not hold until the end of the transaction */
+		if (access == SHAPE_READY && row->format->by_name &&
+			!shape_lock_facts(rollup->shape, true, busy))
+			access = SHAPE_BUSY;
+		if (access == SHAPE_BUSY && !give_up_locked(row, rollup, busy))
+			break;
+		if (access == SHAPE_READY && !is_obstructed(rollup) && !is_redefined(rollup))
+			*live = lappend(*live, rollup);
+	}
+	if (!OidIsValid(busy->relid))
+		locked_out_since = 0;
+	shared_stream_waits_for(busy->relid);
+	return !OidIsValid(busy->relid);
+}
+
+/* Why the format cannot tell unread changes of a rollup's source, or NULL. */
+static const char *
+reason_untold(const Format *format, const Rollup *rollup, List *before, List *now, Oid source)
+{
+	const char *reason = facts_break(format, before, now, rollup->shape->definition, source,
+									 rollup_ignores_deletes(rollup, source));
+	List	   *gaps;
+
+	if (reason != NULL || !format->needs_identity)
+		return reason;
+	gaps = source_identity_gaps(source, definition_source_columns(rollup->shape->definition, source), false);
+	return gaps == NIL ? NULL :
+		psprintf(_("the replica identity of \"%s\" does not cover the columns in use"),
+				 get_rel_name(((IdentityGap *) linitial(gaps))->relid));
+}
+
+/*
+ * Marks those rollups as stale whose sources changed such that the format cannot
+ * tell unread changes, and returns the others.  *facts are those that hold from
+ * here on; they are written, if *new_facts.
+ */
+static List *
+settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts, bool *new_facts)
+{
+	List	   *before = facts_load();
+	List	   *now = facts_collect(row->format, rollup_definitions(live));
+	List	   *sound = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, live)
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		const char *reason = NULL;
+
+		foreach(lc2, rollup->shape->definition->sources)
+			if (reason == NULL)
+				reason = reason_untold(row->format, rollup, before, now, lfirst_oid(lc2));
+		if (reason != NULL)
+			rollup_give_up(rollup, reason, lsn);
+		else
+			sound = lappend(sound, rollup);
+	}
+	if (list_length(sound) < list_length(live))
+		now = facts_collect(row->format, rollup_definitions(sound));
+	*new_facts = !facts_equal(before, now);
+	if (*new_facts)
+		facts_store(before, now);
+	*facts = now;
+	return sound;
+}
+
+/*
+ * Brings the main stream up to a safe position, whatever that takes, within
+ * the current transaction, which has locked the stream and has loaded "row".
+ * "settle": some catalog may have changed since this was done last.  The caller
+ * writes the position, commits, and then calls main_stream_finish.
+ */
+PassOutput
+main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
+{
+	PassInput	input = {0};
+	PassOutput output = {0};
+	List	   *facts = NIL;
+	bool		new_facts = false;
+	const char *reason;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (settle || row->format->by_name)
+		live = settle_facts(row, live, upto, &facts, &new_facts);
+	if (live == NIL || upto <= Max(row->applied_lsn, pg_atomic_read_u64(&shared_stream()->reached_lsn)))
+	{
+		/* nothing in the slot matters */
+		output.reached_lsn = upto;
+		output.facts = facts;
+		output.new_facts = new_facts;
+		return output;
+	}
+
+	input.slot_name = NameStr(row->slot_name);
+	input.format = row->format;
+	input.rollups = live;
+	input.applied_lsn = row->applied_lsn;
+	input.upto = upto;
+	trouble_note_values(true);
+	output = pass_read(&input);
+	trouble_note_values(false);
+	output.facts = facts;
+	output.new_facts = new_facts;
+
+	/* the slot was not held before the peek, so it may have been moved */
+	reason = main_slot_loss_reason(row);
+	if (reason != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("replication slot \"%s\" was changed while it was read",
+						NameStr(row->slot_name)),
+				 errdetail_internal("%s", reason)));
+
+	forboth(lc, output.stale, lc2, output.reasons)
+		rollup_give_up((Rollup *) lfirst(lc), (const char *) lfirst(lc2), upto);
+	if (output.changed != NIL)
+		rollup_set_changed(output.changed);
+	return output;
+}
+
+/*
+ * Makes this transaction the only one that may move the main stream, reads its
+ * row, and sees to it that this process can have its slot.  Waits.  False if the
+ * extension is not installed.  Rollups opened before are not to be used any more.
+ *
+ * The holder of the lock may ask the process that has the slot open to close it.  So
+ * a process waits for nothing, not for the lock either, before it has closed the slot;
+ * and one that has the lock, but not the slot, wakes the process that has it.
+ */
+bool
+main_stream_lock(StreamRow *row)
+{
+	SharedStream *shared = shared_stream();
+	SlotInfo	slot;
+
+	if (!slot_is_open(NULL) || !stream_try_lock())
+	{
+		slot_close();
+		stream_lock();
+	}
+	shape_forget_outdated();
+	if (!stream_load(row))
+		return false;
+	if (!row->has_slot || slot_is_open(NameStr(row->slot_name)))
+		return true;
+	slot_close();				/* another one */
+	if (slot_lookup(NameStr(row->slot_name), &slot) && slot.active_pid != 0 &&
+		slot.active_pid != MyProcPid && slot.active_pid == shared->slot_holder)
+	{
+		wake_for_slot(shared);
+		slot_wait_until_free(NameStr(row->slot_name), slot.active_pid);
+	}
+	if (slot_keeps_open())
+		shared->slot_holder = MyProcPid;
+	return true;
+}
+
+/*
+ * Lets the slot forget what lies before a position.  Not if another one has
+ * taken its place meanwhile.
+ */
+void
+main_stream_advance(const StreamRow *row, XLogRecPtr lsn)
+{
+	StreamRow	now;
+
+	if (slot_is_open(NameStr(row->slot_name)))
+		slot_advance(NameStr(row->slot_name), lsn);
+	else
+	{
+		xact_begin();
+		if (main_stream_lock(&now) && now.has_slot && strcmp(NameStr(now.slot_name), NameStr(row->slot_name)) == 0)
+			slot_advance(NameStr(row->slot_name), lsn);
+		xact_commit();
+	}
+	debug_stop("after-advance");
+}
+
+/* The position that this process has committed last, and where that is in the WAL. */
+static struct
+{
+	XLogRecPtr	applied_lsn;
+	XLogRecPtr	commit_end;
+}			committed;
+
+/*
+ * This process has committed that position, and this is where that is in the WAL.
+ */
+void
+main_stream_note_commit(XLogRecPtr applied_lsn, XLogRecPtr commit_end)
+{
+	committed.applied_lsn = applied_lsn;
+	committed.commit_end = commit_end;
+}
+
+/*
+ * Whether the standbys that the slot waits for have the WAL up to a position.  If
+ * they do not for a while, the server says once which one is missing.
+ */
+static bool
+standbys_let_advance(XLogRecPtr end)
+{
+	static TimestampTz since = 0;
+	static bool said = false;
+	bool		say = since != 0 && !said &&
+		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), STANDBY_PATIENCE_MS);
+
+	if (slot_standbys_have(end, say ? WARNING : DEBUG1))
+	{
+		since = 0;
+		said = false;
+		return true;
+	}
+	if (since == 0)
+		since = GetCurrentTimestamp();
+	said |= say;
+	return false;
+}
+
+/*
+ * Lets the slot advance to a position that a commit has written, once that is
+ * on disk, and, if the slot is to go on there, at the standbys.  Each advance
+ * reads the WAL from restart_lsn, so this is not done after every cycle.
+ * Returns in how many milliseconds it is to be tried again; 0: it is done.
+ */
+int
+main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	SlotInfo	slot;
+	XLogRecPtr	end;
+
+	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.confirmed_flush_lsn >= applied_lsn)
+		return 0;
+	if (!at_once && !TimestampDifferenceExceeds(last, now, ADVANCE_INTERVAL_MS))
+		return ADVANCE_INTERVAL_MS + 1;
+	last = now;
+	/* another process may have committed it */
+	end = applied_lsn == committed.applied_lsn ? committed.commit_end : slot_written_lsn();
+	XLogFlush(end);
+	if (slot.failover && !standbys_let_advance(end))
+		return ADVANCE_INTERVAL_MS + 1;
+	main_stream_advance(row, applied_lsn);
+	return 0;
+}
+
+/*
+ * To be called after a commit, which is on disk, of that position: publishes it,
+ * as of "at", and lets the slot advance to it, in a transaction of its own.
+ */
+void
+main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at)
+{
+	debug_stop("after-commit");
+	shared_stream_reached(reached_lsn, at);
+	(void) main_stream_keep_slot_close(row, reached_lsn, true);
+}

@@ -1,0 +1,244 @@
+/*-------------------------------------------------------------------------
+ *
+ * pass.c
+ *	  A pass over a slot: peek, fold, apply.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_class.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "apply.h"
+#include "fold.h"
+#include "oversize.h"
+#include "pass.h"
+#include "settings.h"
+#include "shared.h"
+#include "slot.h"
+#include "trouble.h"
+#include "xact.h"
+
+static bool
+is_visible(const VisibleXids *visible, TransactionId xid)
+{
+	if (TransactionIdPrecedes(xid, visible->xmin))
+		return true;
+	if (!TransactionIdPrecedes(xid, visible->xmax))
+		return false;
+	for (int i = 0; i < visible->nrunning; i++)
+		if (TransactionIdEquals(xid, visible->running[i]))
+			return false;
+	return true;
+}
+
+/* A pass at work. */
+typedef struct Pass
+{
+	const PassInput *input;
+	PassOutput *output;
+	Fold	   *fold;
+	SlotRow		row;			/* the row of the peek at hand */
+	MemoryContext context;		/* that of the whole pass; readers have shorter ones */
+} Pass;
+
+static void
+apply_deltas(const PassInput *input, Fold *fold, PassOutput *output)
+{
+	ListCell   *lc;
+
+	foreach(lc, fold_deltas(fold))
+	{
+		Delta	   *delta = (Delta *) lfirst(lc);
+		Rollup	   *rollup = delta_rollup(delta);
+
+		if (delta_stale_reason(delta) != NULL)
+			continue;
+		if (apply_delta(delta, input->target ? input->target : rollup->shape->name))
+			output->changed = list_append_unique_ptr(output->changed, rollup);
+	}
+}
+
+static void
+note_stale(Fold *fold, PassOutput *output)
+{
+	ListCell   *lc;
+
+	foreach(lc, fold_deltas(fold))
+	{
+		Delta	   *delta = (Delta *) lfirst(lc);
+
+		if (delta_stale_reason(delta) == NULL)
+			continue;
+		output->stale = lappend(output->stale, delta_rollup(delta));
+		output->reasons = lappend(output->reasons, pstrdup(delta_stale_reason(delta)));
+	}
+}
+
+/*
+ * Whether a transaction is not in the input's rollups yet.  One that commits
+ * across the end was read to its end, and so moves the end.
+ */
+static bool
+wants_transaction(void *arg, TransactionId xid, XLogRecPtr commit_lsn)
+{
+	Pass	   *pass = (Pass *) arg;
+
+	if (commit_lsn >= pass->output->reached_lsn)
+		pass->output->reached_lsn = commit_lsn + 1;
+	return commit_lsn >= pass->input->applied_lsn &&
+		(pass->input->visible == NULL || !is_visible(pass->input->visible, xid));
+}
+
+static void
+take_change(void *arg, const RowChange *change)
+{
+	Pass	   *pass = (Pass *) arg;
+
+	fold_change(pass->fold, change);
+	if (fold_is_large(pass->fold))
+	{
+		MemoryContext context = MemoryContextSwitchTo(pass->context);
+
+		apply_deltas(pass->input, pass->fold, pass->output);
+		fold_reset(pass->fold);
+		MemoryContextSwitchTo(context);
+	}
+}
+
+static void
+record_error_callback(void *arg)
+{
+	const Pass *pass = (const Pass *) arg;
+
+	errcontext("reading the output of slot \"%s\" at %X/%X, transaction %u",
+			   pass->input->slot_name, LSN_FORMAT_ARGS(pass->row.lsn), pass->row.xid);
+}
+
+/* Reads all that the peek has given. */
+static void
+read_peek(Pass *pass, SlotPeek *peek, FormatReader *reader)
+{
+	ErrorContextCallback error_context;
+
+	error_context.callback = record_error_callback;
+	error_context.arg = pass;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+	while (slot_peek_next(peek, &pass->row))
+	{
+		CHECK_FOR_INTERRUPTS();
+		trouble_set_record(pass->input->slot_name, pass->row.lsn, pass->row.xid);
+		pass->input->format->reader_feed(reader, pass->row.data, pass->row.len);
+	}
+	trouble_set_record(NULL, InvalidXLogRecPtr, InvalidTransactionId);
+	error_context_stack = error_context.previous;
+}
+
+static void
+read_error_callback(void *arg)
+{
+	const PassInput *input = (const PassInput *) arg;
+	const Rollup *rollup = rollup_find(input->rollups, trouble_at_work());
+
+	if (rollup != NULL && trouble_part() != NULL)
+		errcontext("rollup %s, %s", rollup->shape->name, trouble_part());
+	else if (rollup != NULL)
+		errcontext("rollup %s", rollup->shape->name);
+	errcontext("applying the changes of slot \"%s\" from %X/%X up to %X/%X",
+			   input->slot_name, LSN_FORMAT_ARGS(input->applied_lsn),
+			   LSN_FORMAT_ARGS(input->upto));
+}
+
+/* Peeks; if the main stream cannot be read because a change is too large, that is noted. */
+static SlotPeek *
+peek_slot(const PassInput *input, bool resumable, List *options)
+{
+	bool		is_main = input->target == NULL;
+	SlotPeek   *volatile peek = NULL;
+
+	PG_TRY();
+	{
+		peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary,
+						 resumable, options, input->upto);
+	}
+	PG_CATCH();
+	{
+		if (is_main)
+			oversize_record(input->applied_lsn);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (is_main)
+		oversize_forget();
+	return peek;
+}
+
+/*
+ * Peeks, folds and applies.  Commits nothing, and writes nothing of the
+ * stream.  Errors are noted (trouble.h) and thrown.
+ */
+PassOutput
+pass_read(const PassInput *input)
+{
+	PassOutput output = {0};
+	Pass		pass = {0};
+	ChangeConsumer consumer = {wants_transaction, take_change, &pass};
+	ErrorContextCallback error_context;
+	FormatReader *reader;
+	bool		resumable;
+	List	   *options;
+	SlotPeek   *peek;
+
+	error_context.callback = read_error_callback;
+	error_context.arg = unconstify(PassInput *, input);
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+
+	output.reached_lsn = input->upto;
+	pass.input = input;
+	pass.output = &output;
+	pass.context = CurrentMemoryContext;
+	pass.fold = fold_begin(input->rollups);
+	if (input->format->by_name)
+		xact_use_server_encoding();
+	reader = input->format->reader_create(fold_sources(pass.fold), &consumer);
+	resumable = input->format->resumable && slot_keeps_open();
+	options = input->format->reader_options(reader, shared_stream()->text_only, resumable);
+	peek = peek_slot(input, resumable, options);
+	debug_stop("after-peek");
+	read_peek(&pass, peek, reader);
+	apply_deltas(input, pass.fold, &output);
+	note_stale(pass.fold, &output);
+	output.nchanges = fold_count(pass.fold);
+	slot_peek_end(peek);
+	fold_end(pass.fold);
+
+	error_context_stack = error_context.previous;
+	return output;
+}
+
+/*
+ * Where a read ends that goes on at "start": at the safe end of the WAL, or of a full
+ * window.  The window is at least as long as what is read again before it, from
+ * "restart" on, so that a backlog with a transaction open throughout is not read
+ * again and again.
+ */
+XLogRecPtr
+pass_window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart)
+{
+	uint64		window = Max((uint64) notify_stats_max_batch_wal * 1024,
+							 start > restart ? start - restart : 0);
+
+	return safe - start > window ? start + window : safe;
+}

@@ -1,0 +1,682 @@
+/*-------------------------------------------------------------------------
+ *
+ * functions.c
+ *	  The SQL functions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/wait_event.h"
+
+#include "build.h"
+#include "builder.h"
+#include "busy_lock.h"
+#include "compat.h"
+#include "create.h"
+#include "cycle.h"
+#include "settings.h"
+#include "rollup.h"
+#include "shape.h"
+#include "shared.h"
+#include "slot.h"
+#include "source.h"
+#include "stream.h"
+#include "upgrade.h"
+#include "wake.h"
+#include "worker.h"
+#include "xact.h"
+
+sql_function(notify_stats_check_primary);
+sql_function(notify_stats_create_rollup);
+sql_function(notify_stats_adopt_rollup);
+sql_function(notify_stats_drop_rollup);
+sql_function(notify_stats_rebuild);
+sql_function(notify_stats_verify);
+sql_function(notify_stats_wait_for_lsn);
+sql_function(notify_stats_catch_up);
+sql_function(notify_stats_prepare_upgrade);
+sql_function(notify_stats_stream_activity);
+sql_function(notify_stats_build_activity);
+sql_function(notify_stats_source_gaps);
+
+/* Throws on a standby, where the rollups are what the primary sends. */
+static void
+check_primary(void)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("recovery is in progress"),
+				 errhint("Run this on the primary. On a standby, notify_stats.applied_lsn() tells how fresh the rollups are.")));
+}
+
+/*
+ * Rollups
+ */
+
+/*
+ * The format of the stream's slot, or NULL if it has none, or has lost it.  A slot
+ * that only has the name of ours says nothing.
+ */
+static const Format *
+stream_format(void)
+{
+	StreamRow	row;
+	SlotInfo	slot;
+
+	if (!stream_load(&row) || !row.has_slot || !slot_lookup(NameStr(row.slot_name), &slot) ||
+		slot.lost || slot.database != MyDatabaseId ||
+		strcmp(NameStr(slot.plugin), row.format->plugin) != 0)
+		return NULL;
+	return row.format;
+}
+
+/* Throws if this server could never keep a rollup; else returns its format. */
+static const Format *
+check_server(void)
+{
+	const Format *format;
+	int			needed;
+
+	check_primary();
+	shared_require();
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("notify_stats needs wal_level >= logical"),
+				 errdetail("Changes are read from the write-ahead log, which has to tell the old rows."),
+				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
+
+	/* one for the stream, if it has none yet, and one for the build */
+	format = stream_format();
+	needed = format != NULL ? 1 : 2;
+	if (format == NULL)
+		format = format_chosen();
+	slot_check_plugin(format->plugin);
+	if (slot_count_free() < needed)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("all replication slots are in use"),
+				 errdetail("notify_stats needs one for each database, and one more while it builds."),
+				 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
+
+	worker_report_missing(NOTICE);
+	return format;
+}
+
+/* The strings of an array; throws for a null among them. */
+static List *
+strings_of_array(ArrayType *array)
+{
+	Datum	   *values;
+	bool	   *isnull;
+	int			n;
+	List	   *strings = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &isnull, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (isnull[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the name of a table must not be null")));
+		strings = lappend(strings, TextDatumGetCString(values[i]));
+	}
+	return strings;
+}
+
+/* Called by functions in SQL. */
+Datum
+notify_stats_check_primary(PG_FUNCTION_ARGS)
+{
+	check_primary();
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_create_rollup(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
+
+	PG_RETURN_OID(rollup_create(name, definition, check_server(), ignore_deletes));
+}
+
+Datum
+notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
+
+	rollup_adopt_table(relid, check_server(), ignore_deletes);
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_drop_rollup(PG_FUNCTION_ARGS)
+{
+	check_primary();
+	rollup_drop(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_rebuild(PG_FUNCTION_ARGS)
+{
+	check_primary();
+	shared_require();
+	rollup_request_rebuild(PG_GETARG_OID(0), PG_GETARG_BOOL(1));
+	PG_RETURN_VOID();
+}
+
+static void
+put_difference(const char *group_key, const char *in_rollup, const char *in_definition, void *arg)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) arg;
+	const char *texts[3] = {group_key, in_rollup, in_definition};
+	Datum		values[3];
+	bool		nulls[3];
+
+	for (int i = 0; i < 3; i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = nulls[i] ? (Datum) 0 :
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(texts[i]));
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* Says what verify() cannot find. */
+static void
+notice_ignored_deletes(Oid relid)
+{
+	const Rollup *rollup = rollup_find(rollup_list(NULL), relid);
+
+	if (rollup != NULL && rollup->ignores != NIL)
+		ereport(NOTICE,
+				(errmsg("rollup %s counts rows that have been deleted from %s",
+						rollup_qualified_name(relid), rollup_ignored_names(rollup)),
+				 errdetail("Groups that hold more than their definition gives cannot be checked.")));
+}
+
+Datum
+notify_stats_verify(PG_FUNCTION_ARGS)
+{
+	Oid			relid = PG_GETARG_OID(0);
+
+	check_primary();
+	shared_require();
+	rollup_check_owner(relid);
+	InitMaterializedSRF(fcinfo, 0);
+	notice_ignored_deletes(relid);
+	builder_verify(relid, put_difference, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/*
+ * Waiting
+ */
+
+/* Milliseconds of an interval, at least 0. */
+static int64
+interval_ms(const Interval *interval)
+{
+	int64		days = interval->day + (int64) interval->month * DAYS_PER_MONTH;
+
+	return Max(0, days * SECS_PER_DAY * 1000 + interval->time / 1000);
+}
+
+/* Has the WAL before a position read at once, as far as it exists. */
+static void
+hasten(SharedStream *stream, XLogRecPtr target)
+{
+	/* what is not on disk yet cannot be read */
+	if (target > slot_safe_lsn())
+		(void) slot_flush_written();
+	/* not what is still to come: whoever writes it wakes the worker */
+	wake_for_lsn(stream, Min(target, slot_written_lsn()));
+}
+
+/*
+ * Waits until every transaction before a position is in the rollups, and none
+ * of them (or not this one) is being built.  Sleeps on a condition variable
+ * that each cycle and each build broadcasts at its end.
+ */
+Datum
+notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
+{
+	XLogRecPtr	target;
+	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 : interval_ms(PG_GETARG_INTERVAL_P(1));
+	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	TimestampTz start = GetCurrentTimestamp();
+	SharedStream *stream = shared_stream();
+	bool		first = true;
+	bool		reached;
+
+	check_primary();
+	target = PG_ARGISNULL(0) ? slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
+
+	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
+	for (;;)
+	{
+		int64		left;
+
+		reached = rollup_reached(relid, target, pg_atomic_read_u64(&stream->reached_lsn));
+		if (first && !reached && timeout > 0)
+		{
+			worker_report_missing(WARNING);
+			hasten(stream, target);
+		}
+		first = false;
+		left = timeout - (GetCurrentTimestamp() - start) / 1000;
+		if (reached || left <= 0)
+			break;
+		/* a query that had to wait has reset the latch, which may have been a broadcast's */
+		SetLatch(MyLatch);
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, PG_INT32_MAX),
+										   PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+	PG_RETURN_BOOL(reached);
+}
+
+/*
+ * Catching up by hand
+ */
+
+/* If another process builds that rollup, waits for its end, a while at most. */
+static void
+wait_for_other_build(Oid relid)
+{
+	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
+	if (shared_build_running(relid))
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+}
+
+/*
+ * Runs a cycle, and then what it says is to be done, with the slot closed.
+ * Returns whether that was all, and everything before "target" was read.
+ */
+static bool
+catch_up_once(MemoryContext slot_context, XLogRecPtr target)
+{
+	CycleResult result;
+	bool		done;
+	ListCell   *lc;
+
+	slot_keep_open(slot_context);
+	result = cycle_run(true);
+	if (result.more)
+		return false;
+	done = !OidIsValid(result.busy.relid) && result.wants_build == NIL &&
+		(!result.has_rollups || result.reached_lsn >= target);
+	/* past our own last commit, so that wait_for_lsn() finds all done */
+	if (done)
+		(void) cycle_run(true);
+	slot_keep_open(NULL);
+
+	foreach(lc, result.wants_build)
+	{
+		build_rollup(lfirst_oid(lc), true);
+		wait_for_other_build(lfirst_oid(lc));
+	}
+	if (OidIsValid(result.busy.relid))
+		busy_lock_wait(result.busy);
+	return done;
+}
+
+/* Works until all is done that there was to do at the start. */
+static void
+catch_up(void)
+{
+	XLogRecPtr	target = slot_flush_written();
+	MemoryContext slot_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats slot",
+													   ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats catch_up",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
+
+	while (!catch_up_once(slot_context, target))
+		MemoryContextReset(context);
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextDelete(context);
+	MemoryContextDelete(slot_context);
+}
+
+/* Runs the body of a procedure that has transactions of its own. */
+static void
+run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
+{
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		((CallContext *) fcinfo->context)->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("%s() cannot run inside a transaction block or a function", name),
+				 errdetail("It runs transactions of its own."),
+				 errhint("Run CALL notify_stats.%s() as a statement of its own.", name)));
+	check_primary();
+	shared_require();
+
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	PG_TRY();
+	{
+		SPI_commit();
+		xact_in_procedure(true);
+		cycle_forget();
+		body();
+	}
+	PG_FINALLY();
+	{
+		xact_in_procedure(false);
+		slot_forget();
+		cycle_forget();
+	}
+	PG_END_TRY();
+	SPI_finish();
+}
+
+Datum
+notify_stats_catch_up(PG_FUNCTION_ARGS)
+{
+	run_procedure(fcinfo, "catch_up", catch_up);
+	PG_RETURN_VOID();
+}
+
+static void
+prepare_upgrade(void)
+{
+	upgrade_cancel();
+	catch_up();
+	upgrade_prepare();
+}
+
+Datum
+notify_stats_prepare_upgrade(PG_FUNCTION_ARGS)
+{
+	run_procedure(fcinfo, "prepare_upgrade", prepare_upgrade);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Monitoring
+ */
+
+static const char *
+stream_state_name(StreamState state)
+{
+	switch (state)
+	{
+		case STREAM_OFF:
+			return "off";
+		case STREAM_STARTING:
+			return "starting";
+		case STREAM_NO_ROLLUPS:
+			return "no rollups";
+		case STREAM_CREATING_SLOT:
+			return "creating slot";
+		case STREAM_RUNNING:
+			return "running";
+	}
+	return "unknown";
+}
+
+static const char *
+build_phase_name(BuildPhase phase)
+{
+	switch (phase)
+	{
+		case BUILD_STARTING:
+			return "starting";
+		case BUILD_WAITING_FOR_TRANSACTIONS:
+			return "waiting for transactions";
+		case BUILD_READING_SOURCES:
+			return "reading sources";
+		case BUILD_CATCHING_UP:
+			return "catching up";
+		case BUILD_JOINING:
+			return "joining";
+	}
+	return "unknown";
+}
+
+/* The last error, with the rollup that it was met for; NULL if that is gone. */
+static const char *
+last_error(const SharedStream *stream)
+{
+	if (stream->last_error_at == 0)
+		return NULL;
+	if (!OidIsValid(stream->last_error_rollup))
+		return stream->last_error;
+	if (get_rel_name(stream->last_error_rollup) == NULL)
+		return NULL;
+	return psprintf("rollup %s: %s", rollup_qualified_name(stream->last_error_rollup),
+					stream->last_error);
+}
+
+static Datum
+timestamp_or_null(TimestampTz timestamp, bool *isnull)
+{
+	*isnull = timestamp == 0;
+	return TimestampTzGetDatum(timestamp);
+}
+
+static Datum
+lsn_or_null(XLogRecPtr lsn, bool *isnull)
+{
+	*isnull = XLogRecPtrIsInvalid(lsn);
+	return LSNGetDatum(lsn);
+}
+
+Datum
+notify_stats_stream_activity(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Datum		values[13] = {0};
+	bool		nulls[13];
+	SharedStream copy;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	memset(nulls, true, sizeof(nulls));
+	values[0] = BoolGetDatum(shared_state != NULL);
+	values[1] = BoolGetDatum(worker_is_registered(get_database_name(MyDatabaseId)));
+	values[12] = BoolGetDatum(settings_database_place(get_database_name(MyDatabaseId)) >= 0);
+	nulls[0] = nulls[1] = nulls[12] = false;
+	/* an error may tell a value */
+	if (shared_state != NULL && has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
+	{
+		SharedStream *stream = shared_stream();
+		const char *error;
+
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		copy = *stream;
+		LWLockRelease(shared_state->lock);
+
+		values[2] = CStringGetTextDatum(stream_state_name(copy.state));
+		nulls[2] = false;
+		values[3] = Int32GetDatum(copy.pid);
+		nulls[3] = copy.pid == 0;
+		values[4] = lsn_or_null(pg_atomic_read_u64(&copy.reached_lsn), &nulls[4]);
+		values[5] = timestamp_or_null(copy.reached_at, &nulls[5]);
+		/* a rate of long ago is no rate */
+		values[6] = Float8GetDatum(TimestampDifferenceExceeds(copy.window_start,
+															  GetCurrentTimestamp(), 5000) ?
+								   0 : copy.changes_per_second);
+		nulls[6] = false;
+		error = last_error(&copy);
+		if (error != NULL)
+		{
+			values[7] = CStringGetTextDatum(error);
+			values[8] = timestamp_or_null(copy.last_error_at, &nulls[8]);
+			nulls[7] = false;
+		}
+		values[9] = ObjectIdGetDatum(copy.waits_for);
+		nulls[9] = !OidIsValid(copy.waits_for);
+		/* nor is the speed of an earlier backlog that of this one */
+		values[10] = Float8GetDatum(copy.backlog_bytes_per_second);
+		nulls[10] = copy.backlog_at == 0 ||
+			TimestampDifferenceExceeds(copy.backlog_at, GetCurrentTimestamp(), 60000);
+		values[11] = Int32GetDatum(copy.slot_user);
+		nulls[11] = copy.slot_user == 0;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+notify_stats_build_activity(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (shared_state == NULL)
+		return (Datum) 0;
+
+	for (int i = 0; i < SHARED_BUILDS; i++)
+	{
+		Datum		values[8];
+		bool		nulls[8] = {false};
+		SharedBuild copy;
+
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		copy = shared_state->builds[i];
+		LWLockRelease(shared_state->lock);
+		if (copy.pid == 0 || copy.database != MyDatabaseId || !rollup_is_visible(copy.rollup))
+			continue;
+
+		values[0] = ObjectIdGetDatum(copy.rollup);
+		values[1] = Int32GetDatum(copy.pid);
+		values[2] = BoolGetDatum(copy.verifying);
+		values[3] = NameGetDatum(&copy.slot_name);
+		nulls[3] = NameStr(copy.slot_name)[0] == '\0';
+		values[4] = CStringGetTextDatum(build_phase_name(copy.phase));
+		values[5] = TransactionIdGetDatum(copy.waits_for);
+		nulls[5] = !TransactionIdIsValid(copy.waits_for);
+		values[6] = lsn_or_null(copy.reached_lsn, &nulls[6]);
+		values[7] = timestamp_or_null(copy.started_at, &nulls[7]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* Whether no rollup before this one reads the same table. */
+static bool
+is_first_of_table(const RollupSource *source, List *sources)
+{
+	ListCell   *lc;
+
+	foreach(lc, sources)
+		if (((const RollupSource *) lfirst(lc))->source == source->source)
+			return lfirst(lc) == source;
+	return false;
+}
+
+/* The columns of a table that any rollup reads. */
+static Bitmapset *
+columns_in_use(Oid table, List *sources)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+
+	foreach(lc, sources)
+	{
+		const RollupSource *source = (const RollupSource *) lfirst(lc);
+
+		if (source->source == table)
+			columns = bms_add_members(columns, source->columns);
+	}
+	return columns;
+}
+
+/*
+ * Lists what is wrong with the replica identities of a source; of one that is locked,
+ * or dropped just now, nothing.  What the server refuses because of them is listed
+ * with the first rollup, as it is the same for all.
+ */
+static List *
+gaps_of_source(const RollupSource *source, List *sources, bool by_us)
+{
+	List	   *gaps;
+	BusyLock	busy;
+
+	if (!ConditionalLockRelationOid(source->source, AccessShareLock) ||
+		get_rel_name(source->source) == NULL ||
+		!shape_lock_sources(list_make1_oid(source->source), &busy))
+		return NIL;
+	gaps = source_identity_gaps(source->source, source->columns, by_us);
+	if (!is_first_of_table(source, sources))
+		return gaps;
+	return list_concat(gaps, source_refusals(source->source,
+											 columns_in_use(source->source, sources), false));
+}
+
+/* Whether we publish the sources, or shall. */
+static bool
+publishes_sources(void)
+{
+	StreamRow	row;
+
+	return (stream_load(&row) && row.has_slot ? row.format : format_chosen()) == &format_pgoutput;
+}
+
+static void
+put_gap(ReturnSetInfo *rsinfo, Oid rollup, const IdentityGap *gap)
+{
+	Datum		values[5] = {0};
+	bool		nulls[5] = {false};
+
+	values[0] = ObjectIdGetDatum(rollup);
+	values[1] = ObjectIdGetDatum(gap->relid);
+	nulls[2] = gap->missing == NULL;
+	if (!nulls[2])
+		values[2] = CStringGetTextDatum(gap->missing);
+	nulls[3] = gap->refusal == NULL;
+	if (!nulls[3])
+		values[3] = CStringGetTextDatum(gap->refusal);
+	values[4] = CStringGetTextDatum(gap->hint);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+notify_stats_source_gaps(PG_FUNCTION_ARGS)
+{
+	List	   *sources = rollup_known_sources();
+	bool		by_us = publishes_sources();
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(lc, sources)
+	{
+		const RollupSource *source = (const RollupSource *) lfirst(lc);
+
+		foreach(lc2, gaps_of_source(source, sources, by_us))
+			put_gap((ReturnSetInfo *) fcinfo->resultinfo, source->rollup,
+					(const IdentityGap *) lfirst(lc2));
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * notify_stats.c
+ *	  Loading: settings, shared memory, workers.
+ *
+ * The same library is the output plugin, which any backend or walsender may
+ * load by its name.  So nothing happens here but while libraries are
+ * preloaded.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "settings.h"
+#include "shared.h"
+#include "slot.h"
+#include "utility.h"
+#include "wake.h"
+#include "worker.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	settings_define();
+	shared_init();
+	slot_init();
+	wake_init();
+	utility_init();
+	if (!IsBinaryUpgrade)
+		worker_register_all();
+}

@@ -1,0 +1,13 @@
+/*-------------------------------------------------------------------------
+ *
+ * utility.h
+ *	  Statements on whole databases, which want nobody connected.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_UTILITY_H
+#define NOTIFY_STATS_UTILITY_H
+
+extern void utility_init(void);
+
+#endif							/* NOTIFY_STATS_UTILITY_H */

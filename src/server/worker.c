@@ -1,0 +1,568 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  The background worker of a database.
+ *
+ * Runs cycles for ever.  Any error ends the process with exit code 1, and the
+ * postmaster starts it again; if that happens repeatedly, the new process
+ * waits a while before it tries.  It never exits with 0, for then it would not
+ * come back.
+ *
+ * If there is no such database, to connect is such an error.  So a process that
+ * follows one that could not connect waits before it does, known to nobody but
+ * shared memory: utility.c wakes it when the database is made.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/resource.h>
+
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/bgworker_internals.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/ps_status.h"
+#include "utils/timestamp.h"
+
+#include "build.h"
+#include "builder.h"
+#include "busy_lock.h"
+#include "catalog_version.h"
+#include "compat.h"
+#include "cycle.h"
+#include "main_slot.h"
+#include "settings.h"
+#include "shared.h"
+#include "slot.h"
+#include "trouble.h"
+#include "wake.h"
+#include "worker.h"
+#include "xact.h"
+
+#define RESTART_SECONDS 1
+#define MAX_DELAY_SECONDS 60
+
+/* With more unread WAL than this the worker does not rest. */
+#define BACKLOG_WAL ((uint64) 1024 * 1024)
+
+/* When to read WAL that may tell nothing, if that means to read more than this again. */
+#define MUCH_AGAIN BACKLOG_WAL
+#define MUCH_AGAIN_DELAY_MS 10000
+
+/* After so much rest the worker looks again whether it may go on. */
+#define MAX_REST_MS 100
+
+/* When to read what the last cycle has written itself, if there is no cycle until then. */
+#define OWN_WAL_DELAY_MS 1000
+
+/* When to look whether a slot that somebody else reads is free again. */
+#define SLOT_RETRY_MS 1000
+
+/* When to close the slot, so that others can use it, if there is no cycle. */
+#define CLOSE_DELAY_MS 1000
+
+/* When to tell the statistics what the last cycles did, if there is no cycle. */
+#define REPORT_DELAY_MS 1000
+
+PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
+
+/* Which workers the server has, by their place; found out before it forks. */
+static bool registered[SHARED_STREAMS];
+
+static int
+count_background_workers(void)
+{
+	int			count = 0;
+	background_worker_iter iter;
+
+	foreach_background_worker(iter)
+		count++;
+	return count;
+}
+
+/* Registers a worker; false if there are too many, which the server only logs. */
+static bool
+register_worker(BackgroundWorker *worker)
+{
+	int			before = count_background_workers();
+
+	RegisterBackgroundWorker(worker);
+	return count_background_workers() > before;
+}
+
+/* Registers a worker for each database in notify_stats.database. */
+void
+worker_register_all(void)
+{
+	List	   *names = settings_databases();
+	ListCell   *lc;
+
+	if (list_length(names) > SHARED_STREAMS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("parameter \"%s\" lists more than %d databases", "notify_stats.database",
+						SHARED_STREAMS)));
+	foreach(lc, names)
+	{
+		const char *database = (const char *) lfirst(lc);
+		BackgroundWorker worker;
+
+		memset(&worker, 0, sizeof(worker));
+		worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+		worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+		worker.bgw_restart_time = RESTART_SECONDS;
+		snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), EXTENSION_NAME);
+		snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
+				 "notify_stats_worker_main");
+		snprintf(worker.bgw_name, sizeof(worker.bgw_name), "notify_stats worker for %s", database);
+		snprintf(worker.bgw_type, sizeof(worker.bgw_type), "notify_stats worker");
+		strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
+		worker.bgw_main_arg = Int32GetDatum(foreach_current_index(lc));
+		registered[foreach_current_index(lc)] = register_worker(&worker);
+	}
+}
+
+/*
+ * Whether the server has a worker for the database of that name: notify_stats.database
+ * lists it, and max_worker_processes has allowed one.
+ */
+bool
+worker_is_registered(const char *database)
+{
+	int			place = settings_database_place(database);
+
+	return place >= 0 && registered[place];
+}
+
+/*
+ * Says, at that level, that no worker serves this database, why, and what to do; nothing
+ * if one does.
+ */
+void
+worker_report_missing(int elevel)
+{
+	const char *database = get_database_name(MyDatabaseId);
+
+	if (worker_is_registered(database))
+		return;
+	if (settings_database_place(database) < 0)
+		ereport(elevel,
+				(errmsg("no worker serves database \"%s\"", database),
+				 errhint("Add the database to notify_stats.database and restart the server, or CALL notify_stats.catch_up().")));
+	else
+		ereport(elevel,
+				(errmsg("no worker serves database \"%s\"", database),
+				 errdetail("When the server started, max_worker_processes = %d did not allow one.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up().")));
+}
+
+/* Says what this process does, in pg_stat_activity and in the process list. */
+static void
+show_activity(BackendState state, const char *activity)
+{
+	char		text[128];
+
+	snprintf(text, sizeof(text), "notify_stats: %s", activity);
+	pgstat_report_activity(state, text);
+	set_ps_display(activity);
+}
+
+static void
+leave_stream(int code, Datum arg)
+{
+	SharedStream *stream = (SharedStream *) DatumGetPointer(arg);
+
+	pg_atomic_write_u32(&stream->sleeping, 0);
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->pid = 0;
+	stream->state = STREAM_OFF;
+	LWLockRelease(shared_state->lock);
+}
+
+/* Enters this process as the stream's worker. */
+static void
+enter_stream(SharedStream *stream)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->pid = MyProcPid;
+	stream->worker_procno = MyProc - ProcGlobal->allProcs;
+	stream->state = STREAM_STARTING;
+	LWLockRelease(shared_state->lock);
+	before_shmem_exit(leave_stream, PointerGetDatum(stream));
+}
+
+/* How long to wait after so many failures: 1, 2, 4 … seconds after the second. */
+static int
+delay_seconds(int failures)
+{
+	return failures < 2 ? 0 : Min(MAX_DELAY_SECONDS, 1 << Min(failures - 2, 6));
+}
+
+/* Waits out earlier failures. */
+static void
+wait_after_failures(SharedStream *stream, int failures)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													delay_seconds(failures) * 1000);
+
+	show_activity(STATE_IDLE, "waiting after an error");
+	while (GetCurrentTimestamp() < until)
+		wake_sleep(stream, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), false,
+				   NULL, NULL);
+}
+
+/* Waits for a lock, but not for so long that the slot would be idle. */
+static void
+wait_for_lock(BusyLock busy)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													(int64) main_slot_touch_interval());
+
+	if (busy.until == 0 || busy.until > until)
+		busy.until = until;
+	busy_lock_wait(busy);
+}
+
+/* One cycle, and the start of a build that is due. */
+static CycleResult
+work(SharedStream *stream)
+{
+	CycleResult result;
+
+	show_activity(STATE_RUNNING, "applying changes");
+	result = cycle_run(false);
+	/* advisory locks that code of users has taken for the rest of this process's life */
+	LockReleaseSession(USER_LOCKMETHOD);
+	build_watch_retained();
+	shared_worker_succeeded(DatumGetInt32(MyBgworkerEntry->bgw_main_arg));
+	shared_stream_set_state(result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
+	if (OidIsValid(result.busy.relid))
+	{
+		show_activity(STATE_RUNNING, "waiting for a lock on a table");
+		slot_close();			/* who has the lock may need the slot */
+		wait_for_lock(result.busy);
+	}
+	builder_start_due(result.wants_build);
+	show_activity(STATE_IDLE, "waiting for changes");
+	return result;
+}
+
+/* When the next cycle is to be. */
+typedef struct Schedule
+{
+	SharedStream *stream;
+	CycleResult last;
+	uint64		foreign;		/* transactions of others, before the last cycle */
+	uint64		version;		/* of the catalogs, likewise */
+	XLogRecPtr	seen;			/* the last cycle has read this far */
+	XLogRecPtr	own;			/* and itself written this far */
+	TimestampTz leftover_at;	/* when to do what it has left for later; 0: nothing */
+	TimestampTz rest_until;		/* no cycle before, lest it cost too much */
+	TimestampTz last_cycle;		/* when it began */
+	bool		unreported;		/* it may have counts that the statistics lack */
+} Schedule;
+
+/* How much WAL the next cycle has to read again, because the slot is not kept open. */
+static uint64
+read_again(const CycleResult *result)
+{
+	return result->reached_lsn > result->restart_lsn ?
+		result->reached_lsn - result->restart_lsn : 0;
+}
+
+/*
+ * Whether the WAL may have a new commit.  What the last cycle has written itself is no
+ * reason to think so, unless another transaction has ended since, as its commit may be
+ * before that.  Nor is what a transaction writes that is still open, if all of it would
+ * be read again; except once in a while, as one that waits for a standby has committed,
+ * but not ended.
+ */
+static bool
+has_news(const Schedule *schedule)
+{
+	SharedStream *stream = schedule->stream;
+	XLogRecPtr	safe = slot_safe_lsn();
+	XLogRecPtr	async = wake_async_lsn(stream);
+
+	if (safe <= schedule->seen)
+		return false;
+	if (shared_foreign_transactions() != schedule->foreign ||
+		pg_atomic_read_u64(&stream->wanted_lsn) > schedule->seen ||
+		(async > schedule->seen && async <= safe))
+		return true;
+	return safe > schedule->own &&
+		(read_again(&schedule->last) <= MUCH_AGAIN ||
+		 TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(),
+									MUCH_AGAIN_DELAY_MS));
+}
+
+/*
+ * Whether there is something to do.  A change of the catalogs may be told after the
+ * commit that has woken us.
+ */
+static bool
+is_due(void *arg)
+{
+	const Schedule *schedule = (const Schedule *) arg;
+	SharedStream *stream = schedule->stream;
+
+	return schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
+		(schedule->version != catalog_version() && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
+		((OidIsValid(stream->trouble_rollup) || OidIsValid(stream->unreadable_source)) &&
+		 !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
+		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at) ||
+		has_news(schedule);
+}
+
+/* The CPU time that this process has used, in microseconds. */
+static int64
+cpu_time(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64CONST(1000000) +
+		usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+/*
+ * Whether the worker had better not rest: so much is unread, or was read just
+ * now.  What has to be read again each time, because a transaction is open, is
+ * not worth less rest: it would make an ever greater part of the work.
+ */
+static bool
+has_backlog(const CycleResult *result)
+{
+	uint64		much = Max(BACKLOG_WAL, read_again(result));
+	XLogRecPtr	safe = slot_safe_lsn();
+
+	return result->more || result->reached_lsn - result->start_lsn > much ||
+		(safe > result->reached_lsn && safe - result->reached_lsn > much);
+}
+
+/* When to come back to what a cycle has left, if nothing else is due before; or 0. */
+static TimestampTz
+leftover_time(const Schedule *schedule)
+{
+	int			milliseconds = schedule->last.again_after_ms;
+
+	if (milliseconds == 0 && schedule->own > schedule->seen)
+		milliseconds = OWN_WAL_DELAY_MS;
+	return milliseconds == 0 ? 0 :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
+}
+
+/* Runs a cycle, and plans the next. */
+static void
+run_cycle(Schedule *schedule)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	int64		cpu = cpu_time();
+	XLogRecPtr	safe;
+
+	schedule->last_cycle = start;
+	schedule->unreported = true;
+	schedule->foreign = shared_foreign_transactions();
+	schedule->version = catalog_version();
+	safe = slot_safe_lsn();
+	schedule->last = work(schedule->stream);
+	schedule->rest_until = start + (cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
+	if (OidIsValid(schedule->last.busy.relid))
+		return;					/* it is tried again at once */
+	if (XLogRecPtrIsInvalid(schedule->last.reached_lsn))
+	{
+		/* there is nothing to read, so there is no hurry */
+		schedule->seen = schedule->own = safe;
+		schedule->leftover_at = schedule->last.slot_in_use ?
+			TimestampTzPlusMilliseconds(start, SLOT_RETRY_MS) : 0;
+		schedule->rest_until = TimestampTzPlusMilliseconds(start, MAX_REST_MS);
+		return;
+	}
+	schedule->seen = schedule->last.reached_lsn;
+	schedule->own = Max(schedule->seen, schedule->last.own_end);
+	schedule->leftover_at = leftover_time(schedule);
+}
+
+/*
+ * For how many milliseconds the worker has to rest, before it looks again; or 0.
+ * Who waits for a position does not wait for a long rest to end.
+ */
+static long
+rest_time(const Schedule *schedule)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (schedule->rest_until <= now ||
+		(!XLogRecPtrIsInvalid(schedule->last.reached_lsn) && has_backlog(&schedule->last)) ||
+		(pg_atomic_read_u64(&schedule->stream->wanted_lsn) > schedule->seen &&
+		 TimestampDifferenceExceeds(schedule->last_cycle, now, 1000)))
+		return 0;
+	return Min(MAX_REST_MS, TimestampDifferenceMilliseconds(now, schedule->rest_until));
+}
+
+/* Has asynchronous commits, which wake nobody, written to disk, to be read then. */
+static void
+flush_async_commits(SharedStream *stream)
+{
+	XLogRecPtr	lsn = wake_async_lsn(stream);
+
+	if (lsn > slot_safe_lsn())
+		XLogFlush(lsn);
+}
+
+/*
+ * The server passes on what a commit did to tables at most once a second, and so
+ * keeps the last commit's until there is another one.
+ */
+static void
+report_statistics(Schedule *schedule)
+{
+	if (!schedule->unreported ||
+		!TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(), REPORT_DELAY_MS))
+		return;
+	(void) pgstat_report_stat(true);
+	schedule->unreported = false;
+}
+
+/* Sleeps until something may be due. */
+static void
+nap(Schedule *schedule)
+{
+	long		milliseconds = Min(notify_stats_naptime, main_slot_touch_interval());
+
+	if (schedule->leftover_at != 0)
+		milliseconds = Min(milliseconds,
+						   TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														   schedule->leftover_at));
+	if (slot_is_open(NULL))
+		milliseconds = Min(milliseconds, CLOSE_DELAY_MS);
+	if (schedule->last.wants_build != NIL)
+		milliseconds = Min(milliseconds, 1000); /* it may be time to try again */
+	if (schedule->unreported)
+		milliseconds = Min(milliseconds, REPORT_DELAY_MS);
+	wake_sleep(schedule->stream, milliseconds, true, is_due, schedule);
+	if (is_due(schedule))
+		return;
+	report_statistics(schedule);
+	flush_async_commits(schedule->stream);
+	if (TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(), CLOSE_DELAY_MS))
+		slot_close();
+}
+
+/*
+ * Runs a cycle whenever one is due, but rests after it in proportion to what it
+ * cost.  While it rests or works, nobody wakes it, and changes pile up to one
+ * batch.
+ */
+static void
+run(SharedStream *stream)
+{
+	MemoryContext cycle_context = AllocSetContextCreate(TopMemoryContext, "notify_stats cycle",
+														ALLOCSET_DEFAULT_SIZES);
+	Schedule	schedule = {0};
+
+	schedule.stream = stream;
+	schedule.leftover_at = GetCurrentTimestamp();	/* have a look at the start */
+	MemoryContextSwitchTo(cycle_context);
+	for (;;)
+	{
+		long		rest = rest_time(&schedule);
+
+		if (wake_slot_is_wanted(stream))
+			slot_close();
+		main_slot_touch();
+		MemoryContextReset(cycle_context);
+		if (!is_due(&schedule))
+			nap(&schedule);
+		else if (rest > 0)
+			wake_sleep(stream, rest, false, NULL, NULL);
+		else
+		{
+			/* in a backlog there is no rest in which it would be done */
+			CHECK_FOR_INTERRUPTS();
+			settings_reload();
+			run_cycle(&schedule);
+		}
+	}
+}
+
+/* Makes the server's error of a connection that fails one of our setting. */
+static void
+connection_error_callback(void *arg)
+{
+	int			seconds = RESTART_SECONDS + delay_seconds(*(const int *) arg + 1);
+
+	errcontext("connecting to a database that \"notify_stats.database\" names");
+	if (geterrcode() == ERRCODE_UNDEFINED_DATABASE)
+		errhint("Create it, or take it out of \"notify_stats.database\" and restart the server. The worker tries again in %d s.",
+				seconds);
+	else
+		errhint("The worker tries again in %d s.", seconds);
+}
+
+/* Connects; if the last attempts have failed, waits before that. */
+static void
+connect_to_database(const char *database, int failures, bool could_not_connect)
+{
+	ErrorContextCallback error_context;
+
+	if (could_not_connect)
+	{
+		set_ps_display("waiting for the database");
+		shared_worker_wait(DatumGetInt32(MyBgworkerEntry->bgw_main_arg),
+						   delay_seconds(failures) * 1000L);
+	}
+	set_ps_display("connecting");
+	error_context.callback = connection_error_callback;
+	error_context.arg = &failures;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+	BackgroundWorkerInitializeConnection(database, NULL, 0);
+	error_context_stack = error_context.previous;
+}
+
+void
+notify_stats_worker_main(Datum main_arg)
+{
+	SharedStream *stream;
+	int			place = DatumGetInt32(main_arg);
+	int			failures;
+	bool		could_not_connect;
+	Trouble		trouble;
+	char	   *reason;
+
+	settings_follow();
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	failures = shared_worker_begin(place, &could_not_connect);
+	connect_to_database(MyBgworkerEntry->bgw_extra, failures, could_not_connect);
+	shared_worker_connected(place);
+	pgstat_report_appname("notify_stats worker");
+	xact_set_worker_defaults();
+	slot_keep_open(TopMemoryContext);
+
+	stream = shared_stream();
+	enter_stream(stream);
+	ereport(LOG,
+			(errmsg("notify_stats worker for database \"%s\" started", MyBgworkerEntry->bgw_extra)));
+
+	/*
+	 * A rollup's own trouble, or a source's, is settled by the next cycle, and
+	 * who has waited for his database has waited.
+	 */
+	if (!could_not_connect && !trouble_read(&trouble) &&
+		!OidIsValid(trouble_unreadable_source(&reason)))
+		wait_after_failures(stream, failures);
+	run(stream);
+}
