@@ -203,7 +203,7 @@ shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
 		pg_atomic_write_u64(&stream->reached_lsn, lsn);
 		stream->reached_at = Max(stream->reached_at, at);
 	}
-	stream->passing_errors = 0;
+	stream->passing.errors = 0;
 	LWLockRelease(shared_state->lock);
 	shared_stream_broadcast();
 }
@@ -314,15 +314,15 @@ shared_stream_count(uint64 nchanges)
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->window_changes += nchanges;
-	if (stream->window_start == 0)
-		stream->window_start = now;
-	else if (TimestampDifferenceExceeds(stream->window_start, now, 1000))
+	stream->rate.window_changes += nchanges;
+	if (stream->rate.window_start == 0)
+		stream->rate.window_start = now;
+	else if (TimestampDifferenceExceeds(stream->rate.window_start, now, 1000))
 	{
-		stream->changes_per_second = stream->window_changes * 1000000.0 /
-			(now - stream->window_start);
-		stream->window_changes = 0;
-		stream->window_start = now;
+		stream->rate.changes_per_second = stream->rate.window_changes * 1000000.0 /
+			(now - stream->rate.window_start);
+		stream->rate.window_changes = 0;
+		stream->rate.window_start = now;
 	}
 	LWLockRelease(shared_state->lock);
 }
@@ -335,8 +335,8 @@ shared_stream_backlog(uint64 bytes, TimestampTz started)
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->backlog_bytes_per_second = bytes * 1000000.0 / Max(now - started, 1);
-	stream->backlog_at = now;
+	stream->backlog.bytes_per_second = bytes * 1000000.0 / Max(now - started, 1);
+	stream->backlog.at = now;
 	LWLockRelease(shared_state->lock);
 }
 
@@ -539,9 +539,9 @@ shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
 		if (build->pid == copy.pid && build->start_lsn == copy.start_lsn)
 		{
 			end_build(build);
-			strlcpy(stream->last_error, reason, SHARED_MESSAGE_LENGTH);
-			stream->last_error_at = GetCurrentTimestamp();
-			stream->last_error_rollup = copy.rollup;
+			strlcpy(stream->last_error.message, reason, SHARED_MESSAGE_LENGTH);
+			stream->last_error.at = GetCurrentTimestamp();
+			stream->last_error.rollup = copy.rollup;
 		}
 		LWLockRelease(shared_state->lock);
 	}

@@ -39,6 +39,101 @@ typedef struct SharedOffender
 
 #define SHARED_OFFENDERS 16
 
+/*
+ * When a position was written last, how many transactions of others had ended by
+ * then, and whether one more is to be written that lies after that commit.  Of
+ * cycle.c, under stream_lock.
+ */
+typedef struct SharedProgress
+{
+	uint64		foreign;
+	TimestampTz at;
+	bool		unclosed;
+} SharedProgress;
+
+/*
+ * When a record of the running transactions was logged last, and what for.  Of
+ * cycle.c, under stream_lock.
+ */
+typedef struct SharedStandbySnapshot
+{
+	TimestampTz at;
+	XLogRecPtr	restart_lsn;
+	int			interval;		/* ms to the next */
+} SharedStandbySnapshot;
+
+/*
+ * How often in a row a change was too large for the output plugin, and from where
+ * on it was read.  Of oversize.c.
+ */
+typedef struct SharedOversize
+{
+	int			failures;
+	XLogRecPtr	lsn;
+} SharedOversize;
+
+/* Changes since the window began, and the rate of the window before. */
+typedef struct SharedRate
+{
+	uint64		window_changes;
+	TimestampTz window_start;
+	double		changes_per_second;
+} SharedRate;
+
+/* How fast the last large stretch of a backlog was read, and when. */
+typedef struct SharedBacklog
+{
+	double		bytes_per_second;
+	TimestampTz at;
+} SharedBacklog;
+
+/* The last error, for the status. */
+typedef struct SharedError
+{
+	TimestampTz at;				/* 0: none */
+	Oid			rollup;			/* that work was done for; InvalidOid: none */
+	char		message[SHARED_MESSAGE_LENGTH];
+} SharedError;
+
+/*
+ * An error that is one rollup's own, noted by the process that met it, to be
+ * entered in the catalog by the next cycle.  Of trouble.c, as are the next three.
+ */
+typedef struct SharedTrouble
+{
+	Oid			rollup;			/* InvalidOid: none */
+	XLogRecPtr	lsn;
+	int64		request;		/* rebuilds asked for up to this one failed */
+	bool		heals;			/* it is to become stale rather than failed */
+	bool		of_catalog;		/* a change of the catalogs may put it right ... */
+	int64		catalog;		/* ... which were in this state before; 0: not known */
+	TransactionId xmin;			/* it did not see what this one and later ones have written */
+	uint64		others;			/* transactions of others that had ended then; 0: no matter */
+	char		reason[SHARED_MESSAGE_LENGTH];
+} SharedTrouble;
+
+/* Passing errors in a row with some rollup or source at work at the same position. */
+typedef struct SharedPassingErrors
+{
+	int			errors;
+	XLogRecPtr	lsn;
+	TimestampTz since;
+} SharedPassingErrors;
+
+/* A value of a source's changes that cannot be read. */
+typedef struct SharedUnreadable
+{
+	Oid			source;			/* InvalidOid: none */
+	char		reason[SHARED_MESSAGE_LENGTH];
+} SharedUnreadable;
+
+/* The last build that failed when all waited for it, by an error that may pass. */
+typedef struct SharedJoinFailure
+{
+	Oid			rollup;
+	int64		request;
+} SharedJoinFailure;
+
 /* The main stream of one database; "lock" of SharedState guards it. */
 typedef struct SharedStream
 {
@@ -67,22 +162,16 @@ typedef struct SharedStream
 	int			slot_user;		/* a process not ours that has the slot open, or 0 */
 	bool		retains_much;	/* the slot keeps more WAL than it should */
 
-	/*
-	 * When a position was written last, how many transactions of others had
-	 * ended by then, and whether one more is to be written that lies after that
-	 * commit; stream_lock guards these
-	 */
-	uint64		progress_foreign;
-	TimestampTz progress_at;
-	bool		unclosed;
-
-	/*
-	 * When a record of the running transactions was logged last, and what for;
-	 * stream_lock guards these, too
-	 */
-	TimestampTz standby_snapshot_at;
-	XLogRecPtr	standby_snapshot_restart_lsn;
-	int			standby_snapshot_interval;	/* ms to the next */
+	SharedProgress progress;
+	SharedStandbySnapshot standby_snapshot;
+	SharedOversize oversize;
+	SharedRate	rate;
+	SharedBacklog backlog;
+	SharedError last_error;
+	SharedTrouble trouble;
+	SharedPassingErrors passing;
+	SharedUnreadable unreadable;
+	SharedJoinFailure join_failure;
 
 	/*
 	 * pgoutput has failed to send some value in binary form; set by whoever met
@@ -90,50 +179,7 @@ typedef struct SharedStream
 	 */
 	bool		text_only;
 
-	/* how often in a row a change was too large for the output plugin, and from where on it was read */
-	int			oversize_failures;
-	XLogRecPtr	oversize_lsn;
-
-	/* changes since window_start, and the rate of the window before */
-	uint64		window_changes;
-	TimestampTz window_start;
-	double		changes_per_second;
-
-	/* how fast the last large stretch of a backlog was read, and when */
-	double		backlog_bytes_per_second;
-	TimestampTz backlog_at;
-
-	TimestampTz last_error_at;	/* 0: none */
-	Oid			last_error_rollup;	/* that work was done for; InvalidOid: none */
-	char		last_error[SHARED_MESSAGE_LENGTH];
-
-	/*
-	 * An error that is one rollup's own, noted by the process that met it, to
-	 * be entered in the catalog by the next cycle.
-	 */
-	Oid			trouble_rollup; /* InvalidOid: none */
-	XLogRecPtr	trouble_lsn;
-	int64		trouble_request;	/* rebuilds asked for up to this one failed */
-	bool		trouble_heals;	/* it is to become stale rather than failed */
-	bool		trouble_of_catalog; /* a change of the catalogs may put it right ... */
-	int64		trouble_catalog;	/* ... which were in this state before; 0: not known */
-	TransactionId trouble_xmin; /* it did not see what this one and later ones have written */
-	uint64		trouble_others; /* transactions of others that had ended then; 0: no matter */
-	char		trouble_reason[SHARED_MESSAGE_LENGTH];
-
 	Oid			locked_out_build;	/* rollup whose last build has only waited for a lock */
-
-	/* rollup whose last build has failed when all waited for it, by an error that may pass */
-	Oid			join_failed_build;
-	int64		join_failed_request;
-
-	/* passing errors in a row with some rollup or source at work at the same position */
-	int			passing_errors;
-	XLogRecPtr	passing_lsn;
-	TimestampTz passing_since;
-	/* Likewise, a value of a source's changes that cannot be read. */
-	Oid			unreadable_source;	/* InvalidOid: none */
-	char		unreadable_reason[SHARED_MESSAGE_LENGTH];
 } SharedStream;
 
 /* How far a build or verification is. */

@@ -267,16 +267,16 @@ count_passing_error(SharedStream *stream)
 	XLogRecPtr	position = pg_atomic_read_u64(&stream->reached_lsn);
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (stream->passing_errors == 0 || stream->passing_lsn != position)
+	if (stream->passing.errors == 0 || stream->passing.lsn != position)
 	{
-		stream->passing_lsn = position;
-		stream->passing_since = now;
-		stream->passing_errors = 0;
+		stream->passing.lsn = position;
+		stream->passing.since = now;
+		stream->passing.errors = 0;
 	}
-	stream->passing_errors++;
-	return stream->passing_errors >= MAX_PASSING_ERRORS ||
-		(stream->passing_errors >= MIN_PASSING_ERRORS &&
-		 TimestampDifferenceExceeds(stream->passing_since, now, MAX_PASSING_MS));
+	stream->passing.errors++;
+	return stream->passing.errors >= MAX_PASSING_ERRORS ||
+		(stream->passing.errors >= MIN_PASSING_ERRORS &&
+		 TimestampDifferenceExceeds(stream->passing.since, now, MAX_PASSING_MS));
 }
 
 static void
@@ -315,19 +315,19 @@ describe(const ErrorData *edata, const char *message)
 static void
 note(SharedStream *stream, Oid relid, bool is_source, bool heals, const char *reason)
 {
-	stream->passing_errors = 0;
+	stream->passing.errors = 0;
 	if (is_source)
 	{
-		stream->unreadable_source = relid;
-		copy_message(stream->unreadable_reason, reason);
+		stream->unreadable.source = relid;
+		copy_message(stream->unreadable.reason, reason);
 		return;
 	}
-	stream->trouble_rollup = relid;
-	stream->trouble_heals = heals;
-	stream->trouble_of_catalog = false;
-	stream->trouble_lsn = working_at;
-	stream->trouble_request = relid == building ? serving : 0;
-	copy_message(stream->trouble_reason, reason);
+	stream->trouble.rollup = relid;
+	stream->trouble.heals = heals;
+	stream->trouble.of_catalog = false;
+	stream->trouble.lsn = working_at;
+	stream->trouble.request = relid == building ? serving : 0;
+	copy_message(stream->trouble.reason, reason);
 }
 
 /*
@@ -340,13 +340,13 @@ note_catalog(SharedStream *stream, int sqlerrcode)
 {
 	bool		counts_as_ended = TransactionIdIsValid(GetTopTransactionIdIfAny());
 
-	stream->trouble_of_catalog = is_of_catalog(sqlerrcode);
-	stream->trouble_catalog = stream->trouble_rollup == building ? catalog_before : 0;
-	stream->trouble_xmin = TransactionXmin;
-	stream->trouble_others = 0;
+	stream->trouble.of_catalog = is_of_catalog(sqlerrcode);
+	stream->trouble.catalog = stream->trouble.rollup == building ? catalog_before : 0;
+	stream->trouble.xmin = TransactionXmin;
+	stream->trouble.others = 0;
 	if (sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
 		/* this transaction will be aborted, and is counted then */
-		stream->trouble_others = others_before + (counts_as_ended ? 1 : 0);
+		stream->trouble.others = others_before + (counts_as_ended ? 1 : 0);
 }
 
 /* Notes an error that may pass, of the rollup or source at work. */
@@ -357,8 +357,8 @@ note_passing(SharedStream *stream, const ErrorData *edata, Oid relid, const char
 	{
 		if (joining)
 		{
-			stream->join_failed_build = relid;
-			stream->join_failed_request = serving;
+			stream->join_failure.rollup = relid;
+			stream->join_failure.request = serving;
 		}
 	}
 	else if (is_lock_timeout(edata))
@@ -366,7 +366,7 @@ note_passing(SharedStream *stream, const ErrorData *edata, Oid relid, const char
 			 psprintf("a lock was not free in time: %s", message));
 	else if (count_passing_error(stream))
 		note(stream, relid, !OidIsValid(working_for), false,
-			 psprintf("%s (%d times in a row)", message, stream->passing_errors));
+			 psprintf("%s (%d times in a row)", message, stream->passing.errors));
 }
 
 /* Notes whose error it is, if it is anybody's, with the lock of shared memory held. */
@@ -422,9 +422,9 @@ trouble_record(bool for_status)
 		(ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN) ||
 		 OidIsValid(working_for)))
 	{
-		stream->last_error_at = GetCurrentTimestamp();
-		stream->last_error_rollup = OidIsValid(working_for) ? working_for : building;
-		copy_message(stream->last_error, whole);
+		stream->last_error.at = GetCurrentTimestamp();
+		stream->last_error.rollup = OidIsValid(working_for) ? working_for : building;
+		copy_message(stream->last_error.message, whole);
 	}
 	/* a type without a send function, see format_pgoutput.c */
 	if (!OidIsValid(working_for) && !OidIsValid(reading_values_of) &&
@@ -447,9 +447,9 @@ trouble_failed_at_join(Oid rollup)
 {
 	SharedStream *stream = shared_stream();
 
-	if (stream->join_failed_build != rollup)
+	if (stream->join_failure.rollup != rollup)
 		return false;
-	stream->join_failed_build = InvalidOid;
+	stream->join_failure.rollup = InvalidOid;
 	return true;
 }
 
@@ -463,8 +463,8 @@ trouble_give_up_build(Oid rollup, int failures)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	note(stream, rollup, false, false,
-		 psprintf("%s (%d builds in a row)", stream->last_error, failures));
-	stream->trouble_request = stream->join_failed_request;
+		 psprintf("%s (%d builds in a row)", stream->last_error.message, failures));
+	stream->trouble.request = stream->join_failure.request;
 	LWLockRelease(shared_state->lock);
 }
 
@@ -493,15 +493,15 @@ trouble_read(Trouble *trouble)
 	char		copy[SHARED_MESSAGE_LENGTH];
 
 	LWLockAcquire(shared_state->lock, LW_SHARED);
-	trouble->rollup = stream->trouble_rollup;
-	trouble->lsn = stream->trouble_lsn;
-	trouble->request = stream->trouble_request;
-	trouble->heals = stream->trouble_heals;
-	trouble->of_catalog = stream->trouble_of_catalog;
-	trouble->catalog = stream->trouble_catalog;
-	trouble->xmin = stream->trouble_xmin;
-	trouble->others = stream->trouble_others;
-	memcpy(copy, stream->trouble_reason, sizeof(copy));
+	trouble->rollup = stream->trouble.rollup;
+	trouble->lsn = stream->trouble.lsn;
+	trouble->request = stream->trouble.request;
+	trouble->heals = stream->trouble.heals;
+	trouble->of_catalog = stream->trouble.of_catalog;
+	trouble->catalog = stream->trouble.catalog;
+	trouble->xmin = stream->trouble.xmin;
+	trouble->others = stream->trouble.others;
+	memcpy(copy, stream->trouble.reason, sizeof(copy));
 	LWLockRelease(shared_state->lock);
 
 	trouble->reason = pstrdup(copy);
@@ -517,8 +517,8 @@ trouble_forget(Oid rollup)
 	SharedStream *stream = shared_stream();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	if (stream->trouble_rollup == rollup)
-		stream->trouble_rollup = InvalidOid;
+	if (stream->trouble.rollup == rollup)
+		stream->trouble.rollup = InvalidOid;
 	LWLockRelease(shared_state->lock);
 }
 
@@ -533,8 +533,8 @@ trouble_unreadable_source(char **reason)
 	Oid			source;
 
 	LWLockAcquire(shared_state->lock, LW_SHARED);
-	source = stream->unreadable_source;
-	memcpy(copy, stream->unreadable_reason, sizeof(copy));
+	source = stream->unreadable.source;
+	memcpy(copy, stream->unreadable.reason, sizeof(copy));
 	LWLockRelease(shared_state->lock);
 
 	*reason = pstrdup(copy);
@@ -550,7 +550,7 @@ trouble_forget_source(Oid source)
 	SharedStream *stream = shared_stream();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	if (stream->unreadable_source == source)
-		stream->unreadable_source = InvalidOid;
+	if (stream->unreadable.source == source)
+		stream->unreadable.source = InvalidOid;
 	LWLockRelease(shared_state->lock);
 }

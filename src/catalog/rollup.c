@@ -55,6 +55,7 @@
 #include "shape.h"
 #include "shared.h"
 #include "subscription.h"
+#include "trouble.h"
 #include "xact.h"
 
 /* How often at most the time is halved for which all wait for a lock. */
@@ -608,6 +609,27 @@ ShapeAccess
 rollup_open(Rollup *rollup, BusyLock *busy)
 {
 	return shape_open(&rollup->shape, rollup->relid, rollup->view, rollup->all, busy);
+}
+
+/*
+ * Brackets work for a rollup that runs what its owner wrote: until
+ * rollup_end_as_owner, with what this returns, code runs as the owner
+ * (xact_become) and errors are the rollup's own (trouble_begin).  Without
+ * "blame" they are the caller's: the rollup is only looked at.
+ */
+SavedRole
+rollup_begin_as_owner(const Rollup *rollup, bool blame)
+{
+	if (blame)
+		trouble_begin(rollup->relid);
+	return xact_become(rollup->shape->owner);
+}
+
+void
+rollup_end_as_owner(SavedRole saved)
+{
+	xact_restore_role(saved);
+	trouble_end();
 }
 
 /* The definitions of opened rollups. */

@@ -6,7 +6,6 @@
  *-------------------------------------------------------------------------
  */
 #ifndef NOTIFY_STATS_ROLLUP_H
-
 #define NOTIFY_STATS_ROLLUP_H
 
 #include "access/tupdesc.h"
@@ -19,6 +18,7 @@
 #include "busy_lock.h"
 #include "format.h"
 #include "shape.h"
+#include "xact.h"
 
 typedef enum RollupState
 {
@@ -43,6 +43,8 @@ typedef struct Rollup
 } Rollup;
 
 extern ShapeAccess rollup_open(Rollup *rollup, BusyLock *busy);
+extern SavedRole rollup_begin_as_owner(const Rollup *rollup, bool blame);
+extern void rollup_end_as_owner(SavedRole saved);
 extern List *rollup_definitions(List *rollups);
 extern void rollup_drop(Oid relid);
 extern void rollup_request_rebuild(Oid relid, bool forget_deleted);

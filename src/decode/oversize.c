@@ -45,10 +45,10 @@ oversize_record(XLogRecPtr lsn)
 	if (is_oversize(edata))
 	{
 		LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-		if (stream->oversize_lsn != lsn)
-			stream->oversize_failures = 0;
-		stream->oversize_lsn = lsn;
-		stream->oversize_failures++;
+		if (stream->oversize.lsn != lsn)
+			stream->oversize.failures = 0;
+		stream->oversize.lsn = lsn;
+		stream->oversize.failures++;
 		LWLockRelease(shared_state->lock);
 	}
 	FreeErrorData(edata);
@@ -61,10 +61,10 @@ oversize_forget(void)
 {
 	SharedStream *stream = shared_stream_if_any();
 
-	if (stream == NULL || stream->oversize_failures == 0)
+	if (stream == NULL || stream->oversize.failures == 0)
 		return;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->oversize_failures = 0;
+	stream->oversize.failures = 0;
 	LWLockRelease(shared_state->lock);
 }
 
@@ -76,5 +76,5 @@ oversize_is_final(XLogRecPtr lsn)
 {
 	SharedStream *stream = shared_stream();
 
-	return stream->oversize_failures >= MAX_FAILURES && stream->oversize_lsn == lsn;
+	return stream->oversize.failures >= MAX_FAILURES && stream->oversize.lsn == lsn;
 }

@@ -150,9 +150,18 @@ append_assignments(StringInfo buf, const Definition *definition)
 	}
 }
 
-static char *
-statement_text(const Rollup *rollup, const char *target, ApplyStatement statement)
+/* The table that a rollup's deltas are applied to: its own, or the one that a build fills. */
+typedef struct ApplyTarget
 {
+	const Rollup *rollup;
+	const char *name;			/* qualified and quoted */
+	bool		is_own;
+} ApplyTarget;
+
+static char *
+statement_text(const ApplyTarget *target, ApplyStatement statement)
+{
+	const RollupShape *shape = target->rollup->shape;
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -160,16 +169,16 @@ statement_text(const Rollup *rollup, const char *target, ApplyStatement statemen
 	{
 		case APPLY_DELETE:
 			appendStringInfo(&buf, "DELETE FROM ONLY %s AS r USING " APPLY_ROWS " d"
-							 " WHERE r.ctid = d.ctid", target);
+							 " WHERE r.ctid = d.ctid", target->name);
 			break;
 		case APPLY_UPDATE:
-			appendStringInfo(&buf, "UPDATE ONLY %s AS r SET ", target);
-			append_assignments(&buf, rollup->shape->definition);
+			appendStringInfo(&buf, "UPDATE ONLY %s AS r SET ", target->name);
+			append_assignments(&buf, shape->definition);
 			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d WHERE r.ctid = d.ctid");
 			break;
 		case APPLY_INSERT:
-			appendStringInfo(&buf, "INSERT INTO %s (%s) ", target, shape_columns(rollup->shape));
-			append_select(&buf, rollup->shape->definition);
+			appendStringInfo(&buf, "INSERT INTO %s (%s) ", target->name, shape_columns(shape));
+			append_select(&buf, shape->definition);
 			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d");
 			break;
 	}
@@ -191,10 +200,10 @@ apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 
 /* Throws if the name of the rollup's own table has become another one's. */
 static void
-check_target(const Rollup *rollup, const char *target)
+check_target(const ApplyTarget *target)
 {
-	if (target == rollup->shape->name)
-		rollup_check_name(rollup);
+	if (target->is_own)
+		rollup_check_name(target->rollup);
 }
 
 /* A plan that a rollup's shape keeps. */
@@ -202,7 +211,7 @@ typedef struct ApplyPlan
 {
 	const char *query;			/* its text, for logs */
 	PlannedStmt *plan;
-	uint64		version;		/* of the catalogs when it was planned */
+	CatalogStamp stamp;			/* of the catalogs when it was planned */
 } ApplyPlan;
 
 /* Whether a plan writes that table alone, as a rule may have it do otherwise. */
@@ -237,20 +246,21 @@ plan_by_address(Query *query, const char *text)
 }
 
 static PlannedStmt *
-plan_statement(const Rollup *rollup, const char *target, ApplyStatement statement,
-			   const char *text, QueryEnvironment *environment)
+plan_statement(const ApplyTarget *target, ApplyStatement statement, const char *text,
+			   QueryEnvironment *environment)
 {
+	const Rollup *rollup = target->rollup;
 	List	   *queries;
 	PlannedStmt *plan = NULL;
 
-	check_target(rollup, target);
+	check_target(target);
 	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(text)),
 												 text, NULL, 0, environment);
 	if (list_length(queries) == 1)
 		plan = statement == APPLY_INSERT ?
 			pg_plan_query(linitial_node(Query, queries), text, 0, NULL) :
 			plan_by_address(linitial_node(Query, queries), text);
-	if (plan == NULL || (target == rollup->shape->name && !writes_only(plan, rollup->relid)))
+	if (plan == NULL || (target->is_own && !writes_only(plan, rollup->relid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("cannot write rollup %s, as its table has rules", rollup->shape->name),
@@ -266,45 +276,43 @@ plan_statement(const Rollup *rollup, const char *target, ApplyStatement statemen
  * usual batch.  The only table in it is locked.
  */
 static ApplyPlan
-find_plan(const Rollup *rollup, const char *target, ApplyStatement statement,
-		  QueryEnvironment *environment)
+find_plan(const ApplyTarget *target, ApplyStatement statement, QueryEnvironment *environment)
 {
-	RollupShape *shape = rollup->shape;
-	ApplyPlan	plan;
+	RollupShape *shape = target->rollup->shape;
+	uint64		version = catalog_version();
+	ApplyPlan	plan = {0};
 	ApplyPlan  *entry;
 	MemoryContext context;
 
-	plan.version = catalog_version();
 	if (shape->plans == NULL)
 		shape->plans = MemoryContextAllocZero(shape->context,
 											  sizeof(ApplyPlan) * APPLY_STATEMENTS);
 	entry = &shape->plans[statement];
-	if (target == rollup->shape->name && entry->plan != NULL && entry->version == plan.version)
+	if (target->is_own && catalog_stamp_holds(&entry->stamp))
 		return *entry;
 
-	plan.query = statement_text(rollup, target, statement);
-	plan.plan = plan_statement(rollup, target, statement, plan.query, environment);
-	if (target != rollup->shape->name)
+	plan.query = statement_text(target, statement);
+	plan.plan = plan_statement(target, statement, plan.query, environment);
+	if (!target->is_own)
 		return plan;
 	context = MemoryContextSwitchTo(shape->context);
 	entry->query = pstrdup(plan.query);
 	entry->plan = copyObject(plan.plan);
-	entry->version = plan.version;
+	catalog_stamp(&entry->stamp, version);
 	MemoryContextSwitchTo(context);
 	return *entry;
 }
 
 /* Runs a statement, and returns how many rows it has changed. */
 static uint64
-run_statement(const Rollup *rollup, const char *target, ApplyStatement statement,
-			  QueryEnvironment *environment)
+run_statement(const ApplyTarget *target, ApplyStatement statement, QueryEnvironment *environment)
 {
 	ApplyPlan	plan;
 	QueryDesc  *query;
 	uint64		nrows;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	plan = find_plan(rollup, target, statement, environment);
+	plan = find_plan(target, statement, environment);
 	query = CreateQueryDesc(plan.plan, plan.query, GetActiveSnapshot(), InvalidSnapshot,
 							None_Receiver, NULL, environment, 0);
 	ExecutorStart(query, 0);
@@ -387,7 +395,8 @@ choose_statement(const Rollup *rollup, TupleTableSlot *found, TupleTableSlot *de
 /* The deltas of a rollup as the statements take them. */
 typedef struct Batch
 {
-	const Rollup *rollup;
+	const ApplyTarget *target;
+	const RollupShape *shape;	/* of the target's rollup */
 	GroupIndex *index;
 	TupleTableSlot *row;		/* a delta and the address of its group */
 	Tuplestorestate *rows[APPLY_STATEMENTS];	/* NULL: none */
@@ -410,7 +419,7 @@ batch_desc(TupleDesc columns)
 static void
 add_to_batch(Batch *batch, ApplyStatement statement, TupleTableSlot *found, TupleTableSlot *delta)
 {
-	int			ncolumns = batch->rollup->shape->desc->natts;
+	int			ncolumns = batch->shape->desc->natts;
 	TupleTableSlot *row = batch->row;
 
 	ExecClearTuple(row);
@@ -434,7 +443,7 @@ take_delta(Batch *batch, TupleTableSlot *delta)
 {
 	TupleTableSlot *found = group_index_find(batch->index, delta);
 	MemoryContext context = MemoryContextSwitchTo(batch->row_context);
-	ApplyStatement statement = choose_statement(batch->rollup, found, delta);
+	ApplyStatement statement = choose_statement(batch->target->rollup, found, delta);
 
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(batch->row_context);
@@ -445,7 +454,7 @@ take_delta(Batch *batch, TupleTableSlot *delta)
 static void
 take_sorted(Batch *batch, Tuplestorestate *deltas, TupleTableSlot *delta)
 {
-	Tuplesortstate *sort = group_index_begin_sort(batch->index, batch->rollup->shape->desc);
+	Tuplesortstate *sort = group_index_begin_sort(batch->index, batch->shape->desc);
 
 	while (tuplestore_gettupleslot(deltas, true, false, delta))
 		tuplesort_puttupleslot(sort, delta);
@@ -459,7 +468,7 @@ take_sorted(Batch *batch, Tuplestorestate *deltas, TupleTableSlot *delta)
 static void
 take_deltas(Batch *batch, Tuplestorestate *deltas, uint64 ndeltas)
 {
-	TupleTableSlot *delta = MakeSingleTupleTableSlot(batch->rollup->shape->desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *delta = MakeSingleTupleTableSlot(batch->shape->desc, &TTSOpsMinimalTuple);
 
 	if (ndeltas >= SORTED_ROWS)
 		take_sorted(batch, deltas, delta);
@@ -470,12 +479,14 @@ take_deltas(Batch *batch, Tuplestorestate *deltas, uint64 ndeltas)
 }
 
 static Relation
-open_target(const Rollup *rollup, const char *target)
+open_target(const ApplyTarget *target)
 {
-	if (target == rollup->shape->name)
-		return table_open(rollup->relid, RowExclusiveLock);
-	return table_openrv(makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(target))),
-						RowExclusiveLock);
+	List	   *names;
+
+	if (target->is_own)
+		return table_open(target->rollup->relid, RowExclusiveLock);
+	names = textToQualifiedNameList(cstring_to_text(target->name));
+	return table_openrv(makeRangeVarFromNameList(names), RowExclusiveLock);
 }
 
 /*
@@ -498,7 +509,7 @@ complain_of_missing(const Rollup *rollup, Relation table, uint64 written, uint64
 }
 
 static void
-write_rows(const Batch *batch, Relation table, const char *target, ApplyStatement statement)
+write_rows(const Batch *batch, Relation table, ApplyStatement statement)
 {
 	QueryEnvironment *environment = create_queryEnv();
 	uint64		expected = batch->nrows[statement];
@@ -506,22 +517,23 @@ write_rows(const Batch *batch, Relation table, const char *target, ApplyStatemen
 
 	register_ENR(environment, name_rows(batch->rows[statement], batch->row->tts_tupleDescriptor,
 										expected));
-	written = run_statement(batch->rollup, target, statement, environment);
+	written = run_statement(batch->target, statement, environment);
 	if (written != expected)
-		complain_of_missing(batch->rollup, table, written, expected);
+		complain_of_missing(batch->target->rollup, table, written, expected);
 	tuplestore_end(batch->rows[statement]);
 }
 
 /* Adds deltas to the target, and ends them. */
 static void
-add_deltas(const Rollup *rollup, const char *target, Tuplestorestate *deltas, uint64 ndeltas)
+add_deltas(const ApplyTarget *target, Tuplestorestate *deltas, uint64 ndeltas)
 {
-	Relation	table = open_target(rollup, target);
+	Relation	table = open_target(target);
 	Batch		batch = {0};
 
-	batch.rollup = rollup;
-	batch.index = group_index_open(table, rollup_group_index(rollup, table));
-	batch.row = MakeSingleTupleTableSlot(batch_desc(rollup->shape->desc), &TTSOpsVirtual);
+	batch.target = target;
+	batch.shape = target->rollup->shape;
+	batch.index = group_index_open(table, rollup_group_index(target->rollup, table));
+	batch.row = MakeSingleTupleTableSlot(batch_desc(batch.shape->desc), &TTSOpsVirtual);
 	batch.row_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats row",
 											  ALLOCSET_SMALL_SIZES);
 	take_deltas(&batch, deltas, ndeltas);
@@ -529,50 +541,49 @@ add_deltas(const Rollup *rollup, const char *target, Tuplestorestate *deltas, ui
 	group_index_close(batch.index);
 	for (int i = 0; i < APPLY_STATEMENTS; i++)
 		if (batch.rows[i] != NULL)
-			write_rows(&batch, table, target, i);
+			write_rows(&batch, table, i);
 	ExecDropSingleTupleTableSlot(batch.row);
 	table_close(table, NoLock);
 }
 
 static void
-empty_table(const Rollup *rollup, const char *target)
+empty_table(const ApplyTarget *target)
 {
-	check_target(rollup, target);
+	check_target(target);
 	SPI_connect();
-	if (SPI_execute(psprintf("DELETE FROM ONLY %s", target), false, 0) != SPI_OK_DELETE)
-		elog(ERROR, "could not empty rollup %s", rollup->shape->name);
+	if (SPI_execute(psprintf("DELETE FROM ONLY %s", target->name), false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not empty rollup %s", target->rollup->shape->name);
 	SPI_finish();
 }
 
 /*
- * Applies the deltas of one rollup to "target", a qualified and quoted name:
- * the rollup's table, or the table that a build fills.  Runs as the rollup's
- * owner.  Returns whether anything changed.  Throws if the table cannot be
- * what the definition had: a group would get a negative count.
+ * Applies the deltas of one rollup to the table that a build fills, a qualified
+ * and quoted name, or to the rollup's own (NULL).  Runs as the rollup's owner.
+ * Returns whether anything changed.  Throws if the table cannot be what the
+ * definition had: a group would get a negative count.
  */
 bool
-apply_delta(Delta *delta, const char *target)
+apply_delta(Delta *delta, const char *build_table)
 {
-	const Rollup *rollup = delta_rollup(delta);
+	const Rollup *rollup = delta->rollup;
+	ApplyTarget target = {rollup, build_table ? build_table : rollup->shape->name, build_table == NULL};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats apply",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	uint64		ndeltas;
 	Tuplestorestate *deltas = delta_rows(delta, &ndeltas);
-	bool		changes = deltas != NULL || delta_truncated(delta);
+	bool		changes = deltas != NULL || delta->truncated;
 	SavedRole	saved;
 
 	if (changes)
 	{
-		trouble_begin(rollup->relid);
-		saved = xact_become(rollup->shape->owner);
+		saved = rollup_begin_as_owner(rollup, true);
 		xact_limit_lock_waits(rollup_lock_patience(rollup));
-		if (delta_truncated(delta))
-			empty_table(rollup, target);
+		if (delta->truncated)
+			empty_table(&target);
 		if (deltas != NULL)
-			add_deltas(rollup, target, deltas, ndeltas);
-		xact_restore_role(saved);
-		trouble_end();
+			add_deltas(&target, deltas, ndeltas);
+		rollup_end_as_owner(saved);
 	}
 	MemoryContextSwitchTo(caller_context);
 	MemoryContextDelete(context);

@@ -619,13 +619,11 @@ run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 	options.must_return_tuples = true;
 	options.dest = receiver;
 
-	begin_own_work(build);
-	saved = xact_become(rollup->shape->owner);
+	saved = rollup_begin_as_owner(rollup, !build->verifying);
 	rc = SPI_execute_extended(psprintf("SELECT * FROM %s", rollup->shape->view_name), &options);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "could not read %s: %s", rollup->shape->view_name, SPI_result_code_string(rc));
-	xact_restore_role(saved);
-	trouble_end();
+	rollup_end_as_owner(saved);
 	*nrows = SPI_processed;
 	receiver->rDestroy(receiver);
 	return rows;
@@ -699,13 +697,11 @@ fill_fresh_table(Build *build, const Rollup *rollup)
 
 	SPI_connect();
 	rows = run_definition(build, rollup, &nrows);
-	begin_own_work(build);
-	saved = xact_become(rollup->shape->owner);
+	saved = rollup_begin_as_owner(rollup, !build->verifying);
 	apply_query_with_rows(psprintf("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS
 								   " ORDER BY %s", shape_group_columns(rollup->shape->definition, "")),
 						  rows, rollup->shape->desc, nrows);
-	xact_restore_role(saved);
-	trouble_end();
+	rollup_end_as_owner(saved);
 	tuplestore_end(rows);
 	SPI_finish();
 }

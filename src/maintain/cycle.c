@@ -396,14 +396,14 @@ static bool
 is_progress(SharedStream *shared, uint64 foreign, XLogRecPtr applied, XLogRecPtr upto)
 {
 	return upto > applied &&
-		(foreign != shared->progress_foreign || upto - applied > (uint64) wal_segment_size);
+		(foreign != shared->progress.foreign || upto - applied > (uint64) wal_segment_size);
 }
 
 /* But at most once in a second. */
 static bool
 is_progress_time(SharedStream *shared)
 {
-	return TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
+	return TimestampDifferenceExceeds(shared->progress.at, GetCurrentTimestamp(),
 									  PROGRESS_INTERVAL_MS);
 }
 
@@ -414,9 +414,9 @@ is_progress_time(SharedStream *shared)
 static void
 note_progress(SharedStream *shared, uint64 foreign, bool settled)
 {
-	shared->progress_at = GetCurrentTimestamp();
+	shared->progress.at = GetCurrentTimestamp();
 	if (settled)
-		shared->progress_foreign = foreign;
+		shared->progress.foreign = foreign;
 }
 
 /*
@@ -432,16 +432,16 @@ keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn, XLogRecPtr reac
 
 	if (reached_lsn < restart_lsn + RESTART_DISTANCE)
 		return InvalidXLogRecPtr;
-	if (!TimestampDifferenceExceeds(shared->standby_snapshot_at, now,
-									shared->standby_snapshot_interval))
+	if (!TimestampDifferenceExceeds(shared->standby_snapshot.at, now,
+									shared->standby_snapshot.interval))
 		return InvalidXLogRecPtr;
 
-	shared->standby_snapshot_interval =
-		shared->standby_snapshot_restart_lsn != restart_lsn ? SNAPSHOT_INTERVAL_MS :
-		Min(Max(shared->standby_snapshot_interval, SNAPSHOT_INTERVAL_MS) * 2,
+	shared->standby_snapshot.interval =
+		shared->standby_snapshot.restart_lsn != restart_lsn ? SNAPSHOT_INTERVAL_MS :
+		Min(Max(shared->standby_snapshot.interval, SNAPSHOT_INTERVAL_MS) * 2,
 			MAX_SNAPSHOT_INTERVAL_MS);
-	shared->standby_snapshot_restart_lsn = restart_lsn;
-	shared->standby_snapshot_at = now;
+	shared->standby_snapshot.restart_lsn = restart_lsn;
+	shared->standby_snapshot.at = now;
 	return slot_log_running_transactions();
 }
 
@@ -449,8 +449,8 @@ keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn, XLogRecPtr reac
 static bool
 is_closing_time(SharedStream *shared, bool manual)
 {
-	return shared->unclosed &&
-		(manual || TimestampDifferenceExceeds(shared->progress_at, GetCurrentTimestamp(),
+	return shared->progress.unclosed &&
+		(manual || TimestampDifferenceExceeds(shared->progress.at, GetCurrentTimestamp(),
 											  CLOSING_DELAY_MS));
 }
 
@@ -597,7 +597,7 @@ commit_reading(const Reading *reading, Cycle *cycle)
 	catalog_stamp(&facts_settled, reading->version);
 	if (!reading->write)
 		return;
-	shared->unclosed = reading->output.changed != NIL || reading->foreign != shared->progress_foreign;
+	shared->progress.unclosed = reading->output.changed != NIL || reading->foreign != shared->progress.foreign;
 	note_progress(shared, reading->foreign,
 				  reading->upto == reading->safe && reading->safe >= reading->written);
 	main_stream_note_commit(reading->upto, end);
@@ -618,7 +618,7 @@ publish_reading(const Reading *reading, Cycle *cycle)
 	result->reached_lsn = reading->upto;
 	if (reading->progress && !reading->write)
 		come_again(cycle, PROGRESS_INTERVAL_MS);
-	if (shared_stream()->unclosed)
+	if (shared_stream()->progress.unclosed)
 		come_again(cycle, CLOSING_DELAY_MS + 1);
 }
 

@@ -6,7 +6,6 @@
  *-------------------------------------------------------------------------
  */
 #ifndef NOTIFY_STATS_CYCLE_H
-
 #define NOTIFY_STATS_CYCLE_H
 
 #include "datatype/timestamp.h"

@@ -62,35 +62,6 @@ typedef struct FoldBranch
 	ExprState **filters;		/* NULL without FILTER */
 } FoldBranch;
 
-struct Delta
-{
-	Rollup	   *rollup;
-	FoldBranch *branches;
-	int			nbranches;
-
-	bool		truncated;
-	char	   *stale_reason;
-
-	/* names of parts of the definition, for trouble_set_part */
-	const char *group_part;
-	const char **measure_parts;
-
-	/* the hash table by group */
-	TupleHashTable groups;
-	FmgrInfo   *hash_functions;
-	TupleTableSlot *group_slot; /* the group of the row at hand */
-};
-
-struct Fold
-{
-	MemoryContext context;		/* as long as the fold */
-	MemoryContext table_context;	/* the hash tables and their entries */
-	ExprContext *econtext;
-	List	   *sources;		/* of FoldSource */
-	List	   *deltas;			/* of Delta */
-	uint64		nchanges;
-};
-
 /*
  * Setting up
  */
@@ -171,14 +142,12 @@ make_delta(Rollup *rollup, ExprContext *econtext)
 		fmgr_info(definition->group_hash.hash_functions[i], &delta->hash_functions[i]);
 	delta->group_slot = MakeSingleTupleTableSlot(definition->group_hash.desc, &TTSOpsVirtual);
 
-	trouble_begin(rollup->relid);
-	saved = xact_become(rollup->shape->owner);
+	saved = rollup_begin_as_owner(rollup, true);
 	delta->branches = palloc0(sizeof(FoldBranch) * list_length(definition->branches));
 	foreach(lc, definition->branches)
 		init_branch(&delta->branches[delta->nbranches++], (Branch *) lfirst(lc), econtext,
 					delta->group_slot);
-	xact_restore_role(saved);
-	trouble_end();
+	rollup_end_as_owner(saved);
 	return delta;
 }
 
@@ -261,13 +230,6 @@ fold_begin(List *rollups)
 	}
 	MemoryContextSwitchTo(caller_context);
 	return fold;
-}
-
-/* What the rollups read: a list of Source, for the format to fill. */
-List *
-fold_sources(Fold *fold)
-{
-	return fold->sources;
 }
 
 /*
@@ -546,20 +508,6 @@ fold_is_large(Fold *fold)
 	return MemoryContextMemAllocated(fold->table_context, true) > FOLD_MEMORY_LIMIT;
 }
 
-/* How many changes were added. */
-uint64
-fold_count(const Fold *fold)
-{
-	return fold->nchanges;
-}
-
-/* The list of Delta, one a rollup. */
-List *
-fold_deltas(Fold *fold)
-{
-	return fold->deltas;
-}
-
 /* Forgets the deltas, after they were applied. */
 void
 fold_reset(Fold *fold)
@@ -590,26 +538,6 @@ fold_end(Fold *fold)
 	}
 	FreeExprContext(fold->econtext, true);
 	MemoryContextDelete(fold->context);
-}
-
-Rollup *
-delta_rollup(const Delta *delta)
-{
-	return delta->rollup;
-}
-
-/* Why the rollup cannot be kept exact from here on, or NULL. */
-const char *
-delta_stale_reason(const Delta *delta)
-{
-	return delta->stale_reason;
-}
-
-/* Whether everything that was in the rollup is gone, before the deltas. */
-bool
-delta_truncated(const Delta *delta)
-{
-	return delta->truncated;
 }
 
 /*

@@ -57,15 +57,12 @@ apply_deltas(const PassInput *input, Fold *fold, PassOutput *output)
 {
 	ListCell   *lc;
 
-	foreach(lc, fold_deltas(fold))
+	foreach(lc, fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
-		Rollup	   *rollup = delta_rollup(delta);
 
-		if (delta_stale_reason(delta) != NULL)
-			continue;
-		if (apply_delta(delta, input->target ? input->target : rollup->shape->name))
-			output->changed = list_append_unique_ptr(output->changed, rollup);
+		if (delta->stale_reason == NULL && apply_delta(delta, input->target))
+			output->changed = list_append_unique_ptr(output->changed, delta->rollup);
 	}
 }
 
@@ -74,14 +71,14 @@ note_stale(Fold *fold, PassOutput *output)
 {
 	ListCell   *lc;
 
-	foreach(lc, fold_deltas(fold))
+	foreach(lc, fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
 
-		if (delta_stale_reason(delta) == NULL)
+		if (delta->stale_reason == NULL)
 			continue;
-		output->stale = lappend(output->stale, delta_rollup(delta));
-		output->reasons = lappend(output->reasons, pstrdup(delta_stale_reason(delta)));
+		output->stale = lappend(output->stale, delta->rollup);
+		output->reasons = lappend(output->reasons, pstrdup(delta->stale_reason));
 	}
 }
 
@@ -212,7 +209,7 @@ pass_read(const PassInput *input)
 	pass.fold = fold_begin(input->rollups);
 	if (input->format->by_name)
 		xact_use_server_encoding();
-	reader = input->format->reader_create(fold_sources(pass.fold), &consumer);
+	reader = input->format->reader_create(pass.fold->sources, &consumer);
 	resumable = input->format->resumable && slot_keeps_open();
 	options = input->format->reader_options(reader, shared_stream()->text_only, resumable);
 	peek = peek_slot(input, resumable, options);
@@ -220,7 +217,7 @@ pass_read(const PassInput *input)
 	read_peek(&pass, peek, reader);
 	apply_deltas(input, pass.fold, &output);
 	note_stale(pass.fold, &output);
-	output.nchanges = fold_count(pass.fold);
+	output.nchanges = pass.fold->nchanges;
 	slot_peek_end(peek);
 	fold_end(pass.fold);
 

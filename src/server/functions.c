@@ -467,14 +467,14 @@ build_phase_name(BuildPhase phase)
 static const char *
 last_error(const SharedStream *stream)
 {
-	if (stream->last_error_at == 0)
+	if (stream->last_error.at == 0)
 		return NULL;
-	if (!OidIsValid(stream->last_error_rollup))
-		return stream->last_error;
-	if (get_rel_name(stream->last_error_rollup) == NULL)
+	if (!OidIsValid(stream->last_error.rollup))
+		return stream->last_error.message;
+	if (get_rel_name(stream->last_error.rollup) == NULL)
 		return NULL;
-	return psprintf("rollup %s: %s", rollup_qualified_name(stream->last_error_rollup),
-					stream->last_error);
+	return psprintf("rollup %s: %s", rollup_qualified_name(stream->last_error.rollup),
+					stream->last_error.message);
 }
 
 static Datum
@@ -524,23 +524,23 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 		values[4] = lsn_or_null(pg_atomic_read_u64(&copy.reached_lsn), &nulls[4]);
 		values[5] = timestamp_or_null(copy.reached_at, &nulls[5]);
 		/* a rate of long ago is no rate */
-		values[6] = Float8GetDatum(TimestampDifferenceExceeds(copy.window_start,
+		values[6] = Float8GetDatum(TimestampDifferenceExceeds(copy.rate.window_start,
 															  GetCurrentTimestamp(), 5000) ?
-								   0 : copy.changes_per_second);
+								   0 : copy.rate.changes_per_second);
 		nulls[6] = false;
 		error = last_error(&copy);
 		if (error != NULL)
 		{
 			values[7] = CStringGetTextDatum(error);
-			values[8] = timestamp_or_null(copy.last_error_at, &nulls[8]);
+			values[8] = timestamp_or_null(copy.last_error.at, &nulls[8]);
 			nulls[7] = false;
 		}
 		values[9] = ObjectIdGetDatum(copy.waits_for);
 		nulls[9] = !OidIsValid(copy.waits_for);
 		/* nor is the speed of an earlier backlog that of this one */
-		values[10] = Float8GetDatum(copy.backlog_bytes_per_second);
-		nulls[10] = copy.backlog_at == 0 ||
-			TimestampDifferenceExceeds(copy.backlog_at, GetCurrentTimestamp(), 60000);
+		values[10] = Float8GetDatum(copy.backlog.bytes_per_second);
+		nulls[10] = copy.backlog.at == 0 ||
+			TimestampDifferenceExceeds(copy.backlog.at, GetCurrentTimestamp(), 60000);
 		values[11] = Int32GetDatum(copy.slot_user);
 		nulls[11] = copy.slot_user == 0;
 	}

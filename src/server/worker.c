@@ -318,7 +318,7 @@ is_due(void *arg)
 
 	return schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
 		(schedule->version != catalog_version() && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
-		((OidIsValid(stream->trouble_rollup) || OidIsValid(stream->unreadable_source)) &&
+		((OidIsValid(stream->trouble.rollup) || OidIsValid(stream->unreadable.source)) &&
 		 !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at) ||
 		has_news(schedule);
