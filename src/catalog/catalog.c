@@ -41,8 +41,7 @@ static const int table_widths[] = {STREAM_COLUMNS, CONTROL_COLUMNS, ROLLUP_COLUM
 /* OIDs of the tables, as of a version of the catalogs. */
 static struct
 {
-	bool		valid;
-	uint64		version;
+	CatalogStamp stamp;
 	Oid			oids[lengthof(table_names)];
 }			known;
 
@@ -51,13 +50,13 @@ static struct
  * create one can make tables of these names, and say what we do as whom.
  */
 static void
-look_up_tables(uint64 version)
+look_up_tables(void)
 {
+	uint64		version = catalog_version();
 	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
 	Oid			namespace = OidIsValid(extension) ? get_namespace_oid(EXTENSION_SCHEMA, true) : InvalidOid;
 
-	known.valid = true;
-	known.version = version;
+	catalog_stamp(&known.stamp, version);
 	for (int i = 0; i < lengthof(table_names); i++)
 	{
 		Oid			relid = OidIsValid(namespace) ? get_relname_relid(table_names[i], namespace) : InvalidOid;
@@ -65,7 +64,7 @@ look_up_tables(uint64 version)
 		if (OidIsValid(relid) && getExtensionOfObject(RelationRelationId, relid) != extension)
 			relid = InvalidOid;
 		known.oids[i] = relid;
-		known.valid &= OidIsValid(relid);
+		known.stamp.valid &= OidIsValid(relid);
 	}
 }
 
@@ -75,10 +74,8 @@ look_up_tables(uint64 version)
 Oid
 catalog_table(CatalogTable table)
 {
-	uint64		version = catalog_version();
-
-	if (!known.valid || known.version != version)
-		look_up_tables(version);
+	if (!catalog_stamp_holds(&known.stamp))
+		look_up_tables();
 	return known.oids[table];
 }
 
@@ -91,7 +88,7 @@ open_table(CatalogTable table, LOCKMODE mode)
 	if (relation == NULL)
 	{
 		/* this transaction itself may have made the extension anew */
-		look_up_tables(catalog_version());
+		look_up_tables();
 		relid = known.oids[table];
 		relation = OidIsValid(relid) ? try_table_open(relid, mode) : NULL;
 	}

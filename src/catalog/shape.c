@@ -47,7 +47,7 @@
 static struct
 {
 	MemoryContext context;		/* of them all; NULL: none */
-	uint64		version;		/* of the catalogs, of the first one */
+	CatalogStamp stamp;			/* of the first one */
 	List	   *shapes;			/* of RollupShape */
 } known;
 
@@ -58,7 +58,7 @@ static struct
 void
 shape_forget_outdated(void)
 {
-	if (known.context == NULL || known.version == catalog_version())
+	if (known.context == NULL || catalog_stamp_holds(&known.stamp))
 		return;
 	MemoryContextDelete(known.context);
 	known.context = NULL;
@@ -74,7 +74,7 @@ static bool
 shapes_hold(void)
 {
 	return known.context != NULL && !TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
-		known.version == catalog_version();
+		catalog_stamp_holds(&known.stamp);
 }
 
 /* The shape of a rollup as it was last opened, or NULL. */
@@ -108,7 +108,7 @@ keep_shape(RollupShape *shape, uint64 version)
 	{
 		known.context = AllocSetContextCreate(CacheMemoryContext, "notify_stats rollups",
 											  ALLOCSET_SMALL_SIZES);
-		known.version = version;
+		catalog_stamp(&known.stamp, version);
 	}
 	MemoryContextSetParent(shape->context, known.context);
 	context = MemoryContextSwitchTo(known.context);

@@ -66,8 +66,8 @@ static struct
 	ReplicationSlot *slot;		/* set aside while nothing is decoded; NULL: not ours */
 
 	/* the last known version of the catalogs, and how old it is at most */
-	uint64		version;
-	XLogRecPtr	version_lsn;
+	CatalogStamp catalogs;
+	XLogRecPtr	catalogs_lsn;
 }			own;
 
 /* Where the output plugin's rows go. */
@@ -289,7 +289,7 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 													 .segment_close = wal_segment_close),
 										  prepare_write, write_row, NULL);
 	XLogBeginRead(own.decoding->reader, MyReplicationSlot->data.restart_lsn);
-	own.version_lsn = InvalidXLogRecPtr;
+	own.catalogs.valid = false;
 	MemoryContextSwitchTo(caller_context);
 	set_slot_aside();
 }
@@ -301,14 +301,12 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 static bool
 catalogs_stand_still(XLogRecPtr since)
 {
-	uint64		version = catalog_version();
-
-	if (XLogRecPtrIsInvalid(own.version_lsn) || own.version != version)
+	if (!catalog_stamp_holds(&own.catalogs))
 	{
-		own.version = version;
-		own.version_lsn = GetXLogInsertRecPtr();
+		catalog_stamp(&own.catalogs, catalog_version());
+		own.catalogs_lsn = GetXLogInsertRecPtr();
 	}
-	return own.version_lsn <= since;
+	return own.catalogs_lsn <= since;
 }
 
 static void

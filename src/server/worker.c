@@ -263,7 +263,7 @@ typedef struct Schedule
 	SharedStream *stream;
 	CycleResult last;
 	uint64		foreign;		/* transactions of others, before the last cycle */
-	uint64		version;		/* of the catalogs, likewise */
+	CatalogStamp catalogs;		/* likewise */
 	XLogRecPtr	seen;			/* the last cycle has read this far */
 	XLogRecPtr	own;			/* and itself written this far */
 	TimestampTz leftover_at;	/* when to do what it has left for later; 0: nothing */
@@ -317,7 +317,7 @@ is_due(void *arg)
 	SharedStream *stream = schedule->stream;
 
 	return schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
-		(schedule->version != catalog_version() && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
+		(!catalog_stamp_holds(&schedule->catalogs) && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		((OidIsValid(stream->trouble.rollup) || OidIsValid(stream->unreadable.source)) &&
 		 !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
 		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at) ||
@@ -373,7 +373,7 @@ run_cycle(Schedule *schedule)
 	schedule->last_cycle = start;
 	schedule->unreported = true;
 	schedule->foreign = shared_foreign_transactions();
-	schedule->version = catalog_version();
+	catalog_stamp(&schedule->catalogs, catalog_version());
 	safe = slot_safe_lsn();
 	schedule->last = work(schedule->stream);
 	schedule->rest_until = start + (cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
