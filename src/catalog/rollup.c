@@ -878,7 +878,7 @@ rollup_is_obstructed(const Rollup *rollup)
 static const char *
 display_name(const Rollup *rollup)
 {
-	if (rollup->shape->name != NULL)
+	if (rollup->shape != NULL)
 		return rollup->shape->name;
 	if (get_rel_name(rollup->relid) == NULL)
 		return "?";
