@@ -3,9 +3,10 @@
  * busy_lock.c
  *	  Locks that are taken only if they are free.
  *
- * Whoever waits in the queue of a lock holds up all who come after him, and what
- * locks he has already holds up others.  So we take only locks that are free.  If one
- * is not, the transaction is ended, and begun again when a look shows that it is.
+ * Whoever waits in the queue of a lock holds up all who come after him, and
+ * what locks he has already holds up others.  So we take only locks that
+ * are free.  If one is not, the transaction is ended, and begun again when
+ * a look shows that it is.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +24,10 @@
 #include "busy_lock.h"
 #include "xact.h"
 
-/* How often at least a process looks whether a lock is free that it waits for. */
+/*
+ * How often at least a process looks whether a lock is free that it waits
+ * for.
+ */
 #define LOCK_POLL_MS 50
 
 /* The server has no such function: LockDatabaseObject, if the lock is free. */
@@ -79,9 +83,9 @@ is_lock_free(BusyLock busy)
 }
 
 /*
- * Waits, outside of a transaction, until a lock is free, or until the time has come
- * that busy.until tells; returns whether it is free.  It does not queue for the lock,
- * and so lengthens no queue.
+ * Waits, outside of a transaction, until a lock is free, or until the time
+ * has come that busy.until tells; returns whether it is free.  It does not
+ * queue for the lock, and so lengthens no queue.
  */
 bool
 busy_lock_wait(BusyLock busy)
@@ -92,7 +96,8 @@ busy_lock_wait(BusyLock busy)
 	{
 		if (busy.until != 0 && GetCurrentTimestamp() >= busy.until)
 			return false;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds,
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, milliseconds,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();

@@ -12,7 +12,10 @@
 #error "notify_stats supports PostgreSQL 15 to 18"
 #endif
 
-/* declares a function that SQL calls; before 16, only what it says of itself is exported */
+/*
+ * declares a function that SQL calls; before 16, only what it says of
+ * itself is exported
+ */
 #if PG_VERSION_NUM >= 160000
 #define sql_function(name) PG_FUNCTION_INFO_V1(name)
 #else
@@ -56,7 +59,10 @@
 #define slot_invalidated_by(slot) (slot_is_invalidated(slot) ? "max_slot_wal_keep_size" : NULL)
 #endif
 
-/* since when nobody has used a slot, and after how many seconds it is invalidated; 0: never */
+/*
+ * since when nobody has used a slot, and after how many seconds it is
+ * invalidated; 0: never
+ */
 #if PG_VERSION_NUM >= 180000
 #define slot_inactive_since(slot) ((slot)->inactive_since)
 #define idle_slot_timeout() idle_replication_slot_timeout_secs
@@ -89,7 +95,10 @@
 #define STANDBY_SLOTS_SETTING NULL
 #endif
 
-/* whether a part of ALTER TABLE computes a column anew, in all rows, without a change of them */
+/*
+ * whether a part of ALTER TABLE computes a column anew, in all rows,
+ * without a change of them
+ */
 #if PG_VERSION_NUM >= 170000
 #define recomputes_column(subtype) ((subtype) == AT_SetExpression)
 #else
@@ -145,7 +154,10 @@
 #define check_query_permissions(query) ((void) ExecCheckRTPerms((query)->rtable, true))
 #endif
 
-/* a kind of wait of our own, which pg_stat_activity shows by its name since 17 */
+/*
+ * a kind of wait of our own, which pg_stat_activity shows by its name since
+ * 17
+ */
 #if PG_VERSION_NUM >= 170000
 #define new_wait_event(name) WaitEventExtensionNew(name)
 #else
@@ -186,7 +198,10 @@
 #define foreach_background_worker(iter) slist_foreach(iter, &BackgroundWorkerList)
 #endif
 
-/* SQL/JSON: queries (JSON_VALUE and the like) came with 17, what other nodes are made of with 16 */
+/*
+ * SQL/JSON: queries (JSON_VALUE and the like) came with 17, what other
+ * nodes are made of with 16
+ */
 #if PG_VERSION_NUM >= 170000
 #define is_json_query(node) IsA(node, JsonExpr)
 #define is_json_part(node) \
@@ -204,7 +219,10 @@
 #define ATTRIBUTE_GENERATED_VIRTUAL 'v'
 #endif
 
-/* whether publications have all generated columns of the replica identity; refused since 18 */
+/*
+ * whether publications have all generated columns of the replica identity;
+ * refused since 18
+ */
 #if PG_VERSION_NUM >= 180000
 #define publishes_generated_identity(desc) \
 	((desc)->gencols_valid_for_update && (desc)->gencols_valid_for_delete)

@@ -15,7 +15,7 @@
 /*
  * The name of a relation that exists, schema-qualified and quoted; palloc'd.
  */
-char *
+char	   *
 qualified_name(Oid relid)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),

@@ -3,11 +3,12 @@
  * postmaster_watch.c
  *	  Noticing that the postmaster has died, while there is work to do.
  *
- * Until the last child of a dead postmaster has let go of the shared memory, the
- * server cannot be started again.  A process that waits notices by itself.  One
- * that reads the WAL, runs a query, or evaluates an expression only looks for
- * interrupts, in loops that are the server's or a user's.  So a timer looks for
- * the postmaster, and if it has gone does what a request to terminate does.
+ * Until the last child of a dead postmaster has let go of the shared
+ * memory, the server cannot be started again.  A process that waits notices
+ * by itself.  One that reads the WAL, runs a query, or evaluates an
+ * expression only looks for interrupts, in loops that are the server's or a
+ * user's.  So a timer looks for the postmaster, and if it has gone does
+ * what a request to terminate does.
  *
  *-------------------------------------------------------------------------
  */
@@ -68,7 +69,8 @@ postmaster_watch_start(void)
 	look();
 	CHECK_FOR_INTERRUPTS();
 	enable_timeout_every(timer(),
-						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), INTERVAL_MS),
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 INTERVAL_MS),
 						 INTERVAL_MS);
 }
 

@@ -233,14 +233,15 @@ debug_stop(const char *point)
 			ereport(LOG,
 					(errmsg("notify_stats stopped at \"%s\"", point)));
 		said = true;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1L, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1L,
+						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
 /* Its names, each once; throws if it is not a list. */
-List *
+List	   *
 settings_databases(void)
 {
 	List	   *entries = NIL;
@@ -251,7 +252,8 @@ settings_databases(void)
 		!SplitGUCList(pstrdup(notify_stats_database), ',', &entries))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid list syntax in parameter \"%s\"", "notify_stats.database"),
+				 errmsg("invalid list syntax in parameter \"%s\"",
+						"notify_stats.database"),
 				 errhint("Write database names separated by commas.")));
 
 	/* a name that is listed twice is one database */
@@ -277,6 +279,6 @@ settings_database_place(const char *database)
 
 	foreach(lc, settings_databases())
 		if (strcmp((const char *) lfirst(lc), database) == 0)
-			return foreach_current_index(lc);
+		return foreach_current_index(lc);
 	return -1;
 }

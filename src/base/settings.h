@@ -18,16 +18,28 @@ extern char *notify_stats_database;
 extern List *settings_databases(void);
 extern int	settings_database_place(const char *database);
 
-/* notify_stats.naptime: milliseconds between two looks at the WAL, if nobody wakes */
+/*
+ * notify_stats.naptime: milliseconds between two looks at the WAL, if
+ * nobody wakes
+ */
 extern int	notify_stats_naptime;
 
-/* notify_stats.max_cpu_percent: of one core, 1 to 100, unless there is a backlog */
+/*
+ * notify_stats.max_cpu_percent: of one core, 1 to 100, unless there is a
+ * backlog
+ */
 extern int	notify_stats_max_cpu_percent;
 
-/* notify_stats.lock_timeout: milliseconds that all wait for a lock of one; 0: no limit */
+/*
+ * notify_stats.lock_timeout: milliseconds that all wait for a lock of one;
+ * 0: no limit
+ */
 extern int	notify_stats_lock_timeout;
 
-/* notify_stats.max_rollup_time: milliseconds of a rollup in a cycle; 0: no limit */
+/*
+ * notify_stats.max_rollup_time: milliseconds of a rollup in a cycle; 0: no
+ * limit
+ */
 extern int	notify_stats_max_rollup_time;
 
 /* notify_stats.max_batch_wal: kilobytes of WAL that one cycle reads */
@@ -42,7 +54,10 @@ extern int	notify_stats_wal2json_format_version;
 /* notify_stats.wal2json_numeric_as_string: wal2json 2.6 or later can do it */
 extern bool notify_stats_wal2json_numeric_as_string;
 
-/* notify_stats.on_lost_slot: what becomes of the rollups when changes were lost */
+/*
+ * notify_stats.on_lost_slot: what becomes of the rollups when changes were
+ * lost
+ */
 typedef enum LostSlotAction
 {
 	LOST_SLOT_REBUILD,			/* they are rebuilt */
@@ -54,16 +69,25 @@ extern int	notify_stats_on_lost_slot;
 /* notify_stats.failover: of a new slot, from 17 on */
 extern bool notify_stats_failover;
 
-/* notify_stats.warn_retained_wal: megabytes of WAL that the slot keeps; 0: never */
+/*
+ * notify_stats.warn_retained_wal: megabytes of WAL that the slot keeps; 0:
+ * never
+ */
 extern int	notify_stats_warn_retained_wal;
 
-/* notify_stats.max_build_wal: megabytes of WAL that the slot of a build retains at most; 0: no limit */
+/*
+ * notify_stats.max_build_wal: megabytes of WAL that the slot of a build
+ * retains at most; 0: no limit
+ */
 extern int	notify_stats_max_build_wal;
 
 /* notify_stats.max_rollups: in a database */
 extern int	notify_stats_max_rollups;
 
-/* notify_stats.max_rollups_per_role: in a database, of a role that is no superuser */
+/*
+ * notify_stats.max_rollups_per_role: in a database, of a role that is no
+ * superuser
+ */
 extern int	notify_stats_max_rollups_per_role;
 extern void settings_define(void);
 extern void settings_follow(void);

@@ -62,7 +62,8 @@ startup_shared_memory(void)
 		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared_state = ShmemInitStruct(EXTENSION_NAME, sizeof(SharedState), &found);
+	shared_state = ShmemInitStruct(EXTENSION_NAME, sizeof(SharedState),
+								   &found);
 	if (!found)
 	{
 		memset(shared_state, 0, sizeof(SharedState));
@@ -118,7 +119,8 @@ shared_stream(void)
 
 		if (entry->database == MyDatabaseId && !entry->dropped)
 			stream = entry;
-		else if (free_entry == NULL && (entry->dropped || !OidIsValid(entry->database)))
+		else if (free_entry == NULL &&
+				 (entry->dropped || !OidIsValid(entry->database)))
 			free_entry = entry;
 	}
 	if (stream == NULL && free_entry != NULL)
@@ -132,16 +134,18 @@ shared_stream(void)
 	if (stream == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("notify_stats can serve at most %d databases", SHARED_STREAMS)));
+				 errmsg("notify_stats can serve at most %d databases",
+						SHARED_STREAMS)));
 	return stream;
 }
 
 /*
  * The entry of this database if there is one, at little cost; else NULL.
  *
- * Without the lock: entries are taken in order, and an entry stays that of its
- * database for as long as anybody can be connected to that.  A process that looks
- * while another entry is reused may miss its own, and looks again next time.
+ * Without the lock: entries are taken in order, and an entry stays that of
+ * its database for as long as anybody can be connected to that.  A process
+ * that looks while another entry is reused may miss its own, and looks
+ * again next time.
  */
 SharedStream *
 shared_stream_if_any(void)
@@ -245,8 +249,8 @@ find_offender(SharedStream *stream, Oid rollup)
 }
 
 /*
- * How often all have waited in vain for the lock of a rollup, each time within an hour of
- * the one before.  "again": they have once more.
+ * How often all have waited in vain for the lock of a rollup, each time
+ * within an hour of the one before.  "again": they have once more.
  */
 int
 shared_stream_offences(Oid rollup, bool again)
@@ -256,13 +260,17 @@ shared_stream_offences(Oid rollup, bool again)
 	TimestampTz now = GetCurrentTimestamp();
 	int			times;
 
-	/* each rollup that is written asks; entries are taken in order, so mostly there is none */
+	/*
+	 * each rollup that is written asks; entries are taken in order, so mostly
+	 * there is none
+	 */
 	if (stream == NULL || (!again && !OidIsValid(stream->offenders[0].rollup)))
 		return 0;
 	LWLockAcquire(shared_state->lock, again ? LW_EXCLUSIVE : LW_SHARED);
 	entry = find_offender(stream, rollup);
 	times = entry->rollup == rollup &&
-		!TimestampDifferenceExceeds(entry->last, now, OFFENCE_MEMORY_MS) ? entry->times : 0;
+		!TimestampDifferenceExceeds(entry->last, now, OFFENCE_MEMORY_MS) ?
+		entry->times : 0;
 	if (again)
 	{
 		entry->rollup = rollup;
@@ -274,8 +282,8 @@ shared_stream_offences(Oid rollup, bool again)
 }
 
 /*
- * Says which process, not one of ours, has the slot open; 0: none.  True if that
- * is news.
+ * Says which process, not one of ours, has the slot open; 0: none.  True if
+ * that is news.
  */
 bool
 shared_stream_slot_user(int pid)
@@ -319,7 +327,8 @@ shared_stream_count(uint64 nchanges)
 		stream->rate.window_start = now;
 	else if (TimestampDifferenceExceeds(stream->rate.window_start, now, 1000))
 	{
-		stream->rate.changes_per_second = stream->rate.window_changes * 1000000.0 /
+		stream->rate.changes_per_second =
+			stream->rate.window_changes * 1000000.0 /
 			(now - stream->rate.window_start);
 		stream->rate.window_changes = 0;
 		stream->rate.window_start = now;
@@ -335,7 +344,8 @@ shared_stream_backlog(uint64 bytes, TimestampTz started)
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->backlog.bytes_per_second = bytes * 1000000.0 / Max(now - started, 1);
+	stream->backlog.bytes_per_second = bytes * 1000000.0 / Max(now - started,
+															   1);
 	stream->backlog.at = now;
 	LWLockRelease(shared_state->lock);
 }
@@ -364,25 +374,32 @@ end_builds_of_process(int code, Datum arg)
 static bool
 am_builder(void)
 {
-	return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name, EXTENSION_NAME) == 0;
+	return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_library_name,
+											 EXTENSION_NAME) == 0;
 }
 
-/* Throws for a verification too many: of the same rollup, or of the database. */
+/*
+ * Throws for a verification too many: of the same rollup, or of the
+ * database.
+ */
 static void
 throw_verifications(bool same)
 {
 	ereport(ERROR,
-			(errcode(same ? ERRCODE_OBJECT_IN_USE : ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			(errcode(same ?
+					 ERRCODE_OBJECT_IN_USE :
+					 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 same ? errmsg("this rollup is being verified already") :
-			 errmsg("%d rollups of this database are being verified already", MAX_VERIFICATIONS),
+			 errmsg("%d rollups of this database are being verified already",
+					MAX_VERIFICATIONS),
 			 errhint("Try again when that has ended. The view notify_stats.status shows running verifications.")));
 }
 
 /*
  * Claims an entry for a build in this process; NULL if that rollup is being
- * built already.  Throws if all are taken; and for a verification, if that rollup
- * is being verified already, or too many are.  Given back by shared_build_end, or
- * when the process exits.
+ * built already.  Throws if all are taken; and for a verification, if that
+ * rollup is being verified already, or too many are.  Given back by
+ * shared_build_end, or when the process exits.
  */
 SharedBuild *
 shared_build_begin(Oid rollup, bool verifying)
@@ -410,13 +427,15 @@ shared_build_begin(Oid rollup, bool verifying)
 		else if (!verifying && !entry->verifying &&
 				 entry->database == MyDatabaseId && entry->rollup == rollup)
 			running = true;
-		else if (verifying && entry->verifying && entry->database == MyDatabaseId)
+		else if (verifying && entry->verifying &&
+				 entry->database == MyDatabaseId)
 		{
 			verifications++;
 			verified |= entry->rollup == rollup;
 		}
 	}
-	if (build != NULL && !running && !verified && verifications < MAX_VERIFICATIONS)
+	if (build != NULL && !running && !verified &&
+		verifications < MAX_VERIFICATIONS)
 	{
 		memset(build, 0, sizeof(SharedBuild));
 		build->pid = MyProcPid;
@@ -452,7 +471,8 @@ shared_build_end(SharedBuild *build)
 }
 
 /*
- * Whether that rollup is being built; with InvalidOid: any is built or verified.
+ * Whether that rollup is being built; with InvalidOid: any is built or
+ * verified.
  */
 bool
 shared_build_running(Oid rollup)
@@ -465,7 +485,8 @@ shared_build_running(Oid rollup)
 		SharedBuild *entry = &shared_state->builds[i];
 
 		if (entry->pid != 0 && entry->database == MyDatabaseId &&
-			(!OidIsValid(rollup) || (!entry->verifying && entry->rollup == rollup)))
+			(!OidIsValid(rollup) ||
+			 (!entry->verifying && entry->rollup == rollup)))
 			running = true;
 	}
 	LWLockRelease(shared_state->lock);
@@ -505,9 +526,9 @@ shared_build_reached(SharedBuild *build, XLogRecPtr lsn)
 }
 
 /*
- * Cancels what a build does.  If it goes on, the process is ended, unless that is a
- * session of somebody's.  The entry is given back before the process is gone, so
- * that under the lock the pid is right.
+ * Cancels what a build does.  If it goes on, the process is ended, unless
+ * that is a session of somebody's.  The entry is given back before the
+ * process is gone, so that under the lock the pid is right.
  */
 static void
 end_build(SharedBuild *build)
@@ -533,7 +554,8 @@ shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
 		LWLockAcquire(shared_state->lock, LW_SHARED);
 		copy = *build;
 		LWLockRelease(shared_state->lock);
-		if (copy.pid == 0 || copy.database != MyDatabaseId || !retains_much(&copy))
+		if (copy.pid == 0 || copy.database != MyDatabaseId ||
+			!retains_much(&copy))
 			continue;
 		LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 		if (build->pid == copy.pid && build->start_lsn == copy.start_lsn)
@@ -608,8 +630,10 @@ wait_for_retry(SharedWorker *entry, TimestampTz until)
 {
 	while (begin_wait(entry) && GetCurrentTimestamp() < until)
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until),
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH,
+						 TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														 until),
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -617,8 +641,8 @@ wait_for_retry(SharedWorker *entry, TimestampTz until)
 }
 
 /*
- * Waits, interruptibly, before a worker connects: so many milliseconds, or until
- * shared_worker_retry says that it may succeed now.
+ * Waits, interruptibly, before a worker connects: so many milliseconds, or
+ * until shared_worker_retry says that it may succeed now.
  */
 void
 shared_worker_wait(int worker, long milliseconds)
@@ -627,7 +651,9 @@ shared_worker_wait(int worker, long milliseconds)
 
 	PG_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
 	{
-		wait_for_retry(entry, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds));
+		wait_for_retry(entry,
+					   TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   milliseconds));
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
 	end_wait(0, PointerGetDatum(entry));

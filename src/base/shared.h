@@ -40,9 +40,9 @@ typedef struct SharedOffender
 #define SHARED_OFFENDERS 16
 
 /*
- * When a position was written last, how many transactions of others had ended by
- * then, and whether one more is to be written that lies after that commit.  Of
- * cycle.c, under stream_lock.
+ * When a position was written last, how many transactions of others had
+ * ended by then, and whether one more is to be written that lies after that
+ * commit.  Of cycle.c, under stream_lock.
  */
 typedef struct SharedProgress
 {
@@ -63,8 +63,8 @@ typedef struct SharedStandbySnapshot
 } SharedStandbySnapshot;
 
 /*
- * How often in a row a change was too large for the output plugin, and from where
- * on it was read.  Of oversize.c.
+ * How often in a row a change was too large for the output plugin, and from
+ * where on it was read.  Of oversize.c.
  */
 typedef struct SharedOversize
 {
@@ -96,8 +96,9 @@ typedef struct SharedError
 } SharedError;
 
 /*
- * An error that is one rollup's own, noted by the process that met it, to be
- * entered in the catalog by the next cycle.  Of trouble.c, as are the next three.
+ * An error that is one rollup's own, noted by the process that met it, to
+ * be entered in the catalog by the next cycle.  Of trouble.c, as are the
+ * next three.
  */
 typedef struct SharedTrouble
 {
@@ -105,14 +106,21 @@ typedef struct SharedTrouble
 	XLogRecPtr	lsn;
 	int64		request;		/* rebuilds asked for up to this one failed */
 	bool		heals;			/* it is to become stale rather than failed */
-	bool		of_catalog;		/* a change of the catalogs may put it right ... */
-	int64		catalog;		/* ... which were in this state before; 0: not known */
-	TransactionId xmin;			/* it did not see what this one and later ones have written */
-	uint64		others;			/* transactions of others that had ended then; 0: no matter */
+	bool		of_catalog;		/* a change of the catalogs may put it right
+								 * ... */
+	int64		catalog;		/* ... which were in this state before; 0: not
+								 * known */
+	TransactionId xmin;			/* it did not see what this one and later ones
+								 * have written */
+	uint64		others;			/* transactions of others that had ended then;
+								 * 0: no matter */
 	char		reason[SHARED_MESSAGE_LENGTH];
 } SharedTrouble;
 
-/* Passing errors in a row with some rollup or source at work at the same position. */
+/*
+ * Passing errors in a row with some rollup or source at work at the same
+ * position.
+ */
 typedef struct SharedPassingErrors
 {
 	int			errors;
@@ -127,7 +135,10 @@ typedef struct SharedUnreadable
 	char		reason[SHARED_MESSAGE_LENGTH];
 } SharedUnreadable;
 
-/* The last build that failed when all waited for it, by an error that may pass. */
+/*
+ * The last build that failed when all waited for it, by an error that may
+ * pass.
+ */
 typedef struct SharedJoinFailure
 {
 	Oid			rollup;
@@ -138,17 +149,20 @@ typedef struct SharedJoinFailure
 typedef struct SharedStream
 {
 	Oid			database;		/* InvalidOid: free */
-	bool		dropped;		/* the database is gone; another one may take its place */
+	bool		dropped;		/* the database is gone; another one may take
+								 * its place */
 	int			pid;			/* of the worker, or 0 */
 	StreamState state;
 
 	/*
-	 * The worker sleeps, and its latch is to be set when there is something to
-	 * read; see wake.c, which also keeps the next two positions
+	 * The worker sleeps, and its latch is to be set when there is something
+	 * to read; see wake.c, which also keeps the next two positions
 	 */
 	pg_atomic_uint32 sleeping;
-	pg_atomic_uint32 slot_wanted;	/* another process waits for the open slot ... */
-	int			slot_holder;	/* ... which this one may have; stream_lock guards it */
+	pg_atomic_uint32 slot_wanted;	/* another process waits for the open slot
+									 * ... */
+	int			slot_holder;	/* ... which this one may have; stream_lock
+								 * guards it */
 	int			worker_procno;	/* index of its PGPROC, as long as pid is set */
 	pg_atomic_uint64 async_lsn; /* end of the last asynchronous commit */
 	pg_atomic_uint64 wanted_lsn;	/* what wait_for_lsn() waits for, at most */
@@ -159,7 +173,8 @@ typedef struct SharedStream
 
 	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
 	SharedOffender offenders[SHARED_OFFENDERS];
-	int			slot_user;		/* a process not ours that has the slot open, or 0 */
+	int			slot_user;		/* a process not ours that has the slot open,
+								 * or 0 */
 	bool		retains_much;	/* the slot keeps more WAL than it should */
 
 	SharedProgress progress;
@@ -174,12 +189,13 @@ typedef struct SharedStream
 	SharedJoinFailure join_failure;
 
 	/*
-	 * pgoutput has failed to send some value in binary form; set by whoever met
-	 * that, until the server restarts
+	 * pgoutput has failed to send some value in binary form; set by whoever
+	 * met that, until the server restarts
 	 */
 	bool		text_only;
 
-	Oid			locked_out_build;	/* rollup whose last build has only waited for a lock */
+	Oid			locked_out_build;	/* rollup whose last build has only waited
+									 * for a lock */
 } SharedStream;
 
 /* How far a build or verification is. */
@@ -203,27 +219,33 @@ typedef struct SharedBuild
 	BuildPhase	phase;
 	NameData	slot_name;
 	XLogRecPtr	start_lsn;		/* the end of the WAL when it began */
-	bool		retains_much;	/* its slot retains more WAL than it may: it was told to end */
+	bool		retains_much;	/* its slot retains more WAL than it may: it
+								 * was told to end */
 	TransactionId waits_for;	/* whose end it waits for, or invalid */
 	XLogRecPtr	reached_lsn;
 	TimestampTz started_at;
 } SharedBuild;
 
 /*
- * A worker that notify_stats.database asks for, by its place in that list; known
- * also while there is no such database.  "lock" of SharedState guards it.
+ * A worker that notify_stats.database asks for, by its place in that list;
+ * known also while there is no such database.  "lock" of SharedState guards
+ * it.
  */
 typedef struct SharedWorker
 {
 	int			failures;		/* in a row, for the delay of a restart */
 	bool		connecting;		/* it has not yet come further than that */
-	int			waiting_procno; /* PGPROC of the process that waits to connect, or -1 */
+	int			waiting_procno; /* PGPROC of the process that waits to
+								 * connect, or -1 */
 } SharedWorker;
 
 #define SHARED_STREAMS 64
 #define SHARED_BUILDS 32
 
-/* Verifications in a database at a time, each of which takes a slot and a process. */
+/*
+ * Verifications in a database at a time, each of which takes a slot and a
+ * process.
+ */
 #define MAX_VERIFICATIONS 4
 
 typedef struct SharedState
@@ -265,12 +287,13 @@ extern void shared_build_waits_for(SharedBuild *build, TransactionId xid);
 extern void shared_build_reached(SharedBuild *build, XLogRecPtr lsn);
 
 /*
- * Tells those of this database's builds to end whose slot retains more WAL than it
- * may, as "retains_much" says; notes why as the last error.
+ * Tells those of this database's builds to end whose slot retains more WAL
+ * than it may, as "retains_much" says; notes why as the last error.
  */
 typedef bool (*SharedBuildTest) (const SharedBuild *build);
 
-extern void shared_builds_end_if(SharedBuildTest retains_much, const char *reason);
+extern void shared_builds_end_if(SharedBuildTest retains_much,
+								 const char *reason);
 extern int	shared_worker_begin(int worker, bool *could_not_connect);
 extern void shared_worker_connected(int worker);
 extern void shared_worker_succeeded(int worker);

@@ -3,9 +3,9 @@
  * time_limit.c
  *	  How long one rollup may hold up the others.
  *
- * The timer's handler runs in a signal handler.  It reads and writes only words
- * of this process, and sets the flags that the server's own handlers of
- * cancellation and termination set.
+ * The timer's handler runs in a signal handler.  It reads and writes only
+ * words of this process, and sets the flags that the server's own handlers
+ * of cancellation and termination set.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,16 +21,22 @@
 #include "time_limit.h"
 #include "trouble.h"
 
-/* Looks at the rollup at work: so many within the limit, but not further apart than that. */
+/*
+ * Looks at the rollup at work: so many within the limit, but not further
+ * apart than that.
+ */
 #define LOOKS 20
 #define MAX_INTERVAL_MS 1000
 
-/* Looks after which a process that has caught the cancellation is terminated. */
+/*
+ * Looks after which a process that has caught the cancellation is
+ * terminated.
+ */
 #define MAX_LOOKS_OVERDUE 5
 
 /*
- * Rollups whose time is counted.  One more takes the place, and the count, of the one
- * that was found least often: so none can hide behind others.
+ * Rollups whose time is counted.  One more takes the place, and the count,
+ * of the one that was found least often: so none can hide behind others.
  */
 #define MAX_PARTS 32
 
@@ -44,7 +50,8 @@ static volatile Part parts[MAX_PARTS];
 static volatile int max_looks;
 static volatile Oid whose_otherwise;
 static volatile bool blames_otherwise;
-static volatile Oid over = InvalidOid;	/* the rollup that has exceeded the limit */
+static volatile Oid over = InvalidOid;	/* the rollup that has exceeded the
+										 * limit */
 static volatile int looks_overdue;
 static bool running = false;
 static char reason[128];		/* why a rollup fails that has exceeded it */
@@ -131,9 +138,10 @@ timer(void)
 }
 
 /*
- * From here on, time that is spent for no rollup in particular counts as that of
- * "otherwise", unless that is InvalidOid.  "blames" tells whether that rollup is to fail
- * if it exceeds the limit, or whether only the process is to end with an error.
+ * From here on, time that is spent for no rollup in particular counts as
+ * that of "otherwise", unless that is InvalidOid.  "blames" tells whether
+ * that rollup is to fail if it exceeds the limit, or whether only the
+ * process is to end with an error.
  */
 void
 time_limit_charge(Oid otherwise, bool blames)
@@ -143,14 +151,16 @@ time_limit_charge(Oid otherwise, bool blames)
 }
 
 /*
- * Starts to count.  Does nothing if there is no limit.  A process that exceeds it is
- * first cancelled (SQLSTATE 57014), with a detail that names the rollup, and if that is
- * caught, terminated.
+ * Starts to count.  Does nothing if there is no limit.  A process that
+ * exceeds it is first cancelled (SQLSTATE 57014), with a detail that names
+ * the rollup, and if that is caught, terminated.
  */
 void
 time_limit_start(void)
 {
-	int			interval = Max(1, Min(MAX_INTERVAL_MS, notify_stats_max_rollup_time / LOOKS));
+	int			interval = Max(1,
+							   Min(MAX_INTERVAL_MS,
+								   notify_stats_max_rollup_time / LOOKS));
 
 	over = InvalidOid;
 	trouble_blame(InvalidOid, NULL);
@@ -171,7 +181,9 @@ time_limit_start(void)
 	error_context.callback = explain_error;
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;
-	enable_timeout_every(timer(), TimestampTzPlusMilliseconds(GetCurrentTimestamp(), interval),
+	enable_timeout_every(timer(),
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 interval),
 						 interval);
 }
 

@@ -19,8 +19,8 @@
 #include "trouble.h"
 
 /*
- * After so many errors in a row at one position, or some for so long, the last one is
- * that of the rollup at work, whatever it says.
+ * After so many errors in a row at one position, or some for so long, the
+ * last one is that of the rollup at work, whatever it says.
  */
 #define MAX_PASSING_ERRORS 5
 #define MIN_PASSING_ERRORS 3
@@ -69,8 +69,9 @@ trouble_end(void)
 }
 
 /*
- * Which part of the rollup's definition is evaluated, to report with an error, such as
- * 'in WHERE'; kept by reference until trouble_end, which forgets it.
+ * Which part of the rollup's definition is evaluated, to report with an
+ * error, such as 'in WHERE'; kept by reference until trouble_end, which
+ * forgets it.
  */
 void
 trouble_set_part(const char *new_part)
@@ -86,8 +87,8 @@ trouble_part(void)
 }
 
 /*
- * The rollup that work is done for, or the source the values of which are read, or
- * InvalidOid.  May be called in a signal handler.
+ * The rollup that work is done for, or the source the values of which are
+ * read, or InvalidOid.  May be called in a signal handler.
  */
 Oid
 trouble_at_work(void)
@@ -98,9 +99,9 @@ trouble_at_work(void)
 }
 
 /*
- * The next error is that rollup's or source's own, whatever it says and whoever is at
- * work then, for this reason; InvalidOid: it is not.  May be called in a signal handler;
- * the reason is kept by reference.
+ * The next error is that rollup's or source's own, whatever it says and
+ * whoever is at work then, for this reason; InvalidOid: it is not.  May be
+ * called in a signal handler; the reason is kept by reference.
  */
 void
 trouble_blame(Oid relid, const char *reason)
@@ -111,9 +112,9 @@ trouble_blame(Oid relid, const char *reason)
 }
 
 /*
- * This process builds that rollup, or with InvalidOid, none (any more).  A passing error
- * of it holds up nobody, since the build is tried again at leisure; but for the end of
- * the build, "joining", when all others wait.
+ * This process builds that rollup, or with InvalidOid, none (any more).  A
+ * passing error of it holds up nobody, since the build is tried again at
+ * leisure; but for the end of the build, "joining", when all others wait.
  */
 void
 trouble_set_building(Oid rollup, bool is_joining)
@@ -138,8 +139,8 @@ trouble_end_values(void)
 }
 
 /*
- * While not set, errors that values raise are nobody's: another stream than the
- * main one is read, and its reader starts again.
+ * While not set, errors that values raise are nobody's: another stream than
+ * the main one is read, and its reader starts again.
  */
 void
 trouble_note_values(bool note)
@@ -206,12 +207,14 @@ is_passing(int sqlerrcode)
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
 			return true;
 	}
-	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE || sqlerrcode == ERRCODE_OBJECT_IN_USE;
+	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		sqlerrcode == ERRCODE_OBJECT_IN_USE;
 }
 
 /*
- * Errors of what is said in the catalogs: a privilege or a replica identity that is
- * missing, a column of another type, a constraint.  Values of rows raise others.
+ * Errors of what is said in the catalogs: a privilege or a replica identity
+ * that is missing, a column of another type, a constraint.  Values of rows
+ * raise others.
  */
 static bool
 is_of_catalog(int sqlerrcode)
@@ -228,21 +231,26 @@ is_of_catalog(int sqlerrcode)
 }
 
 /*
- * Whether the server itself says so: procedural languages report what users raise under
- * a text domain of their own.
+ * Whether the server itself says so: procedural languages report what users
+ * raise under a text domain of their own.
  */
 static bool
 is_servers(const ErrorData *edata)
 {
-	return edata->domain != NULL && strcmp(edata->domain, PG_TEXTDOMAIN("postgres")) == 0;
+	return edata->domain != NULL &&
+		strcmp(edata->domain, PG_TEXTDOMAIN("postgres")) == 0;
 }
 
-/* A disk that is full, or fails, stops everybody; and somebody may cancel us. */
+/*
+ * A disk that is full, or fails, stops everybody; and somebody may cancel
+ * us.
+ */
 static bool
 is_nobodys(const ErrorData *edata)
 {
 	return is_servers(edata) &&
-		(edata->sqlerrcode == ERRCODE_DISK_FULL || edata->sqlerrcode == ERRCODE_IO_ERROR ||
+		(edata->sqlerrcode == ERRCODE_DISK_FULL ||
+		 edata->sqlerrcode == ERRCODE_IO_ERROR ||
 		 edata->sqlerrcode == ERRCODE_QUERY_CANCELED);
 }
 
@@ -250,16 +258,18 @@ is_nobodys(const ErrorData *edata)
 static bool
 is_lock_timeout(const ErrorData *edata)
 {
-	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && is_servers(edata) &&
+	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+		is_servers(edata) &&
 		edata->message_id != NULL &&
-		strcmp(edata->message_id, "canceling statement due to lock timeout") == 0;
+		strcmp(edata->message_id, "canceling statement due to lock timeout") ==
+		0;
 }
 
 /*
- * Counts a passing error of some rollup or source at work, with the lock of shared memory
- * held: they may fail in turn, so it is the position that counts.  True if such errors have
- * come too often, or for too long.  Each cycle that succeeds forgets what was counted
- * (shared_stream_reached).
+ * Counts a passing error of some rollup or source at work, with the lock of
+ * shared memory held: they may fail in turn, so it is the position that
+ * counts.  True if such errors have come too often, or for too long.  Each
+ * cycle that succeeds forgets what was counted (shared_stream_reached).
  */
 static bool
 count_passing_error(SharedStream *stream)
@@ -276,21 +286,23 @@ count_passing_error(SharedStream *stream)
 	stream->passing.errors++;
 	return stream->passing.errors >= MAX_PASSING_ERRORS ||
 		(stream->passing.errors >= MIN_PASSING_ERRORS &&
-		 TimestampDifferenceExceeds(stream->passing.since, now, MAX_PASSING_MS));
+		 TimestampDifferenceExceeds(stream->passing.since, now,
+									MAX_PASSING_MS));
 }
 
 static void
 copy_message(char *target, const char *source)
 {
-	int			len = pg_mbcliplen(source, strlen(source), SHARED_MESSAGE_LENGTH - 1);
+	int			len = pg_mbcliplen(source, strlen(source),
+								   SHARED_MESSAGE_LENGTH - 1);
 
 	memcpy(target, source, len);
 	target[len] = '\0';
 }
 
 /*
- * An error for the status, with where it was if that is a record of a slot.  Of
- * the details only ours are shown, as others may hold values of rows.
+ * An error for the status, with where it was if that is a record of a slot.
+ * Of the details only ours are shown, as others may hold values of rows.
  */
 static char *
 describe(const ErrorData *edata, const char *message)
@@ -301,19 +313,22 @@ describe(const ErrorData *edata, const char *message)
 	appendStringInfoString(&buf, message);
 	if (NameStr(reading_slot)[0] == '\0')
 		return buf.data;
-	if (edata->sqlerrcode == ERRCODE_PROTOCOL_VIOLATION && edata->detail != NULL)
+	if (edata->sqlerrcode == ERRCODE_PROTOCOL_VIOLATION &&
+		edata->detail != NULL)
 		appendStringInfo(&buf, ": %s", edata->detail);
-	appendStringInfo(&buf, " (slot \"%s\", record at %X/%X, transaction %u)", NameStr(reading_slot),
+	appendStringInfo(&buf, " (slot \"%s\", record at %X/%X, transaction %u)",
+					 NameStr(reading_slot),
 					 LSN_FORMAT_ARGS(reading_lsn), reading_xid);
 	return buf.data;
 }
 
 /*
- * Notes the trouble of a rollup, or that a source has a value that cannot be read, with
- * the lock of shared memory held.
+ * Notes the trouble of a rollup, or that a source has a value that cannot
+ * be read, with the lock of shared memory held.
  */
 static void
-note(SharedStream *stream, Oid relid, bool is_source, bool heals, const char *reason)
+note(SharedStream *stream, Oid relid, bool is_source, bool heals,
+	 const char *reason)
 {
 	stream->passing.errors = 0;
 	if (is_source)
@@ -331,17 +346,20 @@ note(SharedStream *stream, Oid relid, bool is_source, bool heals, const char *re
 }
 
 /*
- * Notes whether a change of the catalogs may put right what was noted of a rollup, and
- * what tells later whether there was one.  A child table that is dropped, which is an
- * unsupported feature, leaves no trace in the catalogs.
+ * Notes whether a change of the catalogs may put right what was noted of a
+ * rollup, and what tells later whether there was one.  A child table that
+ * is dropped, which is an unsupported feature, leaves no trace in the
+ * catalogs.
  */
 static void
 note_catalog(SharedStream *stream, int sqlerrcode)
 {
-	bool		counts_as_ended = TransactionIdIsValid(GetTopTransactionIdIfAny());
+	bool		counts_as_ended =
+	TransactionIdIsValid(GetTopTransactionIdIfAny());
 
 	stream->trouble.of_catalog = is_of_catalog(sqlerrcode);
-	stream->trouble.catalog = stream->trouble.rollup == building ? catalog_before : 0;
+	stream->trouble.catalog = stream->trouble.rollup == building ?
+		catalog_before : 0;
 	stream->trouble.xmin = TransactionXmin;
 	stream->trouble.others = 0;
 	if (sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
@@ -351,7 +369,8 @@ note_catalog(SharedStream *stream, int sqlerrcode)
 
 /* Notes an error that may pass, of the rollup or source at work. */
 static void
-note_passing(SharedStream *stream, const ErrorData *edata, Oid relid, const char *message)
+note_passing(SharedStream *stream, const ErrorData *edata, Oid relid,
+			 const char *message)
 {
 	if (relid == building)
 	{
@@ -366,10 +385,14 @@ note_passing(SharedStream *stream, const ErrorData *edata, Oid relid, const char
 			 psprintf("a lock was not free in time: %s", message));
 	else if (count_passing_error(stream))
 		note(stream, relid, !OidIsValid(working_for), false,
-			 psprintf("%s (%d times in a row)", message, stream->passing.errors));
+			 psprintf("%s (%d times in a row)", message,
+					  stream->passing.errors));
 }
 
-/* Notes whose error it is, if it is anybody's, with the lock of shared memory held. */
+/*
+ * Notes whose error it is, if it is anybody's, with the lock of shared
+ * memory held.
+ */
 static void
 note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 {
@@ -403,15 +426,16 @@ trouble_reset(void)
 
 /*
  * To be called in PG_CATCH, before PG_RE_THROW: notes the error in shared
- * memory, for the rollup if it is the rollup's own, and for the status if it is
- * not just the answer to one caller.
+ * memory, for the rollup if it is the rollup's own, and for the status if
+ * it is not just the answer to one caller.
  */
 void
 trouble_record(bool for_status)
 {
 	SharedStream *stream = shared_stream();
 	MemoryContext context = MemoryContextSwitchTo(TopTransactionContext ?
-												  TopTransactionContext : TopMemoryContext);
+												  TopTransactionContext :
+												  TopMemoryContext);
 	ErrorData  *edata = CopyErrorData();
 	const char *error = edata->message ? edata->message : "unknown error";
 	const char *message = part ? psprintf("%s (%s)", error, part) : error;
@@ -419,11 +443,13 @@ trouble_record(bool for_status)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (for_status &&
-		(ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN) ||
+		(ERRCODE_TO_CATEGORY(edata->sqlerrcode) !=
+		 ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN) ||
 		 OidIsValid(working_for)))
 	{
 		stream->last_error.at = GetCurrentTimestamp();
-		stream->last_error.rollup = OidIsValid(working_for) ? working_for : building;
+		stream->last_error.rollup = OidIsValid(working_for) ?
+			working_for : building;
 		copy_message(stream->last_error.message, whole);
 	}
 	/* a type without a send function, see format_pgoutput.c */
@@ -439,8 +465,8 @@ trouble_record(bool for_status)
 }
 
 /*
- * Whether the last error of that rollup's build was a passing one, at its join.  Asked
- * once for each error.
+ * Whether the last error of that rollup's build was a passing one, at its
+ * join.  Asked once for each error.
  */
 bool
 trouble_failed_at_join(Oid rollup)
@@ -454,7 +480,8 @@ trouble_failed_at_join(Oid rollup)
 }
 
 /*
- * Enters that a build has failed so often in that way: the next cycle marks the rollup.
+ * Enters that a build has failed so often in that way: the next cycle marks
+ * the rollup.
  */
 void
 trouble_give_up_build(Oid rollup, int failures)
@@ -463,13 +490,15 @@ trouble_give_up_build(Oid rollup, int failures)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	note(stream, rollup, false, false,
-		 psprintf("%s (%d builds in a row)", stream->last_error.message, failures));
+		 psprintf("%s (%d builds in a row)", stream->last_error.message,
+				  failures));
 	stream->trouble.request = stream->join_failure.request;
 	LWLockRelease(shared_state->lock);
 }
 
 /*
- * To be called when the process ends: notes whom trouble_blame has named, if anybody.
+ * To be called when the process ends: notes whom trouble_blame has named,
+ * if anybody.
  */
 void
 trouble_record_blame(void)
@@ -523,7 +552,8 @@ trouble_forget(Oid rollup)
 }
 
 /*
- * The source with a value that cannot be read, and why, palloc'd; or InvalidOid.
+ * The source with a value that cannot be read, and why, palloc'd; or
+ * InvalidOid.
  */
 Oid
 trouble_unreadable_source(char **reason)
@@ -542,7 +572,8 @@ trouble_unreadable_source(char **reason)
 }
 
 /*
- * Forgets that a value of the source cannot be read: its rollups do without it.
+ * Forgets that a value of the source cannot be read: its rollups do without
+ * it.
  */
 void
 trouble_forget_source(Oid source)

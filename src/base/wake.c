@@ -64,7 +64,8 @@ at_transaction_end(XactEvent event, void *arg)
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
 	own_end = false;
-	if (event == XACT_EVENT_ABORT || own || !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	if (event == XACT_EVENT_ABORT || own ||
+		!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		return;
 	stream = shared_stream_if_any();
 	if (stream == NULL)
@@ -83,8 +84,8 @@ wake_init(void)
 }
 
 /*
- * The next commit of this process is notify_stats' own, and wakes nobody.  Holds
- * until that transaction ends, whichever way.
+ * The next commit of this process is notify_stats' own, and wakes nobody.
+ * Holds until that transaction ends, whichever way.
  */
 void
 wake_ignore_next_end(void)
@@ -101,8 +102,9 @@ wake_for_lsn(SharedStream *stream, XLogRecPtr lsn)
 }
 
 /*
- * Asks the worker for the slot that it keeps open, should it be asleep, and the
- * worker's side of it: whether somebody asks, which is answered by closing it.
+ * Asks the worker for the slot that it keeps open, should it be asleep, and
+ * the worker's side of it: whether somebody asks, which is answered by
+ * closing it.
  */
 void
 wake_for_slot(SharedStream *stream)
@@ -120,20 +122,21 @@ wake_slot_is_wanted(SharedStream *stream)
 }
 
 /*
- * The position after the last asynchronous commit in this database, which wakes
- * nobody, as it cannot be read before it is on disk.
+ * The position after the last asynchronous commit in this database, which
+ * wakes nobody, as it cannot be read before it is on disk.
  */
 XLogRecPtr
 wake_async_lsn(const SharedStream *stream)
 {
-	return pg_atomic_read_u64(unconstify(pg_atomic_uint64 *, &stream->async_lsn));
+	return pg_atomic_read_u64(unconstify(pg_atomic_uint64 *,
+										 &stream->async_lsn));
 }
 
 /*
- * Sleeps for at most so many milliseconds, or until a signal comes; if "wakeable",
- * until a commit or wake_worker as well.  "is_due" is asked once when wakes
- * arrive already; if it says so, there is no sleep.  Handles interrupts, and
- * reloads settings.
+ * Sleeps for at most so many milliseconds, or until a signal comes; if
+ * "wakeable", until a commit or wake_worker as well.  "is_due" is asked
+ * once when wakes arrive already; if it says so, there is no sleep.
+ * Handles interrupts, and reloads settings.
  */
 void
 wake_sleep(SharedStream *stream, long milliseconds, bool wakeable,
@@ -149,7 +152,8 @@ wake_sleep(SharedStream *stream, long milliseconds, bool wakeable,
 		pg_memory_barrier();
 	}
 	if (!wakeable || !is_due(arg))
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH,
 						 milliseconds, wait_event);
 	pg_atomic_write_u32(&stream->sleeping, 0);
 	ResetLatch(MyLatch);

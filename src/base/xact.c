@@ -7,8 +7,8 @@
  * A worker has no transaction until it starts one.  A procedure always has
  * one: SPI_commit ends it and starts the next.  The settings that our own
  * statements need are made for the worker once, and for a procedure anew in
- * each transaction, since a commit undoes them.  While one runs, the postmaster's
- * death is looked for.
+ * each transaction, since a commit undoes them.  While one runs, the
+ * postmaster's death is looked for.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,22 +34,23 @@
 
 /*
  * Only the server's own objects are found without their schema.  Left out,
- * pg_temp would come first for tables and types, and users' code can make types
- * there.
+ * pg_temp would come first for tables and types, and users' code can make
+ * types there.
  */
 #define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
 
 /*
- * What ALTER DATABASE or ALTER ROLE must not change for us.  A commit has to be
- * on disk (if it is not one of xact_commit_lazily), but does not wait for a
- * standby.  In a deadlock (a user drops what is being built) who looks first is
- * the victim, and that had better be us.
+ * What ALTER DATABASE or ALTER ROLE must not change for us.  A commit has
+ * to be on disk (if it is not one of xact_commit_lazily), but does not wait
+ * for a standby.  In a deadlock (a user drops what is being built) who
+ * looks first is the victim, and that had better be us.
  */
 static const struct
 {
 	const char *name;
 	const char *value;
 }			settings[] =
+
 {
 	{"search_path", SAFE_SEARCH_PATH},
 	{"synchronous_commit", "local"},
@@ -140,7 +141,8 @@ begin(int isolation_level)
 		/* a worker's rights: it may be called by whom EXECUTE was granted to */
 		GetUserIdAndSecContext(&caller_userid, &caller_sec_context);
 		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
-							   caller_sec_context | SECURITY_LOCAL_USERID_CHANGE);
+							   caller_sec_context |
+							   SECURITY_LOCAL_USERID_CHANGE);
 		apply_settings(PGC_S_SESSION, GUC_ACTION_LOCAL);
 	}
 	MemoryContextSwitchTo(context);
@@ -175,7 +177,8 @@ commit(bool on_disk)
 	bool		wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
 
 	if (!on_disk)
-		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
+								 PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
 	wake_ignore_next_end();
 	if (ActiveSnapshotSet())
@@ -212,8 +215,8 @@ xact_commit(void)
 }
 
 /*
- * Commits, and leaves it to the server to write that to disk soon.  Returns the
- * end of the commit record, or an invalid LSN if nothing was written.
+ * Commits, and leaves it to the server to write that to disk soon.  Returns
+ * the end of the commit record, or an invalid LSN if nothing was written.
  */
 XLogRecPtr
 xact_commit_lazily(void)
@@ -225,15 +228,17 @@ xact_commit_lazily(void)
 }
 
 /*
- * Until the transaction ends, what the server converts for clients stays in the
- * server's encoding: the text that pgoutput writes.
+ * Until the transaction ends, what the server converts for clients stays in
+ * the server's encoding: the text that pgoutput writes.
  */
 void
 xact_use_server_encoding(void)
 {
 	if (pg_get_client_encoding() != GetDatabaseEncoding())
-		(void) set_config_option("client_encoding", GetDatabaseEncodingName(), PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		(void) set_config_option("client_encoding", GetDatabaseEncodingName(),
+								 PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+								 false);
 }
 
 /*
@@ -246,7 +251,8 @@ xact_execute(const char *query)
 	int			rc = SPI_execute(query, false, 0);
 
 	if (rc < 0)
-		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+		elog(ERROR, "could not execute \"%s\": %s", query,
+			 SPI_result_code_string(rc));
 }
 
 SavedRole
@@ -259,17 +265,22 @@ xact_become(Oid role)
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	saved.guc_nestlevel = NewGUCNestLevel();
-	/* a fold comes here for each change, in a process where it is set for good */
+
+	/*
+	 * a fold comes here for each change, in a process where it is set for
+	 * good
+	 */
 	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
-		(void) set_config_option("search_path", SAFE_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
+		(void) set_config_option("search_path", SAFE_SEARCH_PATH, PGC_USERSET,
+								 PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	return saved;
 }
 
 /*
- * Until the bracket of xact_become, or nest level of settings, at hand ends, waits for a
- * lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after so many milliseconds; 0: they
- * do not.
+ * Until the bracket of xact_become, or nest level of settings, at hand
+ * ends, waits for a lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE)
+ * after so many milliseconds; 0: they do not.
  */
 void
 xact_limit_lock_waits(int milliseconds)
@@ -277,14 +288,18 @@ xact_limit_lock_waits(int milliseconds)
 	char		value[12];
 
 	snprintf(value, sizeof(value), "%d", milliseconds);
-	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE,
 							 true, 0, false);
 }
 
 void
 xact_restore_role(SavedRole saved)
 {
-	/* as if the settings had been rolled back: SET would outlive them otherwise */
+	/*
+	 * as if the settings had been rolled back: SET would outlive them
+	 * otherwise
+	 */
 	AtEOXact_GUC(false, saved.guc_nestlevel);
 	SetUserIdAndSecContext(saved.userid, saved.sec_context);
 }

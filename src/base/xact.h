@@ -21,10 +21,11 @@ extern void xact_use_server_encoding(void);
 extern void xact_execute(const char *query);
 
 /*
- * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION and with a
- * search_path in which nobody can put anything: for expressions and statements
- * that may call code of users.  Undone by xact_restore_role, along with whatever
- * that code has done to settings, and by the abort of the transaction.
+ * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION and with
+ * a search_path in which nobody can put anything: for expressions and
+ * statements that may call code of users.  Undone by xact_restore_role,
+ * along with whatever that code has done to settings, and by the abort of
+ * the transaction.
  */
 typedef struct SavedRole
 {

@@ -4,9 +4,9 @@
  *	  Our own tables.
  *
  * To plan the simplest query takes longer than all else that a cycle of few
- * changes does, most of all after decoding has emptied the server's caches, and
- * there may be a hundred cycles a second.  So what every cycle reads and writes
- * is read and written as the server does with its catalogs.
+ * changes does, most of all after decoding has emptied the server's caches,
+ * and there may be a hundred cycles a second.  So what every cycle reads
+ * and writes is read and written as the server does with its catalogs.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,8 +35,11 @@
 #include "catalog_version.h"
 #include "settings.h"
 
-static const char *const table_names[] = {"stream", "control", "rollup", "rebuild_request"};
-static const int table_widths[] = {STREAM_COLUMNS, CONTROL_COLUMNS, ROLLUP_COLUMNS, REQUEST_COLUMNS};
+static const char *const table_names[] = {
+	"stream", "control", "rollup", "rebuild_request"
+};
+static const int table_widths[] = {STREAM_COLUMNS, CONTROL_COLUMNS,
+ROLLUP_COLUMNS, REQUEST_COLUMNS};
 
 /* OIDs of the tables, as of a version of the catalogs. */
 static struct
@@ -54,14 +57,17 @@ look_up_tables(void)
 {
 	uint64		version = catalog_version();
 	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
-	Oid			namespace = OidIsValid(extension) ? get_namespace_oid(EXTENSION_SCHEMA, true) : InvalidOid;
+	Oid			namespace = OidIsValid(extension) ?
+	get_namespace_oid(EXTENSION_SCHEMA, true) : InvalidOid;
 
 	catalog_stamp(&known.stamp, version);
 	for (int i = 0; i < lengthof(table_names); i++)
 	{
-		Oid			relid = OidIsValid(namespace) ? get_relname_relid(table_names[i], namespace) : InvalidOid;
+		Oid			relid = OidIsValid(namespace) ?
+		get_relname_relid(table_names[i], namespace) : InvalidOid;
 
-		if (OidIsValid(relid) && getExtensionOfObject(RelationRelationId, relid) != extension)
+		if (OidIsValid(relid) && getExtensionOfObject(RelationRelationId,
+													  relid) != extension)
 			relid = InvalidOid;
 		known.oids[i] = relid;
 		known.stamp.valid &= OidIsValid(relid);
@@ -69,7 +75,8 @@ look_up_tables(void)
 }
 
 /*
- * The OID of one of our tables, or InvalidOid if the extension is not installed.
+ * The OID of one of our tables, or InvalidOid if the extension is not
+ * installed.
  */
 Oid
 catalog_table(CatalogTable table)
@@ -83,7 +90,8 @@ static Relation
 open_table(CatalogTable table, LOCKMODE mode)
 {
 	Oid			relid = catalog_table(table);
-	Relation	relation = OidIsValid(relid) ? try_table_open(relid, mode) : NULL;
+	Relation	relation = OidIsValid(relid) ? try_table_open(relid, mode) :
+	NULL;
 
 	if (relation == NULL)
 	{
@@ -95,14 +103,17 @@ open_table(CatalogTable table, LOCKMODE mode)
 	if (relation == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" does not exist", EXTENSION_SCHEMA, table_names[table]),
+				 errmsg("table \"%s.%s\" does not exist", EXTENSION_SCHEMA,
+						table_names[table]),
 				 errhint("Drop and create the extension.")));
 	/* the library may be of another version than the extension */
 	if (RelationGetNumberOfAttributes(relation) != table_widths[table])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" has %d columns, not %d", EXTENSION_SCHEMA,
-						table_names[table], RelationGetNumberOfAttributes(relation),
+				 errmsg("table \"%s.%s\" has %d columns, not %d",
+						EXTENSION_SCHEMA,
+						table_names[table],
+						RelationGetNumberOfAttributes(relation),
 						table_widths[table]),
 				 errdetail("The library in memory is of another version than the extension."),
 				 errhint("Run ALTER EXTENSION notify_stats UPDATE, and restart the server.")));
@@ -110,14 +121,15 @@ open_table(CatalogTable table, LOCKMODE mode)
 }
 
 /*
- * Copies the rows of an open table: all of them, or those in one of its blocks.
- * A synchronized scan would not start at that block.
+ * Copies the rows of an open table: all of them, or those in one of its
+ * blocks.  A synchronized scan would not start at that block.
  */
 static List *
 read_blocks(Relation relation, BlockNumber first, BlockNumber nblocks)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan_strat(relation, snapshot, 0, NULL, true, false);
+	TableScanDesc scan = table_beginscan_strat(relation, snapshot, 0, NULL,
+											   true, false);
 	List	   *rows = NIL;
 	HeapTuple	tuple;
 
@@ -140,7 +152,7 @@ read_rows(Relation relation)
  * a list of HeapTuple, palloc'd.  *desc, with which to read them, stays valid
  * until the end of the transaction.  Checks no privileges.
  */
-List *
+List	   *
 catalog_read(CatalogTable table, TupleDesc *desc)
 {
 	Relation	relation = open_table(table, AccessShareLock);
@@ -155,11 +167,12 @@ catalog_read(CatalogTable table, TupleDesc *desc)
 static BlockNumber row_block[lengthof(table_names)];
 
 /*
- * The only row of an open table.  While somebody holds a snapshot, each cycle leaves
- * one more dead version of the stream's row that cannot be removed, and the table keeps
- * the room for them afterwards.  So a look at the block where the row was comes before
- * one at the whole table.  To scan the block, rather than to fetch a remembered ctid,
- * finds what other processes have made of the row, and prunes the block.
+ * The only row of an open table.  While somebody holds a snapshot, each
+ * cycle leaves one more dead version of the stream's row that cannot be
+ * removed, and the table keeps the room for them afterwards.  So a look at
+ * the block where the row was comes before one at the whole table.  To scan
+ * the block, rather than to fetch a remembered ctid, finds what other
+ * processes have made of the row, and prunes the block.
  */
 static HeapTuple
 read_only_row(CatalogTable table, Relation relation)
@@ -176,7 +189,8 @@ read_only_row(CatalogTable table, Relation relation)
 				 errmsg("tables \"stream\" and \"control\" in schema \"%s\" do not have exactly one row",
 						EXTENSION_SCHEMA),
 				 errhint("Drop and create the extension.")));
-	row_block[table] = ItemPointerGetBlockNumber(&((HeapTuple) linitial(rows))->t_self);
+	row_block[table] =
+		ItemPointerGetBlockNumber(&((HeapTuple) linitial(rows))->t_self);
 	return (HeapTuple) linitial(rows);
 }
 
@@ -206,8 +220,10 @@ catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
 	HeapTuple	old = read_only_row(table, relation);
 	HeapTuple	new;
 
-	new = heap_modify_tuple(old, RelationGetDescr(relation), unconstify(Datum *, values),
-							unconstify(bool *, isnull), unconstify(bool *, replace));
+	new = heap_modify_tuple(old, RelationGetDescr(relation),
+							unconstify(Datum *, values),
+							unconstify(bool *, isnull),
+							unconstify(bool *, replace));
 	CatalogTupleUpdate(relation, &old->t_self, new);
 	row_block[table] = ItemPointerGetBlockNumber(&new->t_self);
 	table_close(relation, NoLock);
@@ -215,7 +231,8 @@ catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
 }
 
 void
-catalog_delete_free(CatalogTable table, CatalogFilter is_meant, const void *arg)
+catalog_delete_free(CatalogTable table, CatalogFilter is_meant,
+					const void *arg)
 {
 	Relation	relation = open_table(table, RowExclusiveLock);
 	CommandId	command = GetCurrentCommandId(true);
@@ -226,9 +243,13 @@ catalog_delete_free(CatalogTable table, CatalogFilter is_meant, const void *arg)
 		HeapTuple	row = (HeapTuple) lfirst(lc);
 		TM_FailureData failure;
 
-		/* whatever comes of it, a row that is not free stays, or goes without us */
+		/*
+		 * whatever comes of it, a row that is not free stays, or goes without
+		 * us
+		 */
 		if (is_meant(row, RelationGetDescr(relation), arg))
-			(void) heap_delete(relation, &row->t_self, command, InvalidSnapshot, false,
+			(void) heap_delete(relation, &row->t_self, command,
+							   InvalidSnapshot, false,
 							   &failure, false);
 	}
 	table_close(relation, NoLock);
@@ -257,14 +278,17 @@ catalog_leave(SavedRole saved)
 
 /* Runs a statement that changes the catalog; returns the number of rows. */
 uint64
-catalog_execute(const char *query, int nargs, Oid *argtypes, Datum *args, const char *nulls)
+catalog_execute(const char *query, int nargs, Oid *argtypes, Datum *args,
+				const char *nulls)
 {
 	SavedRole	saved = catalog_enter();
-	int			rc = SPI_execute_with_args(query, nargs, argtypes, args, nulls, false, 0);
+	int			rc = SPI_execute_with_args(query, nargs, argtypes, args, nulls,
+										   false, 0);
 	uint64		processed = SPI_processed;
 
 	if (rc < 0)
-		elog(ERROR, "could not execute \"%s\": %s", query, SPI_result_code_string(rc));
+		elog(ERROR, "could not execute \"%s\": %s", query,
+			 SPI_result_code_string(rc));
 	catalog_leave(saved);
 	return processed;
 }
@@ -287,5 +311,6 @@ catalog_oid_array(List *oids)
 
 	foreach(lc, oids)
 		values[n++] = ObjectIdGetDatum(lfirst_oid(lc));
-	return PointerGetDatum(construct_array(values, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+	return PointerGetDatum(construct_array(values, n, OIDOID, sizeof(Oid),
+										   true, TYPALIGN_INT));
 }

@@ -15,7 +15,10 @@
 
 #include "xact.h"
 
-/* The tables that every cycle reads, in the order of their names in catalog.c. */
+/*
+ * The tables that every cycle reads, in the order of their names in
+ * catalog.c.
+ */
 typedef enum CatalogTable
 {
 	CATALOG_STREAM,
@@ -62,21 +65,25 @@ enum RebuildRequestColumn
 extern Oid	catalog_table(CatalogTable table);
 extern List *catalog_read(CatalogTable table, TupleDesc *desc);
 extern HeapTuple catalog_read_only_row(CatalogTable table, TupleDesc *desc);
-extern void catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
+extern void catalog_update_row(CatalogTable table, const Datum *values,
+							   const bool *isnull,
 							   const bool *replace);
 
 /*
- * Deletes the rows of one of our tables for which "is_meant" is true, as far as
- * nobody else has locked or changed them: it waits for no other transaction.
+ * Deletes the rows of one of our tables for which "is_meant" is true, as
+ * far as nobody else has locked or changed them: it waits for no other
+ * transaction.
  */
 typedef bool (*CatalogFilter) (HeapTuple row, TupleDesc desc, const void *arg);
 
-extern void catalog_delete_free(CatalogTable table, CatalogFilter is_meant, const void *arg);
+extern void catalog_delete_free(CatalogTable table, CatalogFilter is_meant,
+								const void *arg);
 
 extern SavedRole catalog_enter(void);
 
 extern void catalog_leave(SavedRole saved);
-extern uint64 catalog_execute(const char *query, int nargs, Oid *argtypes, Datum *args, const char *nulls);
+extern uint64 catalog_execute(const char *query, int nargs, Oid *argtypes,
+							  Datum *args, const char *nulls);
 
 extern uint64 catalog_execute_for(const char *query, Oid relid);
 

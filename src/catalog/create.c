@@ -69,7 +69,8 @@ parse_definition(const char *definition)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("definition must be one SELECT statement"),
-				 errdetail("The text has %d statements.", list_length(statements))));
+				 errdetail("The text has %d statements.",
+						   list_length(statements))));
 	statement = linitial_node(RawStmt, statements);
 	if (!IsA(statement->stmt, SelectStmt) ||
 		((SelectStmt *) statement->stmt)->intoClause != NULL)
@@ -133,8 +134,9 @@ check_sources(const Definition *definition, const Format *format)
 }
 
 /*
- * Makes what finds a group, NULLs included: a primary key if none can be NULL.  Then it
- * is also what subscribers find a row by, and what an update has to log of the old one.
+ * Makes what finds a group, NULLs included: a primary key if none can be
+ * NULL.  Then it is also what subscribers find a row by, and what an update
+ * has to log of the old one.
  */
 static void
 create_index(const char *table, const Definition *definition)
@@ -143,31 +145,37 @@ create_index(const char *table, const Definition *definition)
 
 	if (definition_groups_not_null(definition))
 	{
-		xact_execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", table, columns));
+		xact_execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", table,
+							  columns));
 		return;
 	}
-	xact_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT", table, columns));
+	xact_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT",
+						  table, columns));
 	/* the server refuses updates without one if somebody publishes all tables */
 	xact_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
 }
 
 /*
- * Says what table and view are, also where they have come without our catalog, as by
- * a dump of the schema alone.
+ * Says what table and view are, also where they have come without our
+ * catalog, as by a dump of the schema alone.
  */
 static void
-create_comments(const char *table, const char *view, const List *ignore_deletes)
+create_comments(const char *table, const char *view,
+				const List *ignore_deletes)
 {
 	StringInfoData comment;
 	ListCell   *lc;
 
 	initStringInfo(&comment);
-	appendStringInfo(&comment, "rollup: kept equal to %s by the extension notify_stats, if the view notify_stats.rollups has it as live",
+	appendStringInfo(&comment,
+					 "rollup: kept equal to %s by the extension notify_stats, if the view notify_stats.rollups has it as live",
 					 view);
 	foreach(lc, ignore_deletes)
-		appendStringInfo(&comment, "%s%s", lc == list_head(ignore_deletes) ? "; ignore_deletes: " : ", ",
+		appendStringInfo(&comment, "%s%s", lc == list_head(ignore_deletes) ?
+						 "; ignore_deletes: " : ", ",
 						 qualified_name(lfirst_oid(lc)));
-	xact_execute(psprintf("COMMENT ON TABLE %s IS %s", table, quote_literal_cstr(comment.data)));
+	xact_execute(psprintf("COMMENT ON TABLE %s IS %s", table,
+						  quote_literal_cstr(comment.data)));
 	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", view,
 						  quote_literal_cstr(psprintf("definition of the rollup %s of the extension notify_stats",
 													  table))));
@@ -188,17 +196,23 @@ create_table(const char *table, const char *view, const Definition *definition,
 	SPI_finish();
 }
 
-/* The sources of these names, or a part of their rows, are to be kept though deleted. */
+/*
+ * The sources of these names, or a part of their rows, are to be kept
+ * though deleted.
+ */
 static List *
-resolve_ignored(List *names, const Definition *definition, const Format *format)
+resolve_ignored(List *names, const Definition *definition,
+				const Format *format)
 {
 	List	   *sources = NIL;
 	ListCell   *lc;
 
 	foreach(lc, names)
 	{
-		List	   *name = textToQualifiedNameList(cstring_to_text((char *) lfirst(lc)));
-		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(name), NoLock, false);
+		List	   *name =
+		textToQualifiedNameList(cstring_to_text((char *) lfirst(lc)));
+		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(name),
+											 NoLock, false);
 
 		if (!list_member_oid(definition->sources, relid))
 			ereport(ERROR,
@@ -207,7 +221,8 @@ resolve_ignored(List *names, const Definition *definition, const Format *format)
 							get_rel_name(relid)),
 					 errhint("Name tables that the definition reads in ignore_deletes.")));
 		if (!format->tells_moves &&
-			(get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE || get_rel_relispartition(relid)))
+			(get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ||
+			 get_rel_relispartition(relid)))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot ignore the deletes of the partitioned table \"%s\"",
@@ -221,7 +236,8 @@ resolve_ignored(List *names, const Definition *definition, const Format *format)
 }
 
 static Oid
-create_view(const RangeVar *table, const char *view_name, const RawStmt *statement,
+create_view(const RangeVar *table, const char *view_name,
+			const RawStmt *statement,
 			const char *definition)
 {
 	ViewStmt   *view = makeNode(ViewStmt);
@@ -230,17 +246,20 @@ create_view(const RangeVar *table, const char *view_name, const RawStmt *stateme
 	view->view = makeRangeVar(table->schemaname, pstrdup(view_name), -1);
 	view->query = copyObject(statement->stmt);
 	view->withCheckOption = NO_CHECK_OPTION;
-	address = DefineView(view, definition, statement->stmt_location, statement->stmt_len);
+	address = DefineView(view, definition, statement->stmt_location,
+						 statement->stmt_len);
 	CommandCounterIncrement();
 	return address.objectId;
 }
 
 /* Enters a rollup whose view goes with its table. */
 static void
-register_rollup(Oid relid, Oid view, List *ignored, const Definition *definition)
+register_rollup(Oid relid, Oid view, List *ignored,
+				const Definition *definition)
 {
 	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
-	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view), catalog_oid_array(ignored)};
+	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view),
+	catalog_oid_array(ignored)};
 
 	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state)"
 					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building')",
@@ -250,9 +269,10 @@ register_rollup(Oid relid, Oid view, List *ignored, const Definition *definition
 }
 
 /*
- * Throws if there are as many rollups as there may be.  Each one costs a cycle some
- * locks and time, which all rollups of the database share.  Sessions that create one
- * at the same time may exceed the limits by one each.
+ * Throws if there are as many rollups as there may be.  Each one costs a
+ * cycle some locks and time, which all rollups of the database share.
+ * Sessions that create one at the same time may exceed the limits by one
+ * each.
  */
 static void
 check_number(void)
@@ -264,7 +284,8 @@ check_number(void)
 	if (list_length(rollups) >= notify_stats_max_rollups)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("this database cannot have more than %d rollups", notify_stats_max_rollups),
+				 errmsg("this database cannot have more than %d rollups",
+						notify_stats_max_rollups),
 				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups.")));
 	if (superuser())
 		return;
@@ -274,7 +295,8 @@ check_number(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("role \"%s\" cannot have more than %d rollups in this database",
-						GetUserNameFromId(GetUserId(), false), notify_stats_max_rollups_per_role),
+						GetUserNameFromId(GetUserId(), false),
+						notify_stats_max_rollups_per_role),
 				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups_per_role.")));
 }
 
@@ -286,7 +308,8 @@ check_number(void)
  * that format, a name in use, a rollup too many.
  */
 Oid
-rollup_create(const char *name, const char *definition_text, const Format *format,
+rollup_create(const char *name, const char *definition_text,
+			  const Format *format,
 			  List *ignore_deletes)
 {
 	RangeVar   *table;
@@ -309,7 +332,8 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	error_context_stack = &error_context;
 
 	statement = parse_definition(definition_text);
-	query = parse_analyze_fixedparams(copyObject(statement), definition_text, NULL, 0, NULL);
+	query = parse_analyze_fixedparams(copyObject(statement), definition_text,
+									  NULL, 0, NULL);
 	definition = definition_compile(query);
 	check_sources(definition, format);
 	ignored = resolve_ignored(ignore_deletes, definition, format);
@@ -318,19 +342,24 @@ rollup_create(const char *name, const char *definition_text, const Format *forma
 	error_context_stack = error_context.previous;
 
 	create_table(quote_qualified_identifier(table->schemaname, table->relname),
-				 quote_qualified_identifier(table->schemaname, view_name), definition, ignored);
+				 quote_qualified_identifier(table->schemaname, view_name),
+				 definition, ignored);
 	relid = get_relname_relid(table->relname, namespace);
 	rollup_make_dependent(relid, view);
 	register_rollup(relid, view, ignored, definition);
 	return relid;
 }
 
-/* The view that create_rollup has made with a table; throws if there is none. */
+/*
+ * The view that create_rollup has made with a table; throws if there is
+ * none.
+ */
 static Oid
 find_left_view(Oid relid)
 {
 	const char *name = get_rel_name(relid);
-	Oid			view = get_relname_relid(psprintf("%s%s", name, DEFINITION_SUFFIX),
+	Oid			view = get_relname_relid(psprintf("%s%s", name,
+												  DEFINITION_SUFFIX),
 										 get_rel_namespace(relid));
 
 	if (get_rel_relkind(relid) != RELKIND_RELATION || !OidIsValid(view) ||
@@ -361,7 +390,10 @@ check_adoptable(Oid relid)
 				 errhint("The view notify_stats.rollups lists the rollups.")));
 }
 
-/* Opens it as what it is to be; throws if it cannot be opened, or could not be built. */
+/*
+ * Opens it as what it is to be; throws if it cannot be opened, or could not
+ * be built.
+ */
 static void
 open_left(Rollup *rollup, const Format *format)
 {
@@ -374,7 +406,8 @@ open_left(Rollup *rollup, const Format *format)
 	if (rollup_open(rollup, &busy) != SHAPE_READY)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock what rollup \"%s\" needs", get_rel_name(rollup->relid)),
+				 errmsg("could not lock what rollup \"%s\" needs",
+						get_rel_name(rollup->relid)),
 				 errhint("Try again when nobody alters it, or the tables that it reads.")));
 	foreach(lc, rollup->shape->definition->sources)
 		format_check_source(format, rollup->shape->definition, lfirst_oid(lc));
@@ -384,10 +417,10 @@ open_left(Rollup *rollup, const Format *format)
 }
 
 /*
- * Makes a table and the view <table>_definition, which are left of a rollup that the
- * catalog does not have, one again: as after a full restore, it is stale, or with
- * "ignore_deletes" failed.  The current user must own them.  Throws if it could not be
- * built.
+ * Makes a table and the view <table>_definition, which are left of a rollup
+ * that the catalog does not have, one again: as after a full restore, it is
+ * stale, or with "ignore_deletes" failed.  The current user must own them.
+ * Throws if it could not be built.
  */
 void
 rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
@@ -400,9 +433,12 @@ rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
 	rollup.view = find_left_view(relid);
 	rollup.all = rollup_list(NULL);
 	open_left(&rollup, format);
-	check_adoptable(relid);		/* it may have changed hands before it was locked */
-	ignored = resolve_ignored(ignore_deletes, rollup.shape->definition, format);
+	check_adoptable(relid);		/* it may have changed hands before it was
+								 * locked */
+	ignored = resolve_ignored(ignore_deletes, rollup.shape->definition,
+							  format);
 	(void) rollup_adopt_view(&rollup);
 	register_rollup(relid, rollup.view, ignored, rollup.shape->definition);
-	rollup_give_up_restored(list_make1_oid(relid), "it was not kept for a while");
+	rollup_give_up_restored(list_make1_oid(relid),
+							"it was not kept for a while");
 }

@@ -5,13 +5,14 @@
  *
  * A cycle compares the facts of sources (facts.h) with those of its last
  * position, and so sees what a column was renamed to, but not that it had
- * another name for a while, nor whether a new partition has brought rows along.
- * An event trigger looks at them after each command, and notes when changes
- * that are unread by then cannot be told any more.
+ * another name for a while, nor whether a new partition has brought rows
+ * along.  An event trigger looks at them after each command, and notes when
+ * changes that are unread by then cannot be told any more.
  *
  * It runs in the transactions of others, so it does nothing but look at
- * catalogs, and takes no lock: the command holds those on what it has altered.
- * Types that values of a source are made of are looked at as the source is.
+ * catalogs, and takes no lock: the command holds those on what it has
+ * altered.  Types that values of a source are made of are looked at as the
+ * source is.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +42,8 @@ typedef struct Command
 	Oid			object;
 	bool		alters;			/* rather than creates */
 	bool		brings;			/* may add rows that no change has told */
-	List	   *recomputed;		/* of ObjectAddress: columns that it may alter likewise */
+	List	   *recomputed;		/* of ObjectAddress: columns that it may alter
+								 * likewise */
 } Command;
 
 static ObjectAddress *
@@ -69,9 +71,11 @@ look_into(const CollectedCommand *collected, Command *command)
 		if (!IsA(part->parsetree, AlterTableCmd))
 			continue;
 		subtype = ((const AlterTableCmd *) part->parsetree)->subtype;
-		command->brings |= subtype == AT_AttachPartition || subtype == AT_SetLogged;
+		command->brings |= subtype == AT_AttachPartition ||
+			subtype == AT_SetLogged;
 		if (recomputes_column(subtype))
-			command->recomputed = lappend(command->recomputed, copy_address(&part->address));
+			command->recomputed = lappend(command->recomputed,
+										  copy_address(&part->address));
 	}
 }
 
@@ -80,9 +84,9 @@ static List *
 list_commands(void)
 {
 	static const char query[] =
-		"SELECT classid, objid, command_tag LIKE 'ALTER%', command FROM pg_catalog.pg_event_trigger_ddl_commands()"
-		" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass,"
-		" 'pg_catalog.pg_type'::pg_catalog.regclass)";
+	"SELECT classid, objid, command_tag LIKE 'ALTER%', command FROM pg_catalog.pg_event_trigger_ddl_commands()"
+	" WHERE classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass,"
+	" 'pg_catalog.pg_type'::pg_catalog.regclass)";
 	MemoryContext context = CurrentMemoryContext;
 	List	   *commands = NIL;
 
@@ -97,8 +101,10 @@ list_commands(void)
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
 		bool		isnull;
 
-		command->class = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
-		command->object = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
+		command->class = DatumGetObjectId(SPI_getbinval(tuple, desc, 1,
+														&isnull));
+		command->object = DatumGetObjectId(SPI_getbinval(tuple, desc, 2,
+														 &isnull));
 		command->alters = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
 		look_into((const CollectedCommand *) DatumGetPointer(SPI_getbinval(tuple, desc, 4, &isnull)),
 				  command);
@@ -109,7 +115,10 @@ list_commands(void)
 	return commands;
 }
 
-/* The sources that a command on a relation, a type or a schema may have changed. */
+/*
+ * The sources that a command on a relation, a type or a schema may have
+ * changed.
+ */
 static List *
 sources_of(List *facts, const Command *command)
 {
@@ -121,7 +130,8 @@ sources_of(List *facts, const Command *command)
 	if (command->class == TypeRelationId)
 		return facts_sources_with_type(facts, command->object);
 	foreach(lc, facts)
-		sources = list_append_unique_oid(sources, ((const Fact *) lfirst(lc))->source);
+		sources = list_append_unique_oid(sources,
+										 ((const Fact *) lfirst(lc))->source);
 	return sources;
 }
 
@@ -137,8 +147,8 @@ may_mislead(const Format *format, const Command *command)
 }
 
 /*
- * The facts of a source that the command has broken.  An expression that looks the
- * same may give other values now.
+ * The facts of a source that the command has broken.  An expression that
+ * looks the same may give other values now.
  */
 static List *
 broken_by(const Command *command, List *before, List *now, Oid source)
@@ -150,13 +160,18 @@ broken_by(const Command *command, List *before, List *now, Oid source)
 	{
 		const ObjectAddress *column = (const ObjectAddress *) lfirst(lc);
 
-		broken = list_concat_unique_ptr(broken, facts_of_expression(before, source, column->objectId,
-																	column->objectSubId));
+		broken = list_concat_unique_ptr(broken,
+										facts_of_expression(before, source,
+															column->objectId,
+															column->objectSubId));
 	}
 	return broken;
 }
 
-/* Notes the sources whose unread changes the command has broken, or a part of their rows. */
+/*
+ * Notes the sources whose unread changes the command has broken, or a part
+ * of their rows.
+ */
 static void
 note_command(const Format *format, List *before, const Command *command)
 {
@@ -169,7 +184,8 @@ note_command(const Format *format, List *before, const Command *command)
 
 		if (now == NIL)
 			continue;
-		if (may_mislead(format, command) && facts_bring_rows(before, now, source))
+		if (may_mislead(format, command) &&
+			facts_bring_rows(before, now, source))
 			facts_note_break(source);
 		facts_note_broken(broken_by(command, before, now, source));
 		facts_note_detached(before, now, source);

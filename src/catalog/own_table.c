@@ -3,11 +3,12 @@
  * own_table.c
  *	  Whether a rollup's own table can hold what its definition gives.
  *
- * The table belongs to the rollup's owner, who may alter it.  Where it rounds or
- * merges values, the rollup would be wrong and look right, so all that decides
- * how values are stored and compared has to be the definition's: types, type
- * modifiers, collations, and the equality of the index that finds a group.
- * What the server refuses by itself (a NOT NULL, an identity) is no matter here.
+ * The table belongs to the rollup's owner, who may alter it.  Where it
+ * rounds or merges values, the rollup would be wrong and look right, so all
+ * that decides how values are stored and compared has to be the
+ * definition's: types, type modifiers, collations, and the equality of the
+ * index that finds a group.  What the server refuses by itself (a NOT NULL,
+ * an identity) is no matter here.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,19 +27,24 @@
 
 #include "own_table.h"
 
-/* The type of a column; SQL under our search_path, with its collation if asked for. */
+/*
+ * The type of a column; SQL under our search_path, with its collation if
+ * asked for.
+ */
 static char *
 column_type(Form_pg_attribute attribute, bool with_collation)
 {
-	char	   *type = format_type_with_typemod(attribute->atttypid, attribute->atttypmod);
+	char	   *type = format_type_with_typemod(attribute->atttypid,
+												attribute->atttypmod);
 
 	if (!with_collation || !OidIsValid(attribute->attcollation))
 		return type;
-	return psprintf("%s COLLATE %s", type, generate_collation_name(attribute->attcollation));
+	return psprintf("%s COLLATE %s", type,
+					generate_collation_name(attribute->attcollation));
 }
 
 /* Columns as CREATE TABLE takes them. */
-char *
+char	   *
 own_table_columns_of(TupleDesc desc)
 {
 	StringInfoData buf;
@@ -46,39 +52,49 @@ own_table_columns_of(TupleDesc desc)
 	initStringInfo(&buf);
 	for (int i = 0; i < desc->natts; i++)
 		appendStringInfo(&buf, "%s%s %s", i > 0 ? ", " : "",
-						 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)),
+						 quote_identifier(NameStr(TupleDescAttr(desc,
+																i)->attname)),
 						 column_type(TupleDescAttr(desc, i), true));
 	return buf.data;
 }
 
-/* How ALTER TABLE makes values of the new type, or nothing if it knows by itself. */
+/*
+ * How ALTER TABLE makes values of the new type, or nothing if it knows by
+ * itself.
+ */
 static char *
-conversion(Form_pg_attribute column, const char *name, Form_pg_attribute wanted)
+conversion(Form_pg_attribute column, const char *name,
+		   Form_pg_attribute wanted)
 {
 	Oid			function;
 
 	if (column->atttypid == wanted->atttypid ||
 		find_coercion_pathway(wanted->atttypid, getBaseType(column->atttypid),
-							  COERCION_ASSIGNMENT, &function) != COERCION_PATH_NONE)
+							  COERCION_ASSIGNMENT,
+							  &function) != COERCION_PATH_NONE)
 		return "";
 	return psprintf(" USING %s::%s", name, column_type(wanted, false));
 }
 
 /* Complains of a column that is not as the definition has it. */
 static void
-complain_of_type(const char *rollup, Form_pg_attribute column, Form_pg_attribute wanted)
+complain_of_type(const char *rollup, Form_pg_attribute column,
+				 Form_pg_attribute wanted)
 {
 	const char *name = quote_identifier(NameStr(column->attname));
 	bool		collation = column->atttypid == wanted->atttypid &&
-		column->attcollation != wanted->attcollation;
+	column->attcollation != wanted->attcollation;
 
 	ereport(ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("column \"%s\" of rollup %s has type %s instead of %s", NameStr(column->attname),
-					rollup, column_type(column, collation), column_type(wanted, collation)),
+			 errmsg("column \"%s\" of rollup %s has type %s instead of %s",
+					NameStr(column->attname),
+					rollup, column_type(column, collation),
+					column_type(wanted, collation)),
 			 errdetail("Values would not be stored or compared as the definition gives them."),
 			 errhint("Run: ALTER TABLE %s ALTER COLUMN %s TYPE %s%s; SELECT notify_stats.rebuild(%s);",
-					 rollup, name, column_type(wanted, true), conversion(column, name, wanted),
+					 rollup, name, column_type(wanted, true),
+					 conversion(column, name, wanted),
 					 quote_literal_cstr(rollup))));
 }
 
@@ -88,11 +104,13 @@ complain_of_type(const char *rollup, Form_pg_attribute column, Form_pg_attribute
  * its name as SQL.
  */
 void
-own_table_check_columns(const char *rollup, TupleDesc table, TupleDesc definition)
+own_table_check_columns(const char *rollup, TupleDesc table,
+						TupleDesc definition)
 {
 	for (int i = 0; i < definition->natts; i++)
 	{
-		Form_pg_attribute column = i < table->natts ? TupleDescAttr(table, i) : NULL;
+		Form_pg_attribute column = i < table->natts ? TupleDescAttr(table, i) :
+		NULL;
 		Form_pg_attribute wanted = TupleDescAttr(definition, i);
 
 		if (column == NULL || column->attisdropped)
@@ -101,7 +119,8 @@ own_table_check_columns(const char *rollup, TupleDesc table, TupleDesc definitio
 					 errmsg("rollup %s no longer has the columns of its definition", rollup),
 					 errdetail("Column %d was dropped.", i + 1),
 					 errhint("Drop the rollup and create it anew.")));
-		if (column->atttypid != wanted->atttypid || column->atttypmod != wanted->atttypmod ||
+		if (column->atttypid != wanted->atttypid ||
+			column->atttypmod != wanted->atttypmod ||
 			column->attcollation != wanted->attcollation)
 			complain_of_type(rollup, column, wanted);
 	}
@@ -116,7 +135,10 @@ find_group(const Definition *definition, AttrNumber attnum)
 	return NULL;
 }
 
-/* Whether the key columns of an index are the group columns, compared as GROUP BY does. */
+/*
+ * Whether the key columns of an index are the group columns, compared as
+ * GROUP BY does.
+ */
 static bool
 compares_groups(HeapTuple tuple, const Definition *definition)
 {
@@ -126,20 +148,24 @@ compares_groups(HeapTuple tuple, const Definition *definition)
 	oidvector  *collations;
 	oidvector  *classes;
 
-	collations = (oidvector *) DatumGetPointer(SysCacheGetAttr(INDEXRELID, tuple,
+	collations = (oidvector *) DatumGetPointer(SysCacheGetAttr(INDEXRELID,
+															   tuple,
 															   Anum_pg_index_indcollation, &isnull));
 	classes = (oidvector *) DatumGetPointer(SysCacheGetAttr(INDEXRELID, tuple,
 															Anum_pg_index_indclass, &isnull));
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
 		/* an expression has no number, and is none of them */
-		const GroupColumn *group = find_group(definition, form->indkey.values[i]);
+		const GroupColumn *group = find_group(definition,
+											  form->indkey.values[i]);
 		Oid			family;
 		Oid			type;
 
 		if (group == NULL || collations->values[i] != group->collation ||
-			!get_opclass_opfamily_and_input_type(classes->values[i], &family, &type) ||
-			get_opfamily_member(family, type, type, BTEqualStrategyNumber) != group->eqop)
+			!get_opclass_opfamily_and_input_type(classes->values[i], &family,
+												 &type) ||
+			get_opfamily_member(family, type, type,
+								BTEqualStrategyNumber) != group->eqop)
 			return false;
 		found = bms_add_member(found, group->attnum);
 	}
@@ -156,18 +182,20 @@ is_group_index(Oid index, const Definition *definition)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	form = (Form_pg_index) GETSTRUCT(tuple);
-	result = form->indisunique && (form->indnullsnotdistinct || form->indisprimary) &&
-		form->indisvalid && form->indimmediate && heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
+	result = form->indisunique &&
+		(form->indnullsnotdistinct || form->indisprimary) &&
+		form->indisvalid && form->indimmediate &&
+		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		(definition == NULL || compares_groups(tuple, definition));
 	ReleaseSysCache(tuple);
 	return result;
 }
 
 /*
- * A unique index of the table that finds a group, NULLs included; or InvalidOid.  That
- * of a definition compares its group columns as GROUP BY does, so that no other index,
- * of a collation that takes more for equal, merges groups; without a definition (NULL)
- * any columns will do.
+ * A unique index of the table that finds a group, NULLs included; or
+ * InvalidOid.  That of a definition compares its group columns as GROUP BY
+ * does, so that no other index, of a collation that takes more for equal,
+ * merges groups; without a definition (NULL) any columns will do.
  */
 Oid
 own_table_find_index(Relation table, const Definition *definition)
@@ -176,6 +204,6 @@ own_table_find_index(Relation table, const Definition *definition)
 
 	foreach(lc, RelationGetIndexList(table))
 		if (is_group_index(lfirst_oid(lc), definition))
-			return lfirst_oid(lc);
+		return lfirst_oid(lc);
 	return InvalidOid;
 }

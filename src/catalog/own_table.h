@@ -13,7 +13,8 @@
 
 #include "definition.h"
 
-extern void own_table_check_columns(const char *rollup, TupleDesc table, TupleDesc definition);
+extern void own_table_check_columns(const char *rollup, TupleDesc table,
+									TupleDesc definition);
 extern Oid	own_table_find_index(Relation table, const Definition *definition);
 extern char *own_table_columns_of(TupleDesc desc);
 

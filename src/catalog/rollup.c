@@ -68,28 +68,34 @@ typedef struct ChangeNote
 	TimestampTz at;
 } ChangeNote;
 
-static const char *const state_names[] = {"building", "live", "stale", "failed"};
+static const char *const state_names[] = {
+	"building", "live", "stale", "failed"
+};
 
 /*
- * The name of a relation, schema-qualified and quoted, or its OID if it is gone; palloc'd.
+ * The name of a relation, schema-qualified and quoted, or its OID if it is
+ * gone; palloc'd.
  */
-char *
+char	   *
 rollup_qualified_name(Oid relid)
 {
-	return get_rel_name(relid) ? qualified_name(relid) : psprintf("with OID %u", relid);
+	return get_rel_name(relid) ?
+		qualified_name(relid) : psprintf("with OID %u", relid);
 }
 
 /* The statement that rebuilds a rollup of that name; palloc'd. */
-char *
+char	   *
 rollup_rebuild_statement(const char *name, bool forgets)
 {
-	return psprintf("SELECT notify_stats.rebuild(%s%s);", quote_literal_cstr(name),
+	return psprintf("SELECT notify_stats.rebuild(%s%s);",
+					quote_literal_cstr(name),
 					forgets ? ", forget_deleted => true" : "");
 }
 
 /*
- * The statement that enters new states, with the reason for them and where it was
- * met.  A rollup has no row in rollup_activity before the first of these.
+ * The statement that enters new states, with the reason for them and where
+ * it was met.  A rollup has no row in rollup_activity before the first of
+ * these.
  */
 #define SETTING_STATE(changes, reason, reason_lsn) \
 	"WITH changed AS (UPDATE " EXTENSION_SCHEMA ".rollup SET" changes " RETURNING rollup)" \
@@ -107,7 +113,8 @@ rollup_exists(Oid relid)
 	bool		found;
 
 	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1",
-							  1, argtypes, args, NULL, false, 0) != SPI_OK_SELECT)
+							  1, argtypes, args, NULL, false,
+							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look up a rollup");
 	found = SPI_processed > 0;
 	catalog_leave(saved);
@@ -129,13 +136,15 @@ rollup_make_dependent(Oid relid, Oid view)
 static Datum
 make_column_array(const Bitmapset *columns)
 {
-	Datum	   *values = palloc(sizeof(Datum) * (bms_num_members(columns) + 1));
+	Datum	   *values = palloc(sizeof(Datum) * (bms_num_members(columns) +
+												 1));
 	int			n = 0;
 	int			attnum = -1;
 
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		values[n++] = Int16GetDatum(attnum);
-	return PointerGetDatum(construct_array(values, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+	return PointerGetDatum(construct_array(values, n, INT2OID, sizeof(int16),
+										   true, TYPALIGN_SHORT));
 }
 
 /* Notes what a rollup reads, in place of what was noted before. */
@@ -150,14 +159,16 @@ rollup_store_sources(Oid relid, const Definition *definition)
 	foreach(lc, definition->sources)
 	{
 		args[1] = ObjectIdGetDatum(lfirst_oid(lc));
-		args[2] = make_column_array(definition_source_columns(definition, lfirst_oid(lc)));
+		args[2] = make_column_array(definition_source_columns(definition,
+															  lfirst_oid(lc)));
 		catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup_source VALUES ($1, $2, $3)",
 						3, argtypes, args, NULL);
 	}
 }
 
 /*
- * Adopting what is left of a rollup, by a dump of the schema alone or DROP EXTENSION
+ * Adopting what is left of a rollup, by a dump of the schema alone or DROP
+ * EXTENSION
  */
 
 /*
@@ -173,7 +184,8 @@ bool
 rollup_is_visible(Oid relid)
 {
 	return has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) ||
-		(SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) && owns_relation(relid, GetUserId()));
+		(SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) &&
+		 owns_relation(relid, GetUserId()));
 }
 
 /* Throws unless "relid" is a rollup that the current user owns. */
@@ -201,14 +213,19 @@ rollup_drop(Oid relid)
 	LockRelationOid(relid, AccessExclusiveLock);
 	rollup_check_owner(relid);	/* it may have changed hands meanwhile */
 	ObjectAddressSet(address, RelationRelationId, relid);
+
 	/*
-	 * As after DROP TABLE, the next cycle deletes what the catalog has of it.  Done here,
-	 * it would lock the row that a cycle updates to give up a table that is locked for long.
+	 * As after DROP TABLE, the next cycle deletes what the catalog has of it.
+	 * Done here, it would lock the row that a cycle updates to give up a
+	 * table that is locked for long.
 	 */
 	performDeletion(&address, DROP_RESTRICT, 0);
 }
 
-/* Throws if a rollup counts rows that are deleted, and that a rebuild would forget. */
+/*
+ * Throws if a rollup counts rows that are deleted, and that a rebuild would
+ * forget.
+ */
 static void
 check_forgettable(Oid relid)
 {
@@ -219,7 +236,8 @@ check_forgettable(Oid relid)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rebuilding rollup %s would forget deleted rows", qualified_name(relid)),
+			 errmsg("rebuilding rollup %s would forget deleted rows",
+					qualified_name(relid)),
 			 errdetail("It goes on to count what was deleted from %s, and what is gone cannot be counted again.",
 					   rollup_ignored_names(rollup)),
 			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: %s",
@@ -228,9 +246,10 @@ check_forgettable(Oid relid)
 }
 
 /*
- * Notes that a rebuild is wanted.  The current user must own the table.  Throws
- * if that would forget rows that are deleted and still count, unless told to.
- * Several requests are as good as one, and there is one row of them.
+ * Notes that a rebuild is wanted.  The current user must own the table.
+ * Throws if that would forget rows that are deleted and still count, unless
+ * told to.  Several requests are as good as one, and there is one row of
+ * them.
  */
 void
 rollup_request_rebuild(Oid relid, bool forget_deleted)
@@ -265,7 +284,8 @@ oids_of_array(Datum array)
 	int			n;
 	List	   *oids = NIL;
 
-	deconstruct_array(DatumGetArrayTypeP(array), REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT,
+	deconstruct_array(DatumGetArrayTypeP(array), REGCLASSOID, sizeof(Oid),
+					  true, TYPALIGN_INT,
 					  &values, NULL, &n);
 	for (int i = 0; i < n; i++)
 		oids = lappend_oid(oids, DatumGetObjectId(values[i]));
@@ -279,9 +299,12 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	bool		isnull;
 	Datum		value;
 
-	rollup->relid = DatumGetObjectId(heap_getattr(tuple, ROLLUP_ROLLUP, desc, &isnull));
-	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION, desc, &isnull));
-	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple, ROLLUP_STATE, desc,
+	rollup->relid = DatumGetObjectId(heap_getattr(tuple, ROLLUP_ROLLUP, desc,
+												  &isnull));
+	rollup->view = DatumGetObjectId(heap_getattr(tuple, ROLLUP_DEFINITION,
+												 desc, &isnull));
+	rollup->state = state_from_name(TextDatumGetCString(heap_getattr(tuple,
+																	 ROLLUP_STATE, desc,
 																	 &isnull)));
 	value = heap_getattr(tuple, ROLLUP_IGNORE_DELETES, desc, &isnull);
 	rollup->ignores = isnull ? NIL : oids_of_array(value);
@@ -296,7 +319,8 @@ compare_relids(const ListCell *a, const ListCell *b)
 	const Rollup *rollup1 = (const Rollup *) lfirst(a);
 	const Rollup *rollup2 = (const Rollup *) lfirst(b);
 
-	return rollup1->relid < rollup2->relid ? -1 : rollup1->relid > rollup2->relid;
+	return rollup1->relid < rollup2->relid ?
+		-1 : rollup1->relid > rollup2->relid;
 }
 
 /* Enters the requests for a rebuild. */
@@ -310,11 +334,15 @@ load_requests(List *rollups)
 	{
 		HeapTuple	tuple = (HeapTuple) lfirst(lc);
 		bool		isnull;
-		int64		id = DatumGetInt64(heap_getattr(tuple, REQUEST_ID, desc, &isnull));
+		int64		id = DatumGetInt64(heap_getattr(tuple, REQUEST_ID, desc,
+													&isnull));
 		Rollup	   *rollup;
 
-		rollup = rollup_find(rollups, DatumGetObjectId(heap_getattr(tuple, REQUEST_ROLLUP, desc,
-																	&isnull)));
+		rollup = rollup_find(rollups,
+							 DatumGetObjectId(heap_getattr(tuple,
+														   REQUEST_ROLLUP,
+														   desc,
+														   &isnull)));
 		if (rollup != NULL)
 			rollup->request = Max(rollup->request, id);
 	}
@@ -325,7 +353,7 @@ load_requests(List *rollups)
  * *some_dropped, unless NULL, tells whether the catalog has one whose table is
  * gone.
  */
-List *
+List	   *
 rollup_list(bool *some_dropped)
 {
 	List	   *rollups = NIL;
@@ -355,12 +383,13 @@ rollup_list(bool *some_dropped)
 }
 
 /* The OIDs of these, in their order. */
-List *
+List	   *
 rollup_relids(void)
 {
 	List	   *rollups = rollup_list(NULL);
 
-	return rollups == NIL ? NIL : unconstify(List *, ((Rollup *) linitial(rollups))->all);
+	return rollups == NIL ?
+		NIL : unconstify(List *, ((Rollup *) linitial(rollups))->all);
 }
 
 /* What a row of rollup_known_sources' query says. */
@@ -374,27 +403,30 @@ known_source(HeapTuple tuple, TupleDesc desc)
 
 	source->rollup = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 	source->source = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
-	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(tuple, desc, 3, &isnull)), INT2OID,
+	deconstruct_array(DatumGetArrayTypeP(SPI_getbinval(tuple, desc, 3,
+													   &isnull)), INT2OID,
 					  sizeof(int16), true, TYPALIGN_SHORT, &attnums, NULL, &n);
 	for (int i = 0; i < n; i++)
-		source->columns = bms_add_member(source->columns, DatumGetInt16(attnums[i]));
+		source->columns = bms_add_member(source->columns,
+										 DatumGetInt16(attnums[i]));
 	return source;
 }
 
 /*
- * Lists (of RollupSource) what the rollups that have not failed read.  Compiles no
- * definition and locks no source, so that nobody's rollup can hold up or stop the
- * caller; a source may have been dropped when it is looked at.
+ * Lists (of RollupSource) what the rollups that have not failed read.
+ * Compiles no definition and locks no source, so that nobody's rollup can
+ * hold up or stop the caller; a source may have been dropped when it is
+ * looked at.
  */
-List *
+List	   *
 rollup_known_sources(void)
 {
 	/* a definition that was replaced may have let a column go */
 	static const char query[] =
-		"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
-		" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
-		" FROM " EXTENSION_SCHEMA ".rollup_source s JOIN " EXTENSION_SCHEMA ".rollup r ON r.rollup = s.rollup"
-		" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' ORDER BY 1, 2";
+	"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
+	" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
+	" FROM " EXTENSION_SCHEMA ".rollup_source s JOIN " EXTENSION_SCHEMA ".rollup r ON r.rollup = s.rollup"
+	" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' ORDER BY 1, 2";
 	MemoryContext context = CurrentMemoryContext;
 	SavedRole	saved = catalog_enter();
 	List	   *sources = NIL;
@@ -403,7 +435,9 @@ rollup_known_sources(void)
 		elog(ERROR, "could not read the sources of rollups");
 	MemoryContextSwitchTo(context);
 	for (uint64 i = 0; i < SPI_processed; i++)
-		sources = lappend(sources, known_source(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+		sources = lappend(sources,
+						  known_source(SPI_tuptable->vals[i],
+									   SPI_tuptable->tupdesc));
 	catalog_leave(saved);
 	return sources;
 }
@@ -436,16 +470,19 @@ is_dependent(const Rollup *rollup)
 	HeapTuple	tuple;
 	bool		found = false;
 
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber,
+				F_OIDEQ,
 				ObjectIdGetDatum(RelationRelationId));
 	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(rollup->view));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, keys);
+	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2,
+							  keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
 
-		found |= row->refclassid == RelationRelationId && row->refobjid == rollup->relid &&
+		found |= row->refclassid == RelationRelationId &&
+			row->refobjid == rollup->relid &&
 			row->deptype == DEPENDENCY_INTERNAL;
 	}
 	systable_endscan(scan);
@@ -454,14 +491,16 @@ is_dependent(const Rollup *rollup)
 }
 
 /*
- * Marks rollups as not exact, which were kept elsewhere or before.  They have no
- * fingerprint, unless a rebuild has to be asked for, by which they are known.
+ * Marks rollups as not exact, which were kept elsewhere or before.  They
+ * have no fingerprint, unless a rebuild has to be asked for, by which they
+ * are known.
  */
 void
 rollup_give_up_restored(List *relids, const char *reason)
 {
 	Oid			argtypes[2] = {OIDARRAYOID, TEXTOID};
-	Datum		args[2] = {catalog_oid_array(relids), CStringGetTextDatum(reason)};
+	Datum		args[2] = {catalog_oid_array(relids),
+	CStringGetTextDatum(reason)};
 
 	catalog_execute(SETTING_STATE(" state = CASE WHEN ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END,"
 								  " fingerprint = CASE WHEN ignore_deletes = '{}' THEN NULL ELSE fingerprint END"
@@ -471,7 +510,8 @@ rollup_give_up_restored(List *relids, const char *reason)
 }
 
 /*
- * Has the view of a rollup go with its table again; false if there is nothing to do.
+ * Has the view of a rollup go with its table again; false if there is
+ * nothing to do.
  */
 bool
 rollup_adopt_view(const Rollup *rollup)
@@ -483,9 +523,10 @@ rollup_adopt_view(const Rollup *rollup)
 }
 
 /*
- * Rollups that are live though there is no slot, or though their view does not go
- * with their table, were restored from a dump: they are given up, and the view is
- * made to go with its table again.  True if anything was written.
+ * Rollups that are live though there is no slot, or though their view does
+ * not go with their table, were restored from a dump: they are given up,
+ * and the view is made to go with its table again.  True if anything was
+ * written.
  */
 bool
 rollup_settle_restored(List *rollups, bool has_slot)
@@ -509,7 +550,8 @@ rollup_settle_restored(List *rollups, bool has_slot)
 	if (restored != NIL)
 	{
 		ereport(LOG, (errmsg("rollups were restored from a dump")));
-		rollup_give_up_restored(restored, "restored from a dump, without its place in the write-ahead log");
+		rollup_give_up_restored(restored,
+								"restored from a dump, without its place in the write-ahead log");
 	}
 	return written || restored != NIL;
 }
@@ -524,8 +566,8 @@ rollup_is_restored(const Rollup *rollup)
 }
 
 /*
- * Enters again what an upgrade of the server does not carry, or changes, though
- * the rollups are what they were.
+ * Enters again what an upgrade of the server does not carry, or changes,
+ * though the rollups are what they were.
  */
 void
 rollup_take_over(List *rollups)
@@ -539,7 +581,8 @@ rollup_take_over(List *rollups)
 		Datum		args[2];
 
 		(void) rollup_adopt_view(rollup);
-		if (rollup->state != ROLLUP_LIVE || get_rel_relkind(rollup->view) != RELKIND_VIEW)
+		if (rollup->state != ROLLUP_LIVE ||
+			get_rel_relkind(rollup->view) != RELKIND_VIEW)
 			continue;
 		args[0] = ObjectIdGetDatum(rollup->relid);
 		args[1] = Int64GetDatum(shape_fingerprint(rollup->view));
@@ -549,19 +592,21 @@ rollup_take_over(List *rollups)
 }
 
 /*
- * The index that finds a group of an opened rollup, in its own table or in one made for
- * the same definition.  Throws if there is none.
+ * The index that finds a group of an opened rollup, in its own table or in
+ * one made for the same definition.  Throws if there is none.
  */
 Oid
 rollup_group_index(const Rollup *rollup, Relation table)
 {
-	Oid			index = RelationGetRelid(table) == rollup->relid ? rollup->shape->group_index :
-		own_table_find_index(table, rollup->shape->definition);
+	Oid			index = RelationGetRelid(table) ==
+	rollup->relid ? rollup->shape->group_index :
+	own_table_find_index(table, rollup->shape->definition);
 
 	if (!OidIsValid(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup %s has no unique index on its group columns", rollup->shape->name),
+				 errmsg("rollup %s has no unique index on its group columns",
+						rollup->shape->name),
 				 errhint("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;", rollup->shape->name,
 						 shape_group_columns(rollup->shape->definition, ""))));
 	return index;
@@ -585,7 +630,7 @@ rollup_has_index(const Rollup *rollup)
 	return result;
 }
 
-Rollup *
+Rollup	   *
 rollup_find(List *rollups, Oid relid)
 {
 	ListCell   *lc;
@@ -608,7 +653,8 @@ rollup_find(List *rollups, Oid relid)
 ShapeAccess
 rollup_open(Rollup *rollup, BusyLock *busy)
 {
-	return shape_open(&rollup->shape, rollup->relid, rollup->view, rollup->all, busy);
+	return shape_open(&rollup->shape, rollup->relid, rollup->view, rollup->all,
+					  busy);
 }
 
 /*
@@ -633,32 +679,36 @@ rollup_end_as_owner(SavedRole saved)
 }
 
 /* The definitions of opened rollups. */
-List *
+List	   *
 rollup_definitions(List *rollups)
 {
 	List	   *definitions = NIL;
 	ListCell   *lc;
 
 	foreach(lc, rollups)
-		definitions = lappend(definitions, ((Rollup *) lfirst(lc))->shape->definition);
+		definitions = lappend(definitions,
+							  ((Rollup *) lfirst(lc))->shape->definition);
 	return definitions;
 }
 
 /*
- * For how many milliseconds the others wait for a lock that an opened or listed rollup
- * needs; 0: without a limit.  That is notify_stats.lock_timeout.  But one that counts
- * deleted rows could not be rebuilt without forgetting them, so for such a one they wait
- * as long as for slow code, notify_stats.max_rollup_time.  Each time that this was in vain
- * they wait half as long the next time, unless that is an hour later.
+ * For how many milliseconds the others wait for a lock that an opened or
+ * listed rollup needs; 0: without a limit.  That is
+ * notify_stats.lock_timeout.  But one that counts deleted rows could not be
+ * rebuilt without forgetting them, so for such a one they wait as long as
+ * for slow code, notify_stats.max_rollup_time.  Each time that this was in
+ * vain they wait half as long the next time, unless that is an hour later.
  */
 int
 rollup_lock_patience(const Rollup *rollup)
 {
-	int			patience = rollup->ignores == NIL ? notify_stats_lock_timeout : rollup_long_patience();
+	int			patience = rollup->ignores == NIL ? notify_stats_lock_timeout :
+	rollup_long_patience();
 
 	if (patience == 0)
 		return 0;
-	return Max(1, patience >> Min(shared_stream_offences(rollup->relid, false), MAX_HALVINGS));
+	return Max(1, patience >> Min(shared_stream_offences(rollup->relid, false),
+								  MAX_HALVINGS));
 }
 
 /* The longer of these times. */
@@ -671,8 +721,8 @@ rollup_long_patience(void)
 }
 
 /*
- * Takes the lock that keeps everybody but readers from a rollup's table, if it is
- * free: nobody else has a row of it locked then.
+ * Takes the lock that keeps everybody but readers from a rollup's table, if
+ * it is free: nobody else has a row of it locked then.
  */
 bool
 rollup_lock_rows(const Rollup *rollup, BusyLock *busy)
@@ -684,13 +734,16 @@ rollup_lock_rows(const Rollup *rollup, BusyLock *busy)
 void
 rollup_check_name(const Rollup *rollup)
 {
-	List	   *names = textToQualifiedNameList(cstring_to_text(rollup->shape->name));
+	List	   *names =
+	textToQualifiedNameList(cstring_to_text(rollup->shape->name));
 
 	/* a schema can be renamed without a lock on its tables */
-	if (RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true) != rollup->relid)
+	if (RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock,
+						 true) != rollup->relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rollup %s has been renamed meanwhile", rollup->shape->name)));
+				 errmsg("rollup %s has been renamed meanwhile",
+						rollup->shape->name)));
 }
 
 /* Whether rows of that source go on to count when they are deleted. */
@@ -701,7 +754,7 @@ rollup_ignores_deletes(const Rollup *rollup, Oid source)
 }
 
 /* The names of these sources, for people; palloc'd. */
-char *
+char	   *
 rollup_ignored_names(const Rollup *rollup)
 {
 	StringInfoData buf;
@@ -709,7 +762,8 @@ rollup_ignored_names(const Rollup *rollup)
 
 	initStringInfo(&buf);
 	foreach(lc, rollup->ignores)
-		appendStringInfo(&buf, "%s\"%s\"", buf.len > 0 ? ", " : "", get_rel_name(lfirst_oid(lc)));
+		appendStringInfo(&buf, "%s\"%s\"", buf.len > 0 ? ", " : "",
+						 get_rel_name(lfirst_oid(lc)));
 	return buf.data;
 }
 
@@ -744,17 +798,20 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rollup %s has failed", rollup_qualified_name(relid)),
-				 visible ? errdetail_internal("%s", SPI_getvalue(table->vals[0], table->tupdesc, 3)) : 0,
+				 visible ? errdetail_internal("%s",
+											  SPI_getvalue(table->vals[0],
+														   table->tupdesc,
+														   3)) : 0,
 				 errhint("Fix the cause, then run: %s",
 						 rollup_rebuild_statement(rollup_qualified_name(relid),
 												  strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 4), "t") == 0))));
 }
 
 /*
- * Whether this rollup, or with InvalidOid every one that has not failed, holds
- * all transactions before "target", given how far the stream has come by
- * shared memory.  Throws if the rollup does not exist, or has failed.  Sees the
- * catalog as it is now, whatever the isolation level.
+ * Whether this rollup, or with InvalidOid every one that has not failed,
+ * holds all transactions before "target", given how far the stream has come
+ * by shared memory.  Throws if the rollup does not exist, or has failed.
+ * Sees the catalog as it is now, whatever the isolation level.
  */
 bool
 rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
@@ -762,20 +819,21 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 	/*
 	 * State 'failed' counts as waiting only when a rebuild was asked for, and
 	 * 'live' if there is no slot: that is what a dump says, see
-	 * rollup_settle_restored.  What DDL has noted of a source may make any rollup
-	 * stale as soon as a cycle sees it, whatever position was reached before.
+	 * rollup_settle_restored.  What DDL has noted of a source may make any
+	 * rollup stale as soon as a cycle sees it, whatever position was reached
+	 * before.
 	 */
 	static const char query[] =
-		"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
-		EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
-		EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
-		".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
-		" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
-		" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}'"
-		" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
-		" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
+	"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
+	EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
+	EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
+	".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
+	" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
+	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}'"
+	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
+	" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
 	static const char position_query[] =
-		"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
+	"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
 	bool		visible = OidIsValid(relid) && rollup_is_visible(relid);
 	SavedRole	saved = catalog_enter();
 	Oid			argtypes[1] = {OIDOID};
@@ -784,18 +842,22 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 	bool		result;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true,
+							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the rollups");
 	if (OidIsValid(relid))
 		check_awaited(relid, SPI_tuptable, visible);
 	result = SPI_processed == 0 ||
-		!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+									SPI_tuptable->tupdesc, 1, &isnull));
 
 	if (result && reached < target)
 	{
-		if (SPI_execute(position_query, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		if (SPI_execute(position_query, true, 0) != SPI_OK_SELECT ||
+			SPI_processed != 1)
 			elog(ERROR, "could not read the stream");
-		reached = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+		reached = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
+											SPI_tuptable->tupdesc, 1,
 											&isnull));
 		/* without a slot there is no rollup, and nothing to wait for */
 		result = isnull || reached >= target;
@@ -811,7 +873,8 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 
 /* Enters a new state; the reason may be NULL, the position invalid. */
 void
-rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr lsn)
+rollup_set_state(Oid relid, RollupState state, const char *reason,
+				 XLogRecPtr lsn)
 {
 	Oid			argtypes[4] = {OIDOID, TEXTOID, TEXTOID, PG_LSNOID};
 	Datum		args[4];
@@ -832,10 +895,12 @@ void
 rollup_set_built(const Rollup *rollup)
 {
 	Oid			argtypes[2] = {OIDOID, INT8OID};
-	Datum		args[2] = {ObjectIdGetDatum(rollup->relid), Int64GetDatum(rollup->shape->fingerprint)};
+	Datum		args[2] = {ObjectIdGetDatum(rollup->relid),
+	Int64GetDatum(rollup->shape->fingerprint)};
 
 	catalog_execute(SETTING_STATE(" state = 'live', fingerprint = $2 WHERE rollup = $1",
-								  "NULL::pg_catalog.text", "NULL::pg_catalog.pg_lsn"),
+								  "NULL::pg_catalog.text",
+								  "NULL::pg_catalog.pg_lsn"),
 					2, argtypes, args, NULL);
 	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
 						" SET built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
@@ -848,10 +913,12 @@ static bool
 has_reason(Oid relid, const char *reason)
 {
 	Oid			argtypes[2] = {OIDOID, TEXTOID};
-	Datum		args[2] = {ObjectIdGetDatum(relid), CStringGetTextDatum(reason)};
+	Datum		args[2] = {ObjectIdGetDatum(relid),
+	CStringGetTextDatum(reason)};
 
 	return catalog_execute("SELECT FROM " EXTENSION_SCHEMA ".rollup_activity"
-						   " WHERE rollup = $1 AND reason = $2", 2, argtypes, args, NULL) > 0;
+						   " WHERE rollup = $1 AND reason = $2", 2, argtypes,
+						   args, NULL) > 0;
 }
 
 /*
@@ -868,7 +935,8 @@ rollup_is_obstructed(const Rollup *rollup)
 	if (!has_reason(rollup->relid, reason))
 		/* one that was never built stays that; "stale" would tell of a dump */
 		rollup_set_state(rollup->relid,
-						 rollup->built_from == 0 && rollup->state != ROLLUP_STALE ?
+						 rollup->built_from == 0 &&
+						 rollup->state != ROLLUP_STALE ?
 						 ROLLUP_BUILDING : ROLLUP_STALE,
 						 reason, InvalidXLogRecPtr);
 	return true;
@@ -886,9 +954,10 @@ display_name(const Rollup *rollup)
 }
 
 /*
- * A hash of what the catalogs say of a rollup, its sources, their privileges and their
- * children: what makes a rollup fail that could be opened before, and the other way round.
- * *youngest, unless NULL, is the last transaction that has written of that.
+ * A hash of what the catalogs say of a rollup, its sources, their
+ * privileges and their children: what makes a rollup fail that could be
+ * opened before, and the other way round.  *youngest, unless NULL, is the
+ * last transaction that has written of that.
  */
 int64
 rollup_catalog_state(Oid relid, TransactionId *youngest)
@@ -900,18 +969,22 @@ rollup_catalog_state(Oid relid, TransactionId *youngest)
 	bool		isnull;
 
 	if (SPI_execute_with_args("SELECT * FROM " EXTENSION_SCHEMA ".catalog_state($1)", 1, argtypes, args,
-							  NULL, false, 0) != SPI_OK_SELECT || SPI_processed != 1)
+							  NULL, false, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
 		elog(ERROR, "could not read the state of the catalogs");
-	state = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	state = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+										SPI_tuptable->tupdesc, 1, &isnull));
 	if (youngest != NULL)
 		*youngest = DatumGetTransactionId(SPI_getbinval(SPI_tuptable->vals[0],
-														SPI_tuptable->tupdesc, 2, &isnull));
+														SPI_tuptable->tupdesc,
+														2, &isnull));
 	catalog_leave(saved);
 	return state;
 }
 
 /*
- * Enters that a failed rollup is to be tried again when that state is another one.
+ * Enters that a failed rollup is to be tried again when that state is
+ * another one.
  */
 void
 rollup_set_retry(Oid relid, int64 state)
@@ -924,30 +997,33 @@ rollup_set_retry(Oid relid, int64 state)
 }
 
 /*
- * Does so if it is: the rollup is to be built then.  True if anything was written.
+ * Does so if it is: the rollup is to be built then.  True if anything was
+ * written.
  */
 bool
 rollup_retry(Rollup *rollup)
 {
 	static const char query[] =
-		SETTING_STATE(" state = CASE WHEN fingerprint IS NULL THEN 'building' ELSE 'stale' END"
-					  " WHERE rollup = $1 AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rollup_activity v"
-					  " WHERE v.rollup = $1 AND v.failed_catalog <>"
-					  " (SELECT c.state FROM " EXTENSION_SCHEMA ".catalog_state($1) c))",
-					  "(SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = changed.rollup)",
-					  "NULL::pg_catalog.pg_lsn");
+	SETTING_STATE(" state = CASE WHEN fingerprint IS NULL THEN 'building' ELSE 'stale' END"
+				  " WHERE rollup = $1 AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rollup_activity v"
+				  " WHERE v.rollup = $1 AND v.failed_catalog <>"
+				  " (SELECT c.state FROM " EXTENSION_SCHEMA ".catalog_state($1) c))",
+				  "(SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = changed.rollup)",
+				  "NULL::pg_catalog.pg_lsn");
 
-	if (rollup->state != ROLLUP_FAILED || catalog_execute_for(query, rollup->relid) == 0)
+	if (rollup->state != ROLLUP_FAILED ||
+		catalog_execute_for(query, rollup->relid) == 0)
 		return false;
 	ereport(LOG,
-			(errmsg("rollup %s has failed and is tried again", display_name(rollup)),
+			(errmsg("rollup %s has failed and is tried again",
+					display_name(rollup)),
 			 errdetail("It, a table that it reads, or a privilege was altered.")));
 	return true;
 }
 
 /*
- * Notes, in the log too, that a rollup is not exact any more: it is stale, to be
- * rebuilt, or if a rebuild would forget deleted rows it has failed.
+ * Notes, in the log too, that a rollup is not exact any more: it is stale,
+ * to be rebuilt, or if a rebuild would forget deleted rows it has failed.
  */
 void
 rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
@@ -1003,9 +1079,11 @@ is_change_to_be_noted(Oid relid)
 
 	if (notes == NULL)
 	{
-		HASHCTL		info = {.keysize = sizeof(Oid), .entrysize = sizeof(ChangeNote)};
+		HASHCTL		info = {.keysize = sizeof(Oid),
+		.entrysize = sizeof(ChangeNote)};
 
-		notes = hash_create("notify_stats changed rollups", 16, &info, HASH_ELEM | HASH_BLOBS);
+		notes = hash_create("notify_stats changed rollups", 16, &info,
+							HASH_ELEM | HASH_BLOBS);
 	}
 	note = hash_search(notes, &relid, HASH_ENTER, &found);
 	if (found && !TimestampDifferenceExceeds(note->at, now, 1000))

@@ -36,7 +36,8 @@ typedef struct Rollup
 	int64		request;		/* the last rebuild that was asked for, or 0 */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
-	List	   *ignores;		/* OIDs of the sources whose deleted rows still count */
+	List	   *ignores;		/* OIDs of the sources whose deleted rows
+								 * still count */
 
 	const List *all;			/* OIDs of all rollups, in their order */
 	RollupShape *shape;			/* set by rollup_open, under its locks */
@@ -75,13 +76,15 @@ typedef struct RollupSource
 {
 	Oid			rollup;
 	Oid			source;
-	Bitmapset  *columns;		/* those that the definition reads and that still exist */
+	Bitmapset  *columns;		/* those that the definition reads and that
+								 * still exist */
 } RollupSource;
 
 extern List *rollup_known_sources(void);
 extern char *rollup_ignored_names(const Rollup *rollup);
 extern bool rollup_wants_build(const Rollup *rollup);
-extern void rollup_set_state(Oid relid, RollupState state, const char *reason, XLogRecPtr lsn);
+extern void rollup_set_state(Oid relid, RollupState state, const char *reason,
+							 XLogRecPtr lsn);
 
 extern bool rollup_exists(Oid relid);
 extern void rollup_make_dependent(Oid relid, Oid view);
@@ -93,7 +96,8 @@ extern int64 rollup_catalog_state(Oid relid, TransactionId *youngest);
 extern void rollup_set_retry(Oid relid, int64 state);
 extern bool rollup_retry(Rollup *rollup);
 extern void rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn);
-extern void rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild);
+extern void rollup_give_up_all(const char *reason, XLogRecPtr lsn,
+							   bool rebuild);
 extern void rollup_set_changed(List *rollups);
 
 #endif							/* NOTIFY_STATS_ROLLUP_H */

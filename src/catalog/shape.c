@@ -49,11 +49,11 @@ static struct
 	MemoryContext context;		/* of them all; NULL: none */
 	CatalogStamp stamp;			/* of the first one */
 	List	   *shapes;			/* of RollupShape */
-} known;
+}			known;
 
 /*
- * Forgets what is kept of opened rollups if it might not be right any more.  To
- * be called when none is in use.
+ * Forgets what is kept of opened rollups if it might not be right any more.
+ * To be called when none is in use.
  */
 void
 shape_forget_outdated(void)
@@ -73,7 +73,8 @@ shape_forget_outdated(void)
 static bool
 shapes_hold(void)
 {
-	return known.context != NULL && !TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+	return known.context != NULL &&
+		!TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 		catalog_stamp_holds(&known.stamp);
 }
 
@@ -106,7 +107,8 @@ keep_shape(RollupShape *shape, uint64 version)
 		return;
 	if (known.context == NULL)
 	{
-		known.context = AllocSetContextCreate(CacheMemoryContext, "notify_stats rollups",
+		known.context = AllocSetContextCreate(CacheMemoryContext,
+											  "notify_stats rollups",
 											  ALLOCSET_SMALL_SIZES);
 		catalog_stamp(&known.stamp, version);
 	}
@@ -137,7 +139,8 @@ collect_relations(Node *node, void *context)
 }
 
 /*
- * Locks tables and their partitions against changes of shape, if they are free.
+ * Locks tables and their partitions against changes of shape, if they are
+ * free.
  */
 bool
 shape_lock_sources(List *relids, BusyLock *busy)
@@ -151,12 +154,15 @@ shape_lock_sources(List *relids, BusyLock *busy)
 			return false;
 		foreach(lc2, find_all_inheritors(lfirst_oid(lc), NoLock, NULL))
 			if (!busy_lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
-				return false;
+			return false;
 	}
 	return true;
 }
 
-/* Locks a source, if it is partitioned, against partitions coming and going. */
+/*
+ * Locks a source, if it is partitioned, against partitions coming and
+ * going.
+ */
 static bool
 lock_partitioning(Oid source, BusyLock *busy)
 {
@@ -166,8 +172,9 @@ lock_partitioning(Oid source, BusyLock *busy)
 		return true;
 	foreach(lc, find_all_inheritors(source, NoLock, NULL))
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE &&
-			!busy_lock_relation(lfirst_oid(lc), ShareUpdateExclusiveLock, busy))
-			return false;
+			!busy_lock_relation(lfirst_oid(lc), ShareUpdateExclusiveLock,
+								busy))
+		return false;
 	/* those that have come before the lock */
 	return shape_lock_sources(list_make1_oid(source), busy);
 }
@@ -176,12 +183,14 @@ lock_partitioning(Oid source, BusyLock *busy)
 static bool
 lock_labels(const RollupShape *shape, Oid source, BusyLock *busy)
 {
-	List	   *parts = type_parts(definition_source_types(shape->definition, source));
+	List	   *parts = type_parts(definition_source_types(shape->definition,
+														   source));
 	ListCell   *lc;
 
 	foreach(lc, type_enums(parts))
 	{
-		BusyLock	lock = {.relid = source, .mode = ShareLock, .type = lfirst_oid(lc)};
+		BusyLock	lock = {.relid = source, .mode = ShareLock,
+		.type = lfirst_oid(lc)};
 
 		if (!busy_lock_take(lock, busy))
 			return false;
@@ -190,9 +199,9 @@ lock_labels(const RollupShape *shape, Oid source, BusyLock *busy)
 }
 
 /*
- * Locks what an opened rollup reads against partitions coming and going, and with
- * "labels" also its enums against changes of their labels, if these locks are free.
- * Writers do not wait for them.
+ * Locks what an opened rollup reads against partitions coming and going,
+ * and with "labels" also its enums against changes of their labels, if
+ * these locks are free.  Writers do not wait for them.
  */
 bool
 shape_lock_facts(const RollupShape *shape, bool labels, BusyLock *busy)
@@ -202,13 +211,13 @@ shape_lock_facts(const RollupShape *shape, bool labels, BusyLock *busy)
 	foreach(lc, shape->definition->sources)
 		if (!lock_partitioning(lfirst_oid(lc), busy) ||
 			(labels && !lock_labels(shape, lfirst_oid(lc), busy)))
-			return false;
+		return false;
 	return true;
 }
 
 /*
- * Whether ALTER TYPE may change the order of the group columns, so that indexes on
- * them do not find groups any more, nor keep them unique.
+ * Whether ALTER TYPE may change the order of the group columns, so that
+ * indexes on them do not find groups any more, nor keep them unique.
  */
 bool
 shape_order_may_change(const RollupShape *shape)
@@ -216,7 +225,8 @@ shape_order_may_change(const RollupShape *shape)
 	List	   *types = NIL;
 
 	for (int i = 0; i < shape->definition->ngroups; i++)
-		types = list_append_unique_oid(types, shape->definition->groups[i].type);
+		types = list_append_unique_oid(types,
+									   shape->definition->groups[i].type);
 	return type_relations(type_parts(types)) != NIL;
 }
 
@@ -232,7 +242,8 @@ list_indexes(const RollupShape *shape)
 }
 
 /*
- * Locks the table and its indexes such that these can be made again, if that is free.
+ * Locks the table and its indexes such that these can be made again, if
+ * that is free.
  */
 bool
 shape_lock_indexes(const RollupShape *shape, BusyLock *busy)
@@ -243,7 +254,7 @@ shape_lock_indexes(const RollupShape *shape, BusyLock *busy)
 		return false;
 	foreach(lc, list_indexes(shape))
 		if (!busy_lock_relation(lfirst_oid(lc), AccessExclusiveLock, busy))
-			return false;
+		return false;
 	return true;
 }
 
@@ -299,7 +310,8 @@ check_not_ours(Oid relid, Oid source, const List *relids)
 	if (is_listed(relids, relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("definition reads \"%s\", which is a rollup itself", get_rel_name(relid)),
+				 errmsg("definition reads \"%s\", which is a rollup itself",
+						get_rel_name(relid)),
 				 partition ?
 				 errdetail("It is a partition of \"%s\". Rollups of rollups are not supported.",
 						   get_rel_name(source)) :
@@ -319,9 +331,9 @@ check_not_ours(Oid relid, Oid source, const List *relids)
 }
 
 /*
- * Throws if a definition reads tables that we write ourselves, as sources or as
- * their partitions: it would count what it does.  "relids" are those of all
- * rollups, in their order.
+ * Throws if a definition reads tables that we write ourselves, as sources
+ * or as their partitions: it would count what it does.  "relids" are those
+ * of all rollups, in their order.
  */
 void
 shape_check_sources(const Definition *definition, const List *relids)
@@ -355,9 +367,11 @@ shape_fingerprint(Oid view)
 
 	if (!HeapTupleIsValid(rule))
 		elog(ERROR, "cache lookup failed for the rule of view %u", view);
-	action = TextDatumGetCString(SysCacheGetAttr(RULERELNAME, rule, Anum_pg_rewrite_ev_action,
+	action = TextDatumGetCString(SysCacheGetAttr(RULERELNAME, rule,
+												 Anum_pg_rewrite_ev_action,
 												 &isnull));
-	hash = (int64) hash_bytes_extended((unsigned char *) action, strlen(action), 0);
+	hash = (int64) hash_bytes_extended((unsigned char *) action,
+									   strlen(action), 0);
 	ReleaseSysCache(rule);
 	return hash;
 }
@@ -371,14 +385,15 @@ common_owner(Relation table, Relation view)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("rollup \"%s\" and its definition have different owners",
 						RelationGetRelationName(table)),
-				 errhint("Run: ALTER VIEW %s OWNER TO %s;", qualified_name(RelationGetRelid(view)),
+				 errhint("Run: ALTER VIEW %s OWNER TO %s;",
+						 qualified_name(RelationGetRelid(view)),
 						 quote_identifier(GetUserNameFromId(table->rd_rel->relowner, false)))));
 	return table->rd_rel->relowner;
 }
 
 /*
- * Throws unless the current user, the owner, may read what the definition reads,
- * as the executor does.
+ * Throws unless the current user, the owner, may read what the definition
+ * reads, as the executor does.
  */
 static bool
 check_privileges(Node *node, void *context)
@@ -400,22 +415,28 @@ use_table_names(RollupShape *rollup, TupleDesc table)
 {
 	own_table_check_columns(rollup->name, table, rollup->desc);
 	for (int i = 0; i < rollup->desc->natts; i++)
-		TupleDescAttr(rollup->desc, i)->attname = TupleDescAttr(table, i)->attname;
+		TupleDescAttr(rollup->desc, i)->attname = TupleDescAttr(table,
+																i)->attname;
 	for (int i = 0; i < rollup->definition->ngroups; i++)
 	{
 		GroupColumn *group = &rollup->definition->groups[i];
 
-		group->name = NameStr(TupleDescAttr(rollup->desc, group->attnum - 1)->attname);
+		group->name = NameStr(TupleDescAttr(rollup->desc,
+											group->attnum - 1)->attname);
 	}
 	for (int i = 0; i < rollup->definition->nmeasures; i++)
 	{
 		Measure    *measure = &rollup->definition->measures[i];
 
-		measure->name = NameStr(TupleDescAttr(rollup->desc, measure->attnum - 1)->attname);
+		measure->name = NameStr(TupleDescAttr(rollup->desc,
+											  measure->attnum - 1)->attname);
 	}
 }
 
-/* Throws unless the table is as lasting as the position in the WAL that stands for it. */
+/*
+ * Throws unless the table is as lasting as the position in the WAL that
+ * stands for it.
+ */
 static void
 check_table(const RollupShape *rollup, Relation table)
 {
@@ -445,7 +466,8 @@ source_descs(const Definition *definition)
 
 /* Compiles what is locked.  "all" are the OIDs of all rollups. */
 static void
-compile(RollupShape *shape, Relation table, Relation view, Query *query, const List *all)
+compile(RollupShape *shape, Relation table, Relation view, Query *query,
+		const List *all)
 {
 	SavedRole	saved;
 
@@ -468,8 +490,8 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query, const L
 }
 
 /*
- * Locks what a definition reads, and notes it in the shape, so that it need not
- * be found out again.
+ * Locks what a definition reads, and notes it in the shape, so that it need
+ * not be found out again.
  */
 static bool
 lock_and_note_sources(RollupShape *shape, Query *query, BusyLock *busy)
@@ -496,11 +518,12 @@ lock_and_note_types(RollupShape *shape, BusyLock *busy)
 	foreach(lc, shape->definition->sources)
 		foreach(lc2, type_relations(type_parts(definition_source_types(shape->definition,
 																	   lfirst_oid(lc)))))
-		{
-			if (!busy_lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
-				return false;
-			shape->reads = list_append_unique_oid(shape->reads, lfirst_oid(lc2));
-		}
+	{
+		if (!busy_lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
+			return false;
+		shape->reads = list_append_unique_oid(shape->reads,
+											  lfirst_oid(lc2));
+	}
 	return true;
 }
 
@@ -523,18 +546,23 @@ compile_locked(RollupShape *shape, Relation table, Relation view, Query *query,
 	return true;
 }
 
-/* Finds out the shape of a locked rollup.  NULL: a source's lock is not free. */
+/*
+ * Finds out the shape of a locked rollup.  NULL: a source's lock is not
+ * free.
+ */
 static RollupShape *
 make_shape(Oid relid, Oid view_relid, const List *all, BusyLock *busy)
 {
 	uint64		version = catalog_version();
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats rollup",
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "notify_stats rollup",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	RollupShape *shape = palloc0(sizeof(RollupShape));
 	Relation	table = relation_open(relid, NoLock);
 	Relation	view = relation_open(view_relid, NoLock);
-	Query	   *query = copyObject(get_view_query(view));	/* the relcache's own may go away */
+	Query	   *query = copyObject(get_view_query(view));	/* the relcache's own
+															 * may go away */
 	bool		locked;
 
 	shape->context = context;
@@ -553,7 +581,10 @@ make_shape(Oid relid, Oid view_relid, const List *all, BusyLock *busy)
 	return shape;
 }
 
-/* A known shape, with all its locks, if it still holds; *busy if one is not free. */
+/*
+ * A known shape, with all its locks, if it still holds; *busy if one is not
+ * free.
+ */
 static RollupShape *
 reuse_shape(Oid relid, Oid view, BusyLock *busy)
 {
@@ -564,7 +595,7 @@ reuse_shape(Oid relid, Oid view, BusyLock *busy)
 		return NULL;
 	foreach(lc, shape->reads)
 		if (!busy_lock_relation(lfirst_oid(lc), AccessShareLock, busy))
-			return NULL;
+		return NULL;
 	/* having the locks, nobody changes it any more; but was it before? */
 	return shapes_hold() ? shape : NULL;
 }
@@ -572,13 +603,14 @@ reuse_shape(Oid relid, Oid view, BusyLock *busy)
 /*
  * Locks a rollup and what it reads against changes of their shape until the
  * transaction ends, and compiles the definition, as the rollup's owner.  It
- * takes only locks that are free; if one is not, it is in *busy, and the caller
- * should end the transaction, since others may wait for the locks that it has,
- * and then call busy_lock_wait.  "all" are the OIDs of all
+ * takes only locks that are free; if one is not, it is in *busy, and the
+ * caller should end the transaction, since others may wait for the locks
+ * that it has, and then call busy_lock_wait.  "all" are the OIDs of all
  * rollups, in their order.
  */
 ShapeAccess
-shape_open(RollupShape **shape, Oid relid, Oid view, const List *all, BusyLock *busy)
+shape_open(RollupShape **shape, Oid relid, Oid view, const List *all,
+		   BusyLock *busy)
 {
 	busy->relid = InvalidOid;
 	if (!busy_lock_relation(relid, RowExclusiveLock, busy) ||
@@ -604,7 +636,7 @@ shape_is_kept(Oid relid, Oid view)
 }
 
 /* The columns of an opened rollup, quoted, in the definition's order. */
-char *
+char	   *
 shape_columns(const RollupShape *shape)
 {
 	StringInfoData buf;
@@ -612,12 +644,13 @@ shape_columns(const RollupShape *shape)
 	initStringInfo(&buf);
 	for (int i = 0; i < shape->desc->natts; i++)
 		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
-						 quote_identifier(NameStr(TupleDescAttr(shape->desc, i)->attname)));
+						 quote_identifier(NameStr(TupleDescAttr(shape->desc,
+																i)->attname)));
 	return buf.data;
 }
 
 /* Its group columns, each behind a prefix such as "d.". */
-char *
+char	   *
 shape_group_columns(const Definition *definition, const char *prefix)
 {
 	StringInfoData buf;

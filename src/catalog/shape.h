@@ -20,10 +20,12 @@
  */
 typedef struct RollupShape
 {
-	MemoryContext context;		/* in which it is; apply.c keeps its plan there */
+	MemoryContext context;		/* in which it is; apply.c keeps its plan
+								 * there */
 	Oid			relid;
 	Oid			view;
-	List	   *reads;			/* OIDs of the sources, their partitions, and composite types */
+	List	   *reads;			/* OIDs of the sources, their partitions, and
+								 * composite types */
 	Oid			owner;
 	char	   *name;			/* schema-qualified and quoted, for SQL */
 	char	   *view_name;		/* likewise */
@@ -31,30 +33,36 @@ typedef struct RollupShape
 	Definition *definition;		/* with the table's column names */
 	List	   *source_descs;	/* a TupleDesc for each of its sources */
 	TupleDesc	desc;			/* of the definition's result, likewise */
-	Oid			group_index;	/* of the table, that finds a group; invalid: there is none */
-	char	   *obstacle;		/* subscription_reason() of its table; NULL: none */
+	Oid			group_index;	/* of the table, that finds a group; invalid:
+								 * there is none */
+	char	   *obstacle;		/* subscription_reason() of its table; NULL:
+								 * none */
 	struct ApplyPlan *plans;	/* apply.c's; NULL: none yet */
 } RollupShape;
 
 typedef enum ShapeAccess
 {
 	SHAPE_READY,				/* locked and compiled */
-	SHAPE_BUSY,				/* somebody has locked something it needs */
+	SHAPE_BUSY,					/* somebody has locked something it needs */
 	SHAPE_GONE					/* dropped just now */
 } ShapeAccess;
 
-extern ShapeAccess shape_open(RollupShape **shape, Oid relid, Oid view, const List *all,
+extern ShapeAccess shape_open(RollupShape **shape, Oid relid, Oid view,
+							  const List *all,
 							  BusyLock *busy);
 extern bool shape_is_kept(Oid relid, Oid view);
 extern void shape_forget_outdated(void);
-extern void shape_check_sources(const Definition *definition, const List *relids);
+extern void shape_check_sources(const Definition *definition,
+								const List *relids);
 extern int64 shape_fingerprint(Oid view);
 extern bool shape_lock_sources(List *relids, BusyLock *busy);
-extern bool shape_lock_facts(const RollupShape *shape, bool labels, BusyLock *busy);
+extern bool shape_lock_facts(const RollupShape *shape, bool labels,
+							 BusyLock *busy);
 extern bool shape_order_may_change(const RollupShape *shape);
 extern bool shape_lock_indexes(const RollupShape *shape, BusyLock *busy);
 extern void shape_make_indexes_again(const RollupShape *shape);
 extern char *shape_columns(const RollupShape *shape);
-extern char *shape_group_columns(const Definition *definition, const char *prefix);
+extern char *shape_group_columns(const Definition *definition,
+								 const char *prefix);
 
 #endif							/* NOTIFY_STATS_SHAPE_H */

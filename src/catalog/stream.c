@@ -31,7 +31,8 @@ lock(bool wait)
 	 */
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
 					   catalog_table(CATALOG_STREAM), 0);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	return LockAcquire(&tag, ExclusiveLock, false,
+					   !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /*
@@ -62,7 +63,8 @@ set_slot(StreamRow *row, HeapTuple tuple, TupleDesc desc)
 	if (isnull)
 		return;
 	row->slot_name = *DatumGetName(value);
-	format = TextDatumGetCString(heap_getattr(tuple, STREAM_FORMAT, desc, &isnull));
+	format = TextDatumGetCString(heap_getattr(tuple, STREAM_FORMAT, desc,
+											  &isnull));
 	row->format = format_lookup(format);
 	if (row->format == NULL)
 		ereport(ERROR,
@@ -70,7 +72,8 @@ set_slot(StreamRow *row, HeapTuple tuple, TupleDesc desc)
 				 errmsg("slot \"%s\" has the unknown format \"%s\"",
 						NameStr(row->slot_name), format),
 				 errhint("Restart the server, so that it loads the library that belongs to the extension.")));
-	row->applied_lsn = DatumGetLSN(heap_getattr(tuple, STREAM_APPLIED_LSN, desc, &isnull));
+	row->applied_lsn = DatumGetLSN(heap_getattr(tuple, STREAM_APPLIED_LSN,
+												desc, &isnull));
 }
 
 /* Reads the row as it is now.  False if the extension is not installed. */
@@ -106,7 +109,8 @@ typedef struct StreamUpdate
 } StreamUpdate;
 
 static void
-set_column(StreamUpdate *update, enum StreamColumn column, Datum value, bool isnull)
+set_column(StreamUpdate *update, enum StreamColumn column, Datum value,
+		   bool isnull)
 {
 	update->values[column - 1] = value;
 	update->isnull[column - 1] = isnull;
@@ -116,7 +120,8 @@ set_column(StreamUpdate *update, enum StreamColumn column, Datum value, bool isn
 static void
 write_row(const StreamUpdate *update)
 {
-	catalog_update_row(CATALOG_STREAM, update->values, update->isnull, update->replace);
+	catalog_update_row(CATALOG_STREAM, update->values, update->isnull,
+					   update->replace);
 }
 
 /* Enters the slot that the stream reads from now on, at a position. */
@@ -128,9 +133,11 @@ stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn)
 
 	namestrcpy(&name, slot_name);
 	set_column(&update, STREAM_SLOT_NAME, NameGetDatum(&name), false);
-	set_column(&update, STREAM_FORMAT, CStringGetTextDatum(format->name), false);
+	set_column(&update, STREAM_FORMAT, CStringGetTextDatum(format->name),
+			   false);
 	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
-	set_column(&update, STREAM_APPLIED_AT, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	set_column(&update, STREAM_APPLIED_AT,
+			   TimestampTzGetDatum(GetCurrentTimestamp()), false);
 	write_row(&update);
 	facts_store(facts_load(), NIL);
 }
@@ -152,13 +159,15 @@ stream_set_applied(XLogRecPtr lsn)
 	StreamUpdate update = {0};
 
 	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
-	set_column(&update, STREAM_APPLIED_AT, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	set_column(&update, STREAM_APPLIED_AT,
+			   TimestampTzGetDatum(GetCurrentTimestamp()), false);
 	write_row(&update);
 }
 
 /*
- * Enters that this server is to be upgraded, or with 0, that this is over; and
- * the position where the slot is left, until that is taken for the stream's own.
+ * Enters that this server is to be upgraded, or with 0, that this is over;
+ * and the position where the slot is left, until that is taken for the
+ * stream's own.
  */
 void
 stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn)
@@ -167,6 +176,7 @@ stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn)
 
 	set_column(&update, STREAM_UPGRADE_FROM, Int64GetDatum(system_identifier),
 			   system_identifier == 0);
-	set_column(&update, STREAM_UPGRADE_LSN, LSNGetDatum(lsn), XLogRecPtrIsInvalid(lsn));
+	set_column(&update, STREAM_UPGRADE_LSN, LSNGetDatum(lsn),
+			   XLogRecPtrIsInvalid(lsn));
 	write_row(&update);
 }

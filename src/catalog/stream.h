@@ -19,14 +19,17 @@ typedef struct StreamRow
 	const Format *format;
 	XLogRecPtr	applied_lsn;
 	bool		paused;			/* by pause(), or because of the next */
-	uint64		upgrade_from;	/* system identifier of a server that was left to be upgraded; or 0 */
-	XLogRecPtr	upgrade_lsn;	/* the slot was left there, with nothing between applied_lsn and it; or invalid */
+	uint64		upgrade_from;	/* system identifier of a server that was left
+								 * to be upgraded; or 0 */
+	XLogRecPtr	upgrade_lsn;	/* the slot was left there, with nothing
+								 * between applied_lsn and it; or invalid */
 } StreamRow;
 
 extern void stream_lock(void);
 extern bool stream_try_lock(void);
 extern bool stream_load(StreamRow *row);
-extern void stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn);
+extern void stream_set_slot(const char *slot_name, const Format *format,
+							XLogRecPtr lsn);
 extern void stream_clear_slot(void);
 
 extern void stream_set_applied(XLogRecPtr lsn);

@@ -4,11 +4,11 @@
  *	  What a subscription of this database writes.
  *
  * A publication of all tables, or of a schema, also has the rollups of the
- * publisher, and the tables of its extension.  A subscriber that keeps rollups
- * as well would count what has been counted already, and what says how far the
- * publisher has come would be taken for its own.  So a rollup that a subscription
- * writes is not kept as long as it does, and the rows of our own tables are not
- * taken from anybody else.
+ * publisher, and the tables of its extension.  A subscriber that keeps
+ * rollups as well would count what has been counted already, and what says
+ * how far the publisher has come would be taken for its own.  So a rollup
+ * that a subscription writes is not kept as long as it does, and the rows
+ * of our own tables are not taken from anybody else.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +35,8 @@ sql_function(notify_stats_keep_own_rows);
 static char *
 subscription_of(Oid relid)
 {
-	CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP, ObjectIdGetDatum(relid));
+	CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
+										   ObjectIdGetDatum(relid));
 	char	   *name = NULL;
 
 	for (int i = 0; i < list->n_members && name == NULL; i++)
@@ -49,10 +50,10 @@ subscription_of(Oid relid)
 }
 
 /*
- * Why a rollup cannot be kept in this table: a subscription writes to it, or to
- * a table that it is a partition of.  Palloc'd; NULL if none does.
+ * Why a rollup cannot be kept in this table: a subscription writes to it,
+ * or to a table that it is a partition of.  Palloc'd; NULL if none does.
  */
-char *
+char	   *
 subscription_reason(Oid relid)
 {
 	char	   *name = subscription_of(relid);
@@ -63,14 +64,15 @@ subscription_reason(Oid relid)
 
 		foreach(lc, get_partition_ancestors(relid))
 			if (name == NULL)
-				name = subscription_of(lfirst_oid(lc));
+			name = subscription_of(lfirst_oid(lc));
 	}
-	return name == NULL ? NULL : psprintf("subscription \"%s\" writes to its table", name);
+	return name == NULL ?
+		NULL : psprintf("subscription \"%s\" writes to its table", name);
 }
 
 /*
- * A trigger before each row of our own tables, and before TRUNCATE: what comes by
- * a subscription is another server's, and is left out.
+ * A trigger before each row of our own tables, and before TRUNCATE: what
+ * comes by a subscription is another server's, and is left out.
  */
 Datum
 notify_stats_keep_own_rows(PG_FUNCTION_ARGS)
@@ -80,7 +82,8 @@ notify_stats_keep_own_rows(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by trigger manager", "keep_own_rows")));
+				 errmsg("function \"%s\" was not called by trigger manager",
+						"keep_own_rows")));
 	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 	{
 		if (IsLogicalWorker())

@@ -72,13 +72,15 @@ struct TableDecoder
  * consumer are kept by reference; "plugin" is for messages.
  */
 TableDecoder *
-decoder_create(const char *plugin, List *sources, const ChangeConsumer *consumer)
+decoder_create(const char *plugin, List *sources,
+			   const ChangeConsumer *consumer)
 {
 	TableDecoder *decoder = palloc0(sizeof(TableDecoder));
 
 	decoder->plugin = plugin;
 	decoder->context = CurrentMemoryContext;
-	decoder->value_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats values",
+	decoder->value_context = AllocSetContextCreate(CurrentMemoryContext,
+												   "notify_stats values",
 												   ALLOCSET_DEFAULT_SIZES);
 	decoder->sources = sources;
 	decoder->consumer = consumer;
@@ -110,7 +112,8 @@ add_target(DecodedTable *table, Source *source)
 
 	target->source = source;
 	target->owner = source_owner(source->relid);
-	target->columns = palloc0(sizeof(ColumnInput) * (bms_num_members(source->columns) + 1));
+	target->columns =
+		palloc0(sizeof(ColumnInput) * (bms_num_members(source->columns) + 1));
 	while ((attnum = bms_next_member(source->columns, attnum)) >= 0)
 	{
 		Form_pg_attribute att = TupleDescAttr(source->desc, attnum - 1);
@@ -118,7 +121,11 @@ add_target(DecodedTable *table, Source *source)
 
 		column->attnum = attnum;
 		column->cell = add_column(table, att);
-		/* the value is one of the domain's already; its constraints are users' code */
+
+		/*
+		 * the value is one of the domain's already; its constraints are
+		 * users' code
+		 */
 		column->typmod = att->atttypmod;
 		column->type = getBaseTypeAndTypmod(att->atttypid, &column->typmod);
 		target->calls_users_code |= users_code_in_type(column->type);
@@ -129,7 +136,8 @@ add_target(DecodedTable *table, Source *source)
 static DecodedTable *
 make_table(TableDecoder *decoder, Oid relid)
 {
-	List	   *ancestors = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
+	List	   *ancestors = get_rel_relispartition(relid) ?
+	get_partition_ancestors(relid) : NIL;
 	List	   *sources = NIL;
 	DecodedTable *table;
 	int			ncolumns = 1;
@@ -139,7 +147,8 @@ make_table(TableDecoder *decoder, Oid relid)
 	{
 		Source	   *source = (Source *) lfirst(lc);
 
-		if (source->relid != relid && !list_member_oid(ancestors, source->relid))
+		if (source->relid != relid &&
+			!list_member_oid(ancestors, source->relid))
 			continue;
 		sources = lappend(sources, source);
 		ncolumns += bms_num_members(source->columns);
@@ -172,7 +181,7 @@ decoder_table(TableDecoder *decoder, Oid relid)
 
 	foreach(lc, decoder->tables)
 		if (((DecodedTable *) lfirst(lc))->relid == relid)
-			return (DecodedTable *) lfirst(lc);
+		return (DecodedTable *) lfirst(lc);
 
 	context = MemoryContextSwitchTo(decoder->context);
 	table = make_table(decoder, relid);
@@ -186,7 +195,8 @@ decoder_table(TableDecoder *decoder, Oid relid)
 int
 decoded_column(const DecodedTable *table, const char *name, int guess)
 {
-	if (guess >= 0 && guess < table->ncolumns && strcmp(table->names[guess], name) == 0)
+	if (guess >= 0 && guess < table->ncolumns &&
+		strcmp(table->names[guess], name) == 0)
 		return guess;
 	for (int i = 0; i < table->ncolumns; i++)
 		if (strcmp(table->names[i], name) == 0)
@@ -230,14 +240,16 @@ read_binary(TableDecoder *decoder, ColumnInput *column, const Cell *cell)
 	{
 		Oid			function;
 
-		getTypeBinaryInputInfo(column->type, &function, &column->receive_param);
+		getTypeBinaryInputInfo(column->type, &function,
+							   &column->receive_param);
 		fmgr_info_cxt(function, &column->receive, decoder->context);
 	}
 	buf.data = unconstify(char *, cell->bytes);
 	buf.len = cell->len;
 	buf.maxlen = 0;
 	buf.cursor = 0;
-	value = ReceiveFunctionCall(&column->receive, &buf, column->receive_param, column->typmod);
+	value = ReceiveFunctionCall(&column->receive, &buf, column->receive_param,
+								column->typmod);
 	if (buf.cursor != buf.len)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
@@ -247,7 +259,8 @@ read_binary(TableDecoder *decoder, ColumnInput *column, const Cell *cell)
 
 /* Reads one value, in the context of values. */
 static void
-read_value(TableDecoder *decoder, const DecodedTable *table, ColumnInput *column,
+read_value(TableDecoder *decoder, const DecodedTable *table,
+		   ColumnInput *column,
 		   const Cell *cell, RowImage *image)
 {
 	int			index = column->attnum - 1;
@@ -265,25 +278,30 @@ read_value(TableDecoder *decoder, const DecodedTable *table, ColumnInput *column
 			image->values[index] = read_binary(decoder, column, cell);
 			break;
 		default:
-			throw_violation(decoder->plugin, "Column \"%s\" of table \"%s\" is missing.",
-							table->names[column->cell], get_rel_name(table->relid));
+			throw_violation(decoder->plugin,
+							"Column \"%s\" of table \"%s\" is missing.",
+							table->names[column->cell],
+							get_rel_name(table->relid));
 	}
 }
 
 static void
-read_row(TableDecoder *decoder, const DecodedTable *table, DecodedTarget *target,
+read_row(TableDecoder *decoder, const DecodedTable *table,
+		 DecodedTarget *target,
 		 const Cell *row, RowImage *image)
 {
 	MemoryContext context = MemoryContextSwitchTo(decoder->value_context);
 
 	for (int i = 0; i < target->ncolumns; i++)
-		read_value(decoder, table, &target->columns[i], &row[target->columns[i].cell], image);
+		read_value(decoder, table, &target->columns[i],
+				   &row[target->columns[i].cell], image);
 	MemoryContextSwitchTo(context);
 }
 
 /* Elements of arrays and composite types may be of a domain, too. */
 static void
-read_rows(TableDecoder *decoder, const DecodedTable *table, DecodedTarget *target, RowChangeKind kind)
+read_rows(TableDecoder *decoder, const DecodedTable *table,
+		  DecodedTarget *target, RowChangeKind kind)
 {
 	SavedRole	saved = {0};
 
@@ -291,9 +309,11 @@ read_rows(TableDecoder *decoder, const DecodedTable *table, DecodedTarget *targe
 	if (target->calls_users_code)
 		saved = xact_become(target->owner);
 	if (kind != ROW_INSERT)
-		read_row(decoder, table, target, table->old_row, &target->source->old_row);
+		read_row(decoder, table, target, table->old_row,
+				 &target->source->old_row);
 	if (kind != ROW_DELETE)
-		read_row(decoder, table, target, table->new_row, &target->source->new_row);
+		read_row(decoder, table, target, table->new_row,
+				 &target->source->new_row);
 	if (target->calls_users_code)
 		xact_restore_role(saved);
 	trouble_end_values();
@@ -312,12 +332,14 @@ bool
 decoder_begin(TableDecoder *decoder, TransactionId xid, XLogRecPtr commit_lsn)
 {
 	decoder->commit_lsn = commit_lsn;
-	decoder->wanted = decoder->consumer->wants(decoder->consumer->arg, xid, commit_lsn);
+	decoder->wanted = decoder->consumer->wants(decoder->consumer->arg, xid,
+											   commit_lsn);
 	return decoder->wanted;
 }
 
 static void
-tell(TableDecoder *decoder, Source *source, RowChangeKind kind, const char *reason)
+tell(TableDecoder *decoder, Source *source, RowChangeKind kind,
+	 const char *reason)
 {
 	RowChange	change;
 
@@ -353,10 +375,12 @@ is_update_of(const DecodedTable *table, const DecodedTarget *target)
 		const Cell *old_cell = &table->old_row[target->columns[i].cell];
 		Cell	   *new_cell = &table->new_row[target->columns[i].cell];
 
-		if ((new_cell->kind == CELL_UNCHANGED || new_cell->kind == CELL_ABSENT) &&
+		if ((new_cell->kind == CELL_UNCHANGED ||
+			 new_cell->kind == CELL_ABSENT) &&
 			(old_cell->kind == CELL_TEXT || old_cell->kind == CELL_BINARY))
 			*new_cell = *old_cell;
-		else if (!is_same_cell(old_cell, new_cell) || old_cell->kind == CELL_UNTOLD)
+		else if (!is_same_cell(old_cell, new_cell) ||
+				 old_cell->kind == CELL_UNTOLD)
 			differs = true;
 	}
 	return differs;
@@ -387,7 +411,8 @@ reason_unknown(const DecodedTarget *target, const Cell *row, bool old_row)
 
 /* Tells the change to one source. */
 static void
-change_target(TableDecoder *decoder, DecodedTable *table, DecodedTarget *target,
+change_target(TableDecoder *decoder, DecodedTable *table,
+			  DecodedTarget *target,
 			  RowChangeKind kind, bool has_old)
 {
 	const char *reason = NULL;
@@ -421,11 +446,13 @@ change_target(TableDecoder *decoder, DecodedTable *table, DecodedTarget *target,
 }
 
 /*
- * A changed row, in old_row and new_row.  "has_old" is false if the plugin gave
- * no old row: of an update, because the replica identity has not changed.
+ * A changed row, in old_row and new_row.  "has_old" is false if the plugin
+ * gave no old row: of an update, because the replica identity has not
+ * changed.
  */
 void
-decoder_change(TableDecoder *decoder, DecodedTable *table, RowChangeKind kind, bool has_old)
+decoder_change(TableDecoder *decoder, DecodedTable *table, RowChangeKind kind,
+			   bool has_old)
 {
 	if (!decoder->wanted)
 		return;
@@ -476,8 +503,8 @@ decoder_truncate(TableDecoder *decoder, List *relids)
 		return;
 	foreach(lc, relids)
 		foreach(lc2, decoder->sources)
-			if (((Source *) lfirst(lc2))->relid == lfirst_oid(lc))
-				tell(decoder, (Source *) lfirst(lc2), ROW_TRUNCATE, NULL);
+		if (((Source *) lfirst(lc2))->relid == lfirst_oid(lc))
+		tell(decoder, (Source *) lfirst(lc2), ROW_TRUNCATE, NULL);
 	foreach(lc, decoder->sources)
 	{
 		Source	   *source = (Source *) lfirst(lc);

@@ -55,12 +55,17 @@ typedef struct TableDecoder TableDecoder;
 extern TableDecoder *decoder_create(const char *plugin, List *sources,
 									const ChangeConsumer *consumer);
 extern DecodedTable *decoder_table(TableDecoder *decoder, Oid relid);
-extern int	decoded_column(const DecodedTable *table, const char *name, int guess);
-extern void decoded_row_fill(const DecodedTable *table, Cell *row, CellKind kind);
-extern bool decoder_begin(TableDecoder *decoder, TransactionId xid, XLogRecPtr commit_lsn);
-extern void decoder_change(TableDecoder *decoder, DecodedTable *table, RowChangeKind kind,
+extern int	decoded_column(const DecodedTable *table, const char *name,
+						   int guess);
+extern void decoded_row_fill(const DecodedTable *table, Cell *row,
+							 CellKind kind);
+extern bool decoder_begin(TableDecoder *decoder, TransactionId xid,
+						  XLogRecPtr commit_lsn);
+extern void decoder_change(TableDecoder *decoder, DecodedTable *table,
+						   RowChangeKind kind,
 						   bool has_old);
-extern void decoder_unknown(TableDecoder *decoder, DecodedTable *table, const char *reason);
+extern void decoder_unknown(TableDecoder *decoder, DecodedTable *table,
+							const char *reason);
 extern void decoder_truncate(TableDecoder *decoder, List *relids);
 
 #endif							/* NOTIFY_STATS_DECODED_TABLE_H */

@@ -3,28 +3,31 @@
  * decoder.c
  *	  A logical slot that a process keeps open.
  *
- * The server's SQL functions start anew in each call: they read the WAL from
- * the slot's restart_lsn, which lies a good deal before what is new, once to
- * peek and once to advance.  A worker that runs some fifty cycles a second
- * would spend most of its time on that, and catch_up() a third.  So they do what
- * a walsender does, with the same functions of the server: they keep the
- * decoding context, and go on reading where they stopped.
+ * The server's SQL functions start anew in each call: they read the WAL
+ * from the slot's restart_lsn, which lies a good deal before what is new,
+ * once to peek and once to advance.  A worker that runs some fifty cycles a
+ * second would spend most of its time on that, and catch_up() a third.  So
+ * they do what a walsender does, with the same functions of the server:
+ * they keep the decoding context, and go on reading where they stopped.
  *
- * The context belongs to the process, not to a transaction.  If anything goes
- * wrong, it is not used any more, as what was read would not be read again.
+ * The context belongs to the process, not to a transaction.  If anything
+ * goes wrong, it is not used any more, as what was read would not be read
+ * again.
  *
- * The server knows one slot of a process, MyReplicationSlot.  Between our calls
- * code of users runs, in expressions and triggers, which may use slots of its
- * own.  So ours is set aside then, and nobody else's business.  But who has the
- * right to may drop it from within this process, which holds it, and then it may
- * be another one's place in the array.  So we look before we use it again.
+ * The server knows one slot of a process, MyReplicationSlot.  Between our
+ * calls code of users runs, in expressions and triggers, which may use
+ * slots of its own.  So ours is set aside then, and nobody else's business.
+ * But who has the right to may drop it from within this process, which
+ * holds it, and then it may be another one's place in the array.  So we
+ * look before we use it again.
  *
- * Decoding looks at the catalogs as they were when a transaction committed.  So
- * the functions empty all caches before and after, and each cycle would have to
- * fill them again, twice.  Here they are emptied only if the catalogs may differ
- * between then and now: if any invalidation message of anybody has come that
- * tells of a change after where decoding starts.  What changes in between is
- * invalidated by the WAL itself, as it is for a walsender.
+ * Decoding looks at the catalogs as they were when a transaction committed.
+ * So the functions empty all caches before and after, and each cycle would
+ * have to fill them again, twice.  Here they are emptied only if the
+ * catalogs may differ between then and now: if any invalidation message of
+ * anybody has come that tells of a change after where decoding starts.
+ * What changes in between is invalidated by the WAL itself, as it is for a
+ * walsender.
  *
  *-------------------------------------------------------------------------
  */
@@ -63,7 +66,8 @@ static struct
 	NameData	slot_name;
 	List	   *options;
 	LogicalDecodingContext *decoding;
-	ReplicationSlot *slot;		/* set aside while nothing is decoded; NULL: not ours */
+	ReplicationSlot *slot;		/* set aside while nothing is decoded; NULL:
+								 * not ours */
 
 	/* the last known version of the catalogs, and how old it is at most */
 	CatalogStamp catalogs;
@@ -78,15 +82,18 @@ typedef struct RowWriter
 } RowWriter;
 
 static void
-prepare_write(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid, bool last_write)
+prepare_write(LogicalDecodingContext *decoding, XLogRecPtr lsn,
+			  TransactionId xid, bool last_write)
 {
 	resetStringInfo(decoding->out);
 }
 
 static void
-write_row(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid, bool last_write)
+write_row(LogicalDecodingContext *decoding, XLogRecPtr lsn, TransactionId xid,
+		  bool last_write)
 {
-	const RowWriter *writer = (const RowWriter *) decoding->output_writer_private;
+	const RowWriter *writer =
+	(const RowWriter *) decoding->output_writer_private;
 	StringInfo	out = decoding->out;
 	bytea	   *data = palloc(VARHDRSZ + out->len);
 	Datum		values[3];
@@ -111,7 +118,7 @@ same_options(List *a, List *b)
 		return false;
 	forboth(lc, a, lc2, b)
 		if (strcmp((char *) lfirst(lc), (char *) lfirst(lc2)) != 0)
-			return false;
+		return false;
 	return true;
 }
 
@@ -167,14 +174,18 @@ is_held(void)
 	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
 	SpinLockAcquire(&slot->mutex);
 	held = slot->in_use && slot->active_pid == MyProcPid &&
-		slot->data.persistency == RS_PERSISTENT && slot->data.database == MyDatabaseId &&
+		slot->data.persistency == RS_PERSISTENT &&
+		slot->data.database == MyDatabaseId &&
 		strcmp(NameStr(slot->data.name), NameStr(own.slot_name)) == 0;
 	SpinLockRelease(&slot->mutex);
 	LWLockRelease(ReplicationSlotControlLock);
 	return held;
 }
 
-/* Makes the slot MyReplicationSlot.  Throws if it is not ours any more, and forgets it. */
+/*
+ * Makes the slot MyReplicationSlot.  Throws if it is not ours any more, and
+ * forgets it.
+ */
 static void
 take_slot(void)
 {
@@ -196,7 +207,8 @@ take_slot(void)
 static void
 release_slot(void)
 {
-	ReplicationSlot *other = MyReplicationSlot == own.slot ? NULL : MyReplicationSlot;
+	ReplicationSlot *other = MyReplicationSlot == own.slot ? NULL :
+	MyReplicationSlot;
 
 	if (!is_held())
 	{
@@ -210,8 +222,9 @@ release_slot(void)
 }
 
 /*
- * The server would release MyReplicationSlot alone.  Its own callback comes after
- * the one that gives up what locks an error has left behind; this one before.
+ * The server would release MyReplicationSlot alone.  Its own callback comes
+ * after the one that gives up what locks an error has left behind; this one
+ * before.
  */
 static void
 release_slot_at_exit(int code, Datum arg)
@@ -223,11 +236,12 @@ release_slot_at_exit(int code, Datum arg)
 
 /*
  * Reads a page of the WAL.  The last record may be on disk in part, and the
- * server's function would wait for the rest without a look at the postmaster, for
- * ever if that has died.  So we wait before.
+ * server's function would wait for the rest without a look at the
+ * postmaster, for ever if that has died.  So we wait before.
  */
 static int
-read_page(XLogReaderState *reader, XLogRecPtr page, int length, XLogRecPtr record, char *buffer)
+read_page(XLogReaderState *reader, XLogRecPtr page, int length,
+		  XLogRecPtr record, char *buffer)
 {
 	while (GetFlushRecPtr(NULL) < page + length)
 	{
@@ -253,7 +267,8 @@ acquire(const char *slot_name)
 }
 
 /*
- * Whether it is open with these options, so that decoder_open has nothing to do.
+ * Whether it is open with these options, so that decoder_open has nothing
+ * to do.
  */
 bool
 decoder_is_ready(const char *slot_name, List *options)
@@ -279,15 +294,18 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 	CheckLogicalDecodingRequirements();
 	acquire(slot_name);
 	own.context = AllocSetContextCreate(context, "notify_stats decoder",
-										 ALLOCSET_DEFAULT_SIZES);
+										ALLOCSET_DEFAULT_SIZES);
 	caller_context = MemoryContextSwitchTo(own.context);
 	own.options = copy_strings(options);
 	own.decoding = NULL;
-	own.decoding = CreateDecodingContext(InvalidXLogRecPtr, make_options(own.options), false,
-										  XL_ROUTINE(.page_read = read_page,
-													 .segment_open = wal_segment_open,
-													 .segment_close = wal_segment_close),
-										  prepare_write, write_row, NULL);
+	own.decoding = CreateDecodingContext(InvalidXLogRecPtr,
+										 make_options(own.options), false,
+										 XL_ROUTINE(.page_read = read_page,
+													.segment_open =
+													wal_segment_open,
+													.segment_close =
+													wal_segment_close),
+										 prepare_write, write_row, NULL);
 	XLogBeginRead(own.decoding->reader, MyReplicationSlot->data.restart_lsn);
 	own.catalogs.valid = false;
 	MemoryContextSwitchTo(caller_context);
@@ -295,8 +313,9 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 }
 
 /*
- * Whether no catalog has changed after a position.  Whatever the version counts
- * was logged before the end of the WAL at the time when it was first seen.
+ * Whether no catalog has changed after a position.  Whatever the version
+ * counts was logged before the end of the WAL at the time when it was first
+ * seen.
  */
 static bool
 catalogs_stand_still(XLogRecPtr since)
@@ -322,17 +341,19 @@ decode(XLogRecPtr upto)
 		MemoryContextSwitchTo(own.context);
 		if (XLogReadRecord(reader, &error) == NULL)
 			elog(ERROR, "could not read the write-ahead log at %X/%X: %s",
-				 LSN_FORMAT_ARGS(reader->EndRecPtr), error ? error : "no record");
+				 LSN_FORMAT_ARGS(reader->EndRecPtr), error ?
+				 error : "no record");
 		LogicalDecodingProcessRecord(own.decoding, reader);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
 /*
- * Decodes from where the last call stopped up to a position that is on disk, and
- * adds what the output plugin writes to a tuplestore of (pg_lsn, xid, bytea).
- * Within a transaction.  If it throws, or if what was read is not applied, the
- * process must end, or call decoder_forget on its way out of the command.
+ * Decodes from where the last call stopped up to a position that is on
+ * disk, and adds what the output plugin writes to a tuplestore of (pg_lsn,
+ * xid, bytea).  Within a transaction.  If it throws, or if what was read is
+ * not applied, the process must end, or call decoder_forget on its way out
+ * of the command.
  */
 void
 decoder_read(XLogRecPtr upto, Tuplestorestate *rows, TupleDesc desc)
@@ -412,8 +433,8 @@ decoder_close(void)
 }
 
 /*
- * After an error in a session: forgets what is open.  The slot is released when
- * the command is aborted, and the memory goes with its context.
+ * After an error in a session: forgets what is open.  The slot is released
+ * when the command is aborted, and the memory goes with its context.
  */
 void
 decoder_forget(void)

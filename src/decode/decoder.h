@@ -14,8 +14,10 @@
 
 extern bool decoder_is_open(const char *slot_name);
 extern bool decoder_is_ready(const char *slot_name, List *options);
-extern void decoder_open(const char *slot_name, List *options, MemoryContext context);
-extern void decoder_read(XLogRecPtr upto, Tuplestorestate *rows, TupleDesc desc);
+extern void decoder_open(const char *slot_name, List *options,
+						 MemoryContext context);
+extern void decoder_read(XLogRecPtr upto, Tuplestorestate *rows,
+						 TupleDesc desc);
 extern void decoder_confirm(XLogRecPtr lsn);
 extern void decoder_close(void);
 extern void decoder_forget(void);

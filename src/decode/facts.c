@@ -44,7 +44,7 @@
 #define PARTITION_FACT "partition "
 
 /* Appends a fact; the strings are kept by reference. */
-List *
+List	   *
 facts_add(List *facts, Oid source, const char *name, const char *value)
 {
 	Fact	   *fact = palloc(sizeof(Fact));
@@ -61,11 +61,12 @@ column_value(Oid source, AttrNumber attnum)
 {
 	char	   *name = get_attname(source, attnum, true);
 
-	return name ? psprintf("%u %s", get_atttype(source, attnum), name) : "dropped";
+	return name ? psprintf("%u %s", get_atttype(source, attnum), name) :
+		"dropped";
 }
 
 /* Appends the names and types of columns. */
-List *
+List	   *
 facts_add_columns(List *facts, Oid source, const Bitmapset *columns)
 {
 	int			attnum = -1;
@@ -77,20 +78,22 @@ facts_add_columns(List *facts, Oid source, const Bitmapset *columns)
 }
 
 /*
- * Appends one more fact of a column.  Each column has its own: which ones are in
- * use changes with the rollups.
+ * Appends one more fact of a column.  Each column has its own: which ones
+ * are in use changes with the rollups.
  */
-List *
-facts_add_column(List *facts, Oid source, AttrNumber attnum, const char *name, const char *value)
+List	   *
+facts_add_column(List *facts, Oid source, AttrNumber attnum, const char *name,
+				 const char *value)
 {
-	return facts_add(facts, source, psprintf(COLUMN_FACT "%d, %s", attnum, name), value);
+	return facts_add(facts, source,
+					 psprintf(COLUMN_FACT "%d, %s", attnum, name), value);
 }
 
 /*
  * Appends the leaf partitions of a partitioned source, each with what "value"
  * says of it, or, with NULL, only that there is such a one.
  */
-List *
+List	   *
 facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid))
 {
 	List	   *relids;
@@ -104,7 +107,8 @@ facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid))
 		Oid			relid = lfirst_oid(lc);
 
 		if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
-			facts = facts_add(facts, source, psprintf(PARTITION_FACT "%u", relid),
+			facts = facts_add(facts, source,
+							  psprintf(PARTITION_FACT "%u", relid),
 							  psprintf("%c%s", get_rel_persistence(relid),
 									   value ? value(relid) : ""));
 	}
@@ -121,36 +125,50 @@ expression_value(Oid relid, AttrNumber attnum)
 	HeapTuple	tuple;
 	char	   *value = "none";
 
-	ScanKeyInit(&keys[0], Anum_pg_attrdef_adrelid, BTEqualStrategyNumber, F_OIDEQ,
+	ScanKeyInit(&keys[0], Anum_pg_attrdef_adrelid, BTEqualStrategyNumber,
+				F_OIDEQ,
 				ObjectIdGetDatum(relid));
-	ScanKeyInit(&keys[1], Anum_pg_attrdef_adnum, BTEqualStrategyNumber, F_INT2EQ,
+	ScanKeyInit(&keys[1], Anum_pg_attrdef_adnum, BTEqualStrategyNumber,
+				F_INT2EQ,
 				Int16GetDatum(attnum));
-	scan = systable_beginscan(defaults, AttrDefaultIndexId, true, NULL, lengthof(keys), keys);
+	scan = systable_beginscan(defaults, AttrDefaultIndexId, true, NULL,
+							  lengthof(keys), keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		bool		isnull;
-		Datum		adbin = heap_getattr(tuple, Anum_pg_attrdef_adbin, RelationGetDescr(defaults), &isnull);
+		Datum		adbin = heap_getattr(tuple, Anum_pg_attrdef_adbin,
+										 RelationGetDescr(defaults), &isnull);
 		char	   *expression = TextDatumGetCString(adbin);
 
-		value = psprintf(UINT64_FORMAT, hash_bytes_extended((unsigned char *) expression,
-															strlen(expression), 0));
+		value = psprintf(UINT64_FORMAT,
+						 hash_bytes_extended((unsigned char *) expression,
+											 strlen(expression),
+											 0));
 	}
 	systable_endscan(scan);
 	table_close(defaults, AccessShareLock);
 	return value;
 }
 
-/* Appends how a column is generated in the source, or in a leaf partition of it. */
+/*
+ * Appends how a column is generated in the source, or in a leaf partition
+ * of it.
+ */
 static List *
 add_expression(List *facts, Oid source, AttrNumber attnum, Oid relid)
 {
 	AttrNumber	number = get_attnum(relid, get_attname(source, attnum, false));
 
-	/* nobody keeps a partition from being dropped while an event trigger looks */
-	if (number == InvalidAttrNumber || get_attgenerated(relid, number) != ATTRIBUTE_GENERATED_STORED)
+	/*
+	 * nobody keeps a partition from being dropped while an event trigger
+	 * looks
+	 */
+	if (number == InvalidAttrNumber ||
+		get_attgenerated(relid, number) != ATTRIBUTE_GENERATED_STORED)
 		return facts;
-	return facts_add(facts, source, psprintf(EXPRESSION_FACT "%d of %u", attnum, relid),
+	return facts_add(facts, source,
+					 psprintf(EXPRESSION_FACT "%d of %u", attnum, relid),
 					 expression_value(relid, number));
 }
 
@@ -161,7 +179,8 @@ add_expression(List *facts, Oid source, AttrNumber attnum, Oid relid)
 static List *
 add_expressions(List *facts, Oid source, const Bitmapset *columns)
 {
-	bool		partitioned = get_rel_relkind(source) == RELKIND_PARTITIONED_TABLE;
+	bool		partitioned = get_rel_relkind(source) ==
+	RELKIND_PARTITIONED_TABLE;
 	int			attnum = -1;
 	ListCell   *lc;
 
@@ -170,9 +189,10 @@ add_expressions(List *facts, Oid source, const Bitmapset *columns)
 		if (get_attname(source, attnum, true) == NULL ||
 			get_attgenerated(source, attnum) != ATTRIBUTE_GENERATED_STORED)
 			continue;
-		foreach(lc, partitioned ? find_all_inheritors(source, NoLock, NULL) : list_make1_oid(source))
+		foreach(lc, partitioned ? find_all_inheritors(source, NoLock, NULL) :
+				list_make1_oid(source))
 			if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
-				facts = add_expression(facts, source, attnum, lfirst_oid(lc));
+			facts = add_expression(facts, source, attnum, lfirst_oid(lc));
 	}
 	return facts;
 }
@@ -184,26 +204,29 @@ add_types(const Format *format, List *facts, Oid source, List *types)
 	ListCell   *lc;
 
 	foreach(lc, type_parts(types))
-		facts = facts_add(facts, source, psprintf(TYPE_FACT "%u", lfirst_oid(lc)),
+		facts = facts_add(facts, source,
+						  psprintf(TYPE_FACT "%u", lfirst_oid(lc)),
 						  type_description(lfirst_oid(lc), format->by_name));
 	return facts;
 }
 
 /*
- * The facts of one source: those of its format, and what matters to all of them:
- * that its changes are in the WAL at all, and what its values mean.
+ * The facts of one source: those of its format, and what matters to all of
+ * them: that its changes are in the WAL at all, and what its values mean.
  */
 static List *
-add_facts_of(const Format *format, List *facts, Oid source, const Bitmapset *columns, List *types)
+add_facts_of(const Format *format, List *facts, Oid source,
+			 const Bitmapset *columns, List *types)
 {
-	facts = facts_add(facts, source, "persistence", psprintf("%c", get_rel_persistence(source)));
+	facts = facts_add(facts, source, "persistence",
+					  psprintf("%c", get_rel_persistence(source)));
 	facts = format->facts_of(facts, source, columns);
 	facts = add_expressions(facts, source, columns);
 	return add_types(format, facts, source, types);
 }
 
 /* The facts of what definitions read, a list of Definition. */
-List *
+List	   *
 facts_collect(const Format *format, List *definitions)
 {
 	List	   *facts = NIL;
@@ -227,8 +250,11 @@ facts_collect(const Format *format, List *definitions)
 			{
 				const Definition *definition = (Definition *) lfirst(lc3);
 
-				columns = bms_add_members(columns, definition_source_columns(definition, source));
-				types = list_concat_unique_oid(types, definition_source_types(definition, source));
+				columns = bms_add_members(columns,
+										  definition_source_columns(definition,
+																	source));
+				types = list_concat_unique_oid(types,
+											   definition_source_types(definition, source));
 			}
 			facts = add_facts_of(format, facts, source, columns, types);
 		}
@@ -251,7 +277,8 @@ find_fact(List *facts, const Fact *wanted)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
-		if (fact->source == wanted->source && strcmp(fact->name, wanted->name) == 0)
+		if (fact->source == wanted->source &&
+			strcmp(fact->name, wanted->name) == 0)
 			return fact;
 	}
 	return NULL;
@@ -296,7 +323,8 @@ column_of(const Fact *fact)
 static Oid
 type_of(const Fact *fact)
 {
-	return has_prefix(fact, TYPE_FACT) ? strtoul(fact->name + strlen(TYPE_FACT), NULL, 10) : InvalidOid;
+	return has_prefix(fact, TYPE_FACT) ?
+		strtoul(fact->name + strlen(TYPE_FACT), NULL, 10) : InvalidOid;
 }
 
 /* The columns that the facts of a source tell of. */
@@ -337,30 +365,34 @@ types_of(List *facts, Oid source)
  * The facts of a source as they are now, of the same columns as those given;
  * NIL if it does not exist any more.
  */
-List *
+List	   *
 facts_renew(const Format *format, List *facts, Oid source)
 {
 	if (get_rel_name(source) == NULL)
 		return NIL;
-	return add_facts_of(format, NIL, source, columns_of(facts, source), types_of(facts, source));
+	return add_facts_of(format, NIL, source, columns_of(facts, source),
+						types_of(facts, source));
 }
 
 /*
- * The sources that a relation is, is a leaf partition of, or the row type of which
- * their values are made of, in a set of facts.
+ * The sources that a relation is, is a leaf partition of, or the row type
+ * of which their values are made of, in a set of facts.
  */
-List *
+List	   *
 facts_sources_of(List *facts, Oid relid)
 {
-	List	   *ancestors = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
-	List	   *sources = facts_sources_with_type(facts, get_rel_type_id(relid));
+	List	   *ancestors = get_rel_relispartition(relid) ?
+	get_partition_ancestors(relid) : NIL;
+	List	   *sources = facts_sources_with_type(facts,
+												  get_rel_type_id(relid));
 	ListCell   *lc;
 
 	foreach(lc, facts)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
-		if (fact->source == relid || list_member_oid(ancestors, fact->source) ||
+		if (fact->source == relid ||
+			list_member_oid(ancestors, fact->source) ||
 			(has_prefix(fact, PARTITION_FACT) && partition_of(fact) == relid))
 			sources = list_append_unique_oid(sources, fact->source);
 	}
@@ -368,7 +400,7 @@ facts_sources_of(List *facts, Oid relid)
 }
 
 /* The sources whose values are made of a type. */
-List *
+List	   *
 facts_sources_with_type(List *facts, Oid type)
 {
 	List	   *sources = NIL;
@@ -401,7 +433,8 @@ row_version(HeapTuple tuple)
 static char *
 fact_version(const Format *format, const Fact *fact)
 {
-	Oid			relid = has_prefix(fact, PARTITION_FACT) ? partition_of(fact) : fact->source;
+	Oid			relid = has_prefix(fact, PARTITION_FACT) ? partition_of(fact) :
+	fact->source;
 	Oid			namespace = get_rel_namespace(relid);
 	AttrNumber	attnum = column_of(fact);
 
@@ -409,9 +442,12 @@ fact_version(const Format *format, const Fact *fact)
 	if (OidIsValid(type_of(fact)))
 		return format->by_name ? type_label_versions(type_of(fact)) : "";
 	return psprintf("%u %u %u",
-					row_version(SearchSysCache1(RELOID, ObjectIdGetDatum(relid))),
-					row_version(SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(namespace))),
-					row_version(SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
+					row_version(SearchSysCache1(RELOID,
+												ObjectIdGetDatum(relid))),
+					row_version(SearchSysCache1(NAMESPACEOID,
+												ObjectIdGetDatum(namespace))),
+					row_version(SearchSysCache2(ATTNUM,
+												ObjectIdGetDatum(relid),
 												Int16GetDatum(attnum))));
 }
 
@@ -419,7 +455,7 @@ fact_version(const Format *format, const Fact *fact)
  * The same, and the versions of the catalog rows that they are from: nothing
  * about the sources was altered, not even for a while, as long as these hold.
  */
-List *
+List	   *
 facts_collect_versions(const Format *format, List *definitions)
 {
 	List	   *facts = facts_collect(format, definitions);
@@ -430,7 +466,8 @@ facts_collect_versions(const Format *format, List *definitions)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
-		result = facts_add(result, fact->source, psprintf("version of %s", fact->name),
+		result = facts_add(result, fact->source,
+						   psprintf("version of %s", fact->name),
 						   fact_version(format, fact));
 	}
 	return result;
@@ -442,7 +479,10 @@ is_note(const Fact *fact)
 	return has_prefix(fact, BREAK_FACT " ") || has_prefix(fact, DETACHED_FACT);
 }
 
-/* The fact that a note tells the break of; any other fact is its own subject. */
+/*
+ * The fact that a note tells the break of; any other fact is its own
+ * subject.
+ */
 static const Fact *
 subject_of(const Fact *fact)
 {
@@ -472,7 +512,8 @@ describe(const Fact *fact)
 	if (has_prefix(fact, DETACHED_FACT))
 		return "set of partitions";
 	if (OidIsValid(type_of(fact)))
-		return psprintf(TYPE_FACT "%s", format_type_be_qualified(type_of(fact)));
+		return psprintf(TYPE_FACT "%s",
+						format_type_be_qualified(type_of(fact)));
 	if (has_prefix(fact, EXPRESSION_FACT))
 	{
 		name = get_attname(fact->source, column_of(fact), true);
@@ -486,7 +527,8 @@ describe(const Fact *fact)
 	if (!has_prefix(fact, PARTITION_FACT))
 		return fact->name;
 	name = get_rel_name(partition_of(fact));
-	return name ? psprintf(PARTITION_FACT "\"%s\"", name) : "set of partitions";
+	return name ? psprintf(PARTITION_FACT "\"%s\"", name) :
+		"set of partitions";
 }
 
 /* Whether a fact that was, and is no more, does not matter. */
@@ -520,8 +562,8 @@ is_broken(const Fact *before, List *now, bool partitions_may_go)
 }
 
 /*
- * Whether a rollup reads what a fact is of.  Formats that read text read all that
- * any rollup wants of a row, so to them a type matters to all.
+ * Whether a rollup reads what a fact is of.  Formats that read text read
+ * all that any rollup wants of a row, so to them a type matters to all.
  */
 static bool
 concerns(const Fact *fact, const Format *format, const Definition *definition)
@@ -530,18 +572,22 @@ concerns(const Fact *fact, const Format *format, const Definition *definition)
 
 	if (has_prefix(subject, EXPRESSION_FACT))
 		return bms_is_member(column_of(subject),
-							 definition_source_columns(definition, fact->source));
+							 definition_source_columns(definition,
+													   fact->source));
 	if (OidIsValid(type_of(subject)) && !format->by_name)
-		return list_member_oid(type_parts(definition_source_types(definition, fact->source)),
+		return list_member_oid(type_parts(definition_source_types(definition,
+																  fact->source)),
 							   type_of(subject));
 	return true;
 }
 
 /*
- * Why changes of a source cannot be told to a rollup between two sets of facts, or NULL.
+ * Why changes of a source cannot be told to a rollup between two sets of
+ * facts, or NULL.
  */
 const char *
-facts_break(const Format *format, List *before, List *now, const Definition *definition,
+facts_break(const Format *format, List *before, List *now,
+			const Definition *definition,
 			Oid source, bool partitions_may_go)
 {
 	ListCell   *lc;
@@ -550,10 +596,12 @@ facts_break(const Format *format, List *before, List *now, const Definition *def
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
-		if (fact->source == source && is_broken(fact, now, partitions_may_go) &&
+		if (fact->source == source &&
+			is_broken(fact, now, partitions_may_go) &&
 			concerns(fact, format, definition))
 			return psprintf(_("the %s of table \"%s\" has changed, which output plugin \"%s\" does not tell"),
-							describe(fact), get_rel_name(source), format->plugin);
+							describe(fact), get_rel_name(source),
+							format->plugin);
 	}
 	return NULL;
 }
@@ -562,7 +610,7 @@ facts_break(const Format *format, List *before, List *now, const Definition *def
  * The facts of a source in the first set that do not hold in the second, other
  * than that of a partition that is gone, and notes.
  */
-List *
+List	   *
 facts_broken(List *before, List *now, Oid source)
 {
 	List	   *broken = NIL;
@@ -572,16 +620,18 @@ facts_broken(List *before, List *now, Oid source)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
-		if (fact->source == source && !is_note(fact) && is_broken(fact, now, true))
+		if (fact->source == source && !is_note(fact) &&
+			is_broken(fact, now, true))
 			broken = lappend(broken, lfirst(lc));
 	}
 	return broken;
 }
 
 /*
- * The facts of a source on how a column of this table, itself or a partition, is generated.
+ * The facts of a source on how a column of this table, itself or a
+ * partition, is generated.
  */
-List *
+List	   *
 facts_of_expression(List *facts, Oid source, Oid relid, AttrNumber attnum)
 {
 	const char *column = get_attname(relid, attnum, true);
@@ -590,7 +640,8 @@ facts_of_expression(List *facts, Oid source, Oid relid, AttrNumber attnum)
 
 	if (column == NULL)
 		return NIL;
-	wanted.name = psprintf(EXPRESSION_FACT "%d of %u", get_attnum(source, column), relid);
+	wanted.name = psprintf(EXPRESSION_FACT "%d of %u",
+						   get_attnum(source, column), relid);
 	fact = find_fact(facts, &wanted);
 	return fact ? list_make1(unconstify(Fact *, fact)) : NIL;
 }
@@ -612,8 +663,9 @@ is_brand_new(Oid relid)
 }
 
 /*
- * Whether a partition is new in the second set, or was not one for a while, and
- * so may have rows, or another replica identity, that no change has told.
+ * Whether a partition is new in the second set, or was not one for a while,
+ * and so may have rows, or another replica identity, that no change has
+ * told.
  */
 bool
 facts_bring_rows(List *before, List *now, Oid source)
@@ -658,7 +710,7 @@ facts_equal(List *before, List *now)
 }
 
 /* The facts as they were when the stream's position was written. */
-List *
+List	   *
 facts_load(void)
 {
 	MemoryContext context = CurrentMemoryContext;
@@ -677,8 +729,11 @@ facts_load(void)
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
 		bool		isnull;
 
-		facts = facts_add(facts, DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull)),
-						  SPI_getvalue(tuple, desc, 2), SPI_getvalue(tuple, desc, 3));
+		facts = facts_add(facts,
+						  DatumGetObjectId(SPI_getbinval(tuple, desc, 1,
+														 &isnull)),
+						  SPI_getvalue(tuple, desc, 2),
+						  SPI_getvalue(tuple, desc, 3));
 		MemoryContextSwitchTo(spi_context);
 	}
 	PopActiveSnapshot();
@@ -705,9 +760,12 @@ make_arrays(List *facts, Datum *args)
 		names[n] = CStringGetTextDatum(fact->name);
 		values[n++] = CStringGetTextDatum(fact->value);
 	}
-	args[0] = PointerGetDatum(construct_array(sources, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-	args[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
-	args[2] = PointerGetDatum(construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[0] = PointerGetDatum(construct_array(sources, n, OIDOID, sizeof(Oid),
+											  true, TYPALIGN_INT));
+	args[1] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false,
+											  TYPALIGN_INT));
+	args[2] = PointerGetDatum(construct_array(values, n, TEXTOID, -1, false,
+											  TYPALIGN_INT));
 }
 
 /* Writes facts in place of those that were loaded. */
@@ -716,28 +774,31 @@ facts_store(List *loaded, List *facts)
 {
 	/* those that were not seen, of facts_note_break, are for the next time */
 	static const char delete[] =
-		"DELETE FROM " EXTENSION_SCHEMA ".source_fact f"
-		" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-		" l (source, fact, value) WHERE f.source = l.source AND f.fact = l.fact";
+	"DELETE FROM " EXTENSION_SCHEMA ".source_fact f"
+	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	" l (source, fact, value) WHERE f.source = l.source AND f.fact = l.fact";
 	static const char insert[] =
-		"INSERT INTO " EXTENSION_SCHEMA ".source_fact (source, fact, value)"
-		" SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) n";
+	"INSERT INTO " EXTENSION_SCHEMA ".source_fact (source, fact, value)"
+	" SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) n";
 	Oid			argtypes[3] = {OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
 	Datum		args[3];
 
 	SPI_connect();
 	make_arrays(loaded, args);
-	if (SPI_execute_with_args(delete, 3, argtypes, args, NULL, false, 0) != SPI_OK_DELETE)
+	if (SPI_execute_with_args(delete, 3, argtypes, args, NULL, false,
+							  0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete the facts of sources");
 	make_arrays(facts, args);
-	if (SPI_execute_with_args(insert, 3, argtypes, args, NULL, false, 0) != SPI_OK_INSERT)
+	if (SPI_execute_with_args(insert, 3, argtypes, args, NULL, false,
+							  0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write the facts of sources");
 	SPI_finish();
 }
 
 /*
- * Writes the facts that are not among those already stored, and leaves these as
- * they are: what has come of their sources since is for the next look.
+ * Writes the facts that are not among those already stored, and leaves
+ * these as they are: what has come of their sources since is for the next
+ * look.
  */
 void
 facts_store_others(List *stored, List *facts)
@@ -747,7 +808,7 @@ facts_store_others(List *stored, List *facts)
 
 	foreach(lc, facts)
 		if (find_fact(stored, (const Fact *) lfirst(lc)) == NULL)
-			others = lappend(others, lfirst(lc));
+		others = lappend(others, lfirst(lc));
 	facts_store(NIL, others);
 }
 
@@ -758,7 +819,9 @@ facts_store_others(List *stored, List *facts)
 void
 facts_note_break(Oid source)
 {
-	List	   *facts = facts_add(NIL, source, psprintf(BREAK_FACT " %u", GetTopTransactionId()), "");
+	List	   *facts = facts_add(NIL, source,
+								  psprintf(BREAK_FACT " %u",
+										   GetTopTransactionId()), "");
 
 	facts_store(facts, facts);
 }
@@ -775,15 +838,16 @@ facts_note_broken(List *broken)
 		const Fact *fact = (const Fact *) lfirst(lc);
 
 		facts = facts_add(facts, fact->source,
-						  psprintf(BREAK_FACT " %u %s", GetTopTransactionId(), fact->name), "");
+						  psprintf(BREAK_FACT " %u %s", GetTopTransactionId(),
+								   fact->name), "");
 	}
 	if (facts != NIL)
 		facts_store(facts, facts);
 }
 
 /*
- * Notes the partitions that are in the first set of facts alone.  They may come
- * back before anybody looks again.
+ * Notes the partitions that are in the first set of facts alone.  They may
+ * come back before anybody looks again.
  */
 void
 facts_note_detached(List *before, List *now, Oid source)
@@ -800,7 +864,9 @@ facts_note_detached(List *before, List *now, Oid source)
 			find_fact(now, fact) == NULL &&
 			find_detached(before, source, partition_of(fact)) == NULL)
 			facts = facts_add(facts, source,
-							  psprintf(DETACHED_FACT "%u %u", partition_of(fact), GetTopTransactionId()), "");
+							  psprintf(DETACHED_FACT "%u %u",
+									   partition_of(fact),
+									   GetTopTransactionId()), "");
 	}
 	if (facts != NIL)
 		facts_store(facts, facts);

@@ -47,10 +47,12 @@ format_chosen(void)
 }
 
 /*
- * Throws unless the changes of a definition's source tell enough in that format.
+ * Throws unless the changes of a definition's source tell enough in that
+ * format.
  */
 void
-format_check_source(const Format *format, const Definition *definition, Oid source)
+format_check_source(const Format *format, const Definition *definition,
+					Oid source)
 {
 	Bitmapset  *columns = definition_source_columns(definition, source);
 

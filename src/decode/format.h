@@ -64,7 +64,8 @@ typedef struct RowChange
 	Source	   *source;
 	XLogRecPtr	commit_lsn;		/* as ChangeConsumer.wants was told */
 	const char *reason;			/* of ROW_UNKNOWN: why, for people */
-	bool		moves;			/* of ROW_DELETE: to another partition, by an UPDATE */
+	bool		moves;			/* of ROW_DELETE: to another partition, by an
+								 * UPDATE */
 } RowChange;
 
 /* Who is given the changes. */
@@ -89,9 +90,11 @@ typedef struct Format
 	const char *plugin;			/* output plugin of its slots */
 	bool		binary;			/* its output is bytea, not text */
 
-	bool		resumable;		/* a reader can take over from another, if asked for */
+	bool		resumable;		/* a reader can take over from another, if
+								 * asked for */
 
-	bool		tells_moves;	/* sets RowChange.moves, if the source wants it */
+	bool		tells_moves;	/* sets RowChange.moves, if the source wants
+								 * it */
 
 	/*
 	 * The plugin tells tables or columns by their names, and finds partitions
@@ -109,24 +112,27 @@ typedef struct Format
 
 	/*
 	 * Makes a reader of the slot's output, in the current memory context,
-	 * which has to live as long as the reader.  "sources" is a list of Source,
-	 * kept by reference, as the consumer is.
+	 * which has to live as long as the reader.  "sources" is a list of
+	 * Source, kept by reference, as the consumer is.
 	 */
-	FormatReader *(*reader_create) (List *sources, const ChangeConsumer *consumer);
+	FormatReader *(*reader_create) (List *sources,
+									const ChangeConsumer *consumer);
 
 	/*
 	 * The options to peek with: a list of char *, names and values in turn.
-	 * "text_only": some type has proved to have no binary form.  "resumable": a
-	 * new reader is to understand the output after any transaction.
+	 * "text_only": some type has proved to have no binary form.  "resumable":
+	 * a new reader is to understand the output after any transaction.
 	 */
-	List	   *(*reader_options) (FormatReader *reader, bool text_only, bool resumable);
+	List	   *(*reader_options) (FormatReader *reader, bool text_only,
+								   bool resumable);
 
 	/*
 	 * Reads one row of the slot's output, and hands its changes to the
 	 * consumer.  Throws, most often ERRCODE_PROTOCOL_VIOLATION, if it is not
 	 * what the plugin writes.
 	 */
-	void		(*reader_feed) (FormatReader *reader, const char *data, int len);
+	void		(*reader_feed) (FormatReader *reader, const char *data,
+								int len);
 } Format;
 
 extern const Format format_native;
@@ -146,6 +152,7 @@ extern const Format *format_chosen(void);
 			 errmsg("invalid output of output plugin \"%s\"", plugin), \
 			 errdetail(__VA_ARGS__)))
 
-extern void format_check_source(const Format *format, const Definition *definition, Oid source);
+extern void format_check_source(const Format *format,
+								const Definition *definition, Oid source);
 
 #endif							/* NOTIFY_STATS_FORMAT_H */

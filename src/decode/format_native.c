@@ -122,7 +122,8 @@ native_reader_options(FormatReader *reader, bool text_only, bool resumable)
 		moves |= source->tells_moves;
 	}
 
-	options = list_make4("version", psprintf("%d", NATIVE_VERSION), "tables", tables.data);
+	options = list_make4("version", psprintf("%d", NATIVE_VERSION), "tables",
+						 tables.data);
 	if (resumable)
 		options = lappend(lappend(options, "resumable"), "on");
 	if (moves)
@@ -160,8 +161,8 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 
 	if (ncolumns != bms_num_members(source->columns))
 		violation("Table %u was announced with %d columns instead of %d.",
-						source->relid, ncolumns,
-						bms_num_members(source->columns));
+				  source->relid, ncolumns,
+				  bms_num_members(source->columns));
 
 	/* not valid again before all of it has been read */
 	relation->announced = false;
@@ -179,7 +180,7 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 		expected = bms_next_member(source->columns, expected);
 		if (attnum != expected || attnum > source->desc->natts)
 			violation("Column %d of table %u was announced out of turn.",
-							attnum, source->relid);
+					  attnum, source->relid);
 
 		att = TupleDescAttr(source->desc, attnum - 1);
 		relation->attnums[i] = attnum;
@@ -205,7 +206,7 @@ read_value(FormatReader *reader, Form_pg_attribute att, int len)
 	if (att->attlen > 0 ? len != att->attlen :
 		att->attlen != -1 || len < VARHDRSZ)
 		violation("A value of column \"%s\" has %d bytes.",
-						NameStr(att->attname), len);
+				  NameStr(att->attname), len);
 
 	/* fetch_att wants it aligned, and the bytes of the message are not */
 	if (att->attbyval)
@@ -217,7 +218,7 @@ read_value(FormatReader *reader, Form_pg_attribute att, int len)
 	if (att->attlen == -1 &&
 		(!VARATT_IS_4B_U(copy) || (int) VARSIZE(copy) != len))
 		violation("A value of column \"%s\" has a header that does not match its %d bytes.",
-						NameStr(att->attname), len);
+				  NameStr(att->attname), len);
 
 	return fetch_att(copy, att->attbyval, att->attlen);
 }
@@ -298,7 +299,7 @@ read_reason(FormatReader *reader)
 							NATIVE_MAX_CHANGE / (1024 * 1024));
 		default:
 			violation("Unexpected reason %d of an unknown change.",
-							reason);
+					  reason);
 			return NULL;		/* keep compiler quiet */
 	}
 }
@@ -320,7 +321,8 @@ read_header(FormatReader *reader)
 				 errhint("Restart the server.")));
 	xid = pq_getmsgint(message, 4);
 	reader->commit_lsn = pq_getmsgint64(message);
-	reader->wanted = reader->consumer->wants(reader->consumer->arg, xid, reader->commit_lsn);
+	reader->wanted = reader->consumer->wants(reader->consumer->arg, xid,
+											 reader->commit_lsn);
 }
 
 /* Reads a record; true if it is a change. */

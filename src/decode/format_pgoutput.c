@@ -78,9 +78,10 @@ pgoutput_reader_create(List *sources, const ChangeConsumer *consumer)
 }
 
 /*
- * Whether pgoutput can write any value of a type in binary form, and we can read
- * it.  pgoutput calls the send function of every type that has one, also that
- * of an array, which then fails if the type of its elements has none.
+ * Whether pgoutput can write any value of a type in binary form, and we can
+ * read it.  pgoutput calls the send function of every type that has one,
+ * also that of an array, which then fails if the type of its elements has
+ * none.
  */
 static bool
 has_binary_form(Oid type)
@@ -104,14 +105,16 @@ has_binary_form(Oid type)
 
 	element = get_element_type(type);
 	if (OidIsValid(element))
-		return typtype == TYPTYPE_BASE && sends && receives && has_binary_form(element);
-	return (typtype == TYPTYPE_BASE || typtype == TYPTYPE_ENUM) && sends && receives;
+		return typtype == TYPTYPE_BASE && sends && receives &&
+			has_binary_form(element);
+	return (typtype == TYPTYPE_BASE || typtype == TYPTYPE_ENUM) && sends &&
+		receives;
 }
 
 /*
- * Whether all columns of all sources have a binary form: pgoutput sends them all.
- * It also sends columns that have been dropped since, and other tables that are
- * still published, which is what text_only is for.
+ * Whether all columns of all sources have a binary form: pgoutput sends
+ * them all.  It also sends columns that have been dropped since, and other
+ * tables that are still published, which is what text_only is for.
  */
 static bool
 all_have_binary_form(List *sources)
@@ -140,7 +143,8 @@ pgoutput_reader_options(FormatReader *reader, bool text_only, bool resumable)
 									 "publication_names", PUBLICATION_NAME);
 
 	options = lappend(options, "binary");
-	return lappend(options, !text_only && all_have_binary_form(reader->sources) ?
+	return lappend(options, !text_only &&
+				   all_have_binary_form(reader->sources) ?
 				   "true" : "false");
 }
 
@@ -173,7 +177,8 @@ find_announcement(FormatReader *reader, Oid relid, bool make)
 
 /* Reads a column of a relation message. */
 static void
-read_column(FormatReader *reader, Announcement *announcement, int number, bool full)
+read_column(FormatReader *reader, Announcement *announcement, int number,
+			bool full)
 {
 	StringInfo	message = &reader->message;
 	DecodedTable *table = announcement->table;
@@ -190,7 +195,8 @@ read_column(FormatReader *reader, Announcement *announcement, int number, bool f
 	if (!full && (flags & COLUMN_IN_IDENTITY) == 0)
 		table->covered = false;
 	if (type != table->types[column] && announcement->mistyped == NULL)
-		announcement->mistyped = psprintf(_("column \"%s\" had another type"), name);
+		announcement->mistyped = psprintf(_("column \"%s\" had another type"),
+										  name);
 }
 
 static void
@@ -216,7 +222,8 @@ read_relation(FormatReader *reader)
 		table->full = full;
 		table->covered = identity != REPLICA_IDENTITY_NOTHING;
 		announcement->mistyped = NULL;
-		announcement->columns = palloc(sizeof(int) * (announcement->ncolumns + 1));
+		announcement->columns = palloc(sizeof(int) * (announcement->ncolumns +
+													  1));
 		for (int i = 0; i < announcement->ncolumns; i++)
 			read_column(reader, announcement, i, full);
 	}
@@ -273,7 +280,8 @@ skip_cell(FormatReader *reader, int kind)
 			break;
 		case LOGICALREP_COLUMN_TEXT:
 		case LOGICALREP_COLUMN_BINARY:
-			(void) pq_getmsgbytes(&reader->message, pq_getmsgint(&reader->message, 4));
+			(void) pq_getmsgbytes(&reader->message,
+								  pq_getmsgint(&reader->message, 4));
 			break;
 		default:
 			throw_violation(PLUGIN_NAME, "Unexpected value of kind %d.", kind);
@@ -286,7 +294,8 @@ read_row(FormatReader *reader, Announcement *announcement, Cell *row)
 	int			ncolumns = pq_getmsgint(&reader->message, 2);
 
 	if (ncolumns != announcement->ncolumns)
-		throw_violation(PLUGIN_NAME, "A row of table %u has %d columns instead of %d.",
+		throw_violation(PLUGIN_NAME,
+						"A row of table %u has %d columns instead of %d.",
 						announcement->relid, ncolumns, announcement->ncolumns);
 	decoded_row_fill(announcement->table, row, CELL_ABSENT);
 	for (int i = 0; i < ncolumns; i++)
@@ -305,7 +314,9 @@ static void
 read_change(FormatReader *reader, RowChangeKind kind)
 {
 	StringInfo	message = &reader->message;
-	Announcement *announcement = find_announcement(reader, pq_getmsgint(message, 4), false);
+	Announcement *announcement = find_announcement(reader,
+												   pq_getmsgint(message, 4),
+												   false);
 	DecodedTable *table = announcement->table;
 	bool		has_old = false;
 	int			tag;
@@ -369,7 +380,8 @@ static void
 check_in_transaction(FormatReader *reader, int kind)
 {
 	if (!reader->in_transaction)
-		throw_violation(PLUGIN_NAME, "Message of kind %d outside of a transaction.", kind);
+		throw_violation(PLUGIN_NAME,
+						"Message of kind %d outside of a transaction.", kind);
 }
 
 static void
@@ -415,7 +427,8 @@ read_message(FormatReader *reader, int kind)
 			read_truncate(reader);
 			break;
 		default:
-			throw_violation(PLUGIN_NAME, "Unexpected message of kind %d.", kind);
+			throw_violation(PLUGIN_NAME, "Unexpected message of kind %d.",
+							kind);
 	}
 }
 

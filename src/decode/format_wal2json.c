@@ -84,8 +84,10 @@ typedef enum JsonPlace
 /* The keys of objects that we know. */
 typedef enum JsonKey
 {
-	KEY_ACTION, KEY_KIND, KEY_XID, KEY_LSN, KEY_NEXTLSN, KEY_TIMESTAMP, KEY_ORIGIN,
-	KEY_SCHEMA, KEY_TABLE, KEY_COLUMNS, KEY_IDENTITY, KEY_NAME, KEY_VALUE, KEY_CHANGE,
+	KEY_ACTION, KEY_KIND, KEY_XID, KEY_LSN, KEY_NEXTLSN, KEY_TIMESTAMP,
+	KEY_ORIGIN,
+	KEY_SCHEMA, KEY_TABLE, KEY_COLUMNS, KEY_IDENTITY, KEY_NAME, KEY_VALUE,
+	KEY_CHANGE,
 	KEY_COLUMNNAMES, KEY_COLUMNVALUES, KEY_OLDKEYS, KEY_KEYNAMES, KEY_KEYVALUES
 } JsonKey;
 
@@ -96,6 +98,7 @@ static const struct
 	JsonPlace	place;			/* of the object that has it */
 	int			version;		/* 0: both */
 }			json_keys[] =
+
 {
 	{"action", KEY_ACTION, IN_RECORD, 2},
 	{"xid", KEY_XID, IN_RECORD, 0},
@@ -226,7 +229,8 @@ excludes_special_values(Relation relation, Form_pg_attribute att)
 {
 	static const char *const specials[] = {"NaN", "Infinity", "-Infinity"};
 	List	   *constraints = check_constraints(relation);
-	Oid			equal = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr;
+	Oid			equal = lookup_type_cache(att->atttypid,
+										  TYPECACHE_EQ_OPR)->eq_opr;
 	Oid			input;
 	Oid			param;
 
@@ -235,12 +239,18 @@ excludes_special_values(Relation relation, Form_pg_attribute att)
 	getTypeInputInfo(att->atttypid, &input, &param);
 	for (int i = 0; i < lengthof(specials); i++)
 	{
-		Datum		value = OidInputFunctionCall(input, unconstify(char *, specials[i]), param, -1);
-		Expr	   *var = (Expr *) makeVar(1, att->attnum, att->atttypid, att->atttypmod,
+		Datum		value = OidInputFunctionCall(input,
+												 unconstify(char *,
+															specials[i]), param, -1);
+		Expr	   *var = (Expr *) makeVar(1, att->attnum, att->atttypid,
+										   att->atttypmod,
 										   InvalidOid, 0);
-		Expr	   *constant = (Expr *) makeConst(att->atttypid, -1, InvalidOid, att->attlen, value,
+		Expr	   *constant = (Expr *) makeConst(att->atttypid, -1,
+												  InvalidOid, att->attlen,
+												  value,
 												  false, att->attbyval);
-		Expr	   *clause = make_opclause(equal, BOOLOID, false, var, constant,
+		Expr	   *clause = make_opclause(equal, BOOLOID, false, var,
+										   constant,
 										   InvalidOid, InvalidOid);
 
 		/* as the optimizer does to leave tables out by their constraints */
@@ -261,9 +271,11 @@ typedef enum NullMeaning
 static NullMeaning
 null_meaning(Relation relation, AttrNumber attnum)
 {
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(relation), attnum - 1);
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(relation),
+										  attnum - 1);
 
-	if (notify_stats_wal2json_numeric_as_string || !has_special_values(att->atttypid) ||
+	if (notify_stats_wal2json_numeric_as_string ||
+		!has_special_values(att->atttypid) ||
 		excludes_special_values(relation, att))
 		return NULL_IS_NULL;
 	return attribute_is_not_null(RelationGetDescr(relation), attnum) ?
@@ -285,8 +297,10 @@ wal2json_check_source(Oid relid, const Bitmapset *columns)
 							get_attname(relid, attnum, false)),
 					 errdetail("wal2json writes NaN and infinity as null, so that a null could be either."),
 					 errhint("Declare the column NOT NULL, or add a constraint that excludes them, such as CHECK (%s > '-Infinity' AND %s < 'Infinity'); or set notify_stats.wal2json_numeric_as_string = on, with wal2json 2.6 or later; or use notify_stats.format = 'notify_stats'.",
-							 quote_identifier(get_attname(relid, attnum, false)),
-							 quote_identifier(get_attname(relid, attnum, false)))));
+							 quote_identifier(get_attname(relid, attnum,
+														  false)),
+							 quote_identifier(get_attname(relid, attnum,
+														  false)))));
 	relation_close(relation, NoLock);
 }
 
@@ -310,7 +324,8 @@ table_facts(Oid relid)
 	/* the index stands for its columns, which never change */
 	appendStringInfo(&buf, "%s, identity %c %u",
 					 qualified_name(RelationGetRelid(relation)),
-					 relation->rd_rel->relreplident, RelationGetReplicaIndex(relation));
+					 relation->rd_rel->relreplident,
+					 RelationGetReplicaIndex(relation));
 	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		appendStringInfoString(&buf, ", unlogged");
 	/* a TRUNCATE gives the table a new file */
@@ -330,9 +345,11 @@ add_null_facts(List *facts, Oid relid, const Bitmapset *columns)
 	if (relation == NULL)
 		return facts;
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
-		if (has_special_values(TupleDescAttr(RelationGetDescr(relation), attnum - 1)->atttypid))
+		if (has_special_values(TupleDescAttr(RelationGetDescr(relation),
+											 attnum - 1)->atttypid))
 			facts = facts_add_column(facts, relid, attnum, "meaning of null",
-									 psprintf("%d", null_meaning(relation, attnum)));
+									 psprintf("%d",
+											  null_meaning(relation, attnum)));
 	relation_close(relation, NoLock);
 	return facts;
 }
@@ -353,15 +370,18 @@ partition_list(Oid relid)
 static List *
 wal2json_facts_of(List *facts, Oid relid, const Bitmapset *columns)
 {
-	bool		partitioned = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
+	bool		partitioned = get_rel_relkind(relid) ==
+	RELKIND_PARTITIONED_TABLE;
 
 	facts = facts_add(facts, relid, "format version",
 					  psprintf("%d", notify_stats_wal2json_format_version));
-	facts = facts_add(facts, relid, "name or replica identity", table_facts(relid));
+	facts = facts_add(facts, relid, "name or replica identity",
+					  table_facts(relid));
 	facts = facts_add_columns(facts, relid, columns);
 	facts = facts_add_partitions(facts, relid, table_facts);
 	if (partitioned && notify_stats_wal2json_format_version == 1)
-		facts = facts_add(facts, relid, "set of partitions", partition_list(relid));
+		facts = facts_add(facts, relid, "set of partitions",
+						  partition_list(relid));
 	return add_null_facts(facts, relid, columns);
 }
 
@@ -379,19 +399,23 @@ add_table(FormatReader *reader, Oid relid)
 
 	foreach(lc, reader->tables)
 		if (((NamedTable *) lfirst(lc))->decoded == decoded)
-			decoded = NULL;		/* of two sources */
+		decoded = NULL;			/* of two sources */
 	if (decoded != NULL)
 	{
 		table->schema = get_namespace_name(RelationGetNamespace(relation));
 		table->name = pstrdup(RelationGetRelationName(relation));
 		table->decoded = decoded;
-		table->null_is_special = palloc(sizeof(bool) * (decoded->ncolumns + 1));
+		table->null_is_special = palloc(sizeof(bool) * (decoded->ncolumns +
+														1));
 		for (int i = 0; i < decoded->ncolumns; i++)
 			table->null_is_special[i] =
-				null_meaning(relation, get_attnum(relid, decoded->names[i])) != NULL_IS_NULL;
-		decoded->full = relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
+				null_meaning(relation, get_attnum(relid, decoded->names[i])) !=
+				NULL_IS_NULL;
+		decoded->full = relation->rd_rel->relreplident ==
+			REPLICA_IDENTITY_FULL;
 		decoded->covered = decoded->full ||
-			source_identity_covers(relation, decoded->names, decoded->ncolumns);
+			source_identity_covers(relation, decoded->names,
+								   decoded->ncolumns);
 		reader->tables = lappend(reader->tables, table);
 	}
 	relation_close(relation, NoLock);
@@ -405,17 +429,20 @@ wal2json_reader_create(List *sources, const ChangeConsumer *consumer)
 	ListCell   *lc2;
 
 	reader->context = CurrentMemoryContext;
-	reader->feed_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats JSON",
+	reader->feed_context = AllocSetContextCreate(CurrentMemoryContext,
+												 "notify_stats JSON",
 												 ALLOCSET_DEFAULT_SIZES);
-	reader->change_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats message",
+	reader->change_context = AllocSetContextCreate(CurrentMemoryContext,
+												   "notify_stats message",
 												   ALLOCSET_DEFAULT_SIZES);
 	reader->version = notify_stats_wal2json_format_version;
 	reader->decoder = decoder_create(PLUGIN_NAME, sources, consumer);
 	reader->maxcolumns = 64;
 	reader->columns = palloc(sizeof(int) * reader->maxcolumns);
 	foreach(lc, sources)
-		foreach(lc2, find_all_inheritors(((Source *) lfirst(lc))->relid, NoLock, NULL))
-			add_table(reader, lfirst_oid(lc2));
+		foreach(lc2, find_all_inheritors(((Source *) lfirst(lc))->relid,
+										 NoLock, NULL))
+		add_table(reader, lfirst_oid(lc2));
 	return reader;
 }
 
@@ -428,7 +455,8 @@ append_escaped(StringInfo buf, const char *name)
 {
 	for (; *name != '\0'; name++)
 	{
-		if (!((*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') ||
+		if (!((*name >= 'a' && *name <= 'z') ||
+			  (*name >= 'A' && *name <= 'Z') ||
 			  (*name >= '0' && *name <= '9') || *name == '_'))
 			appendStringInfoChar(buf, '\\');
 		appendStringInfoChar(buf, *name);
@@ -436,8 +464,8 @@ append_escaped(StringInfo buf, const char *name)
 }
 
 /*
- * A prefix that no message has: anybody may emit messages, and asking for those
- * of some prefix is the only way to have no others.
+ * A prefix that no message has: anybody may emit messages, and asking for
+ * those of some prefix is the only way to have no others.
  */
 static char *
 random_prefix(void)
@@ -448,7 +476,8 @@ random_prefix(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate random values")));
-	return psprintf("none" UINT64_FORMAT "x" UINT64_FORMAT, random[0], random[1]);
+	return psprintf("none" UINT64_FORMAT "x" UINT64_FORMAT, random[0],
+					random[1]);
 }
 
 static List *
@@ -472,13 +501,20 @@ wal2json_reader_options(FormatReader *reader, bool text_only, bool resumable)
 
 	options = list_make4("format-version", psprintf("%d", reader->version),
 						 "include-types", "false");
-	options = list_concat(options, list_make4("include-xids", "true", "include-lsn", "true"));
-	options = list_concat(options, list_make4("include-transaction", "true", "actions",
-											  reader->version == 1 ? "insert,update,delete" :
+	options = list_concat(options,
+						  list_make4("include-xids", "true", "include-lsn",
+									 "true"));
+	options = list_concat(options, list_make4("include-transaction", "true",
+											  "actions",
+											  reader->version == 1 ?
+											  "insert,update,delete" :
 											  "insert,update,delete,truncate"));
-	options = list_concat(options, list_make2("add-msg-prefixes", random_prefix()));
+	options = list_concat(options,
+						  list_make2("add-msg-prefixes", random_prefix()));
 	if (notify_stats_wal2json_numeric_as_string)
-		options = list_concat(options, list_make2("numeric-data-types-as-string", "true"));
+		options = list_concat(options,
+							  list_make2("numeric-data-types-as-string",
+										 "true"));
 	return list_concat(options, list_make2("add-tables", tables.data));
 }
 
@@ -488,12 +524,14 @@ find_table(FormatReader *reader, const char *schema, const char *name)
 	NamedTable *table = reader->last_table;
 	ListCell   *lc;
 
-	if (table != NULL && strcmp(table->name, name) == 0 && strcmp(table->schema, schema) == 0)
+	if (table != NULL && strcmp(table->name, name) == 0 &&
+		strcmp(table->schema, schema) == 0)
 		return table;
 	foreach(lc, reader->tables)
 	{
 		table = (NamedTable *) lfirst(lc);
-		if (strcmp(table->name, name) == 0 && strcmp(table->schema, schema) == 0)
+		if (strcmp(table->name, name) == 0 &&
+			strcmp(table->schema, schema) == 0)
 			return reader->last_table = table;
 	}
 	violation("Table \"%s.%s\" was not asked for.", schema, name);
@@ -525,14 +563,16 @@ continue_truncate(FormatReader *reader)
 	if (reader->lsn != reader->truncate_lsn)
 		finish_truncate(reader);
 	reader->truncate_lsn = reader->lsn;
-	reader->truncated = lappend_oid(reader->truncated, reader->table->decoded->relid);
+	reader->truncated = lappend_oid(reader->truncated,
+									reader->table->decoded->relid);
 	MemoryContextSwitchTo(context);
 }
 
 static void
 begin_transaction(FormatReader *reader)
 {
-	XLogRecPtr	commit_lsn = reader->version == 1 ? reader->nextlsn - 1 : reader->lsn;
+	XLogRecPtr	commit_lsn = reader->version == 1 ? reader->nextlsn - 1 :
+	reader->lsn;
 
 	if (!reader->has_xid || XLogRecPtrIsInvalid(reader->nextlsn) ||
 		XLogRecPtrIsInvalid(commit_lsn))
@@ -579,7 +619,8 @@ set_table(FormatReader *reader, const char *name)
 	decoded_row_fill(decoded, decoded->new_row, CELL_ABSENT);
 	/* version 1 leaves nulls out of the old row, but tells all else */
 	decoded_row_fill(decoded, decoded->old_row,
-					 reader->version == 1 && decoded->full ? CELL_NULL : CELL_ABSENT);
+					 reader->version == 1 && decoded->full ?
+					 CELL_NULL : CELL_ABSENT);
 }
 
 /* The columns that follow are of the new row, or else of the old one. */
@@ -588,7 +629,8 @@ begin_row(FormatReader *reader, bool new_row)
 {
 	if (reader->table == NULL)
 		violation("A row comes without its table.");
-	reader->row = new_row ? reader->table->decoded->new_row : reader->table->decoded->old_row;
+	reader->row = new_row ?
+		reader->table->decoded->new_row : reader->table->decoded->old_row;
 	reader->guess = 0;
 	if (new_row)
 		reader->has_new = true;
@@ -600,13 +642,14 @@ static void
 finish_row_change(FormatReader *reader)
 {
 	RowChangeKind kind = reader->action == ACTION_INSERT ? ROW_INSERT :
-		reader->action == ACTION_UPDATE ? ROW_UPDATE : ROW_DELETE;
+	reader->action == ACTION_UPDATE ? ROW_UPDATE : ROW_DELETE;
 
 	check_in_transaction(reader);
 	if (reader->table == NULL || (kind == ROW_DELETE) == reader->has_new)
 		violation("A change lacks its table or its row, or has one too many.");
 	finish_truncate(reader);
-	decoder_change(reader->decoder, reader->table->decoded, kind, reader->has_old);
+	decoder_change(reader->decoder, reader->table->decoded, kind,
+				   reader->has_old);
 }
 
 /* Does what the record, or change, says. */
@@ -616,8 +659,13 @@ finish_change(FormatReader *reader)
 	switch (reader->action)
 	{
 		case ACTION_NONE:
-			/* in version 1 the record is a whole transaction, and has no action */
-			if (reader->version == 2 || reader->depth > 1 || !reader->has_changes)
+
+			/*
+			 * in version 1 the record is a whole transaction, and has no
+			 * action
+			 */
+			if (reader->version == 2 || reader->depth > 1 ||
+				!reader->has_changes)
 				violation("A record lacks its action.");
 			break;
 		case ACTION_BEGIN:
@@ -654,7 +702,8 @@ action_from_name(const char *name)
 	{
 		{"B", ACTION_BEGIN}, {"C", ACTION_COMMIT}, {"T", ACTION_TRUNCATE},
 		{"I", ACTION_INSERT}, {"U", ACTION_UPDATE}, {"D", ACTION_DELETE},
-		{"insert", ACTION_INSERT}, {"update", ACTION_UPDATE}, {"delete", ACTION_DELETE},
+		{"insert", ACTION_INSERT}, {"update", ACTION_UPDATE},
+		{"delete", ACTION_DELETE},
 	};
 
 	for (int i = 0; i < lengthof(actions); i++)
@@ -692,7 +741,8 @@ lsn_from_token(const char *token)
 static void
 take_member(FormatReader *reader, const char *token, JsonTokenType type)
 {
-	bool		is_number = reader->key == KEY_XID || reader->key == KEY_ORIGIN;
+	bool		is_number = reader->key == KEY_XID || reader->key ==
+	KEY_ORIGIN;
 
 	if (type != (is_number ? JSON_TOKEN_NUMBER : JSON_TOKEN_STRING))
 		violation("Unexpected value %s.", token);
@@ -735,11 +785,13 @@ take_cell(FormatReader *reader, int column, char *token, JsonTokenType type)
 
 	if (type == JSON_TOKEN_NULL)
 	{
-		cell->kind = reader->table->null_is_special[column] ? CELL_UNTOLD : CELL_NULL;
+		cell->kind = reader->table->null_is_special[column] ?
+			CELL_UNTOLD : CELL_NULL;
 		return;
 	}
 	cell->kind = CELL_TEXT;
-	cell->bytes = decoded->types[column] == BYTEAOID ? psprintf("\\x%s", token) : token;
+	cell->bytes = decoded->types[column] == BYTEAOID ?
+		psprintf("\\x%s", token) : token;
 	cell->len = strlen(cell->bytes);
 }
 
@@ -756,7 +808,8 @@ take_column_member(FormatReader *reader, char *token, JsonTokenType type)
 	}
 	if (reader->key != KEY_VALUE || reader->column == NULL)
 		violation("A column has an unexpected value, or no name.");
-	column = decoded_column(reader->table->decoded, reader->column, reader->guess);
+	column = decoded_column(reader->table->decoded, reader->column,
+							reader->guess);
 	reader->column = NULL;
 	if (column < 0)
 		return;
@@ -775,7 +828,8 @@ take_name(FormatReader *reader, const char *token, JsonTokenType type)
 	if (reader->ncolumns == reader->maxcolumns)
 	{
 		reader->maxcolumns *= 2;
-		reader->columns = repalloc(reader->columns, sizeof(int) * reader->maxcolumns);
+		reader->columns = repalloc(reader->columns,
+								   sizeof(int) * reader->maxcolumns);
 	}
 	column = decoded_column(reader->table->decoded, token, reader->guess);
 	if (column >= 0)
@@ -904,7 +958,8 @@ array_end(void *state)
 {
 	FormatReader *reader = (FormatReader *) state;
 
-	if (reader->places[reader->depth] == IN_VALUES && reader->nvalues != reader->ncolumns)
+	if (reader->places[reader->depth] == IN_VALUES &&
+		reader->nvalues != reader->ncolumns)
 		violation("There are fewer values than columns.");
 	if (reader->places[reader->depth] == IN_CHANGES)
 		reader->in_transaction = false;
@@ -920,8 +975,10 @@ object_field_start(void *state, char *name, bool isnull)
 
 	for (int i = 0; i < lengthof(json_keys); i++)
 	{
-		if (json_keys[i].place != place || strcmp(json_keys[i].name, name) != 0 ||
-			(json_keys[i].version != 0 && json_keys[i].version != reader->version))
+		if (json_keys[i].place != place ||
+			strcmp(json_keys[i].name, name) != 0 ||
+			(json_keys[i].version != 0 &&
+			 json_keys[i].version != reader->version))
 			continue;
 		reader->key = json_keys[i].key;
 		JSON_ACTION_DONE;
@@ -975,7 +1032,8 @@ wal2json_reader_feed(FormatReader *reader, const char *data, int len)
 	MemoryContextReset(reader->feed_context);
 	MemoryContextReset(reader->change_context);
 	MemoryContextSwitchTo(reader->feed_context);
-	lex = make_json_lexer(unconstify(char *, data), len, GetDatabaseEncoding());
+	lex = make_json_lexer(unconstify(char *, data), len,
+						  GetDatabaseEncoding());
 	reader->depth = 0;
 	reader->places[0] = OUTSIDE;
 

@@ -28,7 +28,10 @@ struct MovedRowReader
 	MemoryContextCallback at_end;	/* of the context */
 };
 
-/* Closes the file that the reader has open, which an error would leave behind. */
+/*
+ * Closes the file that the reader has open, which an error would leave
+ * behind.
+ */
 static void
 close_file(void *arg)
 {
@@ -39,8 +42,8 @@ close_file(void *arg)
 }
 
 /*
- * Makes a reader in the current memory context.  It ends with that, also if that is
- * because of an error.
+ * Makes a reader in the current memory context.  It ends with that, also if
+ * that is because of an error.
  */
 MovedRowReader *
 moved_row_reader_create(void)
@@ -50,8 +53,10 @@ moved_row_reader_create(void)
 	reader->context = CurrentMemoryContext;
 	reader->xlog = XLogReaderAllocate(wal_segment_size, NULL,
 									  XL_ROUTINE(.page_read = read_local_xlog_page,
-												 .segment_open = wal_segment_open,
-												 .segment_close = wal_segment_close),
+												 .segment_open =
+												 wal_segment_open,
+												 .segment_close =
+												 wal_segment_close),
 									  NULL);
 	if (reader->xlog == NULL)
 		ereport(ERROR,
@@ -91,7 +96,8 @@ moved_row_at(MovedRowReader *reader, XLogRecPtr lsn)
 	read_record(reader, lsn);
 	if (XLogRecGetRmid(reader->xlog) != RM_HEAP_ID ||
 		(XLogRecGetInfo(reader->xlog) & XLOG_HEAP_OPMASK) != XLOG_HEAP_DELETE)
-		elog(ERROR, "unexpected record at %X/%X of the write-ahead log", LSN_FORMAT_ARGS(lsn));
+		elog(ERROR, "unexpected record at %X/%X of the write-ahead log",
+			 LSN_FORMAT_ARGS(lsn));
 	record = (const xl_heap_delete *) XLogRecGetData(reader->xlog);
 	return (record->flags & XLH_DELETE_IS_PARTITION_MOVE) != 0;
 }

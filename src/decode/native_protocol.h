@@ -24,15 +24,16 @@
  *			  a 4-byte header; pass-by-value types as store_att_byval leaves
  *			  them)
  *
- * Integers are in network byte order (pqformat.h).  Plugin and reader run in
- * the same server, so a datum needs no more portable form, and its type is
- * checked against the announced OID.  An update that changes none of the
+ * Integers are in network byte order (pqformat.h).  Plugin and reader run
+ * in the same server, so a datum needs no more portable form, and its type
+ * is checked against the announced OID.  An update that changes none of the
  * listed columns is not written at all.
  *
- * Options: "version", and "tables" = 'OID:attnum,attnum;OID:attnum…'.  Both
- * are required.  No attnum means that rows are only counted.  With "resumable" =
- * 'on' an announcement holds for its transaction only, so that a new reader can
- * take over from another after each.  With "moves" = 'on' it writes 'M'.
+ * Options: "version", and "tables" = 'OID:attnum,attnum;OID:attnum...'.
+ * Both are required.  No attnum means that rows are only counted.  With
+ * "resumable" = 'on' an announcement holds for its transaction only, so
+ * that a new reader can take over from another after each.  With "moves" =
+ * 'on' it writes 'M'.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,9 +58,10 @@
 #define NATIVE_TOO_LARGE	'l' /* it exceeds NATIVE_MAX_CHANGE */
 
 /*
- * Bytes of the values of varying length in all images of one change.  Beyond that
- * the change is unknown: a message cannot exceed 1 GB, so that a change of that size
- * would stop the stream for ever, and a good part of it takes much memory.
+ * Bytes of the values of varying length in all images of one change.
+ * Beyond that the change is unknown: a message cannot exceed 1 GB, so that
+ * a change of that size would stop the stream for ever, and a good part of
+ * it takes much memory.
  */
 #define NATIVE_MAX_CHANGE	(256 * 1024 * 1024)
 

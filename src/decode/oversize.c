@@ -3,11 +3,12 @@
  * oversize.c
  *	  Whether the slot has a change that is too large for its output plugin.
  *
- * A change that our own plugin cannot write within bounds it calls unknown (see
- * native_protocol.h).  pgoutput and wal2json throw, as no string of the server
- * exceeds 1 GB, and would throw at each later read: two statements of any role that
- * may write to a table would stop all rollups for good.  So after some tries the
- * slot is given up, as one that has lost changes.
+ * A change that our own plugin cannot write within bounds it calls unknown
+ * (see native_protocol.h).  pgoutput and wal2json throw, as no string of
+ * the server exceeds 1 GB, and would throw at each later read: two
+ * statements of any role that may write to a table would stop all rollups
+ * for good.  So after some tries the slot is given up, as one that has lost
+ * changes.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,13 +28,15 @@ is_oversize(const ErrorData *edata)
 	static const char invalid_size[] = "invalid memory alloc request size";
 
 	return edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
-		(edata->sqlerrcode == ERRCODE_INTERNAL_ERROR && edata->message != NULL &&
+		(edata->sqlerrcode == ERRCODE_INTERNAL_ERROR &&
+		 edata->message != NULL &&
 		 strncmp(edata->message, invalid_size, strlen(invalid_size)) == 0);
 }
 
 /*
- * To be called in PG_CATCH, before PG_RE_THROW, when a peek of the main stream from
- * that position on has failed: counts the error if a change may have been too large.
+ * To be called in PG_CATCH, before PG_RE_THROW, when a peek of the main
+ * stream from that position on has failed: counts the error if a change may
+ * have been too large.
  */
 void
 oversize_record(XLogRecPtr lsn)
@@ -69,12 +72,14 @@ oversize_forget(void)
 }
 
 /*
- * Whether there were so many of these errors in a row that the next would be one, too.
+ * Whether there were so many of these errors in a row that the next would
+ * be one, too.
  */
 bool
 oversize_is_final(XLogRecPtr lsn)
 {
 	SharedStream *stream = shared_stream();
 
-	return stream->oversize.failures >= MAX_FAILURES && stream->oversize.lsn == lsn;
+	return stream->oversize.failures >= MAX_FAILURES &&
+		stream->oversize.lsn == lsn;
 }

@@ -108,7 +108,8 @@ typedef struct PluginData
 	HTAB	   *targets;		/* of Target */
 	HTAB	   *relations;		/* of RelationEntry */
 	StringInfoData message;		/* records of the current transaction */
-	bool		resumable;		/* each transaction is a round, else all are one */
+	bool		resumable;		/* each transaction is a round, else all are
+								 * one */
 	uint64		round;			/* of announcements; starts at 1 */
 	bool		tells_moves;	/* of rows between partitions */
 	MovedRowReader *moved_rows; /* NULL until needed */
@@ -170,7 +171,8 @@ excerpt(const char *option)
 
 	if (len <= EXCERPT_SIZE)
 		return option;
-	return psprintf("%.*s...", pg_mbcliplen(option, (int) len, EXCERPT_SIZE), option);
+	return psprintf("%.*s...", pg_mbcliplen(option, (int) len, EXCERPT_SIZE),
+					option);
 }
 
 /* Throws for a value of the option "tables" that cannot be read. */
@@ -799,15 +801,15 @@ value_size(Datum value)
  * Brings the target's columns of a row into the form that send_value takes,
  * in place: the slot serves no other purpose, and a second projection finds
  * the work done.  Adds the size of the values of varying length to *size.
- * Returns 0, or the reason why the change is unknown: the WAL lacks the row, or
- * a value of it, or the row alone is too large, in which case its largest value
- * was not even decompressed.
+ * Returns 0, or the reason why the change is unknown: the WAL lacks the
+ * row, or a value of it, or the row alone is too large, in which case its
+ * largest value was not even decompressed.
  *
- * A value that was moved out of line by an earlier change, and is not changed
- * by an update, is not in its new tuple.  If the column is in the replica
- * identity, it is in the old one, for which the server fetches such values.
- * No other tuple should lack a value.  But should there be one, it is better
- * to say that this change is unknown than to stop at it for ever.
+ * A value that was moved out of line by an earlier change, and is not
+ * changed by an update, is not in its new tuple.  If the column is in the
+ * replica identity, it is in the old one, for which the server fetches such
+ * values.  No other tuple should lack a value.  But should there be one, it
+ * is better to say that this change is unknown than to stop at it for ever.
  */
 static char
 flatten_columns(Projection *projection, TupleTableSlot *slot,
@@ -866,8 +868,8 @@ is_same_image(Projection *projection, TupleTableSlot *old_slot,
 }
 
 /*
- * Gets the rows of a change of a target ready to be sent, and adds their size to
- * *size.  Returns 0, or the reason why the change is unknown.
+ * Gets the rows of a change of a target ready to be sent, and adds their
+ * size to *size.  Returns 0, or the reason why the change is unknown.
  */
 static char
 prepare_rows(Projection *projection, char kind,
@@ -878,7 +880,10 @@ prepare_rows(Projection *projection, char kind,
 	if (kind == NATIVE_INSERT)
 		return flatten_columns(projection, new_slot, NULL, size);
 
-	/* of a deleted row without columns, there is nothing that could be missing */
+	/*
+	 * of a deleted row without columns, there is nothing that could be
+	 * missing
+	 */
 	if (kind != NATIVE_UPDATE && projection->target->ncolumns == 0)
 		return 0;
 	if (!projection->covered)
@@ -891,9 +896,10 @@ prepare_rows(Projection *projection, char kind,
 }
 
 /*
- * Adds the record of what a change of a relation means for one target, if it
- * means anything.  A slot is NULL if the WAL has no such tuple.  *sent is the size
- * of what was added for other targets, as one message has to hold it all.
+ * Adds the record of what a change of a relation means for one target, if
+ * it means anything.  A slot is NULL if the WAL has no such tuple.  *sent
+ * is the size of what was added for other targets, as one message has to
+ * hold it all.
  */
 static void
 send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
@@ -920,7 +926,8 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 		return;
 
 	reason = prepare_rows(projection, kind, old_slot, new_slot, &size);
-	if (reason == 0 && kind == NATIVE_UPDATE && is_same_image(projection, old_slot, new_slot))
+	if (reason == 0 && kind == NATIVE_UPDATE &&
+		is_same_image(projection, old_slot, new_slot))
 		return;
 	if (reason == 0 && size > NATIVE_MAX_CHANGE)
 		reason = NATIVE_TOO_LARGE;
@@ -1016,7 +1023,8 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 				kind = NATIVE_UPDATE;
 				break;
 			case REORDER_BUFFER_CHANGE_DELETE:
-				kind = is_move(data, relation, change) ? NATIVE_MOVE : NATIVE_DELETE;
+				kind = is_move(data, relation, change) ?
+					NATIVE_MOVE : NATIVE_DELETE;
 				break;
 			default:
 				elog(ERROR, "unexpected kind of change: %d",

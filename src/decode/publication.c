@@ -5,14 +5,17 @@
  *
  * pgoutput looks the publication up as it was when a change was made.
  *
- * - If there was none then, reading that change is an error, for ever.  So the
+ * - If there was none then, reading that change is an error, for ever.  So
+ * the
  *   publication is made before the slot, and if it was dropped meanwhile, all
  *   rollups become stale, nothing is read up to where it was made again, and
  *   builds begin after that (build.c).
- * - A table that was not in it then is passed over.  So tables are added before
+ * - A table that was not in it then is passed over.  So tables are added
+ * before
  *   the barrier of a build (build.c): who has changed one before has ended when
  *   the build takes its snapshot.
- * - If somebody else takes a table out, or changes what is published, changes
+ * - If somebody else takes a table out, or changes what is published,
+ * changes
  *   are passed over in silence.  Therefore the row versions of the catalog are
  *   facts (facts.h) that must not change.
  *
@@ -62,7 +65,8 @@ static bool
 is_ours(Oid publication)
 {
 	char	   *comment = GetComment(publication, PublicationRelationId, 0);
-	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID, ObjectIdGetDatum(publication));
+	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID,
+										ObjectIdGetDatum(publication));
 	bool		result;
 
 	if (!HeapTupleIsValid(tuple))
@@ -77,14 +81,16 @@ is_ours(Oid publication)
 static bool
 is_sound(Oid publication)
 {
-	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID, ObjectIdGetDatum(publication));
+	HeapTuple	tuple = SearchSysCache1(PUBLICATIONOID,
+										ObjectIdGetDatum(publication));
 	Form_pg_publication form;
 	bool		result;
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	form = (Form_pg_publication) GETSTRUCT(tuple);
-	result = !form->puballtables && form->pubinsert && form->pubupdate && form->pubdelete &&
+	result = !form->puballtables && form->pubinsert && form->pubupdate &&
+		form->pubdelete &&
 		form->pubtruncate && !form->pubviaroot;
 	ReleaseSysCache(tuple);
 	return result;
@@ -132,7 +138,8 @@ publication_drop(void)
 static void
 alter_publication(const char *verb, Oid relid)
 {
-	execute(psprintf("ALTER PUBLICATION " PUBLICATION_NAME " %s TABLE ONLY %s", verb,
+	execute(psprintf("ALTER PUBLICATION " PUBLICATION_NAME " %s TABLE ONLY %s",
+					 verb,
 					 qualified_name(relid)));
 }
 
@@ -140,7 +147,8 @@ alter_publication(const char *verb, Oid relid)
 static bool
 is_published_whole(Oid relid, Oid publication, bool *member)
 {
-	HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid),
+	HeapTuple	tuple = SearchSysCache2(PUBLICATIONRELMAP,
+										ObjectIdGetDatum(relid),
 										ObjectIdGetDatum(publication));
 	bool		all_rows = false;
 	bool		all_columns = false;
@@ -148,8 +156,10 @@ is_published_whole(Oid relid, Oid publication, bool *member)
 	*member = HeapTupleIsValid(tuple);
 	if (!*member)
 		return false;
-	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prqual, &all_rows);
-	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple, Anum_pg_publication_rel_prattrs, &all_columns);
+	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple,
+						   Anum_pg_publication_rel_prqual, &all_rows);
+	(void) SysCacheGetAttr(PUBLICATIONRELMAP, tuple,
+						   Anum_pg_publication_rel_prattrs, &all_columns);
 	ReleaseSysCache(tuple);
 	return all_rows && all_columns;
 }
@@ -192,15 +202,15 @@ static List *
 unused_tables(void)
 {
 	static const char query[] =
-		"SELECT p.prrelid FROM pg_catalog.pg_publication_rel p"
-		" JOIN pg_catalog.pg_publication b ON b.oid = p.prpubid"
-		" WHERE b.pubname = '" PUBLICATION_NAME "' AND NOT EXISTS"
-		" (SELECT FROM " EXTENSION_SCHEMA ".rollup r"
-		"  JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.definition"
-		"  JOIN pg_catalog.pg_depend d ON d.objid = w.oid"
-		"   AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-		"   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-		"  WHERE d.refobjid = p.prrelid)";
+	"SELECT p.prrelid FROM pg_catalog.pg_publication_rel p"
+	" JOIN pg_catalog.pg_publication b ON b.oid = p.prpubid"
+	" WHERE b.pubname = '" PUBLICATION_NAME "' AND NOT EXISTS"
+	" (SELECT FROM " EXTENSION_SCHEMA ".rollup r"
+	"  JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.definition"
+	"  JOIN pg_catalog.pg_depend d ON d.objid = w.oid"
+	"   AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+	"   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+	"  WHERE d.refobjid = p.prrelid)";
 	MemoryContext context = CurrentMemoryContext;
 	List	   *relids = NIL;
 
@@ -210,8 +220,9 @@ unused_tables(void)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														   SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			relid =
+		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+									   SPI_tuptable->tupdesc, 1, &isnull));
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
 
 		relids = lappend_oid(relids, relid);
@@ -246,10 +257,11 @@ publication_remove_unused(void)
  * Which publication has the table, and since when, as text that changes if it
  * was altered, or the table taken out, even if that was undone since.
  */
-char *
+char	   *
 publication_fact(Oid relid)
 {
-	HeapTuple	publication = SearchSysCache1(PUBLICATIONNAME, CStringGetDatum(PUBLICATION_NAME));
+	HeapTuple	publication = SearchSysCache1(PUBLICATIONNAME,
+											  CStringGetDatum(PUBLICATION_NAME));
 	HeapTuple	member;
 	Oid			oid;
 	char	   *result;
@@ -257,12 +269,14 @@ publication_fact(Oid relid)
 	if (!HeapTupleIsValid(publication))
 		return "none";
 	oid = ((Form_pg_publication) GETSTRUCT(publication))->oid;
-	member = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid), ObjectIdGetDatum(oid));
+	member = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(relid),
+							 ObjectIdGetDatum(oid));
 	if (!HeapTupleIsValid(member))
 		result = "not published";
 	else
 	{
-		result = psprintf("%u %u, %u %u", oid, HeapTupleHeaderGetRawXmin(publication->t_data),
+		result = psprintf("%u %u, %u %u", oid,
+						  HeapTupleHeaderGetRawXmin(publication->t_data),
 						  ((Form_pg_publication_rel) GETSTRUCT(member))->oid,
 						  HeapTupleHeaderGetRawXmin(member->t_data));
 		ReleaseSysCache(member);

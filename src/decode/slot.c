@@ -48,7 +48,10 @@
 #include "settings.h"
 #include "slot.h"
 
-/* Room for the records of one small transaction, with images of the pages it changes. */
+/*
+ * Room for the records of one small transaction, with images of the pages
+ * it changes.
+ */
 #define OWN_RECORDS (128 * 1024)
 
 struct SlotPeek
@@ -58,7 +61,10 @@ struct SlotPeek
 	ExprContext *econtext;		/* of the function's call, if there was one */
 };
 
-/* we are within a call of the server's that decodes, whose routine messages nobody wants */
+/*
+ * we are within a call of the server's that decodes, whose routine messages
+ * nobody wants
+ */
 static bool quiet = false;
 
 /* where this process keeps the slot that it reads open; NULL: it does not */
@@ -67,9 +73,9 @@ static MemoryContext keep_open = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
 /*
- * Each peek and each advance logs several lines, on each cycle, and so does the creation
- * of a slot.  The server has no setting for that, so they are kept out here, and nothing
- * else is.
+ * Each peek and each advance logs several lines, on each cycle, and so does
+ * the creation of a slot.  The server has no setting for that, so they are
+ * kept out here, and nothing else is.
  */
 static void
 drop_routine_messages(ErrorData *edata)
@@ -81,7 +87,8 @@ drop_routine_messages(ErrorData *edata)
 
 	if (quiet && edata->elevel == LOG && edata->message_id != NULL)
 		for (int i = 0; i < lengthof(routine); i++)
-			if (strncmp(edata->message_id, routine[i], strlen(routine[i])) == 0)
+			if (strncmp(edata->message_id, routine[i],
+						strlen(routine[i])) == 0)
 			{
 				edata->output_to_server = false;
 				edata->output_to_client = false;
@@ -131,7 +138,7 @@ is_allowed_plugin(const char *plugin)
 		return true;			/* no list; or the server itself will complain */
 	foreach(lc, names)
 		if (strcmp((char *) lfirst(lc), plugin) == 0)
-			return true;
+		return true;
 	return false;
 }
 
@@ -140,7 +147,8 @@ extended_list(const char *plugin)
 {
 	const char *allowed = allowed_plugins();
 
-	return allowed[0] == '\0' ? pstrdup(plugin) : psprintf("%s, %s", allowed, plugin);
+	return allowed[0] == '\0' ? pstrdup(plugin) : psprintf("%s, %s", allowed,
+														   plugin);
 }
 
 /* The same for ALTER SYSTEM, where each name is an identifier. */
@@ -187,8 +195,10 @@ prepare_plugin(const char *plugin)
 {
 	slot_check_plugin(plugin);
 	if (!is_allowed_plugin(plugin))
-		(void) set_config_option("output_plugin_libraries", extended_list(plugin), PGC_SUSET,
-								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		(void) set_config_option("output_plugin_libraries",
+								 extended_list(plugin), PGC_SUSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+								 false);
 }
 
 /* Looks up a slot; false if there is none of that name. */
@@ -223,8 +233,8 @@ slot_lookup(const char *name, SlotInfo *info)
 }
 
 /*
- * For how many seconds a slot may be left unused before the server invalidates it
- * (idle_replication_slot_timeout); 0: for ever.
+ * For how many seconds a slot may be left unused before the server
+ * invalidates it (idle_replication_slot_timeout); 0: for ever.
  */
 int
 slot_idle_timeout(void)
@@ -241,7 +251,8 @@ slot_is_idle(const char *name)
 	return idle_slot_timeout() > 0 && slot_lookup(name, &info) && !info.lost &&
 		info.active_pid == 0 && info.inactive_since != 0 &&
 		GetCurrentTimestamp() >=
-		TimestampTzPlusMilliseconds(info.inactive_since, (int64) idle_slot_timeout() * 500);
+		TimestampTzPlusMilliseconds(info.inactive_since,
+									(int64) idle_slot_timeout() * 500);
 }
 
 /* Uses a slot, which nobody else does, for a moment, to no other end. */
@@ -253,9 +264,10 @@ slot_touch(const char *name)
 }
 
 /*
- * The server takes a temporary slot for idle when it was released, and ends the
- * process it belongs to after idle_replication_slot_timeout, in the middle of a
- * build for instance.  So it is acquired again, and set aside, as decoder.c does it.
+ * The server takes a temporary slot for idle when it was released, and ends
+ * the process it belongs to after idle_replication_slot_timeout, in the
+ * middle of a build for instance.  So it is acquired again, and set aside,
+ * as decoder.c does it.
  */
 static void
 hold_if_temporary(const char *name)
@@ -291,7 +303,8 @@ execute_quietly(const char *query, int nargs, Oid *argtypes, Datum *args)
 	quiet = true;
 	PG_TRY();
 	{
-		result = SPI_execute_with_args(query, nargs, argtypes, args, NULL, false, 0);
+		result = SPI_execute_with_args(query, nargs, argtypes, args, NULL,
+									   false, 0);
 	}
 	PG_FINALLY();
 	{
@@ -302,8 +315,8 @@ execute_quietly(const char *query, int nargs, Oid *argtypes, Datum *args)
 }
 
 /*
- * Creates a permanent slot, and returns its position.  With "failover" (from 17
- * on) it is one that standbys take over.  Waits for all
+ * Creates a permanent slot, and returns its position.  With "failover"
+ * (from 17 on) it is one that standbys take over.  Waits for all
  * transactions that have an xid.  Throws in a transaction that has written.
  */
 XLogRecPtr
@@ -311,8 +324,8 @@ slot_create(const char *name, const char *plugin, bool failover)
 {
 	/* by a query, as the number of arguments differs between versions */
 	const char *query = failover ?
-		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2, failover => true)" :
-		"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2)";
+	"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2, failover => true)" :
+	"SELECT lsn FROM pg_catalog.pg_create_logical_replication_slot($1, $2)";
 	Oid			argtypes[2] = {TEXTOID, TEXTOID};
 	Datum		args[2];
 	bool		isnull;
@@ -324,9 +337,11 @@ slot_create(const char *name, const char *plugin, bool failover)
 	args[1] = CStringGetTextDatum(plugin);
 
 	SPI_connect();
-	if (execute_quietly(query, 2, argtypes, args) != SPI_OK_SELECT || SPI_processed != 1)
+	if (execute_quietly(query, 2, argtypes, args) != SPI_OK_SELECT ||
+		SPI_processed != 1)
 		elog(ERROR, "could not create slot \"%s\"", name);
-	lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
+									SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	return lsn;
 }
@@ -385,7 +400,8 @@ slot_copy(const char *source, const char *name, const char *plugin)
 
 	prepare_plugin(plugin);
 	namestrcpy(&copy_name, name);
-	call_slot_function(F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL, source,
+	call_slot_function(F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL,
+					   source,
 					   NameGetDatum(&copy_name), BoolGetDatum(true));
 	hold_if_temporary(name);
 	if (!slot_lookup(name, &info))
@@ -402,8 +418,8 @@ slot_drop(const char *name)
 }
 
 /*
- * Drops the main slot of any database, whoever calls, and gives its name; false
- * if there is none.  Waits until nobody has it.
+ * Drops the main slot of any database, whoever calls, and gives its name;
+ * false if there is none.  Waits until nobody has it.
  */
 bool
 slot_drop_main_of(Oid database, NameData *name)
@@ -440,8 +456,9 @@ slot_advance(const char *name, XLogRecPtr lsn)
 
 /*
  * Whether the standbys in synchronized_standby_slots have the WAL up to a
- * position.  A slot that fails over must not get ahead of what they have.  If one
- * of their slots is missing, or not in use, that is logged at this level.
+ * position.  A slot that fails over must not get ahead of what they have.
+ * If one of their slots is missing, or not in use, that is logged at this
+ * level.
  */
 bool
 slot_standbys_have(XLogRecPtr lsn, int elevel)
@@ -471,8 +488,8 @@ slot_safe_lsn(void)
 }
 
 /*
- * Whether this server has the WAL at a position, on any timeline of its history.
- * Where it was found once it is not looked for again.
+ * Whether this server has the WAL at a position, on any timeline of its
+ * history.  Where it was found once it is not looked for again.
  */
 bool
 slot_has_wal(XLogRecPtr lsn)
@@ -489,7 +506,8 @@ slot_has_wal(XLogRecPtr lsn)
 		char		path[MAXPGPATH];
 		struct stat status;
 
-		XLogFilePath(path, ((TimeLineHistoryEntry *) lfirst(lc))->tli, segment, wal_segment_size);
+		XLogFilePath(path, ((TimeLineHistoryEntry *) lfirst(lc))->tli, segment,
+					 wal_segment_size);
 		if (stat(path, &status) != 0 && errno == ENOENT)
 			continue;
 		found = segment;
@@ -539,7 +557,8 @@ slot_next_segment(void)
 }
 
 /*
- * Leaves the rest of the segment before a position unused, if it is not full; flushes.
+ * Leaves the rest of the segment before a position unused, if it is not
+ * full; flushes.
  */
 void
 slot_fill_segment(XLogRecPtr end)
@@ -550,9 +569,9 @@ slot_fill_segment(XLogRecPtr end)
 }
 
 /*
- * Has this process keep a slot open between peeks, where the format allows it
- * (see decoder.h), in that memory context; with NULL no more.  It has to end with
- * any error, or to call slot_forget on the way out of its command.
+ * Has this process keep a slot open between peeks, where the format allows
+ * it (see decoder.h), in that memory context; with NULL no more.  It has to
+ * end with any error, or to call slot_forget on the way out of its command.
  */
 void
 slot_keep_open(MemoryContext context)
@@ -591,8 +610,8 @@ slot_close(void)
 }
 
 /*
- * Waits, interruptibly, until that process does not have the slot any more.  It
- * has to be asked for it before.
+ * Waits, interruptibly, until that process does not have the slot any more.
+ * It has to be asked for it before.
  */
 void
 slot_wait_until_free(const char *name, int pid)
@@ -602,7 +621,11 @@ slot_wait_until_free(const char *name, int pid)
 	if (slot == NULL)
 		return;
 	ConditionVariablePrepareToSleep(&slot->active_cv);
-	/* if another slot takes its place in the array, it has not this one's holder */
+
+	/*
+	 * if another slot takes its place in the array, it has not this one's
+	 * holder
+	 */
 	while (slot->active_pid == pid)
 		ConditionVariableSleep(&slot->active_cv, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
@@ -610,7 +633,8 @@ slot_wait_until_free(const char *name, int pid)
 
 /* Peeks by means of the slot that this process keeps open. */
 static void
-peek_open_slot(SlotPeek *peek, const char *name, const char *plugin, List *options,
+peek_open_slot(SlotPeek *peek, const char *name, const char *plugin,
+			   List *options,
 			   XLogRecPtr upto)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(3);
@@ -619,8 +643,13 @@ peek_open_slot(SlotPeek *peek, const char *name, const char *plugin, List *optio
 	TupleDescInitBuiltinEntry(desc, 1, "lsn", INT8OID, -1, 0);
 	TupleDescInitBuiltinEntry(desc, 2, "xid", INT4OID, -1, 0);
 	TupleDescInitBuiltinEntry(desc, 3, "data", TEXTOID, -1, 0);
-	/* as much as the server itself takes for the changes, before it uses files */
-	peek->rows = tuplestore_begin_heap(false, false, Max(work_mem, logical_decoding_work_mem));
+
+	/*
+	 * as much as the server itself takes for the changes, before it uses
+	 * files
+	 */
+	peek->rows = tuplestore_begin_heap(false, false,
+									   Max(work_mem, logical_decoding_work_mem));
 	peek->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	/* a local setting would make every transaction that is decoded cost more */
 	if (!decoder_is_ready(name, options))
@@ -639,20 +668,23 @@ peek_open_slot(SlotPeek *peek, const char *name, const char *plugin, List *optio
 }
 
 /*
- * Has the server's functions wait for no standby, until the nest level of settings
- * ends: to read is not yet to advance, and who reads holds the stream's lock.
+ * Has the server's functions wait for no standby, until the nest level of
+ * settings ends: to read is not yet to advance, and who reads holds the
+ * stream's lock.
  */
 static void
 wait_for_no_standby(void)
 {
 	if (STANDBY_SLOTS_SETTING != NULL)
-		(void) set_config_option(STANDBY_SLOTS_SETTING, "", PGC_SIGHUP, PGC_S_SESSION,
+		(void) set_config_option(STANDBY_SLOTS_SETTING, "", PGC_SIGHUP,
+								 PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* Peeks by the server's SQL function. */
 static void
-peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool binary,
+peek_by_function(SlotPeek *peek, const char *name, const char *plugin,
+				 bool binary,
 				 List *options, XLogRecPtr upto)
 {
 	LOCAL_FCINFO(fcinfo, 4);
@@ -676,16 +708,20 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool bina
 	rsinfo.allowedModes = SFRM_Materialize;
 	rsinfo.returnMode = SFRM_Materialize;
 
-	fmgr_info(binary ? F_PG_LOGICAL_SLOT_PEEK_BINARY_CHANGES : F_PG_LOGICAL_SLOT_PEEK_CHANGES,
+	fmgr_info(binary ?
+			  F_PG_LOGICAL_SLOT_PEEK_BINARY_CHANGES :
+			  F_PG_LOGICAL_SLOT_PEEK_CHANGES,
 			  &flinfo);
-	InitFunctionCallInfoData(*fcinfo, &flinfo, 4, InvalidOid, NULL, (Node *) &rsinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 4, InvalidOid, NULL,
+							 (Node *) &rsinfo);
 	fcinfo->args[0].value = NameGetDatum(&slot_name);
 	fcinfo->args[0].isnull = false;
 	fcinfo->args[1].value = LSNGetDatum(upto);
 	fcinfo->args[1].isnull = false;
 	fcinfo->args[2].value = (Datum) 0;
 	fcinfo->args[2].isnull = true;	/* a count would not bound it */
-	fcinfo->args[3].value = PointerGetDatum(construct_array(texts, ntexts, TEXTOID, -1, false,
+	fcinfo->args[3].value = PointerGetDatum(construct_array(texts, ntexts,
+															TEXTOID, -1, false,
 															TYPALIGN_INT));
 	fcinfo->args[3].isnull = false;
 	guc_nestlevel = NewGUCNestLevel();
@@ -699,14 +735,16 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin, bool bina
 }
 
 /*
- * Decodes from the slot's confirmed position, or with "resumable", in a process
- * that keeps it open, from where the last peek stopped; up to a safe position,
- * which lies after it.  Leaves the slot as it was.  The options are as a format
- * gives them.  The result lives in the current memory context and resource
- * owner, and takes work_mem, then temporary files.
+ * Decodes from the slot's confirmed position, or with "resumable", in a
+ * process that keeps it open, from where the last peek stopped; up to a
+ * safe position, which lies after it.  Leaves the slot as it was.  The
+ * options are as a format gives them.  The result lives in the current
+ * memory context and resource owner, and takes work_mem, then temporary
+ * files.
  */
-SlotPeek *
-slot_peek(const char *name, const char *plugin, bool binary, bool resumable, List *options,
+SlotPeek   *
+slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
+		  List *options,
 		  XLogRecPtr upto)
 {
 	SlotPeek   *peek = palloc0(sizeof(SlotPeek));

@@ -22,8 +22,10 @@ typedef struct SlotInfo
 	NameData	plugin;
 	Oid			database;		/* InvalidOid: a physical slot */
 	bool		lost;			/* invalidated: it cannot be read any more */
-	const char *lost_by;		/* then the setting that has led to it, if known */
-	TimestampTz inactive_since; /* nobody has used it; 0: not known (before 18) */
+	const char *lost_by;		/* then the setting that has led to it, if
+								 * known */
+	TimestampTz inactive_since; /* nobody has used it; 0: not known (before
+								 * 18) */
 	XLogRecPtr	confirmed_flush_lsn;
 	XLogRecPtr	restart_lsn;	/* from where it is read when it is opened */
 	int			active_pid;		/* of the process that has it, or 0 */
@@ -41,8 +43,10 @@ extern int	slot_idle_timeout(void);
 extern bool slot_is_idle(const char *name);
 extern void slot_touch(const char *name);
 extern int	slot_count_free(void);
-extern XLogRecPtr slot_create(const char *name, const char *plugin, bool failover);
-extern XLogRecPtr slot_copy(const char *source, const char *name, const char *plugin);
+extern XLogRecPtr slot_create(const char *name, const char *plugin,
+							  bool failover);
+extern XLogRecPtr slot_copy(const char *source, const char *name,
+							const char *plugin);
 extern void slot_drop(const char *name);
 extern bool slot_drop_main_of(Oid database, NameData *name);
 extern XLogRecPtr slot_safe_lsn(void);
@@ -58,7 +62,8 @@ extern bool slot_keeps_open(void);
 extern bool slot_is_open(const char *name);
 extern void slot_close(void);
 extern void slot_wait_until_free(const char *name, int pid);
-extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
+extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
+						   bool resumable,
 						   List *options, XLogRecPtr upto);
 
 /* A row of a peek. */

@@ -3,10 +3,10 @@
  * unread_wal.c
  *	  Whether WAL that cannot be decoded any more has changes that matter.
  *
- * A slot that the server has invalidated is not decoded, as the catalogs of back
- * then may be vacuumed.  But its WAL is often still there, and needs no catalog as
- * long as these have not changed: the records name the files of relations as they
- * are now.  So it is read as pg_waldump does.
+ * A slot that the server has invalidated is not decoded, as the catalogs of
+ * back then may be vacuumed.  But its WAL is often still there, and needs
+ * no catalog as long as these have not changed: the records name the files
+ * of relations as they are now.  So it is read as pg_waldump does.
  *
  * All that we do not understand counts as a change.
  *
@@ -78,7 +78,10 @@ is_about(XLogReaderState *reader, List *filenumbers)
 		list_member_oid(filenumbers, wal_relation_number(relation));
 }
 
-/* Notes the transaction of a record that changes rows of one of the relations. */
+/*
+ * Notes the transaction of a record that changes rows of one of the
+ * relations.
+ */
 static void
 note_change(XLogReaderState *reader, List *filenumbers, HTAB *changers)
 {
@@ -88,7 +91,10 @@ note_change(XLogReaderState *reader, List *filenumbers, HTAB *changers)
 		(void) hash_search(changers, &xid, HASH_ENTER, NULL);
 }
 
-/* Whether it commits a transaction of this database that is in the set, or has changed a catalog. */
+/*
+ * Whether it commits a transaction of this database that is in the set, or
+ * has changed a catalog.
+ */
 static bool
 commits_change(XLogReaderState *reader, HTAB *changers)
 {
@@ -101,13 +107,17 @@ commits_change(XLogReaderState *reader, HTAB *changers)
 		((info & XLOG_XACT_OPMASK) != XLOG_XACT_COMMIT &&
 		 (info & XLOG_XACT_OPMASK) != XLOG_XACT_COMMIT_PREPARED))
 		return false;
-	ParseCommitRecord(info, (xl_xact_commit *) XLogRecGetData(reader), &commit);
+	ParseCommitRecord(info, (xl_xact_commit *) XLogRecGetData(reader),
+					  &commit);
 	if (OidIsValid(commit.dbId) && commit.dbId != MyDatabaseId)
 		return false;
-	xid = TransactionIdIsValid(commit.twophase_xid) ? commit.twophase_xid : XLogRecGetXid(reader);
-	found = commit.nmsgs > 0 || hash_search(changers, &xid, HASH_FIND, NULL) != NULL;
+	xid = TransactionIdIsValid(commit.twophase_xid) ?
+		commit.twophase_xid : XLogRecGetXid(reader);
+	found = commit.nmsgs > 0 ||
+		hash_search(changers, &xid, HASH_FIND, NULL) != NULL;
 	for (int i = 0; i < commit.nsubxacts && !found; i++)
-		found = hash_search(changers, &commit.subxacts[i], HASH_FIND, NULL) != NULL;
+		found = hash_search(changers, &commit.subxacts[i], HASH_FIND,
+							NULL) != NULL;
 	return found;
 }
 
@@ -124,18 +134,22 @@ read_record(XLogReaderState *reader)
 }
 
 /*
- * Whether no transaction of this database that starts to commit in a range of the
- * WAL has changed a catalog, or one of the relations with these file numbers (OIDs).
- * "restart" is the start of a record, no later than those of such a transaction, from
- * where on the WAL is there.  "end" must be on disk.
+ * Whether no transaction of this database that starts to commit in a range
+ * of the WAL has changed a catalog, or one of the relations with these file
+ * numbers (OIDs).  "restart" is the start of a record, no later than those
+ * of such a transaction, from where on the WAL is there.  "end" must be on
+ * disk.
  */
 bool
-unread_wal_is_irrelevant(XLogRecPtr restart, XLogRecPtr start, XLogRecPtr end, List *filenumbers)
+unread_wal_is_irrelevant(XLogRecPtr restart, XLogRecPtr start, XLogRecPtr end,
+						 List *filenumbers)
 {
-	HASHCTL		control = {.keysize = sizeof(TransactionId), .entrysize = sizeof(TransactionId),
+	HASHCTL		control = {.keysize = sizeof(TransactionId),
+		.entrysize = sizeof(TransactionId),
 	.hcxt = CurrentMemoryContext};
-	HTAB	   *changers = hash_create("notify_stats transactions with changes", 64, &control,
-									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	HTAB	   *changers =
+	hash_create("notify_stats transactions with changes", 64, &control,
+				HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	XLogReaderState *reader = open_wal(restart);
 	volatile bool found = false;
 

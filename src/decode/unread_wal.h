@@ -11,7 +11,8 @@
 #include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
 
-extern bool unread_wal_is_irrelevant(XLogRecPtr restart, XLogRecPtr start, XLogRecPtr end,
+extern bool unread_wal_is_irrelevant(XLogRecPtr restart, XLogRecPtr start,
+									 XLogRecPtr end,
 									 List *filenumbers);
 
 #endif							/* NOTIFY_STATS_UNREAD_WAL_H */

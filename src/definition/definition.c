@@ -3,11 +3,11 @@
  * definition.c
  *	  Compiles the query that a rollup is kept equal to.
  *
- * A query can be kept from the changes of single rows if each row of a source
- * gives, on its own and for ever, the group that it counts in and what it adds
- * there.  So FROM must come down to tables one by one, without joins, every
- * expression must be immutable, and every aggregate must be one that a deleted
- * row can be taken out of again.  The steps are:
+ * A query can be kept from the changes of single rows if each row of a
+ * source gives, on its own and for ever, the group that it counts in and
+ * what it adds there.  So FROM must come down to tables one by one, without
+ * joins, every expression must be immutable, and every aggregate must be
+ * one that a deleted row can be taken out of again.  The steps are:
  *
  *	check_query			refuses clauses, for each SELECT of the query
  *	read_query			turns FROM and WHERE into Inputs, one a table: subqueries
@@ -18,12 +18,12 @@
  *						and makes the expressions ready for the executor
  *	find_companions		settles how each sum knows that it is NULL
  *
- * What is supported is listed, never what is not: a clause, FROM item, node or
- * aggregate that a later server may add is refused.  Lists of refusals only
- * serve to give better messages.
+ * What is supported is listed, never what is not: a clause, FROM item, node
+ * or aggregate that a later server may add is refused.  Lists of refusals
+ * only serve to give better messages.
  *
- * Nothing is evaluated before it has been found to be immutable; what is then
- * folded to a constant calls functions as the current user.
+ * Nothing is evaluated before it has been found to be immutable; what is
+ * then folded to a constant calls functions as the current user.
  *
  *-------------------------------------------------------------------------
  */
@@ -129,17 +129,23 @@ static const struct
 	const char *detail;
 	const char *hint;
 }			refused_aggregates[] = {
-	{"sum", F_SUM_INTERVAL, "Only sums of exact numbers can be taken back exactly.",
+
+	{"sum", F_SUM_INTERVAL,
+		"Only sums of exact numbers can be taken back exactly.",
 	"Sum the seconds: coalesce(sum(extract(epoch FROM x)), 0)."},
-	{"sum", F_SUM_MONEY, "Only sums of exact numbers can be taken back exactly.",
+	{"sum", F_SUM_MONEY,
+		"Only sums of exact numbers can be taken back exactly.",
 	MONEY_HINT},
-	{"sum", InvalidOid, "Only sums of exact numbers can be taken back exactly.",
+	{"sum", InvalidOid,
+		"Only sums of exact numbers can be taken back exactly.",
 	"Sum a smallint, integer, bigint or numeric; a double precision can be cast: sum(x::numeric)."},
 	{"avg", InvalidOid, NULL,
 	"Use sum(x) and count(x), and divide when reading the rollup."},
-	{"min", InvalidOid, "When the smallest row is deleted, the next one has to be searched for.",
+	{"min", InvalidOid,
+		"When the smallest row is deleted, the next one has to be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
-	{"max", InvalidOid, "When the greatest row is deleted, the next one has to be searched for.",
+	{"max", InvalidOid,
+		"When the greatest row is deleted, the next one has to be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
 	{"bool_and", InvalidOid, NULL,
 	"Use count(*) FILTER (WHERE NOT x), and compare with 0 when reading the rollup."},
@@ -184,7 +190,8 @@ static const struct
 	{F_CASH_OUT, MONEY_HINT},
 	{F_ENUM_OUT, "Use the enum itself, and cast it when reading the rollup."},
 	{F_RECORD_OUT, "Use the columns of the row one by one."},
-	{F_TO_TSVECTOR_TEXT, "Name the text search configuration: to_tsvector('english', x)."},
+	{F_TO_TSVECTOR_TEXT,
+	"Name the text search configuration: to_tsvector('english', x)."},
 	{F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8,
 	"Write make_timestamp(…) AT TIME ZONE 'Europe/London'."},
 	{F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8_TEXT,
@@ -320,13 +327,15 @@ prepare_group_hash(Definition *definition)
 	{
 		const GroupColumn *group = &definition->groups[i];
 
-		TupleDescInitEntry(hash->desc, i + 1, group->name, group->type, group->typmod, 0);
+		TupleDescInitEntry(hash->desc, i + 1, group->name, group->type,
+						   group->typmod, 0);
 		TupleDescInitEntryCollation(hash->desc, i + 1, group->collation);
 		hash->columns[i] = i + 1;
 		hash->collations[i] = group->collation;
 		eq_operators[i] = group->eqop;
 	}
-	execTuplesHashPrepare(ngroups, eq_operators, &hash->eq_functions, &hash_functions);
+	execTuplesHashPrepare(ngroups, eq_operators, &hash->eq_functions,
+						  &hash_functions);
 	for (int i = 0; i < ngroups; i++)
 		hash->hash_functions[i] = hash_functions[i].fn_oid;
 }
@@ -334,7 +343,7 @@ prepare_group_hash(Definition *definition)
 /*
  * The columns of one source that the definition uses, all branches together.
  */
-Bitmapset *
+Bitmapset  *
 definition_source_columns(const Definition *definition, Oid source)
 {
 	Bitmapset  *columns = NULL;
@@ -352,10 +361,10 @@ definition_source_columns(const Definition *definition, Oid source)
 }
 
 /*
- * The alterable types of the columns of one source that the definition uses, and of
- * expressions over them, all branches together.
+ * The alterable types of the columns of one source that the definition
+ * uses, and of expressions over them, all branches together.
  */
-List *
+List	   *
 definition_source_types(const Definition *definition, Oid source)
 {
 	List	   *types = NIL;
@@ -398,8 +407,8 @@ static void
 check_select(const Query *query)
 {
 	bool		into = query->utilityStmt != NULL &&
-		IsA(query->utilityStmt, CreateTableAsStmt) &&
-		((CreateTableAsStmt *) query->utilityStmt)->is_select_into;
+	IsA(query->utilityStmt, CreateTableAsStmt) &&
+	((CreateTableAsStmt *) query->utilityStmt)->is_select_into;
 
 	if (into)
 		refuse("SELECT INTO", NULL,
@@ -426,19 +435,23 @@ check_query(const Query *query, bool in_from)
 		"Leave it out: GROUP BY makes the rows distinct."},
 		{query->distinctClause != NIL, "DISTINCT",
 		"Leave it out: GROUP BY makes the rows distinct."},
-		{query->groupingSets != NIL, "GROUPING SETS, ROLLUP, CUBE or GROUP BY ()",
+		{query->groupingSets != NIL,
+			"GROUPING SETS, ROLLUP, CUBE or GROUP BY ()",
 		"Create one rollup for each set of group columns."},
 		{query->havingQual != NULL, "HAVING",
 		"Filter the groups when reading the rollup."},
-		{query->hasWindowFuncs || query->windowClause != NIL, "window functions",
+		{query->hasWindowFuncs || query->windowClause != NIL,
+			"window functions",
 		"Compute them when reading the rollup."},
 		{query->hasTargetSRFs, "a set-returning function",
 		"Group by what the function is called with, and call it when reading the rollup."},
 		{query->hasSubLinks, "a subquery in an expression",
 		"Use columns of the source only, and look the rest up when reading the rollup."},
-		{query->hasForUpdate || query->rowMarks != NIL, "FOR UPDATE or FOR SHARE",
+		{query->hasForUpdate || query->rowMarks != NIL,
+			"FOR UPDATE or FOR SHARE",
 		"Leave it out."},
-		{query->limitCount != NULL || query->limitOffset != NULL, "LIMIT or OFFSET",
+		{query->limitCount != NULL || query->limitOffset != NULL,
+			"LIMIT or OFFSET",
 		"Limit the rows when reading the rollup."},
 		{query->sortClause != NIL, "ORDER BY",
 		"Sort the rows when reading the rollup."},
@@ -500,7 +513,8 @@ read_query(const Query *query, Index *varno)
 	if (items == NIL)
 		refuse("a SELECT without FROM", NULL, "Read a table.");
 	if (list_length(items) > 1 || !IsA(linitial(items), RangeTblRef))
-		refuse("a join", "A change of one table would change many rows of the join.",
+		refuse("a join",
+			   "A change of one table would change many rows of the join.",
 			   "Use one table, or several with UNION ALL, and join when reading the rollup.");
 
 	*varno = ((RangeTblRef *) linitial(items))->rtindex;
@@ -511,7 +525,8 @@ read_query(const Query *query, Index *varno)
 	{
 		Input	   *input = lfirst(lc);
 
-		input->quals = list_concat(input->quals, substitute(quals, input, *varno));
+		input->quals = list_concat(input->quals,
+								   substitute(quals, input, *varno));
 	}
 
 	return inputs;
@@ -610,7 +625,8 @@ read_union(Node *node, const Query *query)
 	check_stack_depth();
 
 	if (IsA(node, RangeTblRef))
-		return read_item(rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable));
+		return read_item(rt_fetch(((RangeTblRef *) node)->rtindex,
+								  query->rtable));
 
 	setop = castNode(SetOperationStmt, node);
 	if (setop->op == SETOP_INTERSECT)
@@ -648,7 +664,8 @@ coerce_input(Input *input, const SetOperationStmt *setop)
 		Node	   *expr = lfirst(column);
 
 		if (exprType(expr) != lfirst_oid(type))
-			expr = coerce_to_common_type(NULL, expr, lfirst_oid(type), "UNION");
+			expr = coerce_to_common_type(NULL, expr, lfirst_oid(type),
+										 "UNION");
 		if (exprCollation(expr) != lfirst_oid(collation))
 			expr = applyRelabelType(expr, exprType(expr), exprTypmod(expr),
 									lfirst_oid(collation),
@@ -729,7 +746,8 @@ read_columns(Definition *definition, Columns *columns, const Query *query)
 					 errhint("Add every GROUP BY expression to the SELECT list.")));
 
 		clause = entry->ressortgroupref == 0 ? NULL :
-			get_sortgroupref_clause_noerr(entry->ressortgroupref, query->groupClause);
+			get_sortgroupref_clause_noerr(entry->ressortgroupref,
+										  query->groupClause);
 		if (clause != NULL)
 			add_group(definition, columns, entry, clause);
 		else
@@ -741,7 +759,8 @@ read_columns(Definition *definition, Columns *columns, const Query *query)
 }
 
 /*
- * What to group by instead of values of a type that cannot be hashed or sorted.
+ * What to group by instead of values of a type that cannot be hashed or
+ * sorted.
  */
 static const char *
 group_hint(Oid type)
@@ -781,7 +800,8 @@ add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 	if (definition->ngroups == INDEX_MAX_KEYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("definition groups by more than %d columns", INDEX_MAX_KEYS),
+				 errmsg("definition groups by more than %d columns",
+						INDEX_MAX_KEYS),
 				 errdetail("The rollup has a unique index on its group columns."),
 				 errhint("Group by fewer columns.")));
 
@@ -994,9 +1014,9 @@ compile_branch(const Columns *columns, const Input *input, Index varno)
 }
 
 /*
- * Does what the planner does for expressions.  They are checked twice, and their
- * types noted: before immutable parts are evaluated, and after, when default
- * arguments are in place.
+ * Does what the planner does for expressions.  They are checked twice, and
+ * their types noted: before immutable parts are evaluated, and after, when
+ * default arguments are in place.
  */
 static List *
 ready_expressions(List *expressions, Branch *branch)
@@ -1011,7 +1031,8 @@ ready_expressions(List *expressions, Branch *branch)
 }
 
 /*
- * Notes the alterable types of the parts of an expression that has been checked.
+ * Notes the alterable types of the parts of an expression that has been
+ * checked.
  */
 static bool
 note_types_walker(Node *node, List **types)
@@ -1019,7 +1040,8 @@ note_types_walker(Node *node, List **types)
 	if (node == NULL)
 		return false;
 	/* all that the check lets pass have a type, but for these */
-	if (!IsA(node, List) && !IsA(node, CaseWhen) && type_is_alterable(exprType(node)))
+	if (!IsA(node, List) && !IsA(node, CaseWhen) &&
+		type_is_alterable(exprType(node)))
 		*types = list_append_unique_oid(*types, exprType(node));
 
 	return expression_tree_walker(node, note_types_walker, types);
@@ -1041,7 +1063,8 @@ used_columns(const Branch *branch)
 	pull_varattnos((Node *) branch->filters, 1, &offset_attnums);
 
 	while ((i = bms_next_member(offset_attnums, i)) >= 0)
-		columns = bms_add_member(columns, i + FirstLowInvalidHeapAttributeNumber);
+		columns = bms_add_member(columns,
+								 i + FirstLowInvalidHeapAttributeNumber);
 
 	return columns;
 }
@@ -1101,7 +1124,8 @@ find_count(const Definition *definition, const Columns *columns, int sum,
 	for (int i = 0; i < definition->nmeasures; i++)
 	{
 		if (definition->measures[i].kind == MEASURE_COUNT &&
-			equal(list_nth(columns->filters, i), list_nth(columns->filters, sum)) &&
+			equal(list_nth(columns->filters, i),
+				  list_nth(columns->filters, sum)) &&
 			equal(list_nth(columns->args, i), of_rows ? NULL : arg))
 			return i;
 	}
@@ -1110,8 +1134,9 @@ find_count(const Definition *definition, const Columns *columns, int sum,
 }
 
 /*
- * Functions that return NULL for nothing but NULL: those by which times are made days,
- * hours and the like.  The server does not tell this of any function.
+ * Functions that return NULL for nothing but NULL: those by which times are
+ * made days, hours and the like.  The server does not tell this of any
+ * function.
  */
 static bool
 is_never_null_function(Oid function)
@@ -1140,12 +1165,13 @@ are_never_null(List *nodes, Oid relid)
 
 	foreach(lc, nodes)
 		if (!is_never_null(lfirst(lc), relid))
-			return false;
+		return false;
 	return true;
 }
 
 /*
- * Whether it is certain that no group column is NULL in any row, as the sources are now.
+ * Whether it is certain that no group column is NULL in any row, as the
+ * sources are now.
  */
 bool
 definition_groups_not_null(const Definition *definition)
@@ -1267,7 +1293,8 @@ check_expression_walker(Node *node, Oid *relid)
 
 		case T_CoerceToDomain:
 			/* a column that is of the domain already needs no cast */
-			refuse(psprintf("a cast to domain %s", format_type_be(exprType(node))),
+			refuse(psprintf("a cast to domain %s",
+							format_type_be(exprType(node))),
 				   "The constraints of a domain may change.",
 				   "Cast to the type that the domain is made of.");
 
@@ -1285,7 +1312,10 @@ check_expression_walker(Node *node, Oid *relid)
 					   "Use columns, constants, operators and immutable functions.");
 	}
 
-	/* what is inside comes first: now() is to be named, rather than what it is added to */
+	/*
+	 * what is inside comes first: now() is to be named, rather than what it
+	 * is added to
+	 */
 	(void) expression_tree_walker(node, check_expression_walker, relid);
 	if (OidIsValid(function))
 		refuse_function(function, node, *relid);
@@ -1293,9 +1323,10 @@ check_expression_walker(Node *node, Oid *relid)
 }
 
 /*
- * Whether the node is an SQL/JSON predicate or query whose result depends on nothing but
- * its arguments, or a part of one.  The server looks at the path of a query, but not at
- * what makes its result a value of the RETURNING type.
+ * Whether the node is an SQL/JSON predicate or query whose result depends
+ * on nothing but its arguments, or a part of one.  The server looks at the
+ * path of a query, but not at what makes its result a value of the
+ * RETURNING type.
  */
 static bool
 is_immutable_json(Node *node)
@@ -1318,7 +1349,8 @@ is_immutable_json(Node *node)
 static char *
 deparse(Node *node, Oid relid)
 {
-	return deparse_expression(node, deparse_context_for(get_rel_name(relid), relid), false, false);
+	return deparse_expression(node, deparse_context_for(get_rel_name(relid),
+														relid), false, false);
 }
 
 /*
@@ -1370,7 +1402,8 @@ refuse_function(Oid function, Node *node, Oid relid)
 		caller = psprintf("The cast from %s to %s calls it. ",
 						  format_type_be(exprType((Node *) ((CoerceViaIO *) node)->arg)),
 						  format_type_be(exprType(node)));
-	else if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcformat != COERCE_EXPLICIT_CALL
+	else if (IsA(node, FuncExpr) &&
+			 ((FuncExpr *) node)->funcformat != COERCE_EXPLICIT_CALL
 			 && ((FuncExpr *) node)->funcformat != COERCE_SQL_SYNTAX)
 		caller = psprintf("The cast from %s to %s calls it. ",
 						  format_type_be(exprType(linitial(((FuncExpr *) node)->args))),
@@ -1390,33 +1423,39 @@ refuse_function(Oid function, Node *node, Oid relid)
 }
 
 /*
- * What to write instead of a function that is not immutable, called by the node.
+ * What to write instead of a function that is not immutable, called by the
+ * node.
  */
 static const char *
 function_hint(Oid function, Node *node, Oid relid)
 {
 	const char *hint;
 	bool		is_cast = IsA(node, CoerceViaIO) ||
-		(IsA(node, FuncExpr) && ((FuncExpr *) node)->funcformat == COERCE_EXPLICIT_CAST);
+	(IsA(node, FuncExpr) &&
+	 ((FuncExpr *) node)->funcformat == COERCE_EXPLICIT_CAST);
 
 	for (int i = 0; i < (int) lengthof(function_hints); i++)
 		if (function_hints[i].function == function)
 			return function_hints[i].hint;
 
-	if (get_func_rettype(function) == TIMESTAMPTZOID && get_func_nargs(function) == 0)
+	if (get_func_rettype(function) == TIMESTAMPTZOID &&
+		get_func_nargs(function) == 0)
 		return CURRENT_TIME_HINT;
-	if (func_volatile(function) == PROVOLATILE_VOLATILE || get_func_nargs(function) == 0)
+	if (func_volatile(function) == PROVOLATILE_VOLATILE ||
+		get_func_nargs(function) == 0)
 		return "Use columns, constants and immutable functions only.";
 
 	hint = time_zone_hint(function, node, relid);
 	if (hint != NULL)
 		return hint;
-	return is_cast ? "Use the value itself, and cast it when reading the rollup." :
+	return is_cast ?
+		"Use the value itself, and cast it when reading the rollup." :
 		"Use what the function is called with, and call it when reading the rollup.";
 }
 
 /*
- * How to do without the time zone of the session, or NULL if that is not known.
+ * How to do without the time zone of the session, or NULL if that is not
+ * known.
  */
 static const char *
 time_zone_hint(Oid function, Node *node, Oid relid)
@@ -1427,10 +1466,13 @@ time_zone_hint(Oid function, Node *node, Oid relid)
 
 	if (!IsA(node, FuncExpr) && !IsA(node, OpExpr))
 		return NULL;
-	if (IsA(node, OpExpr) || (function != F_TIMESTAMPTZ_DATE && function != F_TIMESTAMPTZ_TIMESTAMP))
+	if (IsA(node, OpExpr) ||
+		(function != F_TIMESTAMPTZ_DATE &&
+		 function != F_TIMESTAMPTZ_TIMESTAMP))
 	{
 		local = in_time_zone(node);
-		return local ? psprintf("Write the time zone out: %s.", deparse(local, relid)) : NULL;
+		return local ? psprintf("Write the time zone out: %s.",
+								deparse(local, relid)) : NULL;
 	}
 
 	is_explicit = ((FuncExpr *) node)->funcformat != COERCE_IMPLICIT_CAST;
@@ -1439,7 +1481,8 @@ time_zone_hint(Oid function, Node *node, Oid relid)
 		return psprintf("Write the time zone out: (%s) AT TIME ZONE 'Europe/London'.", arg);
 	if (is_explicit)
 		return psprintf("Write the time zone out: (%s)::timestamp AT TIME ZONE 'Europe/London'.", arg);
-	return psprintf("Use a timestamp without time zone: (%s)::timestamp.", arg);
+	return psprintf("Use a timestamp without time zone: (%s)::timestamp.",
+					arg);
 }
 
 /*
@@ -1448,13 +1491,15 @@ time_zone_hint(Oid function, Node *node, Oid relid)
 static Node *
 local_time(Node *arg, Node *zone)
 {
-	return (Node *) makeFuncExpr(F_TIMEZONE_TEXT_TIMESTAMPTZ, TIMESTAMPOID, list_make2(zone, arg),
-								 InvalidOid, DEFAULT_COLLATION_OID, COERCE_SQL_SYNTAX);
+	return (Node *) makeFuncExpr(F_TIMEZONE_TEXT_TIMESTAMPTZ, TIMESTAMPOID,
+								 list_make2(zone, arg),
+								 InvalidOid, DEFAULT_COLLATION_OID,
+								 COERCE_SQL_SYNTAX);
 }
 
 /*
- * Makes local times of the points in time among arguments; notes the types.  False if
- * one of them cannot be written down.
+ * Makes local times of the points in time among arguments; notes the types.
+ * False if one of them cannot be written down.
  */
 static bool
 make_local(List *args, Node *zone, Oid *types)
@@ -1475,21 +1520,24 @@ make_local(List *args, Node *zone, Oid *types)
 }
 
 /*
- * The server's function of that name for arguments of these types, if it is immutable.
+ * The server's function of that name for arguments of these types, if it is
+ * immutable.
  */
 static Oid
 find_immutable(const char *name, int nargs, const Oid *types)
 {
-	List	   *qualified = list_make2(makeString("pg_catalog"), makeString(pstrdup(name)));
+	List	   *qualified = list_make2(makeString("pg_catalog"),
+									   makeString(pstrdup(name)));
 	Oid			function = LookupFuncName(qualified, nargs, types, true);
 
-	return OidIsValid(function) && func_volatile(function) == PROVOLATILE_IMMUTABLE ? function :
+	return OidIsValid(function) &&
+		func_volatile(function) == PROVOLATILE_IMMUTABLE ? function :
 		InvalidOid;
 }
 
 /*
- * The call of a function with local times instead of points in time; NULL if there is
- * no such function, or it is not immutable either.
+ * The call of a function with local times instead of points in time; NULL
+ * if there is no such function, or it is not immutable either.
  */
 static Node *
 call_in_time_zone(FuncExpr *call, Node *zone)
@@ -1504,9 +1552,11 @@ call_in_time_zone(FuncExpr *call, Node *zone)
 		zone = llast(call->args);
 		call->args = list_truncate(call->args, 2);
 	}
-	if (get_func_namespace(call->funcid) != PG_CATALOG_NAMESPACE || !make_local(call->args, zone, types))
+	if (get_func_namespace(call->funcid) != PG_CATALOG_NAMESPACE ||
+		!make_local(call->args, zone, types))
 		return NULL;
-	call->funcid = find_immutable(get_func_name(call->funcid), list_length(call->args), types);
+	call->funcid = find_immutable(get_func_name(call->funcid),
+								  list_length(call->args), types);
 	return OidIsValid(call->funcid) ? (Node *) call : NULL;
 }
 
@@ -1522,10 +1572,13 @@ operator_in_time_zone(OpExpr *expr, Node *zone)
 	expr = copyObject(expr);
 	if (list_length(expr->args) != 2 || !make_local(expr->args, zone, types))
 		return NULL;
-	name = list_make2(makeString("pg_catalog"), makeString(get_opname(expr->opno)));
+	name = list_make2(makeString("pg_catalog"),
+					  makeString(get_opname(expr->opno)));
 	expr->opno = OpernameGetOprid(name, types[0], types[1]);
-	expr->opfuncid = OidIsValid(expr->opno) ? get_opcode(expr->opno) : InvalidOid;
-	return OidIsValid(expr->opfuncid) && func_volatile(expr->opfuncid) == PROVOLATILE_IMMUTABLE ?
+	expr->opfuncid = OidIsValid(expr->opno) ?
+		get_opcode(expr->opno) : InvalidOid;
+	return OidIsValid(expr->opfuncid) &&
+		func_volatile(expr->opfuncid) == PROVOLATILE_IMMUTABLE ?
 		(Node *) expr : NULL;
 }
 
@@ -1533,7 +1586,8 @@ static Node *
 in_time_zone(Node *node)
 {
 	Node	   *zone = (Node *) makeConst(UNKNOWNOID, -1, InvalidOid, -2,
-										  CStringGetDatum("Europe/London"), false, false);
+										  CStringGetDatum("Europe/London"),
+										  false, false);
 
 	return IsA(node, FuncExpr) ? call_in_time_zone((FuncExpr *) node, zone) :
 		operator_in_time_zone((OpExpr *) node, zone);

@@ -67,14 +67,18 @@ typedef struct Branch
 	List	   *args;			/* an Expr a measure, NULL for count(*) */
 	List	   *filters;		/* an Expr a measure, NULL without FILTER */
 	Bitmapset  *columns;		/* attribute numbers of the source in use */
-	List	   *types;			/* alterable types (type_parts.h) that occur in it */
+	List	   *types;			/* alterable types (type_parts.h) that occur
+								 * in it */
 } Branch;
 
-/* How rows are told apart by their group columns, as for execTuplesHashPrepare. */
+/*
+ * How rows are told apart by their group columns, as for
+ * execTuplesHashPrepare.
+ */
 typedef struct GroupHash
 {
 	TupleDesc	desc;			/* of the group columns alone */
-	AttrNumber *columns;		/* 1, 2, 3 … */
+	AttrNumber *columns;		/* 1, 2, 3 ... */
 	Oid		   *eq_functions;
 	Oid		   *hash_functions;
 	Oid		   *collations;
@@ -96,7 +100,8 @@ typedef struct Definition
 
 extern Definition *definition_compile(const Query *query);
 extern bool definition_groups_not_null(const Definition *definition);
-extern Bitmapset *definition_source_columns(const Definition *definition, Oid source);
+extern Bitmapset *definition_source_columns(const Definition *definition,
+											Oid source);
 extern List *definition_source_types(const Definition *definition, Oid source);
 
 #endif							/* NOTIFY_STATS_DEFINITION_H */

@@ -3,10 +3,11 @@
  * published.c
  *	  What publications demand of the replica identity of a table.
  *
- * The server refuses updates and deletes of a published table if a subscriber could
- * not tell which row they are of: if its replica identity has columns that are not
- * published.  REPLICA IDENTITY FULL has all of them, those that a column list leaves
- * out, and generated ones that cannot be published.
+ * The server refuses updates and deletes of a published table if a
+ * subscriber could not tell which row they are of: if its replica identity
+ * has columns that are not published.  REPLICA IDENTITY FULL has all of
+ * them, those that a column list leaves out, and generated ones that cannot
+ * be published.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,9 +45,9 @@ describe(Relation rel, char identity)
 }
 
 /*
- * Why the server refuses updates and deletes of a table because of the publications
- * that it is in, or would refuse them if it had this replica identity: FULL, or the
- * one that it has.  NULL if it does not.
+ * Why the server refuses updates and deletes of a table because of the
+ * publications that it is in, or would refuse them if it had this replica
+ * identity: FULL, or the one that it has.  NULL if it does not.
  */
 const char *
 published_refusal(Relation rel, char identity)
@@ -63,8 +64,8 @@ published_refusal(Relation rel, char identity)
 }
 
 /*
- * The same for a publication of all its columns that it is not in yet, with the
- * replica identity that it has: ours for pgoutput.
+ * The same for a publication of all its columns that it is not in yet, with
+ * the replica identity that it has: ours for pgoutput.
  */
 const char *
 published_refusal_by_us(Relation rel, char identity)
@@ -74,14 +75,16 @@ published_refusal_by_us(Relation rel, char identity)
 	if (identity != REPLICA_IDENTITY_FULL)
 		return NULL;
 	for (int i = 0; i < desc->natts; i++)
-		if (TupleDescAttr(desc, i)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+		if (TupleDescAttr(desc,
+						  i)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
 			return "virtual generated columns, which are a part of the replica identity then, cannot be published";
 	return NULL;
 }
 
 /*
- * Whether these publications have all of the columns that are generated, as far as
- * can be told: not if there are such ones, and some generated column is left out.
+ * Whether these publications have all of the columns that are generated, as
+ * far as can be told: not if there are such ones, and some generated column
+ * is left out.
  */
 bool
 published_generated(Relation rel, const Bitmapset *columns)
@@ -92,18 +95,23 @@ published_generated(Relation rel, const Bitmapset *columns)
 	if (publishes_generated_identity(&desc))
 		return true;
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
-		if (TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated != '\0')
+		if (TupleDescAttr(RelationGetDescr(rel),
+						  attnum - 1)->attgenerated != '\0')
 			return false;
 	return true;
 }
 
-/* Whether an entry of a table in a publication has no column list, or one with all of these columns. */
+/*
+ * Whether an entry of a table in a publication has no column list, or one
+ * with all of these columns.
+ */
 static bool
 entry_has(Relation rel, HeapTuple entry, const Bitmapset *columns)
 {
 	Oid			relid = ((Form_pg_publication_rel) GETSTRUCT(entry))->prrelid;
 	bool		isnull;
-	Datum		list = SysCacheGetAttr(PUBLICATIONRELMAP, entry, Anum_pg_publication_rel_prattrs,
+	Datum		list = SysCacheGetAttr(PUBLICATIONRELMAP, entry,
+									   Anum_pg_publication_rel_prattrs,
 									   &isnull);
 	Bitmapset  *listed = NULL;
 	ArrayType  *array;
@@ -116,7 +124,9 @@ entry_has(Relation rel, HeapTuple entry, const Bitmapset *columns)
 		listed = bms_add_member(listed, ((int16 *) ARR_DATA_PTR(array))[i]);
 	/* the list may be of a table that this one is a partition of */
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
-		if (!bms_is_member(get_attnum(relid, get_attname(RelationGetRelid(rel), attnum, false)),
+		if (!bms_is_member(get_attnum(relid,
+									  get_attname(RelationGetRelid(rel),
+												  attnum, false)),
 						   listed))
 			return false;
 	return true;
@@ -127,7 +137,8 @@ bool
 published_lists_have(Relation rel, const Bitmapset *columns)
 {
 	Oid			relid = RelationGetRelid(rel);
-	List	   *relids = rel->rd_rel->relispartition ? get_partition_ancestors(relid) : NIL;
+	List	   *relids = rel->rd_rel->relispartition ?
+	get_partition_ancestors(relid) : NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
 
@@ -135,7 +146,8 @@ published_lists_have(Relation rel, const Bitmapset *columns)
 	{
 		foreach(lc2, GetRelationPublications(lfirst_oid(lc)))
 		{
-			HeapTuple	entry = SearchSysCache2(PUBLICATIONRELMAP, ObjectIdGetDatum(lfirst_oid(lc)),
+			HeapTuple	entry = SearchSysCache2(PUBLICATIONRELMAP,
+												ObjectIdGetDatum(lfirst_oid(lc)),
 												ObjectIdGetDatum(lfirst_oid(lc2)));
 			bool		has;
 

@@ -48,6 +48,7 @@ static const struct
 	const char *noun;
 	const char *hint;
 }			refused_kinds[] = {
+
 	{RELKIND_VIEW, "a view",
 	"Write the query of the view as a subquery in FROM."},
 	{RELKIND_MATVIEW, "a materialized view",
@@ -67,8 +68,10 @@ static void check_visible(Relation rel);
 static void check_partitions(Relation rel);
 static List *leaf_partitions(Oid relid);
 static bool key_has(Relation rel, const Bitmapset *key, const char *name);
-static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
-static IdentityGap *refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us);
+static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns,
+								 bool by_us);
+static IdentityGap *refusal(Oid relid, Oid root, const Bitmapset *columns,
+							bool by_us);
 static char *statement_for_all(Oid relid);
 
 /*
@@ -111,7 +114,8 @@ source_check_kind(Oid relid, bool inherit)
 static List *
 tables_of(Oid relid)
 {
-	return get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? leaf_partitions(relid) :
+	return get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ?
+		leaf_partitions(relid) :
 		list_make1_oid(relid);
 }
 
@@ -142,18 +146,18 @@ gaps_of_tables(Oid relid, const Bitmapset *columns, bool by_us,
  * partition.  NIL if all is well.  "by_us" is that of source_refusals,
  * for the hints.
  */
-List *
+List	   *
 source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
 {
 	return gaps_of_tables(relid, columns, by_us, identity_gap);
 }
 
 /*
- * Lists the same tables where the replica identity has all columns, but makes the
- * server refuse updates and deletes because of a publication; with "by_us" also if
- * it does as soon as we publish the table.
+ * Lists the same tables where the replica identity has all columns, but
+ * makes the server refuse updates and deletes because of a publication;
+ * with "by_us" also if it does as soon as we publish the table.
  */
-List *
+List	   *
 source_refusals(Oid relid, const Bitmapset *columns, bool by_us)
 {
 	return gaps_of_tables(relid, columns, by_us, refusal);
@@ -172,7 +176,9 @@ check_refusals(Oid relid, const Bitmapset *columns)
 	{
 		const IdentityGap *gap = (const IdentityGap *) lfirst(lc);
 		Relation	rel = relation_open(gap->relid, NoLock);
-		bool		already = published_refusal(rel, rel->rd_rel->relreplident) != NULL;
+		bool		already = published_refusal(rel,
+												rel->rd_rel->relreplident) !=
+		NULL;
 
 		relation_close(rel, NoLock);
 		if (!already)
@@ -186,24 +192,25 @@ check_refusals(Oid relid, const Bitmapset *columns)
 }
 
 /*
- * Gives all partitions of a table the replica identity FULL, however many there are.
+ * Gives all partitions of a table the replica identity FULL, however many
+ * there are.
  */
 static char *
 statement_for_all(Oid relid)
 {
 	Relation	rel = relation_open(relid, NoLock);
 	char	   *statement =
-		psprintf("DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT relid FROM pg_partition_tree(%s) WHERE isleaf"
-				 " LOOP EXECUTE format('ALTER TABLE %%s REPLICA IDENTITY FULL', p); END LOOP; END $$;",
-				 quote_literal_cstr(qualified_name(RelationGetRelid(rel))));
+	psprintf("DO $$ DECLARE p regclass; BEGIN FOR p IN SELECT relid FROM pg_partition_tree(%s) WHERE isleaf"
+			 " LOOP EXECUTE format('ALTER TABLE %%s REPLICA IDENTITY FULL', p); END LOOP; END $$;",
+			 quote_literal_cstr(qualified_name(RelationGetRelid(rel))));
 
 	relation_close(rel, NoLock);
 	return statement;
 }
 
 /*
- * Throws for the first gap, and if updates and deletes would be refused because we
- * publish the table, if we do.
+ * Throws for the first gap, and if updates and deletes would be refused
+ * because we publish the table, if we do.
  */
 void
 source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
@@ -233,9 +240,11 @@ source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
 					get_rel_name(gap->relid)),
 			 partition
 			 ? errdetail("Missing: %s. Partitions of \"%s\" that lack columns: %d.%s",
-						 gap->missing, get_rel_name(relid), list_length(gaps), refusal)
+						 gap->missing, get_rel_name(relid), list_length(gaps),
+						 refusal)
 			 : errdetail("Missing: %s.%s", gap->missing, refusal),
-			 list_length(gaps) == 1 || gap->refusal ? errhint("%s", gap->hint) :
+			 list_length(gaps) == 1 || gap->refusal ?
+			 errhint("%s", gap->hint) :
 			 errhint("Run: %s", statement_for_all(relid))));
 }
 
@@ -287,7 +296,8 @@ check_storage(Relation rel)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s\" is unlogged", name),
 				 errdetail("Changes of unlogged tables are not in the write-ahead log."),
-				 errhint("Run: ALTER TABLE %s SET LOGGED;", qualified_name(RelationGetRelid(rel)))));
+				 errhint("Run: ALTER TABLE %s SET LOGGED;",
+						 qualified_name(RelationGetRelid(rel)))));
 }
 
 /*
@@ -298,7 +308,8 @@ check_storage(Relation rel)
 static void
 check_visible(Relation rel)
 {
-	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
+	if (check_enable_rls(RelationGetRelid(rel), InvalidOid,
+						 true) != RLS_ENABLED)
 		return;
 
 	ereport(ERROR,
@@ -333,7 +344,8 @@ check_partitions(Relation rel)
 					 errdetail("Its changes are not in the write-ahead log."),
 					 foreign
 					 ? errhint("Read the other partitions instead, with UNION ALL.")
-					 : errhint("Run: ALTER TABLE %s SET LOGGED;", qualified_name(RelationGetRelid(leaf)))));
+					 : errhint("Run: ALTER TABLE %s SET LOGGED;",
+							   qualified_name(RelationGetRelid(leaf)))));
 
 		relation_close(leaf, NoLock);
 	}
@@ -359,8 +371,8 @@ leaf_partitions(Oid relid)
 }
 
 /*
- * Whether a key, in the form of RelationGetIndexAttrBitmap(), has the column of
- * that name.
+ * Whether a key, in the form of RelationGetIndexAttrBitmap(), has the
+ * column of that name.
  */
 static bool
 key_has(Relation rel, const Bitmapset *key, const char *name)
@@ -371,27 +383,35 @@ key_has(Relation rel, const Bitmapset *key, const char *name)
 }
 
 /*
- * The columns of a table that an index over these columns of "root" and the primary
- * key would have, and those of the present replica identity, which others may need.
+ * The columns of a table that an index over these columns of "root" and the
+ * primary key would have, and those of the present replica identity, which
+ * others may need.
  */
 static Bitmapset *
 index_columns(Relation rel, Oid root, const Bitmapset *columns)
 {
-	Bitmapset  *key = bms_add_members(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY),
-									  RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY));
+	Bitmapset  *key = bms_add_members(RelationGetIndexAttrBitmap(rel,
+																 INDEX_ATTR_BITMAP_PRIMARY_KEY),
+									  RelationGetIndexAttrBitmap(rel,
+																 INDEX_ATTR_BITMAP_IDENTITY_KEY));
 	Bitmapset  *result = NULL;
 	int			attnum = -1;
 
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		result = bms_add_member(result, get_attnum(RelationGetRelid(rel),
-												   get_attname(root, attnum, false)));
+												   get_attname(root, attnum,
+															   false)));
 	attnum = -1;
 	while ((attnum = bms_next_member(key, attnum)) >= 0)
-		result = bms_add_member(result, attnum + FirstLowInvalidHeapAttributeNumber);
+		result = bms_add_member(result,
+								attnum + FirstLowInvalidHeapAttributeNumber);
 	return result;
 }
 
-/* The names of columns, or with "nullable" of those that may be null, quoted; "" if none. */
+/*
+ * The names of columns, or with "nullable" of those that may be null,
+ * quoted; "" if none.
+ */
 static char *
 column_names(Relation rel, const Bitmapset *columns, bool nullable)
 {
@@ -401,7 +421,8 @@ column_names(Relation rel, const Bitmapset *columns, bool nullable)
 	initStringInfo(&names);
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 	{
-		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+		Form_pg_attribute column = TupleDescAttr(RelationGetDescr(rel),
+												 attnum - 1);
 
 		if (!nullable || !column->attnotnull)
 			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
@@ -411,8 +432,8 @@ column_names(Relation rel, const Bitmapset *columns, bool nullable)
 }
 
 /*
- * How to have a replica identity of the columns that is not FULL: a unique index over
- * them and the primary key.
+ * How to have a replica identity of the columns that is not FULL: a unique
+ * index over them and the primary key.
  */
 static char *
 index_hint(Relation rel, Oid root, const Bitmapset *columns)
@@ -422,7 +443,8 @@ index_hint(Relation rel, Oid root, const Bitmapset *columns)
 	char	   *nullable = column_names(rel, indexed, true);
 	const char *index;
 
-	if (bms_is_empty(RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY)))
+	if (bms_is_empty(RelationGetIndexAttrBitmap(rel,
+												INDEX_ATTR_BITMAP_PRIMARY_KEY)))
 		return psprintf("Add a primary key to %s, so that an index over it and the columns that the definition uses can be the replica identity.",
 						qualified_name(RelationGetRelid(rel)));
 	if (nullable[0] != '\0')
@@ -431,24 +453,34 @@ index_hint(Relation rel, Oid root, const Bitmapset *columns)
 	if (!published_lists_have(rel, indexed))
 		return psprintf("Publish these columns of %s with every publication that has a column list for it, so that an index over them can be the replica identity: %s.",
 						qualified_name(RelationGetRelid(rel)), names);
-	index = quote_identifier(ChooseRelationName(RelationGetRelationName(rel), NULL, "identity",
-												RelationGetNamespace(rel), false));
+	index = quote_identifier(ChooseRelationName(RelationGetRelationName(rel),
+												NULL, "identity",
+												RelationGetNamespace(rel),
+												false));
 	return psprintf("%s: CREATE UNIQUE INDEX %s ON %s (%s); ALTER TABLE %s REPLICA IDENTITY USING INDEX %s;",
 					published_generated(rel, indexed) ? "Run" :
 					"Set publish_generated_columns = stored for the publications of the table, and run",
-					index, qualified_name(RelationGetRelid(rel)), names, qualified_name(RelationGetRelid(rel)), index);
+					index, qualified_name(RelationGetRelid(rel)), names,
+					qualified_name(RelationGetRelid(rel)), index);
 }
 
-/* Why the server refuses, or would refuse, updates and deletes with a replica identity, or NULL. */
+/*
+ * Why the server refuses, or would refuse, updates and deletes with a
+ * replica identity, or NULL.
+ */
 static const char *
 refusal_of(Relation rel, char identity, bool by_us)
 {
 	const char *reason = published_refusal(rel, identity);
 
-	return reason == NULL && by_us ? published_refusal_by_us(rel, identity) : reason;
+	return reason == NULL && by_us ? published_refusal_by_us(rel, identity) :
+		reason;
 }
 
-/* Whether the replica identity of a table makes the server refuse updates and deletes; NULL: no. */
+/*
+ * Whether the replica identity of a table makes the server refuse updates
+ * and deletes; NULL: no.
+ */
 static IdentityGap *
 refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 {
@@ -491,7 +523,8 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 			char	   *name = get_attname(root, attnum, false);
 
 			if (!key_has(rel, key, name))
-				appendStringInfo(&missing, "%s%s", missing.len > 0 ? ", " : "", name);
+				appendStringInfo(&missing, "%s%s", missing.len > 0 ? ", " : "",
+								 name);
 		}
 
 		/*
@@ -509,7 +542,8 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 			gap->missing = missing.data;
 			gap->refusal = refusal_of(rel, REPLICA_IDENTITY_FULL, by_us);
 			gap->hint = gap->refusal == NULL ?
-				psprintf("Run: ALTER TABLE %s REPLICA IDENTITY FULL;", qualified_name(RelationGetRelid(rel))) :
+				psprintf("Run: ALTER TABLE %s REPLICA IDENTITY FULL;",
+						 qualified_name(RelationGetRelid(rel))) :
 				index_hint(rel, root, columns);
 		}
 	}
@@ -525,7 +559,8 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 bool
 source_identity_covers(Relation rel, char **names, int nnames)
 {
-	Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+	Bitmapset  *key = RelationGetIndexAttrBitmap(rel,
+												 INDEX_ATTR_BITMAP_IDENTITY_KEY);
 
 	for (int i = 0; i < nnames; i++)
 		if (!key_has(rel, key, names[i]))

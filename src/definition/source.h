@@ -12,21 +12,24 @@
 #include "utils/relcache.h"
 
 /*
- * A table whose replica identity lacks columns, or because of which the server refuses
- * its updates and deletes, or would with FULL.
+ * A table whose replica identity lacks columns, or because of which the
+ * server refuses its updates and deletes, or would with FULL.
  */
 typedef struct IdentityGap
 {
 	Oid			relid;			/* the source, or a partition of it */
-	char	   *missing;		/* names of the columns, for a message, or NULL */
+	char	   *missing;		/* names of the columns, for a message, or
+								 * NULL */
 	const char *refusal;		/* why they are, or would be, refused, or NULL */
 	char	   *hint;			/* how to fix it */
 } IdentityGap;
 
 extern void source_check_kind(Oid relid, bool inherit);
-extern List *source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us);
+extern List *source_identity_gaps(Oid relid, const Bitmapset *columns,
+								  bool by_us);
 extern List *source_refusals(Oid relid, const Bitmapset *columns, bool by_us);
-extern void source_check_identity(Oid relid, const Bitmapset *columns, bool by_us);
+extern void source_check_identity(Oid relid, const Bitmapset *columns,
+								  bool by_us);
 extern bool source_identity_covers(Relation rel, char **names, int nnames);
 extern Oid	source_owner(Oid relid);
 

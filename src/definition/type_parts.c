@@ -3,9 +3,9 @@
  * type_parts.c
  *	  The types that values are made of, and what can be altered about them.
  *
- * Everything is looked up by the system caches, without a lock: an event trigger
- * does so as well, and must not wait.  Callers that need the answer to hold lock
- * the relations of composite types, and enums, beforehand.
+ * Everything is looked up by the system caches, without a lock: an event
+ * trigger does so as well, and must not wait.  Callers that need the answer
+ * to hold lock the relations of composite types, and enums, beforehand.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,12 +31,15 @@
  * Types whose output functions write names of other objects.
  */
 static const Oid naming_types[] = {
-	REGCLASSOID, REGCOLLATIONOID, REGCONFIGOID, REGDICTIONARYOID, REGNAMESPACEOID, REGOPEROID,
-	REGOPERATOROID, REGPROCOID, REGPROCEDUREOID, REGROLEOID, REGTYPEOID, ACLITEMOID
+	REGCLASSOID, REGCOLLATIONOID, REGCONFIGOID, REGDICTIONARYOID,
+	REGNAMESPACEOID, REGOPEROID,
+	REGOPERATOROID, REGPROCOID, REGPROCEDUREOID, REGROLEOID, REGTYPEOID,
+	ACLITEMOID
 };
 
 /*
- * Whether a type can be altered at all: those that came with the server cannot.
+ * Whether a type can be altered at all: those that came with the server
+ * cannot.
  */
 bool
 type_is_alterable(Oid type)
@@ -75,7 +78,8 @@ count_attributes(Oid relid)
 static bool
 look_up_attribute(Oid relid, AttrNumber attnum, FormData_pg_attribute *form)
 {
-	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(attnum));
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
+										Int16GetDatum(attnum));
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
@@ -107,11 +111,15 @@ add_direct_parts(List *parts, Oid type)
 		case TYPTYPE_MULTIRANGE:
 			return list_append_unique_oid(parts, get_multirange_range(type));
 		default:
-			return OidIsValid(form.typelem) ? list_append_unique_oid(parts, form.typelem) : parts;
+			return OidIsValid(form.typelem) ?
+				list_append_unique_oid(parts, form.typelem) : parts;
 	}
 }
 
-/* The types, and all that they are made of; without "builtin" those that are alterable. */
+/*
+ * The types, and all that they are made of; without "builtin" those that
+ * are alterable.
+ */
 static List *
 all_parts(List *types, bool builtin)
 {
@@ -129,10 +137,11 @@ all_parts(List *types, bool builtin)
 }
 
 /*
- * The alterable types among the given ones and all that their values are made of:
- * attributes, elements, and what domains and ranges are over.  Takes no lock.
+ * The alterable types among the given ones and all that their values are
+ * made of: attributes, elements, and what domains and ranges are over.
+ * Takes no lock.
  */
-List *
+List	   *
 type_parts(List *types)
 {
 	return all_parts(types, false);
@@ -154,7 +163,8 @@ describe_composite(Oid relid)
 	for (int i = 1; i <= natts; i++)
 	{
 		if (look_up_attribute(relid, i, &att))
-			appendStringInfo(&buf, " %u:%d:%u", att.atttypid, att.atttypmod, att.attcollation);
+			appendStringInfo(&buf, " %u:%d:%u", att.atttypid, att.atttypmod,
+							 att.attcollation);
 		else
 			appendStringInfoString(&buf, " dropped");
 	}
@@ -171,11 +181,15 @@ compare_labels(const ListCell *a, const ListCell *b)
 	return (oid_a > oid_b) - (oid_a < oid_b);
 }
 
-/* Copies of the rows of pg_enum, in the order of their OIDs: new ones come last. */
+/*
+ * Copies of the rows of pg_enum, in the order of their OIDs: new ones come
+ * last.
+ */
 static List *
 list_labels(Oid type)
 {
-	CatCList   *rows = SearchSysCacheList1(ENUMTYPOIDNAME, ObjectIdGetDatum(type));
+	CatCList   *rows = SearchSysCacheList1(ENUMTYPOIDNAME,
+										   ObjectIdGetDatum(type));
 	List	   *labels = NIL;
 
 	for (int i = 0; i < rows->n_members; i++)
@@ -199,7 +213,8 @@ describe_enum(Oid type, bool as_text)
 	{
 		Form_pg_enum label = (Form_pg_enum) GETSTRUCT((HeapTuple) lfirst(lc));
 
-		appendStringInfo(&buf, " %u %s;", label->oid, quote_literal_cstr(NameStr(label->enumlabel)));
+		appendStringInfo(&buf, " %u %s;", label->oid,
+						 quote_literal_cstr(NameStr(label->enumlabel)));
 	}
 	return buf.data;
 }
@@ -209,7 +224,7 @@ describe_enum(Oid type, bool as_text)
  * also what is to be known to read them as its output function wrote them.
  * Palloc'd.
  */
-char *
+char	   *
 type_description(Oid type, bool as_text)
 {
 	FormData_pg_type form;
@@ -226,7 +241,8 @@ type_description(Oid type, bool as_text)
 			return psprintf("domain over %u", form.typbasetype);
 		case TYPTYPE_BASE:
 			if (as_text)
-				return psprintf("base %u %u %u %u", form.typinput, form.typoutput, form.typreceive,
+				return psprintf("base %u %u %u %u", form.typinput,
+								form.typoutput, form.typreceive,
 								form.typsend);
 			/* fall through */
 		default:
@@ -235,22 +251,26 @@ type_description(Oid type, bool as_text)
 }
 
 /*
- * Whether values that were written when a type had the first description can be
- * understood now that it has the second.
+ * Whether values that were written when a type had the first description
+ * can be understood now that it has the second.
  */
 bool
 type_description_holds(const char *before, const char *now)
 {
-	/* labels that are added to an enum come last, and change nothing about the others */
+	/*
+	 * labels that are added to an enum come last, and change nothing about
+	 * the others
+	 */
 	if (strncmp(before, ENUM_PREFIX, strlen(ENUM_PREFIX)) == 0)
 		return strncmp(before, now, strlen(before)) == 0;
 	return strcmp(before, now) == 0;
 }
 
 /*
- * The relations of the composite types out of a list: their locks guard the attributes.
+ * The relations of the composite types out of a list: their locks guard the
+ * attributes.
  */
-List *
+List	   *
 type_relations(List *types)
 {
 	List	   *relids = NIL;
@@ -267,7 +287,7 @@ type_relations(List *types)
 }
 
 /* The enums out of a list. */
-List *
+List	   *
 type_enums(List *types)
 {
 	List	   *enums = NIL;
@@ -275,15 +295,15 @@ type_enums(List *types)
 
 	foreach(lc, types)
 		if (type_is_enum(lfirst_oid(lc)))
-			enums = lappend_oid(enums, lfirst_oid(lc));
+		enums = lappend_oid(enums, lfirst_oid(lc));
 	return enums;
 }
 
 /*
- * A number that is another one after a label of an enum was renamed, even if it
- * has the same name again; "" for other types.
+ * A number that is another one after a label of an enum was renamed, even
+ * if it has the same name again; "" for other types.
  */
-char *
+char	   *
 type_label_versions(Oid type)
 {
 	StringInfoData buf;
@@ -292,11 +312,15 @@ type_label_versions(Oid type)
 	initStringInfo(&buf);
 	if (type_is_enum(type))
 		foreach(lc, list_labels(type))
-			appendStringInfo(&buf, " %u", HeapTupleHeaderGetRawXmin(((HeapTuple) lfirst(lc))->t_data));
+			appendStringInfo(&buf, " %u",
+							 HeapTupleHeaderGetRawXmin(((HeapTuple) lfirst(lc))->t_data));
 	return buf.data;
 }
 
-/* A type whose text names other objects, out of a type and its parts; or InvalidOid. */
+/*
+ * A type whose text names other objects, out of a type and its parts; or
+ * InvalidOid.
+ */
 static Oid
 find_naming_type(Oid type)
 {
@@ -304,14 +328,14 @@ find_naming_type(Oid type)
 
 	foreach(lc, all_parts(list_make1_oid(type), true))
 		for (int i = 0; i < lengthof(naming_types); i++)
-			if (lfirst_oid(lc) == naming_types[i])
-				return naming_types[i];
+		if (lfirst_oid(lc) == naming_types[i])
+			return naming_types[i];
 	return InvalidOid;
 }
 
 /*
- * Throws if columns of a table have values whose text names other objects, which
- * may be renamed between the writing and the reading of the text.
+ * Throws if columns of a table have values whose text names other objects,
+ * which may be renamed between the writing and the reading of the text.
  */
 void
 type_check_text(Oid relid, const Bitmapset *columns)
@@ -326,7 +350,8 @@ type_check_text(Oid relid, const Bitmapset *columns)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("definition reads column \"%s\", which has values of type %s",
-							get_attname(relid, attnum, false), format_type_be(naming)),
+							get_attname(relid, attnum, false),
+							format_type_be(naming)),
 					 errdetail("The output plugin writes the names of the objects that they refer to, and these may be renamed before they are read."),
 					 errhint("Use notify_stats.format = 'notify_stats', or store OIDs or names in a column of type oid or text.")));
 	}

@@ -3,9 +3,9 @@
  * type_parts.h
  *	  The types that values are made of, and what can be altered about them.
  *
- * ALTER TYPE changes what stored values mean, or how they are written as text,
- * without a change of any row: attributes of composite types come and go, labels
- * of enums are renamed.
+ * ALTER TYPE changes what stored values mean, or how they are written as
+ * text, without a change of any row: attributes of composite types come and
+ * go, labels of enums are renamed.
  *
  *-------------------------------------------------------------------------
  */

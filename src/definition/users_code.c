@@ -3,8 +3,8 @@
  * users_code.c
  *	  Whether an expression may call code of users.
  *
- * What initdb has made is known by its OID.  All else counts as users', be it of
- * an extension or of a superuser.
+ * What initdb has made is known by its OID.  All else counts as users', be
+ * it of an extension or of a superuser.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,7 +34,10 @@ is_users_function(Oid function, void *context)
 	return function >= FirstNormalObjectId;
 }
 
-/* Whether values of a users' type come in here, which other nodes then compare. */
+/*
+ * Whether values of a users' type come in here, which other nodes then
+ * compare.
+ */
 static bool
 brings_users_type(Node *node)
 {
@@ -61,15 +64,16 @@ users_code_walker(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	if (brings_users_type(node) || check_functions_in_node(node, is_users_function, context))
+	if (brings_users_type(node) ||
+		check_functions_in_node(node, is_users_function, context))
 		return true;
 	return expression_tree_walker(node, users_code_walker, context);
 }
 
 /*
- * Whether to evaluate an expression, or a list of them, may call anything but
- * what came with the server: a function of its own, or one that compares, reads
- * or checks values of a type.  Rather true than false.
+ * Whether to evaluate an expression, or a list of them, may call anything
+ * but what came with the server: a function of its own, or one that
+ * compares, reads or checks values of a type.  Rather true than false.
  */
 bool
 users_code_in(Node *expression)

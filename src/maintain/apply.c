@@ -3,17 +3,18 @@
  * apply.c
  *	  Deltas become rows.
  *
- * Each group that changes is looked up in the table, by its unique index.  It is
- * deleted if its count comes to zero, updated, or inserted, by one statement for
- * each of these that occurs.  So constraints, generated columns and triggers of the
- * table see the rows that it has before and after, and no others.  One INSERT … ON
- * CONFLICT DO UPDATE would propose the deltas as rows, and the server checks and
- * computes what is proposed; and it could not delete.
+ * Each group that changes is looked up in the table, by its unique index.
+ * It is deleted if its count comes to zero, updated, or inserted, by one
+ * statement for each of these that occurs.  So constraints, generated
+ * columns and triggers of the table see the rows that it has before and
+ * after, and no others.  One INSERT ... ON CONFLICT DO UPDATE would propose
+ * the deltas as rows, and the server checks and computes what is proposed;
+ * and it could not delete.
  *
- * The rows are handed to the statements as named tuplestores, as transition tables
- * are to triggers, so that columns of any type pass unchanged.  With them goes the
- * address of the row that was found, as column ctid: the only name that no column
- * of the table can have.
+ * The rows are handed to the statements as named tuplestores, as transition
+ * tables are to triggers, so that columns of any type pass unchanged.  With
+ * them goes the address of the row that was found, as column ctid: the only
+ * name that no column of the table can have.
  *
  *-------------------------------------------------------------------------
  */
@@ -72,18 +73,26 @@ name_rows(Tuplestorestate *rows, TupleDesc desc, uint64 nrows)
  * connected.
  */
 void
-apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc, uint64 nrows)
+apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc,
+					  uint64 nrows)
 {
-	if (SPI_register_relation(name_rows(rows, desc, nrows)) != SPI_OK_REL_REGISTER)
+	if (SPI_register_relation(name_rows(rows, desc, nrows)) !=
+		SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register the rows");
 	xact_execute(query);
 	SPI_unregister_relation(APPLY_ROWS);
 }
 
-/* From so many rows on, to find and write them in the order of the index is worth a sort. */
+/*
+ * From so many rows on, to find and write them in the order of the index is
+ * worth a sort.
+ */
 #define SORTED_ROWS 100
 
-/* The statements of a rollup, in the order in which they run: first what makes room. */
+/*
+ * The statements of a rollup, in the order in which they run: first what
+ * makes room.
+ */
 typedef enum ApplyStatement
 {
 	APPLY_DELETE,
@@ -119,12 +128,14 @@ append_select(StringInfo buf, const Definition *definition)
 			if (measure->attnum != column)
 				continue;
 			if (is_nullable_sum(measure))
-				appendStringInfo(buf, "%sCASE WHEN d.%s <> 0 OR d.%s <> 0 THEN d.%s END", separator,
+				appendStringInfo(buf,
+								 "%sCASE WHEN d.%s <> 0 OR d.%s <> 0 THEN d.%s END", separator,
 								 quote_identifier(definition->measures[measure->companion].name),
 								 quote_identifier(measure->name),
 								 quote_identifier(measure->name));
 			else
-				appendStringInfo(buf, "%sd.%s", separator, quote_identifier(measure->name));
+				appendStringInfo(buf, "%sd.%s", separator,
+								 quote_identifier(measure->name));
 		}
 	}
 }
@@ -142,7 +153,8 @@ append_assignments(StringInfo buf, const Definition *definition)
 		{
 			const char *count = quote_identifier(definition->measures[measure->companion].name);
 
-			appendStringInfo(buf, "CASE WHEN r.%s + d.%s <> 0 THEN coalesce(r.%s, 0) + d.%s END",
+			appendStringInfo(buf,
+							 "CASE WHEN r.%s + d.%s <> 0 THEN coalesce(r.%s, 0) + d.%s END",
 							 count, count, name, name);
 		}
 		else
@@ -150,7 +162,10 @@ append_assignments(StringInfo buf, const Definition *definition)
 	}
 }
 
-/* The table that a rollup's deltas are applied to: its own, or the one that a build fills. */
+/*
+ * The table that a rollup's deltas are applied to: its own, or the one that
+ * a build fills.
+ */
 typedef struct ApplyTarget
 {
 	const Rollup *rollup;
@@ -168,16 +183,19 @@ statement_text(const ApplyTarget *target, ApplyStatement statement)
 	switch (statement)
 	{
 		case APPLY_DELETE:
-			appendStringInfo(&buf, "DELETE FROM ONLY %s AS r USING " APPLY_ROWS " d"
+			appendStringInfo(&buf,
+							 "DELETE FROM ONLY %s AS r USING " APPLY_ROWS " d"
 							 " WHERE r.ctid = d.ctid", target->name);
 			break;
 		case APPLY_UPDATE:
 			appendStringInfo(&buf, "UPDATE ONLY %s AS r SET ", target->name);
 			append_assignments(&buf, shape->definition);
-			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d WHERE r.ctid = d.ctid");
+			appendStringInfoString(&buf,
+								   " FROM " APPLY_ROWS " d WHERE r.ctid = d.ctid");
 			break;
 		case APPLY_INSERT:
-			appendStringInfo(&buf, "INSERT INTO %s (%s) ", target->name, shape_columns(shape));
+			appendStringInfo(&buf, "INSERT INTO %s (%s) ", target->name,
+							 shape_columns(shape));
 			append_select(&buf, shape->definition);
 			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d");
 			break;
@@ -192,10 +210,12 @@ apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 	if (written != expected)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("could not write all groups of rollup %s", rollup->shape->name),
+				 errmsg("could not write all groups of rollup %s",
+						rollup->shape->name),
 				 errdetail("A trigger or rule on the table has kept rows away."),
 				 errhint("Drop it, and run: %s",
-						 rollup_rebuild_statement(rollup->shape->name, rollup->ignores != NIL))));
+						 rollup_rebuild_statement(rollup->shape->name,
+												  rollup->ignores != NIL))));
 }
 
 /* Throws if the name of the rollup's own table has become another one's. */
@@ -214,17 +234,22 @@ typedef struct ApplyPlan
 	CatalogStamp stamp;			/* of the catalogs when it was planned */
 } ApplyPlan;
 
-/* Whether a plan writes that table alone, as a rule may have it do otherwise. */
+/*
+ * Whether a plan writes that table alone, as a rule may have it do
+ * otherwise.
+ */
 static bool
 writes_only(const PlannedStmt *plan, Oid relid)
 {
 	return list_length(plan->resultRelations) == 1 &&
-		rt_fetch(linitial_int(plan->resultRelations), plan->rtable)->relid == relid;
+		rt_fetch(linitial_int(plan->resultRelations),
+				 plan->rtable)->relid == relid;
 }
 
 /*
- * Plans an UPDATE or DELETE such that it fetches rows by their addresses, whatever
- * the planner knows of the table: the plan is kept while the table grows.
+ * Plans an UPDATE or DELETE such that it fetches rows by their addresses,
+ * whatever the planner knows of the table: the plan is kept while the table
+ * grows.
  */
 static PlannedStmt *
 plan_by_address(Query *query, const char *text)
@@ -233,12 +258,14 @@ plan_by_address(Query *query, const char *text)
 	{
 		const char *name;
 		const char *value;
-	}			settings[] = {{"enable_seqscan", "off"}, {"enable_tidscan", "on"}, {"enable_nestloop", "on"}};
+	}			settings[] = {{"enable_seqscan", "off"},
+	{"enable_tidscan", "on"}, {"enable_nestloop", "on"}};
 	int			nestlevel = NewGUCNestLevel();
 	PlannedStmt *plan;
 
 	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i].name, settings[i].value, PGC_USERSET, PGC_S_SESSION,
+		(void) set_config_option(settings[i].name, settings[i].value,
+								 PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	plan = pg_plan_query(query, text, 0, NULL);
 	AtEOXact_GUC(false, nestlevel);
@@ -246,7 +273,8 @@ plan_by_address(Query *query, const char *text)
 }
 
 static PlannedStmt *
-plan_statement(const ApplyTarget *target, ApplyStatement statement, const char *text,
+plan_statement(const ApplyTarget *target, ApplyStatement statement,
+			   const char *text,
 			   QueryEnvironment *environment)
 {
 	const Rollup *rollup = target->rollup;
@@ -254,7 +282,8 @@ plan_statement(const ApplyTarget *target, ApplyStatement statement, const char *
 	PlannedStmt *plan = NULL;
 
 	check_target(target);
-	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, pg_parse_query(text)),
+	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt,
+															   pg_parse_query(text)),
 												 text, NULL, 0, environment);
 	if (list_length(queries) == 1)
 		plan = statement == APPLY_INSERT ?
@@ -263,20 +292,23 @@ plan_statement(const ApplyTarget *target, ApplyStatement statement, const char *
 	if (plan == NULL || (target->is_own && !writes_only(plan, rollup->relid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("cannot write rollup %s, as its table has rules", rollup->shape->name),
+				 errmsg("cannot write rollup %s, as its table has rules",
+						rollup->shape->name),
 				 errhint("Drop the rules, and run: %s",
-						 rollup_rebuild_statement(rollup->shape->name, rollup->ignores != NIL))));
+						 rollup_rebuild_statement(rollup->shape->name,
+												  rollup->ignores != NIL))));
 	return plan;
 }
 
 /*
- * The plan of a statement: for the rollup's own table a kept one, unless some
- * catalog has changed.  SPI would plan it anew whenever decoding has emptied the
- * plan cache; that would take longer than to run it, for the few groups of a
- * usual batch.  The only table in it is locked.
+ * The plan of a statement: for the rollup's own table a kept one, unless
+ * some catalog has changed.  SPI would plan it anew whenever decoding has
+ * emptied the plan cache; that would take longer than to run it, for the
+ * few groups of a usual batch.  The only table in it is locked.
  */
 static ApplyPlan
-find_plan(const ApplyTarget *target, ApplyStatement statement, QueryEnvironment *environment)
+find_plan(const ApplyTarget *target, ApplyStatement statement,
+		  QueryEnvironment *environment)
 {
 	RollupShape *shape = target->rollup->shape;
 	uint64		version = catalog_version();
@@ -305,7 +337,8 @@ find_plan(const ApplyTarget *target, ApplyStatement statement, QueryEnvironment 
 
 /* Runs a statement, and returns how many rows it has changed. */
 static uint64
-run_statement(const ApplyTarget *target, ApplyStatement statement, QueryEnvironment *environment)
+run_statement(const ApplyTarget *target, ApplyStatement statement,
+			  QueryEnvironment *environment)
 {
 	ApplyPlan	plan;
 	QueryDesc  *query;
@@ -313,7 +346,8 @@ run_statement(const ApplyTarget *target, ApplyStatement statement, QueryEnvironm
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	plan = find_plan(target, statement, environment);
-	query = CreateQueryDesc(plan.plan, plan.query, GetActiveSnapshot(), InvalidSnapshot,
+	query = CreateQueryDesc(plan.plan, plan.query, GetActiveSnapshot(),
+							InvalidSnapshot,
 							None_Receiver, NULL, environment, 0);
 	ExecutorStart(query, 0);
 	executor_run(query);
@@ -332,17 +366,20 @@ run_statement(const ApplyTarget *target, ApplyStatement statement, QueryEnvironm
 
 /* Whether a measure of a group, found or new, comes to zero. */
 static bool
-comes_to_zero(const Measure *measure, TupleTableSlot *found, TupleTableSlot *delta)
+comes_to_zero(const Measure *measure, TupleTableSlot *found,
+			  TupleTableSlot *delta)
 {
 	bool		isnull = true;
-	Datum		value = found ? slot_getattr(found, measure->attnum, &isnull) : (Datum) 0;
+	Datum		value = found ? slot_getattr(found, measure->attnum, &isnull) :
+	(Datum) 0;
 	bool		never_null;
 	Datum		added = slot_getattr(delta, measure->attnum, &never_null);
 	Datum		zero = NumericGetDatum(int64_to_numeric(0));
 	int64		sum;
 
 	if (measure->kind != MEASURE_SUM_NUMERIC)
-		return !pg_add_s64_overflow(isnull ? 0 : DatumGetInt64(value), DatumGetInt64(added), &sum) &&
+		return !pg_add_s64_overflow(isnull ? 0 : DatumGetInt64(value),
+									DatumGetInt64(added), &sum) &&
 			sum == 0;
 	if (!isnull)
 		added = DirectFunctionCall2(numeric_add, value, added);
@@ -350,7 +387,8 @@ comes_to_zero(const Measure *measure, TupleTableSlot *found, TupleTableSlot *del
 }
 
 static bool
-all_come_to_zero(const Definition *definition, TupleTableSlot *found, TupleTableSlot *delta)
+all_come_to_zero(const Definition *definition, TupleTableSlot *found,
+				 TupleTableSlot *delta)
 {
 	for (int i = 0; i < definition->nmeasures; i++)
 		if (!comes_to_zero(&definition->measures[i], found, delta))
@@ -360,36 +398,45 @@ all_come_to_zero(const Definition *definition, TupleTableSlot *found, TupleTable
 
 /* The count that a group comes to. */
 static int64
-new_count(const Definition *definition, TupleTableSlot *found, TupleTableSlot *delta, bool *isnull)
+new_count(const Definition *definition, TupleTableSlot *found,
+		  TupleTableSlot *delta, bool *isnull)
 {
 	AttrNumber	column = definition->measures[definition->row_count].attnum;
 	Datum		added = slot_getattr(delta, column, isnull);
-	Datum		count = found ? slot_getattr(found, column, isnull) : Int64GetDatum(0);
+	Datum		count = found ? slot_getattr(found, column, isnull) :
+	Int64GetDatum(0);
 
-	return *isnull ? 0 : DatumGetInt64(DirectFunctionCall2(int8pl, count, added));
+	return *isnull ?
+		0 : DatumGetInt64(DirectFunctionCall2(int8pl, count, added));
 }
 
 /*
- * A count below zero, or one of zero beside something else, means that the table
- * was not what the definition had: changed by hand, or worse.  That is an error, and
- * never corrected silently.
+ * A count below zero, or one of zero beside something else, means that the
+ * table was not what the definition had: changed by hand, or worse.  That
+ * is an error, and never corrected silently.
  */
 static ApplyStatement
-choose_statement(const Rollup *rollup, TupleTableSlot *found, TupleTableSlot *delta)
+choose_statement(const Rollup *rollup, TupleTableSlot *found,
+				 TupleTableSlot *delta)
 {
 	bool		isnull;
-	int64		count = new_count(rollup->shape->definition, found, delta, &isnull);
+	int64		count = new_count(rollup->shape->definition, found, delta,
+								  &isnull);
 
 	if (!isnull && count > 0)
 		return found ? APPLY_UPDATE : APPLY_INSERT;
-	if (!isnull && count == 0 && all_come_to_zero(rollup->shape->definition, found, delta))
+	if (!isnull && count == 0 && all_come_to_zero(rollup->shape->definition,
+												  found, delta))
 		return APPLY_DELETE;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("rollup %s does not match its definition: a group would have a count of %s",
-					rollup->shape->name, isnull ? "NULL" : psprintf(INT64_FORMAT, count)),
+					rollup->shape->name, isnull ?
+					"NULL" : psprintf(INT64_FORMAT, count)),
 			 errdetail("The table may have been changed by hand."),
-			 errhint("Run: %s", rollup_rebuild_statement(rollup->shape->name, rollup->ignores != NIL))));
+			 errhint("Run: %s", rollup_rebuild_statement(rollup->shape->name,
+														 rollup->ignores !=
+														 NIL))));
 }
 
 /* The deltas of a rollup as the statements take them. */
@@ -417,7 +464,8 @@ batch_desc(TupleDesc columns)
 }
 
 static void
-add_to_batch(Batch *batch, ApplyStatement statement, TupleTableSlot *found, TupleTableSlot *delta)
+add_to_batch(Batch *batch, ApplyStatement statement, TupleTableSlot *found,
+			 TupleTableSlot *delta)
 {
 	int			ncolumns = batch->shape->desc->natts;
 	TupleTableSlot *row = batch->row;
@@ -443,7 +491,8 @@ take_delta(Batch *batch, TupleTableSlot *delta)
 {
 	TupleTableSlot *found = group_index_find(batch->index, delta);
 	MemoryContext context = MemoryContextSwitchTo(batch->row_context);
-	ApplyStatement statement = choose_statement(batch->target->rollup, found, delta);
+	ApplyStatement statement = choose_statement(batch->target->rollup, found,
+												delta);
 
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(batch->row_context);
@@ -454,7 +503,8 @@ take_delta(Batch *batch, TupleTableSlot *delta)
 static void
 take_sorted(Batch *batch, Tuplestorestate *deltas, TupleTableSlot *delta)
 {
-	Tuplesortstate *sort = group_index_begin_sort(batch->index, batch->shape->desc);
+	Tuplesortstate *sort = group_index_begin_sort(batch->index,
+												  batch->shape->desc);
 
 	while (tuplestore_gettupleslot(deltas, true, false, delta))
 		tuplesort_puttupleslot(sort, delta);
@@ -468,7 +518,8 @@ take_sorted(Batch *batch, Tuplestorestate *deltas, TupleTableSlot *delta)
 static void
 take_deltas(Batch *batch, Tuplestorestate *deltas, uint64 ndeltas)
 {
-	TupleTableSlot *delta = MakeSingleTupleTableSlot(batch->shape->desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *delta = MakeSingleTupleTableSlot(batch->shape->desc,
+													 &TTSOpsMinimalTuple);
 
 	if (ndeltas >= SORTED_ROWS)
 		take_sorted(batch, deltas, delta);
@@ -490,11 +541,13 @@ open_target(const ApplyTarget *target)
 }
 
 /*
- * Throws, since not all rows were written that were found.  Triggers may keep rows away
- * each time; without one, another session has changed them just now.
+ * Throws, since not all rows were written that were found.  Triggers may
+ * keep rows away each time; without one, another session has changed them
+ * just now.
  */
 static void
-complain_of_missing(const Rollup *rollup, Relation table, uint64 written, uint64 expected)
+complain_of_missing(const Rollup *rollup, Relation table, uint64 written,
+					uint64 expected)
 {
 	TriggerDesc *triggers = table->trigdesc;
 
@@ -515,8 +568,10 @@ write_rows(const Batch *batch, Relation table, ApplyStatement statement)
 	uint64		expected = batch->nrows[statement];
 	uint64		written;
 
-	register_ENR(environment, name_rows(batch->rows[statement], batch->row->tts_tupleDescriptor,
-										expected));
+	register_ENR(environment,
+				 name_rows(batch->rows[statement],
+						   batch->row->tts_tupleDescriptor,
+						   expected));
 	written = run_statement(batch->target, statement, environment);
 	if (written != expected)
 		complain_of_missing(batch->target->rollup, table, written, expected);
@@ -532,9 +587,12 @@ add_deltas(const ApplyTarget *target, Tuplestorestate *deltas, uint64 ndeltas)
 
 	batch.target = target;
 	batch.shape = target->rollup->shape;
-	batch.index = group_index_open(table, rollup_group_index(target->rollup, table));
-	batch.row = MakeSingleTupleTableSlot(batch_desc(batch.shape->desc), &TTSOpsVirtual);
-	batch.row_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats row",
+	batch.index = group_index_open(table,
+								   rollup_group_index(target->rollup, table));
+	batch.row = MakeSingleTupleTableSlot(batch_desc(batch.shape->desc),
+										 &TTSOpsVirtual);
+	batch.row_context = AllocSetContextCreate(CurrentMemoryContext,
+											  "notify_stats row",
 											  ALLOCSET_SMALL_SIZES);
 	take_deltas(&batch, deltas, ndeltas);
 	tuplestore_end(deltas);
@@ -551,23 +609,26 @@ empty_table(const ApplyTarget *target)
 {
 	check_target(target);
 	SPI_connect();
-	if (SPI_execute(psprintf("DELETE FROM ONLY %s", target->name), false, 0) != SPI_OK_DELETE)
+	if (SPI_execute(psprintf("DELETE FROM ONLY %s", target->name), false,
+					0) != SPI_OK_DELETE)
 		elog(ERROR, "could not empty rollup %s", target->rollup->shape->name);
 	SPI_finish();
 }
 
 /*
- * Applies the deltas of one rollup to the table that a build fills, a qualified
- * and quoted name, or to the rollup's own (NULL).  Runs as the rollup's owner.
- * Returns whether anything changed.  Throws if the table cannot be what the
- * definition had: a group would get a negative count.
+ * Applies the deltas of one rollup to the table that a build fills, a
+ * qualified and quoted name, or to the rollup's own (NULL).  Runs as the
+ * rollup's owner.  Returns whether anything changed.  Throws if the table
+ * cannot be what the definition had: a group would get a negative count.
  */
 bool
 apply_delta(Delta *delta, const char *build_table)
 {
 	const Rollup *rollup = delta->rollup;
-	ApplyTarget target = {rollup, build_table ? build_table : rollup->shape->name, build_table == NULL};
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats apply",
+	ApplyTarget target = {rollup, build_table ?
+	build_table : rollup->shape->name, build_table == NULL};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "notify_stats apply",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	uint64		ndeltas;

@@ -66,7 +66,10 @@
 #include "trouble.h"
 #include "xact.h"
 
-/* The join may begin when less WAL than this is left, or after so many tries. */
+/*
+ * The join may begin when less WAL than this is left, or after so many
+ * tries.
+ */
 #define NEAR_ENOUGH (1024 * 1024)
 #define MAX_PASSES 100
 
@@ -75,22 +78,28 @@ typedef struct Build
 	Oid			relid;
 	bool		verifying;
 	bool		manual;			/* works on a paused stream as well */
-	int64		request;		/* the last request for a rebuild that is served */
+	int64		request;		/* the last request for a rebuild that is
+								 * served */
 	bool		joining;
-	bool		in_vain;		/* the rollup was dropped or redefined meanwhile */
+	bool		in_vain;		/* the rollup was dropped or redefined
+								 * meanwhile */
 	SharedBuild *shared;
 	MemoryContext pass_context; /* reset after each transaction */
 
 	List	   *sources;		/* OIDs of what the definition reads */
-	int64		fingerprint;	/* of the definition that is run; 0: not yet known */
+	int64		fingerprint;	/* of the definition that is run; 0: not yet
+								 * known */
 	bool		filled;			/* it was run, into the temporary table */
 	Oid			owner;			/* whom it was run as */
 	char	   *columns;		/* what the rollup's columns were called */
 	const Format *format;
 	List	   *facts;			/* of the sources, if the format needs any */
-	const char *name;			/* of the rollup, for messages; NULL: not yet known */
-	TimestampTz locked_out_since;	/* it has come upon locks that were not free; 0: it has not */
-	NameData	slot_name;		/* the copy of the main slot; empty: not yet made */
+	const char *name;			/* of the rollup, for messages; NULL: not yet
+								 * known */
+	TimestampTz locked_out_since;	/* it has come upon locks that were not
+									 * free; 0: it has not */
+	NameData	slot_name;		/* the copy of the main slot; empty: not yet
+								 * made */
 	XLogRecPtr	position;		/* the build stream's */
 	VisibleXids visible;		/* to the snapshot that the definition ran in */
 	XLogRecPtr	snapshot_lsn;	/* everything visible is before it */
@@ -131,11 +140,14 @@ facts_hold(Build *build, Rollup *rollup)
 	if (build->facts == NIL)
 		return true;
 	context = enter_build_context(build);
-	now = facts_collect_versions(build->format, list_make1(rollup->shape->definition));
+	now = facts_collect_versions(build->format,
+								 list_make1(rollup->shape->definition));
 	foreach(lc, build->sources)
-		hold &= facts_break(build->format, build->facts, now, rollup->shape->definition, lfirst_oid(lc),
-							rollup_ignores_deletes(rollup, lfirst_oid(lc))) == NULL &&
-			!facts_bring_rows(build->facts, now, lfirst_oid(lc));
+		hold &= facts_break(build->format, build->facts, now,
+							rollup->shape->definition, lfirst_oid(lc),
+							rollup_ignores_deletes(rollup, lfirst_oid(lc))) ==
+		NULL &&
+		!facts_bring_rows(build->facts, now, lfirst_oid(lc));
 	build->facts = now;
 	MemoryContextSwitchTo(context);
 	return hold;
@@ -146,15 +158,17 @@ static bool
 is_unchanged(const Build *build, const Rollup *rollup)
 {
 	return build->fingerprint == 0 ||
-		(build->fingerprint == rollup->shape->fingerprint && build->owner == rollup->shape->owner &&
+		(build->fingerprint == rollup->shape->fingerprint &&
+		 build->owner == rollup->shape->owner &&
 		 strcmp(build->columns, shape_columns(rollup->shape)) == 0);
 }
 
 /*
  * Takes the locks without which facts would not hold until the end of the
  * transaction, if they are free.  At the join always: what goes on with the
- * partitions until then is noted by nobody, and afterwards by the event trigger.
- * Not while the definition is run, which would hold up the main stream.
+ * partitions until then is noted by nobody, and afterwards by the event
+ * trigger.  Not while the definition is run, which would hold up the main
+ * stream.
  */
 static bool
 lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
@@ -165,17 +179,21 @@ lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
 }
 
 /*
- * Locks the indexes of a table that is to be changed, if they may have to be made
- * again, and if that is free.
+ * Locks the indexes of a table that is to be changed, if they may have to
+ * be made again, and if that is free.
  */
 static bool
 lock_indexes(const Build *build, const Rollup *rollup, BusyLock *busy)
 {
-	return !build->joining || build->verifying || !shape_order_may_change(rollup->shape) ||
+	return !build->joining || build->verifying ||
+		!shape_order_may_change(rollup->shape) ||
 		shape_lock_indexes(rollup->shape, busy);
 }
 
-/* Whether it still holds nothing that others would miss: neither slot nor WAL. */
+/*
+ * Whether it still holds nothing that others would miss: neither slot nor
+ * WAL.
+ */
 static bool
 is_starting(const Build *build)
 {
@@ -183,22 +201,24 @@ is_starting(const Build *build)
 }
 
 /*
- * Sees to it that no row of the rollup is locked when it is written at the join,
- * where all others would have to wait as well.  To find that out at the end of a long
- * build would be a pity, so it is looked at before, too, if no cycle writes the rollup.
+ * Sees to it that no row of the rollup is locked when it is written at the
+ * join, where all others would have to wait as well.  To find that out at
+ * the end of a long build would be a pity, so it is looked at before, too,
+ * if no cycle writes the rollup.
  */
 static bool
 lock_rows(const Build *build, const Rollup *rollup, BusyLock *busy)
 {
-	bool		due = build->joining || (is_starting(build) && rollup->state != ROLLUP_LIVE);
+	bool		due = build->joining || (is_starting(build) &&
+										 rollup->state != ROLLUP_LIVE);
 
 	return build->verifying || !due || rollup_lock_rows(rollup, busy);
 }
 
 /*
- * The rollup, opened.  NULL if it has been dropped, or changed so that the build
- * is in vain (which is an error only to who verifies it), or if a lock was not
- * free: then that is in *busy.
+ * The rollup, opened.  NULL if it has been dropped, or changed so that the
+ * build is in vain (which is an error only to who verifies it), or if a
+ * lock was not free: then that is in *busy.
  */
 static Rollup *
 load_rollup(Build *build, List *rollups, BusyLock *busy)
@@ -222,7 +242,8 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 		access = rollup_open(rollup, busy);
 		trouble_end();
 		if (access == SHAPE_READY &&
-			!(lock_facts(build, rollup, busy) && lock_rows(build, rollup, busy) &&
+			!(lock_facts(build, rollup, busy) &&
+			  lock_rows(build, rollup, busy) &&
 			  lock_indexes(build, rollup, busy)))
 			access = SHAPE_BUSY;
 	}
@@ -233,18 +254,20 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 	if (build->in_vain && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rollup with OID %u was dropped or changed meanwhile", build->relid)));
+				 errmsg("rollup with OID %u was dropped or changed meanwhile",
+						build->relid)));
 	return access == SHAPE_READY && !build->in_vain ? rollup : NULL;
 }
 
 /*
- * Waits for a lock.  A build that has not begun lets others be built after a while:
- * false is returned.
+ * Waits for a lock.  A build that has not begun lets others be built after
+ * a while: false is returned.
  */
 static bool
 wait_for_lock(Build *build, BusyLock busy)
 {
-	bool		may_end = !build->verifying && is_starting(build) && notify_stats_lock_timeout > 0;
+	bool		may_end = !build->verifying && is_starting(build) &&
+	notify_stats_lock_timeout > 0;
 
 	if (build->locked_out_since == 0)
 		build->locked_out_since = GetCurrentTimestamp();
@@ -272,7 +295,10 @@ may_try_again(Build *build, BusyLock busy)
 	return !build->in_vain && wait_for_lock(build, busy);
 }
 
-/* Starts a transaction on the rollup; NULL, and none, if the build is in vain. */
+/*
+ * Starts a transaction on the rollup; NULL, and none, if the build is in
+ * vain.
+ */
 static Rollup *
 begin_on_rollup(Build *build)
 {
@@ -291,8 +317,8 @@ begin_on_rollup(Build *build)
 /*
  * The bound of what a slot may retain
  *
- * It is that of WAL which was written since the build began: what lies before, the
- * main slot had retained.
+ * It is that of WAL which was written since the build began: what lies
+ * before, the main slot had retained.
  */
 
 static bool
@@ -301,11 +327,13 @@ retains_much(const SharedBuild *shared)
 	SlotInfo	slot;
 	XLogRecPtr	since;
 
-	if (notify_stats_max_build_wal == 0 || !slot_lookup(NameStr(shared->slot_name), &slot))
+	if (notify_stats_max_build_wal == 0 ||
+		!slot_lookup(NameStr(shared->slot_name), &slot))
 		return false;
 	since = Max(slot.restart_lsn, shared->start_lsn);
 	return slot_safe_lsn() > since &&
-		slot_safe_lsn() - since > (uint64) notify_stats_max_build_wal * 1024 * 1024;
+		slot_safe_lsn() - since >
+		(uint64) notify_stats_max_build_wal * 1024 * 1024;
 }
 
 #define RETAINS_MUCH "the replication slot of a build or verification retains more than %d MB of WAL"
@@ -323,9 +351,10 @@ check_retained(const Build *build)
 }
 
 /*
- * Has the error of a build that was told to end say why.  It stays a cancellation by
- * its SQLSTATE, which few handlers in code of users catch: one that does, and goes on,
- * would have the build store what it makes of it.
+ * Has the error of a build that was told to end say why.  It stays a
+ * cancellation by its SQLSTATE, which few handlers in code of users catch:
+ * one that does, and goes on, would have the build store what it makes of
+ * it.
  */
 static void
 retained_error_callback(void *arg)
@@ -333,7 +362,8 @@ retained_error_callback(void *arg)
 	const Build *build = (const Build *) arg;
 
 	if (!build->shared->retains_much ||
-		(geterrcode() != ERRCODE_QUERY_CANCELED && geterrcode() != ERRCODE_ADMIN_SHUTDOWN))
+		(geterrcode() != ERRCODE_QUERY_CANCELED &&
+		 geterrcode() != ERRCODE_ADMIN_SHUTDOWN))
 		return;
 	errmsg(RETAINS_MUCH, notify_stats_max_build_wal);
 	errhint(RETAINS_MUCH_HINT);
@@ -345,14 +375,15 @@ build_error_callback(void *arg)
 	const Build *build = (const Build *) arg;
 
 	if (build->name != NULL)
-		errcontext("%s rollup %s", build->verifying ? "verifying" : "building", build->name);
+		errcontext("%s rollup %s", build->verifying ? "verifying" : "building",
+				   build->name);
 	retained_error_callback(arg);
 }
 
 /*
- * For the worker: once a second at most, ends builds and verifications the slot of
- * which retains more WAL than notify_stats.max_build_wal.  They may be stuck in code
- * of a user.
+ * For the worker: once a second at most, ends builds and verifications the
+ * slot of which retains more WAL than notify_stats.max_build_wal.  They may
+ * be stuck in code of a user.
  */
 void
 build_watch_retained(void)
@@ -363,7 +394,8 @@ build_watch_retained(void)
 	if (!TimestampDifferenceExceeds(last, now, 1000))
 		return;
 	last = now;
-	shared_builds_end_if(retains_much, psprintf(RETAINS_MUCH, notify_stats_max_build_wal));
+	shared_builds_end_if(retains_much,
+						 psprintf(RETAINS_MUCH, notify_stats_max_build_wal));
 }
 
 /*
@@ -371,8 +403,8 @@ build_watch_retained(void)
  */
 
 /*
- * Throws unless so many slots are free.  A verification leaves one, so that a build
- * or a stream can always have one.
+ * Throws unless so many slots are free.  A verification leaves one, so that
+ * a build or a stream can always have one.
  */
 static void
 check_free_slots(int needed)
@@ -389,7 +421,9 @@ check_free_slots(int needed)
 static void
 check_verifiable(const Rollup *rollup, const StreamRow *row)
 {
-	static const char *const names[] = {"being built", "live", "stale", "failed"};
+	static const char *const names[] = {
+		"being built", "live", "stale", "failed"
+	};
 
 	if (row->paused)
 		ereport(ERROR,
@@ -399,7 +433,8 @@ check_verifiable(const Rollup *rollup, const StreamRow *row)
 	if (rollup->state != ROLLUP_LIVE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot verify rollup %s: it is %s", rollup->shape->name, names[rollup->state]),
+				 errmsg("cannot verify rollup %s: it is %s",
+						rollup->shape->name, names[rollup->state]),
 				 errhint("The view notify_stats.rollups shows its progress, or the reason.")));
 }
 
@@ -424,9 +459,9 @@ check_sources(const Build *build, const Rollup *rollup, const Format *format)
 }
 
 /*
- * Sees to it that pgoutput tells the sources' changes from here on, and that one
- * request for this build is left, in a transaction of its own.  False if the build
- * is in vain.
+ * Sees to it that pgoutput tells the sources' changes from here on, and
+ * that one request for this build is left, in a transaction of its own.
+ * False if the build is in vain.
  */
 static bool
 publish_sources(Build *build)
@@ -492,13 +527,15 @@ copy_slot(Build *build)
 	{
 		context = enter_build_context(build);
 		build->sources = list_copy(rollup->shape->definition->sources);
-		build->facts = facts_collect_versions(row.format, list_make1(rollup->shape->definition));
+		build->facts = facts_collect_versions(row.format,
+											  list_make1(rollup->shape->definition));
 		MemoryContextSwitchTo(context);
 		build->format = row.format;
 		snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
 				 NameStr(row.slot_name), MyProcPid);
 		shared_build_set_slot(build->shared, NameStr(build->slot_name));
-		build->position = slot_copy(NameStr(row.slot_name), NameStr(build->slot_name),
+		build->position = slot_copy(NameStr(row.slot_name),
+									NameStr(build->slot_name),
 									row.format->plugin);
 		shared_build_reached(build->shared, build->position);
 	}
@@ -535,7 +572,10 @@ is_elsewhere(TransactionId xid)
 	return OidIsValid(database) && database != MyDatabaseId;
 }
 
-/* One of this database's transactions before "limit" that still run, or invalid. */
+/*
+ * One of this database's transactions before "limit" that still run, or
+ * invalid.
+ */
 static TransactionId
 running_before(TransactionId limit)
 {
@@ -543,7 +583,8 @@ running_before(TransactionId limit)
 	TransactionId xid;
 
 	for (uint32 i = 0; i < snapshot->xcnt; i++)
-		if (TransactionIdPrecedes(snapshot->xip[i], limit) && !is_elsewhere(snapshot->xip[i]))
+		if (TransactionIdPrecedes(snapshot->xip[i], limit) &&
+			!is_elsewhere(snapshot->xip[i]))
 			return snapshot->xip[i];
 
 	/* xip has none that were assigned after the last one that has ended */
@@ -593,10 +634,12 @@ remember_visible(Build *build, Snapshot snapshot)
 	build->visible.xmin = snapshot->xmin;
 	build->visible.xmax = snapshot->xmax;
 	build->visible.nrunning = snapshot->xcnt;
-	build->visible.running = palloc(sizeof(TransactionId) * (snapshot->xcnt + 1));
+	build->visible.running = palloc(sizeof(TransactionId) * (snapshot->xcnt +
+															 1));
 	/* of none there may be no array, and memcpy wants one even so */
 	if (snapshot->xcnt > 0)
-		memcpy(build->visible.running, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+		memcpy(build->visible.running, snapshot->xip,
+			   sizeof(TransactionId) * snapshot->xcnt);
 }
 
 /*
@@ -606,23 +649,27 @@ remember_visible(Build *build, Snapshot snapshot)
 static Tuplestorestate *
 run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 {
-	Tuplestorestate *rows = tuplestore_begin_heap(false, false, maintenance_work_mem);
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false,
+												  maintenance_work_mem);
 	DestReceiver *receiver = CreateTuplestoreDestReceiver();
 	SPIExecuteOptions options = {0};
 	SavedRole	saved;
 	int			rc;
 
 	/* the name may be another view's by now, if its schema has been renamed */
-	SetTuplestoreDestReceiverParams(receiver, rows, CurrentMemoryContext, false, rollup->shape->desc,
+	SetTuplestoreDestReceiverParams(receiver, rows, CurrentMemoryContext,
+									false, rollup->shape->desc,
 									"the definition was renamed meanwhile");
 	options.read_only = true;
 	options.must_return_tuples = true;
 	options.dest = receiver;
 
 	saved = rollup_begin_as_owner(rollup, !build->verifying);
-	rc = SPI_execute_extended(psprintf("SELECT * FROM %s", rollup->shape->view_name), &options);
+	rc = SPI_execute_extended(psprintf("SELECT * FROM %s",
+									   rollup->shape->view_name), &options);
 	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "could not read %s: %s", rollup->shape->view_name, SPI_result_code_string(rc));
+		elog(ERROR, "could not read %s: %s", rollup->shape->view_name,
+			 SPI_result_code_string(rc));
 	rollup_end_as_owner(saved);
 	*nrows = SPI_processed;
 	receiver->rDestroy(receiver);
@@ -657,10 +704,11 @@ begin_with_snapshot(Build *build)
 }
 
 /*
- * Makes the temporary table, in a transaction of its own: while the definition is run,
- * which may take as long as it likes, this process has no xid for the barriers of other
- * builds to wait for.  The index is there before the rows: to make one of rows would
- * compare them as ourselves.  False if the build is in vain.
+ * Makes the temporary table, in a transaction of its own: while the
+ * definition is run, which may take as long as it likes, this process has
+ * no xid for the barriers of other builds to wait for.  The index is there
+ * before the rows: to make one of rows would compare them as ourselves.
+ * False if the build is in vain.
  */
 static bool
 make_fresh_table(Build *build)
@@ -677,9 +725,14 @@ make_fresh_table(Build *build)
 	MemoryContextSwitchTo(context);
 
 	SPI_connect();
-	/* of the definition's types, whatever the table has made of them meanwhile */
+
+	/*
+	 * of the definition's types, whatever the table has made of them
+	 * meanwhile
+	 */
 	temporary_table_create(rollup, FRESH_NAME,
-						   psprintf("(%s)", own_table_columns_of(rollup->shape->desc)));
+						   psprintf("(%s)",
+									own_table_columns_of(rollup->shape->desc)));
 	xact_execute(psprintf("CREATE UNIQUE INDEX ON " FRESH_TABLE " (%s) NULLS NOT DISTINCT",
 						  shape_group_columns(rollup->shape->definition, "")));
 	SPI_finish();
@@ -699,7 +752,8 @@ fill_fresh_table(Build *build, const Rollup *rollup)
 	rows = run_definition(build, rollup, &nrows);
 	saved = rollup_begin_as_owner(rollup, !build->verifying);
 	apply_query_with_rows(psprintf("INSERT INTO " FRESH_TABLE " SELECT * FROM " APPLY_ROWS
-								   " ORDER BY %s", shape_group_columns(rollup->shape->definition, "")),
+								   " ORDER BY %s",
+								   shape_group_columns(rollup->shape->definition, "")),
 						  rows, rollup->shape->desc, nrows);
 	rollup_end_as_owner(saved);
 	tuplestore_end(rows);
@@ -744,7 +798,7 @@ static bool
 read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 {
 	PassInput	input = {0};
-	PassOutput output;
+	PassOutput	output;
 
 	input.slot_name = NameStr(build->slot_name);
 	input.format = build->format;
@@ -753,7 +807,11 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	input.upto = *upto;
 	input.visible = &build->visible;
 	input.target = FRESH_TABLE;
-	/* what befalls the temporary table of verify() is not the rollup's trouble */
+
+	/*
+	 * what befalls the temporary table of verify() is not the rollup's
+	 * trouble
+	 */
 	trouble_ignore(build->verifying);
 	output = pass_read(&input);
 	trouble_ignore(false);
@@ -761,9 +819,11 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	if (output.stale != NIL)
 		ereport(build->verifying ? ERROR : LOG,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rollup %s was overtaken by a change: %s", rollup->shape->name,
+				 errmsg("rollup %s was overtaken by a change: %s",
+						rollup->shape->name,
 						(char *) linitial(output.reasons)),
-				 build->verifying ? errhint("Try again.") : errhint("Its build starts again.")));
+				 build->verifying ?
+				 errhint("Try again.") : errhint("Its build starts again.")));
 	return output.stale == NIL;
 }
 
@@ -795,13 +855,15 @@ restart_lsn(const Build *build)
 {
 	SlotInfo	slot;
 
-	return slot_lookup(NameStr(build->slot_name), &slot) ? slot.restart_lsn : build->position;
+	return slot_lookup(NameStr(build->slot_name), &slot) ?
+		slot.restart_lsn : build->position;
 }
 
 /*
- * Reads the build stream until little is left; false if in vain.  While a transaction
- * is open, each pass, and the join, reads again what lies before the position.  So half
- * of that is little: one more pass would cost more than it saves.
+ * Reads the build stream until little is left; false if in vain.  While a
+ * transaction is open, each pass, and the join, reads again what lies
+ * before the position.  So half of that is little: one more pass would cost
+ * more than it saves.
  */
 static bool
 catch_up(Build *build)
@@ -812,9 +874,11 @@ catch_up(Build *build)
 		XLogRecPtr	safe = slot_safe_lsn();
 		XLogRecPtr	restart = restart_lsn(build);
 		XLogRecPtr	upto = pass_window_end(build->position, safe, restart);
-		uint64		again = build->position > restart ? build->position - restart : 0;
+		uint64		again = build->position >
+		restart ? build->position - restart : 0;
 
-		if (upto == safe && safe - build->position < Max(NEAR_ENOUGH, again / 2))
+		if (upto == safe && safe - build->position < Max(NEAR_ENOUGH,
+														 again / 2))
 			break;
 		if (upto != safe)
 			pass--;				/* a full window is progress */
@@ -822,7 +886,8 @@ catch_up(Build *build)
 			return false;
 		ereport(DEBUG1,
 				(errmsg_internal("build stream was read from %X/%X up to %X/%X",
-								 LSN_FORMAT_ARGS(restart), LSN_FORMAT_ARGS(build->position))));
+								 LSN_FORMAT_ARGS(restart),
+								 LSN_FORMAT_ARGS(build->position))));
 	}
 	return true;
 }
@@ -852,8 +917,8 @@ check_stream(const Build *build, StreamRow *row)
 
 /*
  * Opens the transaction of the join: the main stream is locked, and all its
- * rollups and this one are open, and the time limit runs.  NULL, and no transaction, if
- * in vain.
+ * rollups and this one are open, and the time limit runs.  NULL, and no
+ * transaction, if in vain.
  */
 static Rollup *
 begin_join(Build *build, StreamRow *row, List **live)
@@ -889,7 +954,8 @@ settle_differences(Build *build, const Rollup *rollup)
 	xact_limit_lock_waits(rollup_lock_patience(rollup));
 	SPI_connect();
 	if (build->verifying)
-		build->differences = difference_collect(rollup, GetMemoryChunkContext(build));
+		build->differences = difference_collect(rollup,
+												GetMemoryChunkContext(build));
 	else
 	{
 		rollup_check_name(rollup);
@@ -922,15 +988,17 @@ join_main_stream(Build *build)
 	StreamRow	row;
 	List	   *live;
 	Rollup	   *rollup;
-	PassOutput output;
+	PassOutput	output;
 	XLogRecPtr	upto;
 
 	shared_build_phase(build->shared, BUILD_JOINING);
 	build->joining = true;
 	trouble_set_building(build->verifying ? InvalidOid : build->relid, true);
-	trouble_set_request(0);		/* the main stream's errors are not the build's */
+	trouble_set_request(0);		/* the main stream's errors are not the
+								 * build's */
 	/* a long backlog of the main stream is not for this one transaction */
-	for (int pass = 0; pass < MAX_PASSES && cycle_run(build->manual).more; pass++)
+	for (int pass = 0; pass < MAX_PASSES &&
+		 cycle_run(build->manual).more; pass++)
 		MemoryContextReset(build->pass_context);
 	rollup = begin_join(build, &row, &live);
 	if (rollup == NULL)
@@ -957,7 +1025,9 @@ join_main_stream(Build *build)
 
 	time_limit_charge(build->relid, !build->verifying);
 	settle_differences(build, rollup);
-	facts_store_others(output.facts, facts_collect(row.format, list_make1(rollup->shape->definition)));
+	facts_store_others(output.facts,
+					   facts_collect(row.format,
+									 list_make1(rollup->shape->definition)));
 	stream_set_applied(upto);
 	debug_stop("build-joined");
 	xact_commit();
@@ -1003,7 +1073,8 @@ run_guarded(Build *build)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(build->pass_context);
-		trouble_set_building(build->verifying ? InvalidOid : build->relid, false);
+		trouble_set_building(build->verifying ? InvalidOid : build->relid,
+							 false);
 		run_build(build);
 	}
 	PG_CATCH();

@@ -63,7 +63,8 @@ typedef struct Cycle
 	bool		manual;			/* works on a paused stream as well */
 	StreamRow	row;			/* of the stream, which is locked */
 	List	   *rollups;		/* all of this database */
-	Oid			entered;		/* rollup whose trouble this transaction enters */
+	Oid			entered;		/* rollup whose trouble this transaction
+								 * enters */
 	CycleResult *result;
 } Cycle;
 
@@ -81,13 +82,16 @@ come_again(Cycle *cycle, int milliseconds)
  * What is settled before the stream is read
  */
 
-/* When this process has last looked whether failed rollups are to be tried again. */
+/*
+ * When this process has last looked whether failed rollups are to be tried
+ * again.
+ */
 static CatalogStamp retries_looked;
 static TimestampTz retries_looked_at;
 
 /*
- * Whether what the catalogs say may have changed since a rollup has met its trouble.
- * *state is what they say, if not.
+ * Whether what the catalogs say may have changed since a rollup has met its
+ * trouble.  *state is what they say, if not.
  */
 static bool
 cause_may_be_gone(const Trouble *trouble, int64 *state)
@@ -99,13 +103,14 @@ cause_may_be_gone(const Trouble *trouble, int64 *state)
 		return false;			/* known from before */
 	*state = rollup_catalog_state(trouble->rollup, &youngest);
 	return TransactionIdFollowsOrEquals(youngest, trouble->xmin) ||
-		(trouble->others != 0 && trouble->others != shared_foreign_transactions());
+		(trouble->others != 0 &&
+		 trouble->others != shared_foreign_transactions());
 }
 
 /*
- * Marks a rollup as failed if its trouble was noted; InvalidOid if there is none.
- * One that was restored from a dump may be waiting for the rest of that: an index
- * or a privilege.  So the worker goes on trying to build it.
+ * Marks a rollup as failed if its trouble was noted; InvalidOid if there is
+ * none.  One that was restored from a dump may be waiting for the rest of
+ * that: an index or a privilege.  So the worker goes on trying to build it.
  */
 static Oid
 enter_trouble(bool manual)
@@ -126,7 +131,8 @@ enter_trouble(bool manual)
 		ereport(LOG,
 				(errmsg("rollup %s, restored from a dump, cannot be built yet: %s", name, trouble.reason),
 				 errdetail("It will be tried again.")));
-		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason, trouble.lsn);
+		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason,
+						 trouble.lsn);
 	}
 	else if (trouble.heals && rollup != NULL)
 	{
@@ -141,8 +147,10 @@ enter_trouble(bool manual)
 		ereport(LOG,
 				(errmsg("rollup %s has failed: %s", name, trouble.reason),
 				 errhint("Fix the cause, then run: %s",
-						 rollup_rebuild_statement(name, rollup != NULL && rollup->ignores != NIL))));
-		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason, trouble.lsn);
+						 rollup_rebuild_statement(name, rollup != NULL &&
+												  rollup->ignores != NIL))));
+		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason,
+						 trouble.lsn);
 		if (may_retry)
 			rollup_set_retry(trouble.rollup, state);
 		retries_looked.valid = false;
@@ -158,16 +166,21 @@ typedef enum Settled
 {
 	SETTLED_NOTHING,			/* there was nothing to do: the next step */
 	SETTLED_SOMETHING,			/* commit, and begin with the first step again */
-	SETTLED_ALL					/* commit: there is nothing to read in this cycle */
+	SETTLED_ALL					/* commit: there is nothing to read in this
+								 * cycle */
 } Settled;
 
 typedef Settled (*SettleStep) (Cycle *cycle);
 
-/* Locks the stream, if the extension is there; a slot that it has left would retain all WAL. */
+/*
+ * Locks the stream, if the extension is there; a slot that it has left
+ * would retain all WAL.
+ */
 static Settled
 settle_extension(Cycle *cycle)
 {
-	if (OidIsValid(catalog_table(CATALOG_STREAM)) && main_stream_lock(&cycle->row))
+	if (OidIsValid(catalog_table(CATALOG_STREAM)) &&
+		main_stream_lock(&cycle->row))
 		return SETTLED_NOTHING;
 	main_slot_drop_orphans();
 	return SETTLED_ALL;
@@ -220,14 +233,14 @@ has_failed(List *rollups)
 
 	foreach(lc, rollups)
 		if (((Rollup *) lfirst(lc))->state == ROLLUP_FAILED)
-			return true;
+		return true;
 	return false;
 }
 
 /*
- * Looks, if some catalog has changed since this process has looked last, whether failed
- * rollups are to be tried again.  The look costs more than a cycle, so it is taken at
- * most once per second.
+ * Looks, if some catalog has changed since this process has looked last,
+ * whether failed rollups are to be tried again.  The look costs more than a
+ * cycle, so it is taken at most once per second.
  */
 static Settled
 settle_failed_rollups(Cycle *cycle)
@@ -239,7 +252,8 @@ settle_failed_rollups(Cycle *cycle)
 	if (!has_failed(cycle->rollups) || catalog_stamp_holds(&retries_looked))
 		return SETTLED_NOTHING;
 	if (retries_looked.valid && !cycle->manual &&
-		!TimestampDifferenceExceeds(retries_looked_at, now, PROGRESS_INTERVAL_MS))
+		!TimestampDifferenceExceeds(retries_looked_at, now,
+									PROGRESS_INTERVAL_MS))
 	{
 		come_again(cycle, PROGRESS_INTERVAL_MS);
 		return SETTLED_NOTHING;
@@ -262,7 +276,8 @@ loss_reason(const StreamRow *row)
 	if (reason != NULL || !oversize_is_final(row->applied_lsn))
 		return reason;
 	oversize_forget();
-	return psprintf("a change is too large for output plugin \"%s\"", row->format->plugin);
+	return psprintf("a change is too large for output plugin \"%s\"",
+					row->format->plugin);
 }
 
 static Settled
@@ -287,7 +302,10 @@ settle_restored_rollups(Cycle *cycle)
 		SETTLED_SOMETHING : SETTLED_NOTHING;
 }
 
-/* A slot that was not entered yet, or not any more, is dropped as an orphan. */
+/*
+ * A slot that was not entered yet, or not any more, is dropped as an
+ * orphan.
+ */
 static Settled
 settle_unneeded_slot(Cycle *cycle)
 {
@@ -298,8 +316,9 @@ settle_unneeded_slot(Cycle *cycle)
 }
 
 /*
- * The worker has to leave the slot alone while others use it: it can be neither read nor
- * dropped nor made.  A session that catches up gets the server's error instead.
+ * The worker has to leave the slot alone while others use it: it can be
+ * neither read nor dropped nor made.  A session that catches up gets the
+ * server's error instead.
  */
 static Settled
 settle_use_by_others(Cycle *cycle)
@@ -325,7 +344,10 @@ settle_missing_slot(Cycle *cycle)
 	return SETTLED_SOMETHING;
 }
 
-/* Once per second, or on request, takes tables out of the publication that no rollup reads. */
+/*
+ * Once per second, or on request, takes tables out of the publication that
+ * no rollup reads.
+ */
 static Settled
 settle_publication(Cycle *cycle)
 {
@@ -333,7 +355,8 @@ settle_publication(Cycle *cycle)
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (cycle->row.format == &format_pgoutput &&
-		(cycle->manual || TimestampDifferenceExceeds(last, now, PROGRESS_INTERVAL_MS)))
+		(cycle->manual ||
+		 TimestampDifferenceExceeds(last, now, PROGRESS_INTERVAL_MS)))
 	{
 		last = now;
 		publication_remove_unused();
@@ -358,9 +381,10 @@ static const SettleStep settle_steps[] = {
 };
 
 /*
- * Opens a transaction on the main stream, and settles what has to be settled before it
- * can be read.  SETTLED_NOTHING: the transaction is open, the stream is locked and has a
- * sound slot.  Else the transaction is over, and no slot is open.
+ * Opens a transaction on the main stream, and settles what has to be
+ * settled before it can be read.  SETTLED_NOTHING: the transaction is open,
+ * the stream is locked and has a sound slot.  Else the transaction is over,
+ * and no slot is open.
  */
 static Settled
 open_stream(Cycle *cycle)
@@ -369,7 +393,8 @@ open_stream(Cycle *cycle)
 
 	xact_begin();
 	cycle->entered = InvalidOid;
-	for (int i = 0; settled == SETTLED_NOTHING && i < lengthof(settle_steps); i++)
+	for (int i = 0; settled == SETTLED_NOTHING &&
+		 i < lengthof(settle_steps); i++)
 		settled = settle_steps[i] (cycle);
 	if (settled == SETTLED_NOTHING)
 		return settled;
@@ -393,17 +418,20 @@ open_stream(Cycle *cycle)
  * "foreign" is their count from before "upto" was read.
  */
 static bool
-is_progress(SharedStream *shared, uint64 foreign, XLogRecPtr applied, XLogRecPtr upto)
+is_progress(SharedStream *shared, uint64 foreign, XLogRecPtr applied,
+			XLogRecPtr upto)
 {
 	return upto > applied &&
-		(foreign != shared->progress.foreign || upto - applied > (uint64) wal_segment_size);
+		(foreign != shared->progress.foreign ||
+		 upto - applied > (uint64) wal_segment_size);
 }
 
 /* But at most once in a second. */
 static bool
 is_progress_time(SharedStream *shared)
 {
-	return TimestampDifferenceExceeds(shared->progress.at, GetCurrentTimestamp(),
+	return TimestampDifferenceExceeds(shared->progress.at,
+									  GetCurrentTimestamp(),
 									  PROGRESS_INTERVAL_MS);
 }
 
@@ -420,13 +448,14 @@ note_progress(SharedStream *shared, uint64 foreign, bool settled)
 }
 
 /*
- * Has restart_lsn follow, from which the slot is read when it is opened.  It can
- * move only to where the running transactions are logged, and not past the
- * oldest of these; if that holds it back, there are longer and longer pauses.
- * Returns the end of the record, or an invalid LSN.
+ * Has restart_lsn follow, from which the slot is read when it is opened.
+ * It can move only to where the running transactions are logged, and not
+ * past the oldest of these; if that holds it back, there are longer and
+ * longer pauses.  Returns the end of the record, or an invalid LSN.
  */
 static XLogRecPtr
-keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn, XLogRecPtr reached_lsn)
+keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn,
+				   XLogRecPtr reached_lsn)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -437,7 +466,8 @@ keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn, XLogRecPtr reac
 		return InvalidXLogRecPtr;
 
 	shared->standby_snapshot.interval =
-		shared->standby_snapshot.restart_lsn != restart_lsn ? SNAPSHOT_INTERVAL_MS :
+		shared->standby_snapshot.restart_lsn != restart_lsn ?
+		SNAPSHOT_INTERVAL_MS :
 		Min(Max(shared->standby_snapshot.interval, SNAPSHOT_INTERVAL_MS) * 2,
 			MAX_SNAPSHOT_INTERVAL_MS);
 	shared->standby_snapshot.restart_lsn = restart_lsn;
@@ -450,15 +480,16 @@ static bool
 is_closing_time(SharedStream *shared, bool manual)
 {
 	return shared->progress.unclosed &&
-		(manual || TimestampDifferenceExceeds(shared->progress.at, GetCurrentTimestamp(),
+		(manual || TimestampDifferenceExceeds(shared->progress.at,
+											  GetCurrentTimestamp(),
 											  CLOSING_DELAY_MS));
 }
 
 /*
- * Collects the rollups that are to be built.  One without its index is not, if
- * nobody asks for it: a dump that is being restored makes the index when it has
- * filled the table.  Nor is one whose table something else writes, as long as it
- * does.
+ * Collects the rollups that are to be built.  One without its index is not,
+ * if nobody asks for it: a dump that is being restored makes the index when
+ * it has filled the table.  Nor is one whose table something else writes,
+ * as long as it does.
  */
 static void
 collect_builds(Cycle *cycle)
@@ -472,7 +503,8 @@ collect_builds(Cycle *cycle)
 
 		if (rollup_wants_build(rollup) && !rollup_is_obstructed(rollup) &&
 			(rollup->request > 0 || rollup_has_index(rollup)))
-			result->wants_build = lappend_oid(result->wants_build, rollup->relid);
+			result->wants_build = lappend_oid(result->wants_build,
+											  rollup->relid);
 	}
 }
 
@@ -483,8 +515,8 @@ reads_source(const Rollup *rollup, Oid source)
 }
 
 /*
- * Gives up the live rollups that read a source with a value that cannot be read.
- * True if that was noted, and is settled: the transaction is over.
+ * Gives up the live rollups that read a source with a value that cannot be
+ * read.  True if that was noted, and is settled: the transaction is over.
  */
 static bool
 settle_unreadable(const StreamRow *row, List *live)
@@ -496,10 +528,11 @@ settle_unreadable(const StreamRow *row, List *live)
 	if (!OidIsValid(source))
 		return false;
 	reason = psprintf(_("a value of table \"%s\" cannot be read: %s"),
-					  get_rel_name(source) ? get_rel_name(source) : "?", reason);
+					  get_rel_name(source) ? get_rel_name(source) : "?",
+					  reason);
 	foreach(lc, live)
 		if (reads_source((Rollup *) lfirst(lc), source))
-			rollup_give_up((Rollup *) lfirst(lc), reason, row->applied_lsn);
+		rollup_give_up((Rollup *) lfirst(lc), reason, row->applied_lsn);
 	/* for good, before the next value has a chance to fail */
 	xact_commit();
 	trouble_forget_source(source);
@@ -507,9 +540,9 @@ settle_unreadable(const StreamRow *row, List *live)
 }
 
 /*
- * The version of the catalogs at which this process has last compared the facts
- * of sources, and committed what came of it.  As long as it is the same, there
- * is nothing new, unless the format goes by name.
+ * The version of the catalogs at which this process has last compared the
+ * facts of sources, and committed what came of it.  As long as it is the
+ * same, there is nothing new, unless the format goes by name.
  */
 static CatalogStamp facts_settled;
 
@@ -525,7 +558,8 @@ typedef struct Reading
 	XLogRecPtr	safe;			/* the end of the WAL that may be read */
 	XLogRecPtr	upto;			/* the end of the window */
 	PassOutput	output;
-	bool		progress;		/* a position is to be written, sooner or later */
+	bool		progress;		/* a position is to be written, sooner or
+								 * later */
 	bool		write;			/* and now */
 } Reading;
 
@@ -541,7 +575,8 @@ begin_reading(Reading *reading, const Cycle *cycle)
 	reading->written = slot_written_lsn();
 	reading->closing = is_closing_time(shared, cycle->manual);
 	reading->safe = reading->closing ? slot_flush_written() : slot_safe_lsn();
-	reading->start = Max(cycle->row.applied_lsn, pg_atomic_read_u64(&shared->reached_lsn));
+	reading->start = Max(cycle->row.applied_lsn,
+						 pg_atomic_read_u64(&shared->reached_lsn));
 	/* a position may lie in a record's middle */
 	reading->safe = Max(reading->safe, reading->start);
 }
@@ -552,7 +587,8 @@ restart_of(const StreamRow *row, XLogRecPtr start)
 {
 	SlotInfo	slot;
 
-	if (!slot_is_open(NameStr(row->slot_name)) && slot_lookup(NameStr(row->slot_name), &slot))
+	if (!slot_is_open(NameStr(row->slot_name)) &&
+		slot_lookup(NameStr(row->slot_name), &slot))
 		return slot.restart_lsn;
 	return start;
 }
@@ -567,16 +603,20 @@ read_window(Reading *reading, const Cycle *cycle, List *live)
 	bool		settle;
 
 	/* what is told of before the locks were taken may be read now */
-	settle = !catalog_stamp_holds(&facts_settled) || catalog_version() != reading->version;
-	reading->upto = pass_window_end(reading->start, reading->safe, restart_of(row, reading->start));
+	settle = !catalog_stamp_holds(&facts_settled) ||
+		catalog_version() != reading->version;
+	reading->upto = pass_window_end(reading->start, reading->safe,
+									restart_of(row, reading->start));
 	cycle->result->more = reading->upto < reading->safe;
 	if (reading->upto > reading->start || settle)
 	{
 		*output = main_stream_read(row, live, reading->upto, settle);
 		reading->upto = output->reached_lsn;
 	}
-	reading->progress = is_progress(shared, reading->foreign, row->applied_lsn, reading->upto);
-	reading->write = output->changed != NIL || output->stale != NIL || output->new_facts ||
+	reading->progress = is_progress(shared, reading->foreign, row->applied_lsn,
+									reading->upto);
+	reading->write = output->changed != NIL || output->stale != NIL ||
+		output->new_facts ||
 		(reading->progress && is_progress_time(shared)) ||
 		(reading->closing && reading->upto > row->applied_lsn);
 }
@@ -597,9 +637,11 @@ commit_reading(const Reading *reading, Cycle *cycle)
 	catalog_stamp(&facts_settled, reading->version);
 	if (!reading->write)
 		return;
-	shared->progress.unclosed = reading->output.changed != NIL || reading->foreign != shared->progress.foreign;
+	shared->progress.unclosed = reading->output.changed != NIL ||
+		reading->foreign != shared->progress.foreign;
 	note_progress(shared, reading->foreign,
-				  reading->upto == reading->safe && reading->safe >= reading->written);
+				  reading->upto == reading->safe &&
+				  reading->safe >= reading->written);
 	main_stream_note_commit(reading->upto, end);
 }
 
@@ -631,16 +673,19 @@ advance_after(const Reading *reading, Cycle *cycle)
 	int			delay;
 	SlotInfo	slot;
 
-	delay = main_stream_keep_slot_close(row, reading->write ? reading->upto : row->applied_lsn,
+	delay = main_stream_keep_slot_close(row, reading->write ?
+										reading->upto : row->applied_lsn,
 										cycle->manual);
 	if (delay > 0)
 		come_again(cycle, delay);
 	if (!slot_lookup(NameStr(row->slot_name), &slot))
 		return;
-	result->restart_lsn = slot_is_open(NameStr(row->slot_name)) ? reading->upto : slot.restart_lsn;
+	result->restart_lsn = slot_is_open(NameStr(row->slot_name)) ?
+		reading->upto : slot.restart_lsn;
 	if (reading->write)
 	{
-		XLogRecPtr	end = keep_restart_close(shared_stream(), slot.restart_lsn, reading->upto);
+		XLogRecPtr	end = keep_restart_close(shared_stream(), slot.restart_lsn,
+											 reading->upto);
 
 		result->own_end = Max(result->own_end, end);
 	}
@@ -657,7 +702,8 @@ read_stream(Cycle *cycle)
 	List	   *live;
 
 	begin_reading(&reading, cycle);
-	if (!main_stream_open_live(&cycle->row, cycle->rollups, &live, &cycle->result->busy))
+	if (!main_stream_open_live(&cycle->row, cycle->rollups, &live,
+							   &cycle->result->busy))
 	{
 		collect_builds(cycle);
 		xact_commit();
@@ -676,7 +722,7 @@ read_stream(Cycle *cycle)
 static pg_noinline bool
 run_step(bool manual, CycleResult *result)
 {
-	Cycle		cycle = {.manual = manual,.result = result};
+	Cycle		cycle = {.manual = manual, .result = result};
 	Settled		settled;
 	bool		again;
 
@@ -701,7 +747,8 @@ watch_retained_wal(void)
 	XLogRecPtr	safe = slot_safe_lsn();
 
 	slot_main_name(&name);
-	if (slot_lookup(NameStr(name), &slot) && !slot.lost && safe > slot.restart_lsn)
+	if (slot_lookup(NameStr(name), &slot) && !slot.lost &&
+		safe > slot.restart_lsn)
 		retained = safe - slot.restart_lsn;
 	if (limit > 0 && retained > limit)
 	{
@@ -719,8 +766,8 @@ watch_retained_wal(void)
 }
 
 /*
- * Forgets what an earlier call in this session may have left when it failed: whose work
- * was being done, and since when a lock was waited for.
+ * Forgets what an earlier call in this session may have left when it
+ * failed: whose work was being done, and since when a lock was waited for.
  */
 void
 cycle_forget(void)

@@ -22,10 +22,13 @@ typedef struct CycleResult
 	BusyLock	busy;			/* if set, this lock was in the way: try again */
 	bool		slot_in_use;	/* somebody else has the slot open: try again */
 	XLogRecPtr	reached_lsn;	/* invalid if the stream rests */
-	XLogRecPtr	own_end;		/* of the last record that the cycle wrote, or invalid */
-	XLogRecPtr	restart_lsn;	/* what lies between it and reached_lsn is read each time */
+	XLogRecPtr	own_end;		/* of the last record that the cycle wrote, or
+								 * invalid */
+	XLogRecPtr	restart_lsn;	/* what lies between it and reached_lsn is
+								 * read each time */
 	bool		more;			/* there is more to read at once */
-	int			again_after_ms; /* when the next one has something to do at the latest; 0: nothing */
+	int			again_after_ms; /* when the next one has something to do at
+								 * the latest; 0: nothing */
 	List	   *wants_build;	/* OIDs of the rollups to build, in order */
 } CycleResult;
 

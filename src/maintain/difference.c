@@ -27,14 +27,17 @@
 
 #define DIFFERENCE_COLUMNS 3
 
-/* What verify() has found, as text, to get it out of the transaction that finds it. */
+/*
+ * What verify() has found, as text, to get it out of the transaction that
+ * finds it.
+ */
 struct Differences
 {
 	TupleDesc	desc;
 	Tuplestorestate *rows;
 };
 
-/* Appends "name1, name2, …" made of a prefix and numbers from 1 to n. */
+/* Appends "name1, name2, ..." made of a prefix and numbers from 1 to n. */
 static void
 append_numbered(StringInfo buf, const char *prefix, int n)
 {
@@ -42,16 +45,24 @@ append_numbered(StringInfo buf, const char *prefix, int n)
 		appendStringInfo(buf, "%s%s%d", i > 1 ? ", " : "", prefix, i);
 }
 
-/* Appends "SELECT column AS g1, …, column AS m1, … FROM table" of the diff. */
+/*
+ * Appends "SELECT column AS g1, ..., column AS m1, ... FROM table" of the
+ * diff.
+ */
 static void
-append_side(StringInfo buf, const Definition *definition, const char *table, bool fresh)
+append_side(StringInfo buf, const Definition *definition, const char *table,
+			bool fresh)
 {
 	appendStringInfoString(buf, "SELECT ");
 	for (int i = 0; i < definition->ngroups; i++)
-		appendStringInfo(buf, "%s AS g%d, ", quote_identifier(definition->groups[i].name), i + 1);
+		appendStringInfo(buf, "%s AS g%d, ",
+						 quote_identifier(definition->groups[i].name), i + 1);
 	for (int i = 0; i < definition->nmeasures; i++)
-		appendStringInfo(buf, "%s AS m%d, ", quote_identifier(definition->measures[i].name), i + 1);
-	appendStringInfo(buf, "ctid AS address, %s AS fresh FROM ONLY %s", fresh ? "true" : "false", table);
+		appendStringInfo(buf, "%s AS m%d, ",
+						 quote_identifier(definition->measures[i].name),
+						 i + 1);
+	appendStringInfo(buf, "ctid AS address, %s AS fresh FROM ONLY %s", fresh ?
+					 "true" : "false", table);
 }
 
 /* Appends "the values of the measure, on either side, differ". */
@@ -77,9 +88,10 @@ append_difference(StringInfo buf, const Definition *definition)
 }
 
 /*
- * Appends the condition that a group of the rollup is wrong, even if it counts
- * rows that the definition does not give any more: it is there twice, or not at
- * all, or some count is too low, or as many rows give something else.
+ * Appends the condition that a group of the rollup is wrong, even if it
+ * counts rows that the definition does not give any more: it is there
+ * twice, or not at all, or some count is too low, or as many rows give
+ * something else.
  */
 static void
 append_shortage(StringInfo buf, const Definition *definition)
@@ -92,9 +104,11 @@ append_shortage(StringInfo buf, const Definition *definition)
 		const Measure *measure = &definition->measures[i - 1];
 
 		if (measure->kind == MEASURE_COUNT)
-			appendStringInfo(buf, " OR max(m%d) FILTER (WHERE NOT fresh) < max(m%d) FILTER (WHERE fresh)",
+			appendStringInfo(buf,
+							 " OR max(m%d) FILTER (WHERE NOT fresh) < max(m%d) FILTER (WHERE fresh)",
 							 i, i);
-		appendStringInfo(buf, " OR (max(m%d) FILTER (WHERE NOT fresh) = max(m%d) FILTER (WHERE fresh) AND ",
+		appendStringInfo(buf,
+						 " OR (max(m%d) FILTER (WHERE NOT fresh) = max(m%d) FILTER (WHERE fresh) AND ",
 						 definition->row_count + 1, definition->row_count + 1);
 		append_distinct(buf, i);
 		appendStringInfoChar(buf, ')');
@@ -103,10 +117,11 @@ append_shortage(StringInfo buf, const Definition *definition)
 }
 
 /*
- * The groups that differ, or, if the rollup may hold more than the definition,
- * that are certainly wrong: g1 …, how often each side has it, the addresses in
- * the rollup, and the measures o1 … (rollup) and n1 … (definition).
- * GROUP BY compares by hash, and takes NULLs as equal, which no join does.
+ * The groups that differ, or, if the rollup may hold more than the
+ * definition, that are certainly wrong: g1 ..., how often each side has it,
+ * the addresses in the rollup, and the measures o1 ... (rollup) and n1 ...
+ * (definition).  GROUP BY compares by hash, and takes NULLs as equal, which
+ * no join does.
  */
 static char *
 diff_query(const Rollup *rollup, bool may_hold_more)
@@ -146,13 +161,14 @@ find_differences(const Rollup *rollup, bool may_hold_more)
 	char	   *query = diff_query(rollup, may_hold_more);
 	SavedRole	saved;
 
-	temporary_table_create(rollup, DIFF_NAME, psprintf("AS %s WITH NO DATA", query));
+	temporary_table_create(rollup, DIFF_NAME,
+						   psprintf("AS %s WITH NO DATA", query));
 	saved = xact_become(rollup->shape->owner);
 	xact_execute(psprintf("INSERT INTO " DIFF_TABLE " %s", query));
 	return saved;
 }
 
-/* The columns of the rollup in the order g1 …, m1 …. */
+/* The columns of the rollup in the order g1 ..., m1 .... */
 static char *
 column_list(const Definition *definition)
 {
@@ -161,7 +177,8 @@ column_list(const Definition *definition)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, shape_group_columns(definition, ""));
 	for (int i = 0; i < definition->nmeasures; i++)
-		appendStringInfo(&buf, ", %s", quote_identifier(definition->measures[i].name));
+		appendStringInfo(&buf, ", %s",
+						 quote_identifier(definition->measures[i].name));
 	return buf.data;
 }
 
@@ -176,7 +193,8 @@ insert_all(const Rollup *rollup, const char *query, const char *from)
 	xact_execute(query);
 	inserted = SPI_processed;
 	xact_execute(psprintf("SELECT count(*) FROM %s", from));
-	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+							 &isnull);
 	apply_check_written(rollup, inserted, DatumGetInt64(expected));
 }
 
@@ -189,15 +207,18 @@ difference_replace(const Rollup *rollup)
 	SavedRole	saved = find_differences(rollup, false);
 
 	xact_execute(psprintf("DELETE FROM ONLY %s WHERE ctid IN"
-						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")", rollup->shape->name));
+						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")",
+						  rollup->shape->name));
 	if (shape_order_may_change(rollup->shape))
 		shape_make_indexes_again(rollup->shape);
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->shape->name, column_list(definition));
+	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->shape->name,
+					 column_list(definition));
 	append_numbered(&buf, "g", definition->ngroups);
 	appendStringInfoString(&buf, ", ");
 	append_numbered(&buf, "n", definition->nmeasures);
-	appendStringInfoString(&buf, " FROM " DIFF_TABLE " WHERE in_definition > 0");
+	appendStringInfoString(&buf,
+						   " FROM " DIFF_TABLE " WHERE in_definition > 0");
 	insert_all(rollup, buf.data, DIFF_TABLE " WHERE in_definition > 0");
 	xact_restore_role(saved);
 }
@@ -210,19 +231,24 @@ difference_fill_new_table(const Rollup *rollup)
 	SavedRole	saved = xact_become(rollup->shape->owner);
 
 	xact_execute(psprintf("DELETE FROM ONLY %s", rollup->shape->name));
-	insert_all(rollup, psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
-								rollup->shape->name, columns, columns), FRESH_TABLE);
+	insert_all(rollup,
+			   psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
+						rollup->shape->name, columns, columns),
+			   FRESH_TABLE);
 	xact_restore_role(saved);
 }
 
 /* Appends "to_jsonb of the columns, under the rollup's names" as one value. */
 static void
 append_json(StringInfo buf, const char *condition, const char *prefix, int n,
-			const char *(*name_of) (const Definition *, int), const Definition *definition)
+			const char *(*name_of) (const Definition *, int),
+			const Definition *definition)
 {
-	appendStringInfo(buf, "CASE WHEN %s THEN (SELECT to_json(x)::text FROM (SELECT ", condition);
+	appendStringInfo(buf,
+					 "CASE WHEN %s THEN (SELECT to_json(x)::text FROM (SELECT ", condition);
 	for (int i = 0; i < n; i++)
-		appendStringInfo(buf, "%sd.%s%d AS %s", i > 0 ? ", " : "", prefix, i + 1,
+		appendStringInfo(buf, "%sd.%s%d AS %s", i > 0 ? ", " : "", prefix,
+						 i + 1,
 						 quote_identifier(name_of(definition, i)));
 	appendStringInfoString(buf, ") x) END");
 }
@@ -255,11 +281,14 @@ difference_collect(const Rollup *rollup, MemoryContext context)
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "SELECT ");
-	append_json(&buf, "true", "g", definition->ngroups, group_name, definition);
+	append_json(&buf, "true", "g", definition->ngroups, group_name,
+				definition);
 	appendStringInfoString(&buf, ", ");
-	append_json(&buf, "d.in_rollup > 0", "o", definition->nmeasures, measure_name, definition);
+	append_json(&buf, "d.in_rollup > 0", "o", definition->nmeasures,
+				measure_name, definition);
 	appendStringInfoString(&buf, ", ");
-	append_json(&buf, "d.in_definition > 0", "n", definition->nmeasures, measure_name, definition);
+	append_json(&buf, "d.in_definition > 0", "n", definition->nmeasures,
+				measure_name, definition);
 	appendStringInfoString(&buf, " FROM " DIFF_TABLE " d ORDER BY ");
 	append_numbered(&buf, "g", definition->ngroups);
 
@@ -283,9 +312,11 @@ difference_collect(const Rollup *rollup, MemoryContext context)
 
 /* Tells the caller of verify() what was found. */
 void
-difference_report(const Differences *differences, VerifyCallback callback, void *arg)
+difference_report(const Differences *differences, VerifyCallback callback,
+				  void *arg)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(differences->desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(differences->desc,
+													&TTSOpsMinimalTuple);
 
 	while (tuplestore_gettupleslot(differences->rows, true, false, slot))
 	{
@@ -293,7 +324,8 @@ difference_report(const Differences *differences, VerifyCallback callback, void 
 
 		slot_getallattrs(slot);
 		for (int i = 0; i < DIFFERENCE_COLUMNS; i++)
-			texts[i] = slot->tts_isnull[i] ? NULL : TextDatumGetCString(slot->tts_values[i]);
+			texts[i] = slot->tts_isnull[i] ?
+				NULL : TextDatumGetCString(slot->tts_values[i]);
 		callback(texts[0], texts[1], texts[2], arg);
 	}
 	ExecDropSingleTupleTableSlot(slot);

@@ -21,7 +21,9 @@ typedef void (*VerifyCallback) (const char *group_key, const char *in_rollup,
 
 extern void difference_replace(const Rollup *rollup);
 extern void difference_fill_new_table(const Rollup *rollup);
-extern Differences *difference_collect(const Rollup *rollup, MemoryContext context);
-extern void difference_report(const Differences *differences, VerifyCallback callback, void *arg);
+extern Differences *difference_collect(const Rollup *rollup,
+									   MemoryContext context);
+extern void difference_report(const Differences *differences,
+							  VerifyCallback callback, void *arg);
 
 #endif							/* NOTIFY_STATS_DIFFERENCE_H */

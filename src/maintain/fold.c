@@ -69,25 +69,30 @@ typedef struct FoldBranch
 static ExprState **
 init_expressions(List *expressions)
 {
-	ExprState **states = palloc0(sizeof(ExprState *) * (list_length(expressions) + 1));
+	ExprState **states =
+	palloc0(sizeof(ExprState *) * (list_length(expressions) + 1));
 	int			i = 0;
 	ListCell   *lc;
 
 	foreach(lc, expressions)
-		states[i++] = lfirst(lc) ? ExecInitExpr((Expr *) lfirst(lc), NULL) : NULL;
+		states[i++] = lfirst(lc) ? ExecInitExpr((Expr *) lfirst(lc), NULL) :
+		NULL;
 	return states;
 }
 
 /* The group columns of a row, all at once. */
 static ProjectionInfo *
-init_projection(List *expressions, ExprContext *econtext, TupleTableSlot *result)
+init_projection(List *expressions, ExprContext *econtext,
+				TupleTableSlot *result)
 {
 	List	   *entries = NIL;
 	ListCell   *lc;
 
 	foreach(lc, expressions)
-		entries = lappend(entries, makeTargetEntry((Expr *) lfirst(lc), list_length(entries) + 1,
-												   NULL, false));
+		entries = lappend(entries,
+						  makeTargetEntry((Expr *) lfirst(lc),
+										  list_length(entries) + 1,
+										  NULL, false));
 	return ExecBuildProjectionInfo(entries, econtext, result, NULL, NULL);
 }
 
@@ -110,7 +115,8 @@ make_hash_table(Fold *fold, Delta *delta)
 
 	delta->groups = build_tuple_hash_table(hash->desc, definition->ngroups,
 										   hash->columns, hash->eq_functions,
-										   delta->hash_functions, hash->collations,
+										   delta->hash_functions,
+										   hash->collations,
 										   sizeof(MeasureDelta) * definition->nmeasures,
 										   fold->table_context,
 										   fold->econtext->ecxt_per_tuple_memory);
@@ -123,7 +129,8 @@ name_parts(Delta *delta, const Definition *definition)
 		psprintf("in column \"%s\"", definition->groups[0].name);
 	delta->measure_parts = palloc(sizeof(char *) * definition->nmeasures);
 	for (int i = 0; i < definition->nmeasures; i++)
-		delta->measure_parts[i] = psprintf("in column \"%s\"", definition->measures[i].name);
+		delta->measure_parts[i] = psprintf("in column \"%s\"",
+										   definition->measures[i].name);
 }
 
 static Delta *
@@ -139,13 +146,17 @@ make_delta(Rollup *rollup, ExprContext *econtext)
 	name_parts(delta, definition);
 	delta->hash_functions = palloc0(sizeof(FmgrInfo) * ngroups);
 	for (int i = 0; i < ngroups; i++)
-		fmgr_info(definition->group_hash.hash_functions[i], &delta->hash_functions[i]);
-	delta->group_slot = MakeSingleTupleTableSlot(definition->group_hash.desc, &TTSOpsVirtual);
+		fmgr_info(definition->group_hash.hash_functions[i],
+				  &delta->hash_functions[i]);
+	delta->group_slot = MakeSingleTupleTableSlot(definition->group_hash.desc,
+												 &TTSOpsVirtual);
 
 	saved = rollup_begin_as_owner(rollup, true);
-	delta->branches = palloc0(sizeof(FoldBranch) * list_length(definition->branches));
+	delta->branches =
+		palloc0(sizeof(FoldBranch) * list_length(definition->branches));
 	foreach(lc, definition->branches)
-		init_branch(&delta->branches[delta->nbranches++], (Branch *) lfirst(lc), econtext,
+		init_branch(&delta->branches[delta->nbranches++],
+					(Branch *) lfirst(lc), econtext,
 					delta->group_slot);
 	rollup_end_as_owner(saved);
 	return delta;
@@ -180,7 +191,8 @@ find_source(Fold *fold, Oid relid)
 }
 
 static void
-add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns, bool tells_moves)
+add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns,
+		   bool tells_moves)
 {
 	FoldSource *source = find_source(fold, relid);
 
@@ -201,10 +213,11 @@ add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns, bool tells
  * Starts a fold for compiled rollups, in the current memory context.  It
  * evaluates expressions as the rollups' owners.
  */
-Fold *
+Fold	   *
 fold_begin(List *rollups)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats fold",
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "notify_stats fold",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	Fold	   *fold = palloc0(sizeof(Fold));
@@ -223,7 +236,8 @@ fold_begin(List *rollups)
 
 		make_hash_table(fold, delta);
 		fold->deltas = lappend(fold->deltas, delta);
-		forboth(lc2, definition->sources, lc3, delta->rollup->shape->source_descs)
+		forboth(lc2, definition->sources, lc3,
+				delta->rollup->shape->source_descs)
 			add_source(fold, lfirst_oid(lc2), (TupleDesc) lfirst(lc3),
 					   definition_source_columns(definition, lfirst_oid(lc2)),
 					   rollup_ignores_deletes(delta->rollup, lfirst_oid(lc2)));
@@ -240,7 +254,8 @@ fold_begin(List *rollups)
 static void
 add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
 {
-	MemoryContext caller_context = MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
+	MemoryContext caller_context =
+	MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
 	Numeric		sum;
 
 	/* infinity minus infinity is not zero, so they could never leave again */
@@ -251,9 +266,11 @@ add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
 				 errhint("Leave such values out with FILTER (WHERE …) in the definition.")));
 
 	if (sign < 0)
-		value = DatumGetNumeric(DirectFunctionCall1(numeric_uminus, NumericGetDatum(value)));
+		value = DatumGetNumeric(DirectFunctionCall1(numeric_uminus,
+													NumericGetDatum(value)));
 	sum = delta->sum == NULL ? value :
-		DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(delta->sum),
+		DatumGetNumeric(DirectFunctionCall2(numeric_add,
+											NumericGetDatum(delta->sum),
 											NumericGetDatum(value)));
 
 	MemoryContextSwitchTo(fold->table_context);
@@ -276,7 +293,8 @@ add_int(MeasureDelta *delta, int64 value, int sign)
 static Numeric
 int8_to_numeric(Fold *fold, int64 value)
 {
-	MemoryContext caller_context = MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
+	MemoryContext caller_context =
+	MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
 	Numeric		result = int64_to_numeric(value);
 
 	MemoryContextSwitchTo(caller_context);
@@ -285,7 +303,8 @@ int8_to_numeric(Fold *fold, int64 value)
 
 /* Adds the argument of a sum. */
 static void
-add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value, int sign)
+add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value,
+		int sign)
 {
 	switch (measure->argtype)
 	{
@@ -296,13 +315,15 @@ add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value, in
 			add_int(delta, DatumGetInt32(value), sign);
 			break;
 		case INT8OID:
-			add_numeric(fold, delta, int8_to_numeric(fold, DatumGetInt64(value)), sign);
+			add_numeric(fold, delta,
+						int8_to_numeric(fold, DatumGetInt64(value)), sign);
 			break;
 		case NUMERICOID:
 			add_numeric(fold, delta, DatumGetNumeric(value), sign);
 			break;
 		default:
-			elog(ERROR, "unexpected argument type %u of sum", measure->argtype);
+			elog(ERROR, "unexpected argument type %u of sum",
+				 measure->argtype);
 	}
 }
 
@@ -316,7 +337,8 @@ add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
 
 	if (filter != NULL)
 	{
-		Datum		passes = ExecEvalExprSwitchContext(filter, econtext, &isnull);
+		Datum		passes = ExecEvalExprSwitchContext(filter, econtext,
+													   &isnull);
 
 		if (isnull || !DatumGetBool(passes))
 			return;
@@ -327,7 +349,8 @@ add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
 		if (isnull && measure->arg_not_null)
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
-					 errmsg("the argument of sum in column \"%s\" is null", measure->name),
+					 errmsg("the argument of sum in column \"%s\" is null",
+							measure->name),
 					 errdetail("It could not be null when the rollup was created."),
 					 errhint("Create the rollup anew with a count of the same argument beside the sum.")));
 		if (isnull)
@@ -354,13 +377,15 @@ find_group(Delta *delta, const FoldBranch *branch)
 	TupleHashEntry entry;
 	bool		isnew;
 
-	entry = LookupTupleHashEntry(delta->groups, ExecProject(branch->groups), &isnew, NULL);
+	entry = LookupTupleHashEntry(delta->groups, ExecProject(branch->groups),
+								 &isnew, NULL);
 	return entry_measures(delta, entry);
 }
 
 /* Adds one row to, or takes it from, the groups that a branch puts it in. */
 static void
-fold_row(Fold *fold, Delta *delta, const FoldBranch *branch, TupleTableSlot *row, int sign)
+fold_row(Fold *fold, Delta *delta, const FoldBranch *branch,
+		 TupleTableSlot *row, int sign)
 {
 	const Definition *definition = delta->rollup->shape->definition;
 	MeasureDelta *measures;
@@ -386,7 +411,8 @@ mark_stale(Fold *fold, Delta *delta, const char *reason, Oid source)
 	{
 		MemoryContext caller_context = MemoryContextSwitchTo(fold->context);
 
-		delta->stale_reason = psprintf("%s (table \"%s\")", reason, get_rel_name(source));
+		delta->stale_reason = psprintf("%s (table \"%s\")", reason,
+									   get_rel_name(source));
 		MemoryContextSwitchTo(caller_context);
 	}
 }
@@ -404,7 +430,8 @@ fold_truncate(Fold *fold, Delta *delta, Oid source)
 		delta->truncated = true;
 	}
 	else
-		mark_stale(fold, delta, "one of several sources was truncated", source);
+		mark_stale(fold, delta, "one of several sources was truncated",
+				   source);
 }
 
 static bool
@@ -426,7 +453,8 @@ fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
 {
 	FoldSource *source = (FoldSource *) change->source;
 
-	if (is_deletion(change) && rollup_ignores_deletes(delta->rollup, change->source->relid))
+	if (is_deletion(change) &&
+		rollup_ignores_deletes(delta->rollup, change->source->relid))
 		return;
 	if (change->kind == ROW_TRUNCATE)
 	{
@@ -435,7 +463,8 @@ fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
 	}
 	if (change->kind == ROW_PARTITION_TRUNCATE)
 	{
-		mark_stale(fold, delta, _("a partition was truncated"), change->source->relid);
+		mark_stale(fold, delta, _("a partition was truncated"),
+				   change->source->relid);
 		return;
 	}
 	if (change->kind == ROW_UNKNOWN)
@@ -457,8 +486,9 @@ fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
 }
 
 /*
- * To switch roles and settings for each change is up to a third of a catch_up() on 15,
- * so that is left out where only the server's own code is called.
+ * To switch roles and settings for each change is up to a third of a
+ * catch_up() on 15, so that is left out where only the server's own code is
+ * called.
  */
 static void
 fold_change_as_owner(Fold *fold, Delta *delta, const RowChange *change)
@@ -486,7 +516,8 @@ fold_change(Fold *fold, const RowChange *change)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
 
-		if (delta->stale_reason != NULL || !reads_source(delta, change->source->relid))
+		if (delta->stale_reason != NULL ||
+			!reads_source(delta, change->source->relid))
 			continue;
 		trouble_begin(delta->rollup->relid);
 		fold_change_as_owner(fold, delta, change);
@@ -505,7 +536,8 @@ fold_change(Fold *fold, const RowChange *change)
 bool
 fold_is_large(Fold *fold)
 {
-	return MemoryContextMemAllocated(fold->table_context, true) > FOLD_MEMORY_LIMIT;
+	return MemoryContextMemAllocated(fold->table_context,
+									 true) > FOLD_MEMORY_LIMIT;
 }
 
 /* Forgets the deltas, after they were applied. */
@@ -541,11 +573,12 @@ fold_end(Fold *fold)
 }
 
 /*
- * Sets the measures of a row; false if nothing is to be added.  "zero" is passed so that
- * nothing is allocated for each row.
+ * Sets the measures of a row; false if nothing is to be added.  "zero" is
+ * passed so that nothing is allocated for each row.
  */
 static bool
-measures_to_row(const Definition *definition, const MeasureDelta *measures, Numeric zero,
+measures_to_row(const Definition *definition, const MeasureDelta *measures,
+				Numeric zero,
 				TupleTableSlot *row)
 {
 	bool		changes = false;
@@ -566,7 +599,8 @@ measures_to_row(const Definition *definition, const MeasureDelta *measures, Nume
 			Numeric		sum = measures[i].sum ? measures[i].sum : zero;
 
 			row->tts_values[column] = NumericGetDatum(sum);
-			changes |= !DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(sum),
+			changes |= !DatumGetBool(DirectFunctionCall2(numeric_eq,
+														 NumericGetDatum(sum),
 														 NumericGetDatum(zero)));
 		}
 	}
@@ -583,7 +617,8 @@ delta_rows(Delta *delta, uint64 *ngroups)
 {
 	const Definition *definition = delta->rollup->shape->definition;
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
-	TupleTableSlot *row = MakeSingleTupleTableSlot(delta->rollup->shape->desc, &TTSOpsVirtual);
+	TupleTableSlot *row = MakeSingleTupleTableSlot(delta->rollup->shape->desc,
+												   &TTSOpsVirtual);
 	TupleTableSlot *group = MakeSingleTupleTableSlot(definition->group_hash.desc, &TTSOpsMinimalTuple);
 	Numeric		zero = int64_to_numeric(0);
 	TupleHashIterator iterator;

@@ -18,8 +18,10 @@
 typedef struct Delta
 {
 	Rollup	   *rollup;
-	bool		truncated;		/* all that was in the rollup is gone, before the deltas */
-	char	   *stale_reason;	/* why it cannot be kept exact from here on, or NULL */
+	bool		truncated;		/* all that was in the rollup is gone, before
+								 * the deltas */
+	char	   *stale_reason;	/* why it cannot be kept exact from here on,
+								 * or NULL */
 
 	struct FoldBranch *branches;
 	int			nbranches;
@@ -40,7 +42,8 @@ typedef struct Fold
 	MemoryContext context;		/* as long as the fold */
 	MemoryContext table_context;	/* the hash tables and their entries */
 	ExprContext *econtext;
-	List	   *sources;		/* of Source: what the rollups read, for the format to fill */
+	List	   *sources;		/* of Source: what the rollups read, for the
+								 * format to fill */
 	List	   *deltas;			/* of Delta, one a rollup */
 	uint64		nchanges;		/* how many were added */
 } Fold;

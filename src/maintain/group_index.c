@@ -3,10 +3,10 @@
  * group_index.c
  *	  Finds groups in a table by its unique index on the group columns.
  *
- * SQL has no condition that takes NULLs as equal and is looked up in an index, so
- * the index is searched as the apply worker of a subscription searches a replica
- * identity, but for NULLs.  Comparisons may call functions of users, so the caller
- * acts as the owner of the rollup.
+ * SQL has no condition that takes NULLs as equal and is looked up in an
+ * index, so the index is searched as the apply worker of a subscription
+ * searches a replica identity, but for NULLs.  Comparisons may call
+ * functions of users, so the caller acts as the owner of the rollup.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +43,8 @@ key_operator(const GroupIndex *index, int key, StrategyNumber strategy)
 	Oid			operator = get_opfamily_member(family, type, type, strategy);
 
 	if (!OidIsValid(operator))
-		elog(ERROR, "missing operator %d(%u,%u) in opfamily %u", strategy, type, type, family);
+		elog(ERROR, "missing operator %d(%u,%u) in opfamily %u", strategy,
+			 type, type, family);
 	return operator;
 }
 
@@ -54,8 +55,8 @@ key_column(const GroupIndex *index, int key)
 }
 
 /*
- * Opens an index that own_table_find_index has found, for searches in the current
- * memory context.  The table has to be locked.
+ * Opens an index that own_table_find_index has found, for searches in the
+ * current memory context.  The table has to be locked.
  */
 GroupIndex *
 group_index_open(Relation table, Oid index)
@@ -65,12 +66,15 @@ group_index_open(Relation table, Oid index)
 	result->index = index_open(index, RowExclusiveLock);
 	result->nkeys = IndexRelationGetNumberOfKeyAttributes(result->index);
 	for (int i = 0; i < result->nkeys; i++)
-		ScanKeyEntryInitialize(&result->equal[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid,
+		ScanKeyEntryInitialize(&result->equal[i], 0, i + 1,
+							   BTEqualStrategyNumber, InvalidOid,
 							   result->index->rd_indcollation[i],
-							   get_opcode(key_operator(result, i, BTEqualStrategyNumber)),
+							   get_opcode(key_operator(result, i,
+													   BTEqualStrategyNumber)),
 							   (Datum) 0);
 	InitDirtySnapshot(result->snapshot);
-	result->scan = begin_index_scan(table, result->index, &result->snapshot, result->nkeys);
+	result->scan = begin_index_scan(table, result->index, &result->snapshot,
+									result->nkeys);
 	result->found = table_slot_create(table, NULL);
 	return result;
 }
@@ -86,8 +90,10 @@ start_search(GroupIndex *index, TupleTableSlot *row)
 		Datum		value = slot_getattr(row, key_column(index, i), &isnull);
 
 		if (isnull)
-			ScanKeyEntryInitialize(&keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1, InvalidStrategy,
-								   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+			ScanKeyEntryInitialize(&keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1,
+								   InvalidStrategy,
+								   InvalidOid, InvalidOid, InvalidOid,
+								   (Datum) 0);
 		else
 		{
 			keys[i] = index->equal[i];
@@ -97,7 +103,10 @@ start_search(GroupIndex *index, TupleTableSlot *row)
 	index_rescan(index->scan, keys, index->nkeys, NULL, 0);
 }
 
-/* The transaction that is about to insert or delete the row just found, if any. */
+/*
+ * The transaction that is about to insert or delete the row just found, if
+ * any.
+ */
 static TransactionId
 writer_of_found(const GroupIndex *index)
 {
@@ -106,9 +115,10 @@ writer_of_found(const GroupIndex *index)
 }
 
 /*
- * The row of the table that has the group columns of "row", the columns of which are
- * numbered as those of the table, or NULL.  It is the row as it is now: a transaction
- * that is about to change it is waited for.  It stays valid until the next search.
+ * The row of the table that has the group columns of "row", the columns of
+ * which are numbered as those of the table, or NULL.  It is the row as it
+ * is now: a transaction that is about to change it is waited for.  It stays
+ * valid until the next search.
  */
 TupleTableSlot *
 group_index_find(GroupIndex *index, TupleTableSlot *row)
@@ -119,7 +129,8 @@ group_index_find(GroupIndex *index, TupleTableSlot *row)
 
 		CHECK_FOR_INTERRUPTS();
 		start_search(index, row);
-		if (!index_getnext_slot(index->scan, ForwardScanDirection, index->found))
+		if (!index_getnext_slot(index->scan, ForwardScanDirection,
+								index->found))
 			return NULL;
 		writer = writer_of_found(index);
 		if (!TransactionIdIsValid(writer))
@@ -143,7 +154,8 @@ group_index_begin_sort(const GroupIndex *index, TupleDesc desc)
 		operators[i] = key_operator(index, i, BTLessStrategyNumber);
 	}
 	return tuplesort_begin_heap(desc, index->nkeys, columns, operators,
-								index->index->rd_indcollation, nulls_first, work_mem, NULL,
+								index->index->rd_indcollation, nulls_first,
+								work_mem, NULL,
 								TUPLESORT_NONE);
 }
 

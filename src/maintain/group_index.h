@@ -15,8 +15,10 @@
 typedef struct GroupIndex GroupIndex;
 
 extern GroupIndex *group_index_open(Relation table, Oid index);
-extern TupleTableSlot *group_index_find(GroupIndex *index, TupleTableSlot *row);
-extern Tuplesortstate *group_index_begin_sort(const GroupIndex *index, TupleDesc desc);
+extern TupleTableSlot *group_index_find(GroupIndex *index,
+										TupleTableSlot *row);
+extern Tuplesortstate *group_index_begin_sort(const GroupIndex *index,
+											  TupleDesc desc);
 
 extern void group_index_close(GroupIndex *index);
 

@@ -28,12 +28,13 @@
 static bool
 is_own_slot(const SlotInfo *slot)
 {
-	return slot->database == MyDatabaseId && format_of_plugin(NameStr(slot->plugin)) != NULL;
+	return slot->database == MyDatabaseId &&
+		format_of_plugin(NameStr(slot->plugin)) != NULL;
 }
 
 /*
- * Whether the worker has to leave the slot of our name alone, because a process
- * that is not ours has it open.  That is said once.
+ * Whether the worker has to leave the slot of our name alone, because a
+ * process that is not ours has it open.  That is said once.
  */
 bool
 main_slot_is_in_use(void)
@@ -47,7 +48,8 @@ main_slot_is_in_use(void)
 		pid = slot.active_pid;
 	if (shared_stream_slot_user(pid) && pid != 0)
 		ereport(LOG,
-				(errmsg("replication slot \"%s\" is in use by process %d", NameStr(name), pid),
+				(errmsg("replication slot \"%s\" is in use by process %d",
+						NameStr(name), pid),
 				 errdetail("The worker waits until it is free."),
 				 errhint("Only notify_stats may read this slot: what others consume is lost to the rollups.")));
 	return pid != 0;
@@ -65,7 +67,8 @@ drop_orphaned_slot(void)
 	{
 		slot_drop(NameStr(name));
 		ereport(LOG,
-				(errmsg("notify_stats dropped replication slot \"%s\"", NameStr(name))));
+				(errmsg("notify_stats dropped replication slot \"%s\"",
+						NameStr(name))));
 	}
 }
 
@@ -80,8 +83,9 @@ main_slot_drop_orphans(void)
 }
 
 /*
- * Makes the slot, in a transaction that has written nothing.  Instead it makes
- * the publication if there is to be one and is none, or drops one that is left.
+ * Makes the slot, in a transaction that has written nothing.  Instead it
+ * makes the publication if there is to be one and is none, or drops one
+ * that is left.
  */
 void
 main_slot_create(void)
@@ -95,7 +99,8 @@ main_slot_create(void)
 	drop_orphaned_slot();
 	if (format == &format_pgoutput ? publication_ensure() : publication_drop())
 		return;
-	lsn = slot_create(NameStr(name), format->plugin, FAILOVER_SLOTS && notify_stats_failover);
+	lsn = slot_create(NameStr(name), format->plugin, FAILOVER_SLOTS &&
+					  notify_stats_failover);
 	stream_set_slot(NameStr(name), format, lsn);
 	ereport(LOG,
 			(errmsg("notify_stats created replication slot \"%s\" of output plugin \"%s\"",
@@ -108,13 +113,16 @@ unusable_reason(const StreamRow *row, SlotInfo *slot)
 {
 	if (!slot_lookup(NameStr(row->slot_name), slot))
 		return "the replication slot is missing";
-	if (slot->database != MyDatabaseId || strcmp(NameStr(slot->plugin), row->format->plugin) != 0)
+	if (slot->database != MyDatabaseId ||
+		strcmp(NameStr(slot->plugin), row->format->plugin) != 0)
 		return "the replication slot belongs to somebody else";
 	if (slot->lost)
 		return slot->lost_by == NULL ? "the replication slot was invalidated" :
-			psprintf("the replication slot was invalidated because of %s", slot->lost_by);
+			psprintf("the replication slot was invalidated because of %s",
+					 slot->lost_by);
 	/* pg_resetwal leaves the slots; what this process has open it has read */
-	if (!slot_is_open(NameStr(row->slot_name)) && !slot_has_wal(slot->restart_lsn))
+	if (!slot_is_open(NameStr(row->slot_name)) &&
+		!slot_has_wal(slot->restart_lsn))
 		return "the write-ahead log that the replication slot needs is missing";
 	return NULL;
 }
@@ -153,11 +161,13 @@ main_slot_give_up(const StreamRow *row, const char *reason)
 
 	ereport(LOG,
 			(errmsg("changes were lost: %s", reason),
-			 errdetail("The slot is \"%s\". No rollup is live any more.", NameStr(row->slot_name)),
+			 errdetail("The slot is \"%s\". No rollup is live any more.",
+					   NameStr(row->slot_name)),
 			 rebuild ?
 			 errhint("The worker makes a new slot and rebuilds the rollups, but for those with ignore_deletes.") :
 			 errhint("The worker makes a new slot. Call notify_stats.rebuild() for each rollup.")));
-	rollup_give_up_all(psprintf("changes were lost: %s", reason), row->applied_lsn, rebuild);
+	rollup_give_up_all(psprintf("changes were lost: %s", reason),
+					   row->applied_lsn, rebuild);
 	stream_clear_slot();
 }
 
@@ -166,9 +176,9 @@ static List *
 source_files(void)
 {
 	static const char query[] =
-		"WITH RECURSIVE source AS (SELECT source::pg_catalog.oid AS relid FROM " EXTENSION_SCHEMA ".rollup_source"
-		" UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN source s ON i.inhparent = s.relid)"
-		" SELECT f.number FROM source, pg_catalog.pg_relation_filenode(relid) f (number) WHERE f.number IS NOT NULL";
+	"WITH RECURSIVE source AS (SELECT source::pg_catalog.oid AS relid FROM " EXTENSION_SCHEMA ".rollup_source"
+	" UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN source s ON i.inhparent = s.relid)"
+	" SELECT f.number FROM source, pg_catalog.pg_relation_filenode(relid) f (number) WHERE f.number IS NOT NULL";
 	MemoryContext context = CurrentMemoryContext;
 	List	   *files = NIL;
 
@@ -178,8 +188,9 @@ source_files(void)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
-		Oid			number = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-															SPI_tuptable->tupdesc, 1, &isnull));
+		Oid			number =
+		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+									   SPI_tuptable->tupdesc, 1, &isnull));
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
 
 		files = lappend_oid(files, number);
@@ -189,21 +200,25 @@ source_files(void)
 	return files;
 }
 
-/* Whether a slot is invalidated, and all that was left to read in it is still in the WAL. */
+/*
+ * Whether a slot is invalidated, and all that was left to read in it is
+ * still in the WAL.
+ */
 static bool
 is_lost_with_wal(const StreamRow *row, const SlotInfo *slot)
 {
 	return slot->lost && slot->database == MyDatabaseId &&
 		strcmp(NameStr(slot->plugin), row->format->plugin) == 0 &&
-		!XLogRecPtrIsInvalid(slot->restart_lsn) && slot_has_wal(slot->restart_lsn) &&
+		!XLogRecPtrIsInvalid(slot->restart_lsn) &&
+		slot_has_wal(slot->restart_lsn) &&
 		slot->confirmed_flush_lsn <= row->applied_lsn &&
 		row->applied_lsn <= slot_written_lsn();
 }
 
 /*
- * Makes another slot in place of one that the server has invalidated, if no change of
- * a source is left in it.  What is written until the new one begins is looked at as
- * well.  False: changes may have been lost.
+ * Makes another slot in place of one that the server has invalidated, if no
+ * change of a source is left in it.  What is written until the new one
+ * begins is looked at as well.  False: changes may have been lost.
  */
 bool
 main_slot_replace(const StreamRow *row)
@@ -218,11 +233,13 @@ main_slot_replace(const StreamRow *row)
 		!slot_lookup(name, &slot) || !is_lost_with_wal(row, &slot))
 		return false;
 	files = source_files();
-	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn, slot_flush_written(), files))
+	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn,
+								  slot_flush_written(), files))
 		return false;
 	slot_drop(name);
 	lsn = slot_create(name, row->format->plugin, slot.failover);
-	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn, lsn, files))
+	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn, lsn,
+								  files))
 		return false;
 	stream_set_applied(lsn);
 	ereport(LOG,
@@ -232,22 +249,27 @@ main_slot_replace(const StreamRow *row)
 	return true;
 }
 
-/* How often it is tried to use an idle slot, as a part of the time that it may be idle. */
+/*
+ * How often it is tried to use an idle slot, as a part of the time that it
+ * may be idle.
+ */
 #define TOUCHES_PER_TIMEOUT 8
 
 int
 main_slot_touch_interval(void)
 {
-	int64		milliseconds = (int64) slot_idle_timeout() * 1000 / TOUCHES_PER_TIMEOUT;
+	int64		milliseconds =
+	(int64) slot_idle_timeout() * 1000 / TOUCHES_PER_TIMEOUT;
 
-	return milliseconds == 0 || milliseconds > INT_MAX ? INT_MAX : milliseconds;
+	return milliseconds == 0 || milliseconds > INT_MAX ?
+		INT_MAX : milliseconds;
 }
 
 /*
- * Uses the main slot for a moment if nobody has for long, as the server invalidates
- * slots that are idle (idle_replication_slot_timeout), other than that of a paused
- * stream.  To be called in each such interval, in milliseconds, outside of a
- * transaction.
+ * Uses the main slot for a moment if nobody has for long, as the server
+ * invalidates slots that are idle (idle_replication_slot_timeout), other
+ * than that of a paused stream.  To be called in each such interval, in
+ * milliseconds, outside of a transaction.
  */
 void
 main_slot_touch(void)
@@ -264,8 +286,10 @@ main_slot_touch(void)
 	last = now;
 	xact_begin();
 	/* the holder of the lock may be about to use it */
-	if (OidIsValid(catalog_table(CATALOG_STREAM)) && stream_try_lock() && stream_load(&row) &&
-		row.has_slot && (!row.paused || row.upgrade_from != 0) && slot_is_idle(NameStr(name)))
+	if (OidIsValid(catalog_table(CATALOG_STREAM)) && stream_try_lock() &&
+		stream_load(&row) &&
+		row.has_slot && (!row.paused || row.upgrade_from != 0) &&
+		slot_is_idle(NameStr(name)))
 		slot_touch(NameStr(name));
 	xact_commit();
 }

@@ -27,7 +27,10 @@
 #include "wake.h"
 #include "xact.h"
 
-/* Between two advances of the slot, each of which reads the WAL as a peek does. */
+/*
+ * Between two advances of the slot, each of which reads the WAL as a peek
+ * does.
+ */
 #define ADVANCE_INTERVAL_MS 100
 
 /* How long a standby may be away before that is logged: some restart. */
@@ -43,7 +46,10 @@ is_redefined(Rollup *rollup)
 	return true;
 }
 
-/* A live rollup whose table something else writes: what it counts would be counted twice. */
+/*
+ * A live rollup whose table something else writes: what it counts would be
+ * counted twice.
+ */
 static bool
 is_obstructed(Rollup *rollup)
 {
@@ -54,8 +60,8 @@ is_obstructed(Rollup *rollup)
 }
 
 /*
- * Since when this process has come upon locks that were not free, in each try; 0: it
- * has not.
+ * Since when this process has come upon locks that were not free, in each
+ * try; 0: it has not.
  */
 static TimestampTz locked_out_since = 0;
 
@@ -68,21 +74,29 @@ main_stream_forget_locks(void)
 	locked_out_since = 0;
 }
 
-/* When the others have waited long enough for a lock that a rollup needs; 0: never. */
+/*
+ * When the others have waited long enough for a lock that a rollup needs;
+ * 0: never.
+ */
 static TimestampTz
 end_of_patience(const Rollup *rollup, const BusyLock *busy)
 {
 	int			patience = rollup_lock_patience(rollup);
 
-	/* our own builders hold this lock as well, while they read a part of the WAL */
-	if (busy->mode == ShareUpdateExclusiveLock && shared_build_running(InvalidOid))
+	/*
+	 * our own builders hold this lock as well, while they read a part of the
+	 * WAL
+	 */
+	if (busy->mode == ShareUpdateExclusiveLock &&
+		shared_build_running(InvalidOid))
 		patience = rollup_long_patience();
-	return patience == 0 ? 0 : TimestampTzPlusMilliseconds(locked_out_since, patience);
+	return patience == 0 ? 0 : TimestampTzPlusMilliseconds(locked_out_since,
+														   patience);
 }
 
 /*
- * A rollup needs a lock that somebody else has.  True if it was given up, so that the
- * others can go on; else it is to be waited for.
+ * A rollup needs a lock that somebody else has.  True if it was given up,
+ * so that the others can go on; else it is to be waited for.
  */
 static bool
 give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
@@ -95,9 +109,11 @@ give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
 	rollup_give_up(rollup,
 				   OidIsValid(busy->type) ?
 				   psprintf("type %s was locked for more than %d ms",
-							format_type_be_qualified(busy->type), rollup_lock_patience(rollup)) :
+							format_type_be_qualified(busy->type),
+							rollup_lock_patience(rollup)) :
 				   psprintf("table \"%s\" was locked for more than %d ms",
-							get_rel_name(busy->relid), rollup_lock_patience(rollup)),
+							get_rel_name(busy->relid),
+							rollup_lock_patience(rollup)),
 				   row->applied_lsn);
 	(void) shared_stream_offences(rollup->relid, true);
 	busy->relid = InvalidOid;
@@ -110,7 +126,8 @@ give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
  * caller should end the transaction, wait for the lock, and try again.
  */
 bool
-main_stream_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy)
+main_stream_open_live(const StreamRow *row, List *rollups, List **live,
+					  BusyLock *busy)
 {
 	ListCell   *lc;
 
@@ -126,13 +143,18 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live, BusyLock
 		trouble_begin(rollup->relid);
 		access = rollup_open(rollup, busy);
 		trouble_end();
-		/* without this the facts would not hold until the end of the transaction */
+
+		/*
+		 * without this the facts would not hold until the end of the
+		 * transaction
+		 */
 		if (access == SHAPE_READY && row->format->by_name &&
 			!shape_lock_facts(rollup->shape, true, busy))
 			access = SHAPE_BUSY;
 		if (access == SHAPE_BUSY && !give_up_locked(row, rollup, busy))
 			break;
-		if (access == SHAPE_READY && !is_obstructed(rollup) && !is_redefined(rollup))
+		if (access == SHAPE_READY && !is_obstructed(rollup) &&
+			!is_redefined(rollup))
 			*live = lappend(*live, rollup);
 	}
 	if (!OidIsValid(busy->relid))
@@ -143,27 +165,31 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live, BusyLock
 
 /* Why the format cannot tell unread changes of a rollup's source, or NULL. */
 static const char *
-reason_untold(const Format *format, const Rollup *rollup, List *before, List *now, Oid source)
+reason_untold(const Format *format, const Rollup *rollup, List *before,
+			  List *now, Oid source)
 {
-	const char *reason = facts_break(format, before, now, rollup->shape->definition, source,
+	const char *reason = facts_break(format, before, now,
+									 rollup->shape->definition, source,
 									 rollup_ignores_deletes(rollup, source));
 	List	   *gaps;
 
 	if (reason != NULL || !format->needs_identity)
 		return reason;
-	gaps = source_identity_gaps(source, definition_source_columns(rollup->shape->definition, source), false);
+	gaps = source_identity_gaps(source,
+								definition_source_columns(rollup->shape->definition, source), false);
 	return gaps == NIL ? NULL :
 		psprintf(_("the replica identity of \"%s\" does not cover the columns in use"),
 				 get_rel_name(((IdentityGap *) linitial(gaps))->relid));
 }
 
 /*
- * Marks those rollups as stale whose sources changed such that the format cannot
- * tell unread changes, and returns the others.  *facts are those that hold from
- * here on; they are written, if *new_facts.
+ * Marks those rollups as stale whose sources changed such that the format
+ * cannot tell unread changes, and returns the others.  *facts are those
+ * that hold from here on; they are written, if *new_facts.
  */
 static List *
-settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts, bool *new_facts)
+settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
+			 bool *new_facts)
 {
 	List	   *before = facts_load();
 	List	   *now = facts_collect(row->format, rollup_definitions(live));
@@ -178,7 +204,8 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts, boo
 
 		foreach(lc2, rollup->shape->definition->sources)
 			if (reason == NULL)
-				reason = reason_untold(row->format, rollup, before, now, lfirst_oid(lc2));
+			reason = reason_untold(row->format, rollup, before, now,
+								   lfirst_oid(lc2));
 		if (reason != NULL)
 			rollup_give_up(rollup, reason, lsn);
 		else
@@ -195,15 +222,17 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts, boo
 
 /*
  * Brings the main stream up to a safe position, whatever that takes, within
- * the current transaction, which has locked the stream and has loaded "row".
- * "settle": some catalog may have changed since this was done last.  The caller
- * writes the position, commits, and then calls main_stream_finish.
+ * the current transaction, which has locked the stream and has loaded
+ * "row".  "settle": some catalog may have changed since this was done last.
+ * The caller writes the position, commits, and then calls
+ * main_stream_finish.
  */
 PassOutput
-main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
+main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
+				 bool settle)
 {
 	PassInput	input = {0};
-	PassOutput output = {0};
+	PassOutput	output = {0};
 	List	   *facts = NIL;
 	bool		new_facts = false;
 	const char *reason;
@@ -212,7 +241,9 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
 
 	if (settle || row->format->by_name)
 		live = settle_facts(row, live, upto, &facts, &new_facts);
-	if (live == NIL || upto <= Max(row->applied_lsn, pg_atomic_read_u64(&shared_stream()->reached_lsn)))
+	if (live == NIL ||
+		upto <= Max(row->applied_lsn,
+					pg_atomic_read_u64(&shared_stream()->reached_lsn)))
 	{
 		/* nothing in the slot matters */
 		output.reached_lsn = upto;
@@ -242,20 +273,23 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto, bool settle)
 				 errdetail_internal("%s", reason)));
 
 	forboth(lc, output.stale, lc2, output.reasons)
-		rollup_give_up((Rollup *) lfirst(lc), (const char *) lfirst(lc2), upto);
+		rollup_give_up((Rollup *) lfirst(lc), (const char *) lfirst(lc2),
+					   upto);
 	if (output.changed != NIL)
 		rollup_set_changed(output.changed);
 	return output;
 }
 
 /*
- * Makes this transaction the only one that may move the main stream, reads its
- * row, and sees to it that this process can have its slot.  Waits.  False if the
- * extension is not installed.  Rollups opened before are not to be used any more.
+ * Makes this transaction the only one that may move the main stream, reads
+ * its row, and sees to it that this process can have its slot.  Waits.
+ * False if the extension is not installed.  Rollups opened before are not
+ * to be used any more.
  *
- * The holder of the lock may ask the process that has the slot open to close it.  So
- * a process waits for nothing, not for the lock either, before it has closed the slot;
- * and one that has the lock, but not the slot, wakes the process that has it.
+ * The holder of the lock may ask the process that has the slot open to
+ * close it.  So a process waits for nothing, not for the lock either,
+ * before it has closed the slot; and one that has the lock, but not the
+ * slot, wakes the process that has it.
  */
 bool
 main_stream_lock(StreamRow *row)
@@ -299,14 +333,18 @@ main_stream_advance(const StreamRow *row, XLogRecPtr lsn)
 	else
 	{
 		xact_begin();
-		if (main_stream_lock(&now) && now.has_slot && strcmp(NameStr(now.slot_name), NameStr(row->slot_name)) == 0)
+		if (main_stream_lock(&now) && now.has_slot &&
+			strcmp(NameStr(now.slot_name), NameStr(row->slot_name)) == 0)
 			slot_advance(NameStr(row->slot_name), lsn);
 		xact_commit();
 	}
 	debug_stop("after-advance");
 }
 
-/* The position that this process has committed last, and where that is in the WAL. */
+/*
+ * The position that this process has committed last, and where that is in
+ * the WAL.
+ */
 static struct
 {
 	XLogRecPtr	applied_lsn;
@@ -314,7 +352,8 @@ static struct
 }			committed;
 
 /*
- * This process has committed that position, and this is where that is in the WAL.
+ * This process has committed that position, and this is where that is in
+ * the WAL.
  */
 void
 main_stream_note_commit(XLogRecPtr applied_lsn, XLogRecPtr commit_end)
@@ -324,8 +363,9 @@ main_stream_note_commit(XLogRecPtr applied_lsn, XLogRecPtr commit_end)
 }
 
 /*
- * Whether the standbys that the slot waits for have the WAL up to a position.  If
- * they do not for a while, the server says once which one is missing.
+ * Whether the standbys that the slot waits for have the WAL up to a
+ * position.  If they do not for a while, the server says once which one is
+ * missing.
  */
 static bool
 standbys_let_advance(XLogRecPtr end)
@@ -333,7 +373,8 @@ standbys_let_advance(XLogRecPtr end)
 	static TimestampTz since = 0;
 	static bool said = false;
 	bool		say = since != 0 && !said &&
-		TimestampDifferenceExceeds(since, GetCurrentTimestamp(), STANDBY_PATIENCE_MS);
+	TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
+							   STANDBY_PATIENCE_MS);
 
 	if (slot_standbys_have(end, say ? WARNING : DEBUG1))
 	{
@@ -354,20 +395,24 @@ standbys_let_advance(XLogRecPtr end)
  * Returns in how many milliseconds it is to be tried again; 0: it is done.
  */
 int
-main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once)
+main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn,
+							bool at_once)
 {
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
 	SlotInfo	slot;
 	XLogRecPtr	end;
 
-	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.confirmed_flush_lsn >= applied_lsn)
+	if (!slot_lookup(NameStr(row->slot_name), &slot) ||
+		slot.confirmed_flush_lsn >= applied_lsn)
 		return 0;
-	if (!at_once && !TimestampDifferenceExceeds(last, now, ADVANCE_INTERVAL_MS))
+	if (!at_once &&
+		!TimestampDifferenceExceeds(last, now, ADVANCE_INTERVAL_MS))
 		return ADVANCE_INTERVAL_MS + 1;
 	last = now;
 	/* another process may have committed it */
-	end = applied_lsn == committed.applied_lsn ? committed.commit_end : slot_written_lsn();
+	end = applied_lsn == committed.applied_lsn ?
+		committed.commit_end : slot_written_lsn();
 	XLogFlush(end);
 	if (slot.failover && !standbys_let_advance(end))
 		return ADVANCE_INTERVAL_MS + 1;
@@ -376,11 +421,13 @@ main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool a
 }
 
 /*
- * To be called after a commit, which is on disk, of that position: publishes it,
- * as of "at", and lets the slot advance to it, in a transaction of its own.
+ * To be called after a commit, which is on disk, of that position:
+ * publishes it, as of "at", and lets the slot advance to it, in a
+ * transaction of its own.
  */
 void
-main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at)
+main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn,
+				   TimestampTz at)
 {
 	debug_stop("after-commit");
 	shared_stream_reached(reached_lsn, at);

@@ -13,12 +13,17 @@
 #include "stream.h"
 
 extern bool main_stream_lock(StreamRow *row);
-extern bool main_stream_open_live(const StreamRow *row, List *rollups, List **live, BusyLock *busy);
-extern PassOutput main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto, bool settle);
-extern void main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn, TimestampTz at);
+extern bool main_stream_open_live(const StreamRow *row, List *rollups,
+								  List **live, BusyLock *busy);
+extern PassOutput main_stream_read(const StreamRow *row, List *live,
+								   XLogRecPtr upto, bool settle);
+extern void main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn,
+							   TimestampTz at);
 extern void main_stream_advance(const StreamRow *row, XLogRecPtr lsn);
-extern int	main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn, bool at_once);
-extern void main_stream_note_commit(XLogRecPtr applied_lsn, XLogRecPtr commit_end);
+extern int	main_stream_keep_slot_close(const StreamRow *row,
+										XLogRecPtr applied_lsn, bool at_once);
+extern void main_stream_note_commit(XLogRecPtr applied_lsn,
+									XLogRecPtr commit_end);
 extern void main_stream_forget_locks(void);
 
 #endif							/* NOTIFY_STATS_MAIN_STREAM_H */

@@ -49,7 +49,8 @@ typedef struct Pass
 	PassOutput *output;
 	Fold	   *fold;
 	SlotRow		row;			/* the row of the peek at hand */
-	MemoryContext context;		/* that of the whole pass; readers have shorter ones */
+	MemoryContext context;		/* that of the whole pass; readers have
+								 * shorter ones */
 } Pass;
 
 static void
@@ -62,7 +63,8 @@ apply_deltas(const PassInput *input, Fold *fold, PassOutput *output)
 		Delta	   *delta = (Delta *) lfirst(lc);
 
 		if (delta->stale_reason == NULL && apply_delta(delta, input->target))
-			output->changed = list_append_unique_ptr(output->changed, delta->rollup);
+			output->changed = list_append_unique_ptr(output->changed,
+													 delta->rollup);
 	}
 }
 
@@ -78,7 +80,8 @@ note_stale(Fold *fold, PassOutput *output)
 		if (delta->stale_reason == NULL)
 			continue;
 		output->stale = lappend(output->stale, delta->rollup);
-		output->reasons = lappend(output->reasons, pstrdup(delta->stale_reason));
+		output->reasons = lappend(output->reasons,
+								  pstrdup(delta->stale_reason));
 	}
 }
 
@@ -94,7 +97,8 @@ wants_transaction(void *arg, TransactionId xid, XLogRecPtr commit_lsn)
 	if (commit_lsn >= pass->output->reached_lsn)
 		pass->output->reached_lsn = commit_lsn + 1;
 	return commit_lsn >= pass->input->applied_lsn &&
-		(pass->input->visible == NULL || !is_visible(pass->input->visible, xid));
+		(pass->input->visible == NULL ||
+		 !is_visible(pass->input->visible, xid));
 }
 
 static void
@@ -119,7 +123,8 @@ record_error_callback(void *arg)
 	const Pass *pass = (const Pass *) arg;
 
 	errcontext("reading the output of slot \"%s\" at %X/%X, transaction %u",
-			   pass->input->slot_name, LSN_FORMAT_ARGS(pass->row.lsn), pass->row.xid);
+			   pass->input->slot_name, LSN_FORMAT_ARGS(pass->row.lsn),
+			   pass->row.xid);
 }
 
 /* Reads all that the peek has given. */
@@ -135,8 +140,10 @@ read_peek(Pass *pass, SlotPeek *peek, FormatReader *reader)
 	while (slot_peek_next(peek, &pass->row))
 	{
 		CHECK_FOR_INTERRUPTS();
-		trouble_set_record(pass->input->slot_name, pass->row.lsn, pass->row.xid);
-		pass->input->format->reader_feed(reader, pass->row.data, pass->row.len);
+		trouble_set_record(pass->input->slot_name, pass->row.lsn,
+						   pass->row.xid);
+		pass->input->format->reader_feed(reader, pass->row.data,
+										 pass->row.len);
 	}
 	trouble_set_record(NULL, InvalidXLogRecPtr, InvalidTransactionId);
 	error_context_stack = error_context.previous;
@@ -157,7 +164,10 @@ read_error_callback(void *arg)
 			   LSN_FORMAT_ARGS(input->upto));
 }
 
-/* Peeks; if the main stream cannot be read because a change is too large, that is noted. */
+/*
+ * Peeks; if the main stream cannot be read because a change is too large,
+ * that is noted.
+ */
 static SlotPeek *
 peek_slot(const PassInput *input, bool resumable, List *options)
 {
@@ -166,7 +176,8 @@ peek_slot(const PassInput *input, bool resumable, List *options)
 
 	PG_TRY();
 	{
-		peek = slot_peek(input->slot_name, input->format->plugin, input->format->binary,
+		peek = slot_peek(input->slot_name, input->format->plugin,
+						 input->format->binary,
 						 resumable, options, input->upto);
 	}
 	PG_CATCH();
@@ -188,7 +199,7 @@ peek_slot(const PassInput *input, bool resumable, List *options)
 PassOutput
 pass_read(const PassInput *input)
 {
-	PassOutput output = {0};
+	PassOutput	output = {0};
 	Pass		pass = {0};
 	ChangeConsumer consumer = {wants_transaction, take_change, &pass};
 	ErrorContextCallback error_context;
@@ -211,7 +222,8 @@ pass_read(const PassInput *input)
 		xact_use_server_encoding();
 	reader = input->format->reader_create(pass.fold->sources, &consumer);
 	resumable = input->format->resumable && slot_keeps_open();
-	options = input->format->reader_options(reader, shared_stream()->text_only, resumable);
+	options = input->format->reader_options(reader, shared_stream()->text_only,
+											resumable);
 	peek = peek_slot(input, resumable, options);
 	debug_stop("after-peek");
 	read_peek(&pass, peek, reader);
@@ -226,10 +238,10 @@ pass_read(const PassInput *input)
 }
 
 /*
- * Where a read ends that goes on at "start": at the safe end of the WAL, or of a full
- * window.  The window is at least as long as what is read again before it, from
- * "restart" on, so that a backlog with a transaction open throughout is not read
- * again and again.
+ * Where a read ends that goes on at "start": at the safe end of the WAL, or
+ * of a full window.  The window is at least as long as what is read again
+ * before it, from "restart" on, so that a backlog with a transaction open
+ * throughout is not read again and again.
  */
 XLogRecPtr
 pass_window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart)

@@ -34,9 +34,11 @@ typedef struct PassInput
 
 typedef struct PassOutput
 {
-	XLogRecPtr	reached_lsn;	/* the given end, or that of a commit across it */
+	XLogRecPtr	reached_lsn;	/* the given end, or that of a commit across
+								 * it */
 	uint64		nchanges;
-	List	   *facts;			/* of the live rollups' sources, if they were compared */
+	List	   *facts;			/* of the live rollups' sources, if they were
+								 * compared */
 	bool		new_facts;		/* facts were written, so the position must be */
 	List	   *changed;		/* of Rollup: those with changes */
 	List	   *stale;			/* of Rollup: no longer exact ... */
@@ -44,6 +46,7 @@ typedef struct PassOutput
 } PassOutput;
 
 extern PassOutput pass_read(const PassInput *input);
-extern XLogRecPtr pass_window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart);
+extern XLogRecPtr pass_window_end(XLogRecPtr start, XLogRecPtr safe,
+								  XLogRecPtr restart);
 
 #endif							/* NOTIFY_STATS_PASS_H */

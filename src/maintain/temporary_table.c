@@ -21,17 +21,20 @@ temporary_table_drop(const char *name)
 {
 	Oid			namespace = LookupNamespaceNoError("pg_temp");
 
-	if (OidIsValid(namespace) && OidIsValid(get_relname_relid(name, namespace)))
-		xact_execute(psprintf("DROP TABLE pg_temp.%s", quote_identifier(name)));
+	if (OidIsValid(namespace) &&
+		OidIsValid(get_relname_relid(name, namespace)))
+		xact_execute(psprintf("DROP TABLE pg_temp.%s",
+							  quote_identifier(name)));
 }
 
 /*
- * Creates a temporary table, "made" of columns or as a query, to be filled by the
- * rollup's owner.  It is not his: under another name, or with triggers, it would
- * be a trap for the session that has called catch_up().
+ * Creates a temporary table, "made" of columns or as a query, to be filled
+ * by the rollup's owner.  It is not his: under another name, or with
+ * triggers, it would be a trap for the session that has called catch_up().
  */
 void
-temporary_table_create(const Rollup *rollup, const char *name, const char *made)
+temporary_table_create(const Rollup *rollup, const char *name,
+					   const char *made)
 {
 	temporary_table_drop(name);
 	name = quote_identifier(name);

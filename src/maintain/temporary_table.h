@@ -16,7 +16,8 @@
 #define FRESH_TABLE "pg_temp.\"" FRESH_NAME "\""
 #define DIFF_TABLE "pg_temp.\"" DIFF_NAME "\""
 
-extern void temporary_table_create(const Rollup *rollup, const char *name, const char *made);
+extern void temporary_table_create(const Rollup *rollup, const char *name,
+								   const char *made);
 
 extern void temporary_table_drop(const char *name);
 

@@ -3,15 +3,15 @@
  * upgrade.c
  *	  Leaving the main stream for an upgrade of the server.
  *
- * pg_upgrade takes a slot along if nothing is left to be decoded in it, and any
- * commit of this database counts, also our own.  So the position that we write
- * cannot be the last: the slot is advanced beyond it, past our commit, after
- * that was looked through.  How far is written beforehand, so that this server,
- * too, can go on from there: to the end of the segment, and what is not needed of
- * that is left unused.  The new server has another system identifier and a new
- * slot, from the position of which on there is all that it writes.  Had anybody
- * committed anything in between, a change of a definition for instance, pg_upgrade
- * would have refused.
+ * pg_upgrade takes a slot along if nothing is left to be decoded in it, and
+ * any commit of this database counts, also our own.  So the position that
+ * we write cannot be the last: the slot is advanced beyond it, past our
+ * commit, after that was looked through.  How far is written beforehand, so
+ * that this server, too, can go on from there: to the end of the segment,
+ * and what is not needed of that is left unused.  The new server has
+ * another system identifier and a new slot, from the position of which on
+ * there is all that it writes.  Had anybody committed anything in between,
+ * a change of a definition for instance, pg_upgrade would have refused.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,16 +30,21 @@
 #include "upgrade.h"
 #include "xact.h"
 
-/* How often others may commit changes while the end of the WAL is to be passed. */
+/*
+ * How often others may commit changes while the end of the WAL is to be
+ * passed.
+ */
 #define UPGRADE_TRIES 10
 
 /*
- * What is left to do after an upgrade, or if there was none; true if it was done.
+ * What is left to do after an upgrade, or if there was none; true if it was
+ * done.
  */
 bool
 upgrade_end(const StreamRow *row)
 {
-	bool		upgraded = row->upgrade_from != 0 && row->upgrade_from != GetSystemIdentifier();
+	bool		upgraded = row->upgrade_from != 0 && row->upgrade_from !=
+	GetSystemIdentifier();
 	SlotInfo	slot;
 
 	if (upgraded)
@@ -54,7 +59,8 @@ upgrade_end(const StreamRow *row)
 	}
 	else if (row->upgrade_from == 0 && !XLogRecPtrIsInvalid(row->upgrade_lsn))
 	{
-		if (main_slot_is_sound(row, &slot) && slot.confirmed_flush_lsn == row->upgrade_lsn)
+		if (main_slot_is_sound(row, &slot) &&
+			slot.confirmed_flush_lsn == row->upgrade_lsn)
 			stream_set_applied(slot.confirmed_flush_lsn);
 	}
 	else
@@ -63,7 +69,10 @@ upgrade_end(const StreamRow *row)
 	return true;
 }
 
-/* Locks the stream and the live rollups, whose changes up to there are then read. */
+/*
+ * Locks the stream and the live rollups, whose changes up to there are then
+ * read.
+ */
 static PassOutput
 read_before_upgrade(StreamRow *row, XLogRecPtr upto)
 {
@@ -74,14 +83,15 @@ read_before_upgrade(StreamRow *row, XLogRecPtr upto)
 	if (!main_stream_open_live(row, rollup_list(NULL), &live, &busy))
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock table \"%s\"", get_rel_name(busy.relid)),
+				 errmsg("could not lock table \"%s\"",
+						get_rel_name(busy.relid)),
 				 errhint("Try again when nobody else uses it.")));
 	return main_stream_read(row, live, Max(upto, row->applied_lsn), true);
 }
 
 /*
- * Writes the last position, and then advances the slot to the end of the segment,
- * if nothing but that was written until there.
+ * Writes the last position, and then advances the slot to the end of the
+ * segment, if nothing but that was written until there.
  */
 static bool
 try_pass_end(void)
@@ -89,7 +99,7 @@ try_pass_end(void)
 	StreamRow	row;
 	XLogRecPtr	upto = slot_flush_written();
 	XLogRecPtr	end;
-	PassOutput output;
+	PassOutput	output;
 	bool		within;
 	bool		passed;
 
@@ -104,7 +114,8 @@ try_pass_end(void)
 
 	xact_begin();
 	output = read_before_upgrade(&row, end);
-	passed = within && output.changed == NIL && output.stale == NIL && !output.new_facts;
+	passed = within && output.changed == NIL && output.stale == NIL &&
+		!output.new_facts;
 	if (!passed)
 		stream_set_applied(output.reached_lsn);
 	xact_commit();
@@ -126,10 +137,11 @@ upgrade_cancel(void)
 }
 
 /*
- * Leaves the main stream for an upgrade of the server: the slot ends up behind
- * all that this database has committed, ourselves included, so that pg_upgrade
- * takes it along.  Nothing is applied afterwards until the new server takes over,
- * or resume().  To be called when all is caught up.  Throws if others go on writing.
+ * Leaves the main stream for an upgrade of the server: the slot ends up
+ * behind all that this database has committed, ourselves included, so that
+ * pg_upgrade takes it along.  Nothing is applied afterwards until the new
+ * server takes over, or resume().  To be called when all is caught up.
+ * Throws if others go on writing.
  */
 void
 upgrade_prepare(void)

@@ -66,16 +66,20 @@ typedef struct BuilderArgs
 PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
 
 /*
- * One builder runs at a time, as each reads whole tables.  But one that does not come
- * to an end must not keep other rollups from being built.  So after a while others are
- * started beside it, of one owner not more than a part of them.
+ * One builder runs at a time, as each reads whole tables.  But one that
+ * does not come to an end must not keep other rollups from being built.  So
+ * after a while others are started beside it, of one owner not more than a
+ * part of them.
  */
 #define PATIENCE_MS 60000
 #define MAX_RUNNING 4
 #define MAX_RUNNING_OF_OWNER 2
 #define MAX_OWNERS 8			/* the first of each may start even so */
 
-/* A build that fails so often at its join, where all others wait, is not tried again. */
+/*
+ * A build that fails so often at its join, where all others wait, is not
+ * tried again.
+ */
 #define MAX_JOIN_FAILURES 5
 
 /* The worker's attempts to build a rollup. */
@@ -91,7 +95,8 @@ typedef struct Attempt
 } Attempt;
 
 static List *attempts = NIL;	/* of Attempt, in TopMemoryContext */
-static TimestampTz next_look = 0;	/* when to look for a build to start; 0: not by time */
+static TimestampTz next_look = 0;	/* when to look for a build to start; 0:
+									 * not by time */
 
 /*
  * Starting
@@ -104,7 +109,8 @@ start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 	BackgroundWorkerHandle *handle;
 	BuilderArgs args;
 
-	StaticAssertStmt(sizeof(BuilderArgs) <= BGW_EXTRALEN, "the arguments must fit into bgw_extra");
+	StaticAssertStmt(sizeof(BuilderArgs) <= BGW_EXTRALEN,
+					 "the arguments must fit into bgw_extra");
 	args.database = MyDatabaseId;
 	args.relid = relid;
 	args.queue = queue;
@@ -112,14 +118,17 @@ start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 	args.shares_locks = shares_locks;
 
 	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), EXTENSION_NAME);
+	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
+			 EXTENSION_NAME);
 	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
 			 "notify_stats_builder_main");
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "notify_stats builder for rollup %u", relid);
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name),
+			 "notify_stats builder for rollup %u", relid);
 	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "notify_stats builder");
 	memcpy(worker.bgw_extra, &args, sizeof(args));
 
@@ -129,8 +138,8 @@ start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 }
 
 /*
- * Puts the next try off: 1, 2, 4 … seconds after failures in a row, of which it is none
- * to have waited for a lock.
+ * Puts the next try off: 1, 2, 4 ... seconds after failures in a row, of
+ * which it is none to have waited for a lock.
  */
 static void
 delay_retry(Attempt *attempt)
@@ -145,7 +154,8 @@ delay_retry(Attempt *attempt)
 	}
 	seconds = Min(MAX_DELAY_SECONDS, 1 << Min(attempt->failures, 6));
 	attempt->failures++;
-	attempt->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
+	attempt->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													seconds * 1000);
 }
 
 static Attempt *
@@ -155,7 +165,7 @@ find_attempt(Oid relid)
 
 	foreach(lc, attempts)
 		if (((Attempt *) lfirst(lc))->relid == relid)
-			return (Attempt *) lfirst(lc);
+		return (Attempt *) lfirst(lc);
 	return NULL;
 }
 
@@ -165,7 +175,8 @@ has_ended(const Attempt *attempt)
 {
 	pid_t		pid;
 
-	return attempt->handle != NULL && GetBackgroundWorkerPid(attempt->handle, &pid) == BGWH_STOPPED;
+	return attempt->handle != NULL &&
+		GetBackgroundWorkerPid(attempt->handle, &pid) == BGWH_STOPPED;
 }
 
 static void
@@ -178,8 +189,8 @@ count_join_failure(Attempt *attempt)
 }
 
 /*
- * Takes note of builders that have ended: if the rollup still wants to be built
- * (relids), its build has failed.  Forgets the rollups that do not.
+ * Takes note of builders that have ended: if the rollup still wants to be
+ * built (relids), its build has failed.  Forgets the rollups that do not.
  */
 static void
 settle_attempts(List *relids)
@@ -197,7 +208,8 @@ settle_attempts(List *relids)
 			delay_retry(attempt);
 			count_join_failure(attempt);
 		}
-		if (attempt->handle == NULL && !list_member_oid(relids, attempt->relid))
+		if (attempt->handle == NULL &&
+			!list_member_oid(relids, attempt->relid))
 		{
 			attempts = foreach_delete_current(attempts, lc);
 			pfree(attempt);
@@ -208,7 +220,8 @@ settle_attempts(List *relids)
 static void
 add_attempt(Oid relid)
 {
-	Attempt    *attempt = MemoryContextAllocZero(TopMemoryContext, sizeof(Attempt));
+	Attempt    *attempt = MemoryContextAllocZero(TopMemoryContext,
+												 sizeof(Attempt));
 	MemoryContext context;
 
 	attempt->relid = relid;
@@ -221,7 +234,10 @@ add_attempt(Oid relid)
 	MemoryContextSwitchTo(context);
 }
 
-/* Counts the running builders, and those of one owner; and when the youngest was started. */
+/*
+ * Counts the running builders, and those of one owner; and when the
+ * youngest was started.
+ */
 static int
 count_running(Oid owner, int *of_owner, TimestampTz *youngest)
 {
@@ -254,7 +270,8 @@ may_run_beside_others(const Attempt *attempt)
 		return true;
 	return (of_owner == 0 ? count < MAX_OWNERS :
 			count < MAX_RUNNING && of_owner < MAX_RUNNING_OF_OWNER) &&
-		TimestampDifferenceExceeds(youngest, GetCurrentTimestamp(), PATIENCE_MS);
+		TimestampDifferenceExceeds(youngest, GetCurrentTimestamp(),
+								   PATIENCE_MS);
 }
 
 /* Looks again at that time, unless it will do so before. */
@@ -266,8 +283,8 @@ look_at(TimestampTz time)
 }
 
 /*
- * The rollup to build next, or NULL: the one whose last try is longest ago, so that
- * one that fails again and again does not keep the others waiting.
+ * The rollup to build next, or NULL: the one whose last try is longest ago,
+ * so that one that fails again and again does not keep the others waiting.
  */
 static Attempt *
 next_attempt(void)
@@ -284,7 +301,8 @@ next_attempt(void)
 			continue;
 		if (attempt->retry_at > now)
 			look_at(attempt->retry_at);
-		else if (shared_build_running(attempt->relid) || !may_run_beside_others(attempt))
+		else if (shared_build_running(attempt->relid) ||
+				 !may_run_beside_others(attempt))
 			/* a session builds it, or others come first */
 			look_at(TimestampTzPlusMilliseconds(now, 1000));
 		else
@@ -317,9 +335,10 @@ start_attempt(Attempt *attempt)
 }
 
 /*
- * For the worker, outside of a transaction: starts a process that builds one of these
- * rollups (OIDs), in turn, unless one that it has started still runs, or the last try
- * was too short ago.  If a build takes long, others are started beside it.
+ * For the worker, outside of a transaction: starts a process that builds
+ * one of these rollups (OIDs), in turn, unless one that it has started
+ * still runs, or the last try was too short ago.  If a build takes long,
+ * others are started beside it.
  */
 void
 builder_start_due(List *relids)
@@ -333,7 +352,7 @@ builder_start_due(List *relids)
 	settle_attempts(relids);
 	foreach(lc, relids)
 		if (find_attempt(lfirst_oid(lc)) == NULL)
-			add_attempt(lfirst_oid(lc));
+		add_attempt(lfirst_oid(lc));
 	attempt = next_attempt();
 	if (attempt != NULL)
 		start_attempt(attempt);
@@ -349,7 +368,7 @@ builder_is_due(void)
 
 	foreach(lc, attempts)
 		if (has_ended((const Attempt *) lfirst(lc)))
-			return true;
+		return true;
 	return next_look != 0 && GetCurrentTimestamp() >= next_look;
 }
 
@@ -358,7 +377,8 @@ builder_is_due(void)
  */
 
 static void
-send_row(const char *group_key, const char *in_rollup, const char *in_definition, void *arg)
+send_row(const char *group_key, const char *in_rollup,
+		 const char *in_definition, void *arg)
 {
 	const char *values[3] = {group_key, in_rollup, in_definition};
 	StringInfoData buf;
@@ -376,17 +396,19 @@ send_row(const char *group_key, const char *in_rollup, const char *in_definition
 }
 
 /*
- * Shares the locks of the session that asked; false if it has gone.  A member of
- * a lock group cannot have parallel workers: it would have to lead another, and
- * the server does not check that it does not.
+ * Shares the locks of the session that asked; false if it has gone.  A
+ * member of a lock group cannot have parallel workers: it would have to
+ * lead another, and the server does not check that it does not.
  */
 static bool
 join_session(const BuilderArgs *args, PGPROC *session)
 {
 	if (!args->shares_locks)
 		return true;
-	SetConfigOption("max_parallel_workers_per_gather", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("max_parallel_maintenance_workers", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("max_parallel_workers_per_gather", "0", PGC_SUSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("max_parallel_maintenance_workers", "0", PGC_SUSET,
+					PGC_S_OVERRIDE);
 	return BecomeLockGroupMember(session, args->session);
 }
 
@@ -413,13 +435,15 @@ verify_into_queue(const BuilderArgs *args)
 static void
 show_activity(const BuilderArgs *args)
 {
-	const char *what = args->queue == DSM_HANDLE_INVALID ? "building" : "verifying";
+	const char *what = args->queue == DSM_HANDLE_INVALID ? "building" :
+	"verifying";
 	const char *name;
-	char		text[128];
+	char text[	128];
 
 	xact_begin();
 	name = get_rel_name(args->relid);
-	snprintf(text, sizeof(text), "notify_stats: %s %s", what, name ? name : "?");
+	snprintf(text, sizeof(text), "notify_stats: %s %s", what, name ?
+			 name : "?");
 	xact_commit();
 	pgstat_report_activity(STATE_RUNNING, text);
 	set_ps_display(what);
@@ -441,7 +465,8 @@ notify_stats_builder_main(Datum main_arg)
 
 	/* where the results are kept from one transaction to the next */
 	CurrentResourceOwner = NULL;
-	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "notify_stats builder",
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
+												"notify_stats builder",
 												ALLOCSET_DEFAULT_SIZES));
 	show_activity(&args);
 	if (args.queue == DSM_HANDLE_INVALID)

@@ -77,8 +77,8 @@ check_primary(void)
  */
 
 /*
- * The format of the stream's slot, or NULL if it has none, or has lost it.  A slot
- * that only has the name of ours says nothing.
+ * The format of the stream's slot, or NULL if it has none, or has lost it.
+ * A slot that only has the name of ours says nothing.
  */
 static const Format *
 stream_format(void)
@@ -86,7 +86,8 @@ stream_format(void)
 	StreamRow	row;
 	SlotInfo	slot;
 
-	if (!stream_load(&row) || !row.has_slot || !slot_lookup(NameStr(row.slot_name), &slot) ||
+	if (!stream_load(&row) || !row.has_slot ||
+		!slot_lookup(NameStr(row.slot_name), &slot) ||
 		slot.lost || slot.database != MyDatabaseId ||
 		strcmp(NameStr(slot.plugin), row.format->plugin) != 0)
 		return NULL;
@@ -135,7 +136,8 @@ strings_of_array(ArrayType *array)
 	int			n;
 	List	   *strings = NIL;
 
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &isnull, &n);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values,
+					  &isnull, &n);
 	for (int i = 0; i < n; i++)
 	{
 		if (isnull[i])
@@ -162,7 +164,8 @@ notify_stats_create_rollup(PG_FUNCTION_ARGS)
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
 
-	PG_RETURN_OID(rollup_create(name, definition, check_server(), ignore_deletes));
+	PG_RETURN_OID(rollup_create(name, definition, check_server(),
+								ignore_deletes));
 }
 
 Datum
@@ -193,7 +196,8 @@ notify_stats_rebuild(PG_FUNCTION_ARGS)
 }
 
 static void
-put_difference(const char *group_key, const char *in_rollup, const char *in_definition, void *arg)
+put_difference(const char *group_key, const char *in_rollup,
+			   const char *in_definition, void *arg)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) arg;
 	const char *texts[3] = {group_key, in_rollup, in_definition};
@@ -218,7 +222,8 @@ notice_ignored_deletes(Oid relid)
 	if (rollup != NULL && rollup->ignores != NIL)
 		ereport(NOTICE,
 				(errmsg("rollup %s counts rows that have been deleted from %s",
-						rollup_qualified_name(relid), rollup_ignored_names(rollup)),
+						rollup_qualified_name(relid),
+						rollup_ignored_names(rollup)),
 				 errdetail("Groups that hold more than their definition gives cannot be checked.")));
 }
 
@@ -244,7 +249,8 @@ notify_stats_verify(PG_FUNCTION_ARGS)
 static int64
 interval_ms(const Interval *interval)
 {
-	int64		days = interval->day + (int64) interval->month * DAYS_PER_MONTH;
+	int64		days = interval->day +
+	(int64) interval->month * DAYS_PER_MONTH;
 
 	return Max(0, days * SECS_PER_DAY * 1000 + interval->time / 1000);
 }
@@ -269,7 +275,8 @@ Datum
 notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 {
 	XLogRecPtr	target;
-	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 : interval_ms(PG_GETARG_INTERVAL_P(1));
+	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 :
+	interval_ms(PG_GETARG_INTERVAL_P(1));
 	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
@@ -277,14 +284,16 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	bool		reached;
 
 	check_primary();
-	target = PG_ARGISNULL(0) ? slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
+	target = PG_ARGISNULL(0) ?
+		slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
 
 	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
 	for (;;)
 	{
 		int64		left;
 
-		reached = rollup_reached(relid, target, pg_atomic_read_u64(&stream->reached_lsn));
+		reached = rollup_reached(relid, target,
+								 pg_atomic_read_u64(&stream->reached_lsn));
 		if (first && !reached && timeout > 0)
 		{
 			worker_report_missing(WARNING);
@@ -294,9 +303,14 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		left = timeout - (GetCurrentTimestamp() - start) / 1000;
 		if (reached || left <= 0)
 			break;
-		/* a query that had to wait has reset the latch, which may have been a broadcast's */
+
+		/*
+		 * a query that had to wait has reset the latch, which may have been a
+		 * broadcast's
+		 */
 		SetLatch(MyLatch);
-		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, Min(left, PG_INT32_MAX),
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv,
+										   Min(left, PG_INT32_MAX),
 										   PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
@@ -307,13 +321,17 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
  * Catching up by hand
  */
 
-/* If another process builds that rollup, waits for its end, a while at most. */
+/*
+ * If another process builds that rollup, waits for its end, a while at
+ * most.
+ */
 static void
 wait_for_other_build(Oid relid)
 {
 	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
 	if (shared_build_running(relid))
-		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000, PG_WAIT_EXTENSION);
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000,
+										   PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 }
 
@@ -354,9 +372,11 @@ static void
 catch_up(void)
 {
 	XLogRecPtr	target = slot_flush_written();
-	MemoryContext slot_context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats slot",
+	MemoryContext slot_context = AllocSetContextCreate(CurrentMemoryContext,
+													   "notify_stats slot",
 													   ALLOCSET_SMALL_SIZES);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "notify_stats catch_up",
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "notify_stats catch_up",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 
@@ -463,7 +483,10 @@ build_phase_name(BuildPhase phase)
 	return "unknown";
 }
 
-/* The last error, with the rollup that it was met for; NULL if that is gone. */
+/*
+ * The last error, with the rollup that it was met for; NULL if that is
+ * gone.
+ */
 static const char *
 last_error(const SharedStream *stream)
 {
@@ -473,7 +496,8 @@ last_error(const SharedStream *stream)
 		return stream->last_error.message;
 	if (get_rel_name(stream->last_error.rollup) == NULL)
 		return NULL;
-	return psprintf("rollup %s: %s", rollup_qualified_name(stream->last_error.rollup),
+	return psprintf("rollup %s: %s",
+					rollup_qualified_name(stream->last_error.rollup),
 					stream->last_error.message);
 }
 
@@ -504,11 +528,13 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 
 	memset(nulls, true, sizeof(nulls));
 	values[0] = BoolGetDatum(shared_state != NULL);
-	values[1] = BoolGetDatum(worker_is_registered(get_database_name(MyDatabaseId)));
+	values[1] =
+		BoolGetDatum(worker_is_registered(get_database_name(MyDatabaseId)));
 	values[12] = BoolGetDatum(settings_database_place(get_database_name(MyDatabaseId)) >= 0);
 	nulls[0] = nulls[1] = nulls[12] = false;
 	/* an error may tell a value */
-	if (shared_state != NULL && has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
+	if (shared_state != NULL &&
+		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
 	{
 		SharedStream *stream = shared_stream();
 		const char *error;
@@ -521,12 +547,15 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 		nulls[2] = false;
 		values[3] = Int32GetDatum(copy.pid);
 		nulls[3] = copy.pid == 0;
-		values[4] = lsn_or_null(pg_atomic_read_u64(&copy.reached_lsn), &nulls[4]);
+		values[4] = lsn_or_null(pg_atomic_read_u64(&copy.reached_lsn),
+								&nulls[4]);
 		values[5] = timestamp_or_null(copy.reached_at, &nulls[5]);
 		/* a rate of long ago is no rate */
-		values[6] = Float8GetDatum(TimestampDifferenceExceeds(copy.rate.window_start,
-															  GetCurrentTimestamp(), 5000) ?
-								   0 : copy.rate.changes_per_second);
+		values[6] =
+			Float8GetDatum(TimestampDifferenceExceeds(copy.rate.window_start,
+													  GetCurrentTimestamp(),
+													  5000) ?
+						   0 : copy.rate.changes_per_second);
 		nulls[6] = false;
 		error = last_error(&copy);
 		if (error != NULL)
@@ -540,11 +569,13 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 		/* nor is the speed of an earlier backlog that of this one */
 		values[10] = Float8GetDatum(copy.backlog.bytes_per_second);
 		nulls[10] = copy.backlog.at == 0 ||
-			TimestampDifferenceExceeds(copy.backlog.at, GetCurrentTimestamp(), 60000);
+			TimestampDifferenceExceeds(copy.backlog.at, GetCurrentTimestamp(),
+									   60000);
 		values[11] = Int32GetDatum(copy.slot_user);
 		nulls[11] = copy.slot_user == 0;
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
 }
 
 Datum
@@ -565,7 +596,8 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 		LWLockAcquire(shared_state->lock, LW_SHARED);
 		copy = shared_state->builds[i];
 		LWLockRelease(shared_state->lock);
-		if (copy.pid == 0 || copy.database != MyDatabaseId || !rollup_is_visible(copy.rollup))
+		if (copy.pid == 0 || copy.database != MyDatabaseId ||
+			!rollup_is_visible(copy.rollup))
 			continue;
 
 		values[0] = ObjectIdGetDatum(copy.rollup);
@@ -578,7 +610,8 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 		nulls[5] = !TransactionIdIsValid(copy.waits_for);
 		values[6] = lsn_or_null(copy.reached_lsn, &nulls[6]);
 		values[7] = timestamp_or_null(copy.started_at, &nulls[7]);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
+							 nulls);
 	}
 	return (Datum) 0;
 }
@@ -591,7 +624,7 @@ is_first_of_table(const RollupSource *source, List *sources)
 
 	foreach(lc, sources)
 		if (((const RollupSource *) lfirst(lc))->source == source->source)
-			return lfirst(lc) == source;
+		return lfirst(lc) == source;
 	return false;
 }
 
@@ -613,9 +646,9 @@ columns_in_use(Oid table, List *sources)
 }
 
 /*
- * Lists what is wrong with the replica identities of a source; of one that is locked,
- * or dropped just now, nothing.  What the server refuses because of them is listed
- * with the first rollup, as it is the same for all.
+ * Lists what is wrong with the replica identities of a source; of one that
+ * is locked, or dropped just now, nothing.  What the server refuses because
+ * of them is listed with the first rollup, as it is the same for all.
  */
 static List *
 gaps_of_source(const RollupSource *source, List *sources, bool by_us)
@@ -631,7 +664,8 @@ gaps_of_source(const RollupSource *source, List *sources, bool by_us)
 	if (!is_first_of_table(source, sources))
 		return gaps;
 	return list_concat(gaps, source_refusals(source->source,
-											 columns_in_use(source->source, sources), false));
+											 columns_in_use(source->source,
+															sources), false));
 }
 
 /* Whether we publish the sources, or shall. */
@@ -640,7 +674,8 @@ publishes_sources(void)
 {
 	StreamRow	row;
 
-	return (stream_load(&row) && row.has_slot ? row.format : format_chosen()) == &format_pgoutput;
+	return (stream_load(&row) && row.has_slot ?
+			row.format : format_chosen()) == &format_pgoutput;
 }
 
 static void

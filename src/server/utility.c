@@ -3,20 +3,22 @@
  * utility.c
  *	  Statements on whole databases, which want nobody connected.
  *
- * The server refuses to drop, rename, move or copy a database as long as anybody
- * is connected to it, and our worker always is.  So before such a statement our
- * processes are sent away.  What keeps them away is the lock on the database
- * that the server is about to take itself, and that everybody who connects waits
- * for: we take it first.  It goes with the transaction, whichever way that
- * ends, and the postmaster starts the worker again.
+ * The server refuses to drop, rename, move or copy a database as long as
+ * anybody is connected to it, and our worker always is.  So before such a
+ * statement our processes are sent away.  What keeps them away is the lock
+ * on the database that the server is about to take itself, and that
+ * everybody who connects waits for: we take it first.  It goes with the
+ * transaction, whichever way that ends, and the postmaster starts the
+ * worker again.
  *
- * Only who may run the statement can send them away.  All else about it is left
- * to the server to check, and so it may still fail.
+ * Only who may run the statement can send them away.  All else about it is
+ * left to the server to check, and so it may still fail.
  *
- * Changes that were logged before a database moved to another tablespace cannot
- * be decoded any more: the log names files by their tablespace, and those of the
- * database's own are looked up by what that is now.  Our last commit is always
- * unread, so the slot is dropped, and the rollups are rebuilt.
+ * Changes that were logged before a database moved to another tablespace
+ * cannot be decoded any more: the log names files by their tablespace, and
+ * those of the database's own are looked up by what that is now.  Our last
+ * commit is always unread, so the slot is dropped, and the rollups are
+ * rebuilt.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,14 +52,18 @@
 #include "utility.h"
 #include "worker.h"
 
-/* For so long our processes may take to leave, before the server has its say. */
+/*
+ * For so long our processes may take to leave, before the server has its
+ * say.
+ */
 #define LEAVE_TIMEOUT_MS 10000
 
 /* A statement that needs a database to itself. */
 typedef struct DatabaseStatement
 {
 	const char *database;		/* NULL: it is none */
-	const char *made;			/* the name of a database that it makes, or NULL */
+	const char *made;			/* the name of a database that it makes, or
+								 * NULL */
 	const char *tablespace;		/* that it moves the database to, or NULL */
 	bool		drops;
 	bool		creates;		/* rather than owns: needs CREATEDB */
@@ -70,7 +76,10 @@ static ProcessUtility_hook_type prev_process_utility = NULL;
 static Oid	dropped = InvalidOid;
 static int	made = -1;			/* its place in notify_stats.database */
 
-/* An option's value; or else if it is not there, or is DEFAULT, the default. */
+/*
+ * An option's value; or else if it is not there, or is DEFAULT, the
+ * default.
+ */
 static const char *
 find_option(List *options, const char *name, const char *default_value)
 {
@@ -105,8 +114,9 @@ read_statement(Node *node)
 			statement.creates = true;
 			break;
 		case T_AlterDatabaseStmt:
-			statement.tablespace = find_option(((AlterDatabaseStmt *) node)->options,
-											   "tablespace", NULL);
+			statement.tablespace =
+				find_option(((AlterDatabaseStmt *) node)->options,
+							"tablespace", NULL);
 			if (statement.tablespace != NULL)
 				statement.database = ((AlterDatabaseStmt *) node)->dbname;
 			break;
@@ -139,11 +149,15 @@ may_create_databases(void)
 	return result;
 }
 
-/* Looks up what decides about a statement; false if there is no such database. */
+/*
+ * Looks up what decides about a statement; false if there is no such
+ * database.
+ */
 static bool
 look_up_database(Oid database, bool *is_template, Oid *tablespace)
 {
-	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID,
+										ObjectIdGetDatum(database));
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
@@ -154,8 +168,8 @@ look_up_database(Oid database, bool *is_template, Oid *tablespace)
 }
 
 /*
- * Whether the current role may run the statement, by the server's own rules, and
- * it does anything.
+ * Whether the current role may run the statement, by the server's own
+ * rules, and it does anything.
  */
 static bool
 is_permitted(const DatabaseStatement *statement, Oid database)
@@ -166,7 +180,8 @@ is_permitted(const DatabaseStatement *statement, Oid database)
 
 	if (!look_up_database(database, &is_template, &old_tablespace) ||
 		(statement->creates && !may_create_databases()) ||
-		!((statement->copies && is_template) || owns_database(database, GetUserId())))
+		!((statement->copies && is_template) ||
+		  owns_database(database, GetUserId())))
 		return false;
 	if (statement->tablespace == NULL)
 		return true;
@@ -194,7 +209,8 @@ terminate_processes(Oid database)
 		if (pid == 0 || pid == MyProcPid || proc->databaseId != database)
 			continue;
 		type = GetBackgroundWorkerTypeByPid(pid);
-		if (type == NULL || strncmp(type, EXTENSION_NAME " ", strlen(EXTENSION_NAME " ")) != 0)
+		if (type == NULL ||
+			strncmp(type, EXTENSION_NAME " ", strlen(EXTENSION_NAME " ")) != 0)
 			continue;
 		if (kill(pid, SIGTERM) == 0)
 			found = true;
@@ -214,21 +230,26 @@ empty_database(const DatabaseStatement *statement, Oid database)
 	if (get_database_oid(statement->database, true) != database)
 		return;					/* renamed meanwhile */
 	while (terminate_processes(database) &&
-		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), LEAVE_TIMEOUT_MS))
+		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(),
+									   LEAVE_TIMEOUT_MS))
 	{
 		if (!said)
 			ereport(LOG,
 					(errmsg("notify_stats leaves database \"%s\" for a while, which has to be empty for a statement",
 							statement->database)));
 		said = true;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, 10,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
-/* Empties the statement's database, if it is one of ours to decide; returns its OID. */
+/*
+ * Empties the statement's database, if it is one of ours to decide; returns
+ * its OID.
+ */
 static Oid
 prepare(const DatabaseStatement *statement, bool top_level)
 {
@@ -239,7 +260,8 @@ prepare(const DatabaseStatement *statement, bool top_level)
 	if (!renames && IsInTransactionBlock(top_level))
 		return InvalidOid;
 	database = get_database_oid(statement->database, true);
-	if (!OidIsValid(database) || (database == MyDatabaseId && !statement->copies) ||
+	if (!OidIsValid(database) ||
+		(database == MyDatabaseId && !statement->copies) ||
 		!is_permitted(statement, database))
 		return InvalidOid;
 	empty_database(statement, database);
@@ -253,7 +275,8 @@ drop_unreadable_slot(Oid database)
 
 	if (slot_drop_main_of(database, &name))
 		ereport(LOG,
-				(errmsg("notify_stats dropped replication slot \"%s\"", NameStr(name)),
+				(errmsg("notify_stats dropped replication slot \"%s\"",
+						NameStr(name)),
 				 errdetail("Its changes cannot be read after the database was moved to another tablespace."),
 				 errhint("The worker makes a new slot and rebuilds the rollups.")));
 }
@@ -261,16 +284,19 @@ drop_unreadable_slot(Oid database)
 static void
 process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				ProcessUtilityContext context, ParamListInfo params,
-				QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+				QueryEnvironment *environment, DestReceiver *dest,
+				QueryCompletion *completion)
 {
 	DatabaseStatement statement = read_statement(pstmt->utilityStmt);
-	int			place = statement.made != NULL ? settings_database_place(statement.made) : -1;
+	int			place = statement.made !=
+	NULL ? settings_database_place(statement.made) : -1;
 	Oid			database = InvalidOid;
 
 	if (statement.database != NULL && !RecoveryInProgress())
 		database = prepare(&statement, context == PROCESS_UTILITY_TOPLEVEL);
 	(prev_process_utility ? prev_process_utility : standard_ProcessUtility)
-		(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+		(pstmt, query, read_only_tree, context, params, environment, dest,
+		 completion);
 	if (statement.tablespace != NULL && OidIsValid(database))
 		drop_unreadable_slot(database);
 	if (statement.drops)

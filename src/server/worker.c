@@ -3,14 +3,14 @@
  * worker.c
  *	  The background worker of a database.
  *
- * Runs cycles for ever.  Any error ends the process with exit code 1, and the
- * postmaster starts it again; if that happens repeatedly, the new process
- * waits a while before it tries.  It never exits with 0, for then it would not
- * come back.
+ * Runs cycles for ever.  Any error ends the process with exit code 1, and
+ * the postmaster starts it again; if that happens repeatedly, the new
+ * process waits a while before it tries.  It never exits with 0, for then
+ * it would not come back.
  *
- * If there is no such database, to connect is such an error.  So a process that
- * follows one that could not connect waits before it does, known to nobody but
- * shared memory: utility.c wakes it when the database is made.
+ * If there is no such database, to connect is such an error.  So a process
+ * that follows one that could not connect waits before it does, known to
+ * nobody but shared memory: utility.c wakes it when the database is made.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,14 +54,20 @@
 /* With more unread WAL than this the worker does not rest. */
 #define BACKLOG_WAL ((uint64) 1024 * 1024)
 
-/* When to read WAL that may tell nothing, if that means to read more than this again. */
+/*
+ * When to read WAL that may tell nothing, if that means to read more than
+ * this again.
+ */
 #define MUCH_AGAIN BACKLOG_WAL
 #define MUCH_AGAIN_DELAY_MS 10000
 
 /* After so much rest the worker looks again whether it may go on. */
 #define MAX_REST_MS 100
 
-/* When to read what the last cycle has written itself, if there is no cycle until then. */
+/*
+ * When to read what the last cycle has written itself, if there is no cycle
+ * until then.
+ */
 #define OWN_WAL_DELAY_MS 1000
 
 /* When to look whether a slot that somebody else reads is free again. */
@@ -70,7 +76,10 @@
 /* When to close the slot, so that others can use it, if there is no cycle. */
 #define CLOSE_DELAY_MS 1000
 
-/* When to tell the statistics what the last cycles did, if there is no cycle. */
+/*
+ * When to tell the statistics what the last cycles did, if there is no
+ * cycle.
+ */
 #define REPORT_DELAY_MS 1000
 
 PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
@@ -89,7 +98,10 @@ count_background_workers(void)
 	return count;
 }
 
-/* Registers a worker; false if there are too many, which the server only logs. */
+/*
+ * Registers a worker; false if there are too many, which the server only
+ * logs.
+ */
 static bool
 register_worker(BackgroundWorker *worker)
 {
@@ -109,7 +121,8 @@ worker_register_all(void)
 	if (list_length(names) > SHARED_STREAMS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("parameter \"%s\" lists more than %d databases", "notify_stats.database",
+				 errmsg("parameter \"%s\" lists more than %d databases",
+						"notify_stats.database",
 						SHARED_STREAMS)));
 	foreach(lc, names)
 	{
@@ -117,14 +130,18 @@ worker_register_all(void)
 		BackgroundWorker worker;
 
 		memset(&worker, 0, sizeof(worker));
-		worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+		worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+			BGWORKER_BACKEND_DATABASE_CONNECTION;
 		worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 		worker.bgw_restart_time = RESTART_SECONDS;
-		snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name), EXTENSION_NAME);
+		snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
+				 EXTENSION_NAME);
 		snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
 				 "notify_stats_worker_main");
-		snprintf(worker.bgw_name, sizeof(worker.bgw_name), "notify_stats worker for %s", database);
-		snprintf(worker.bgw_type, sizeof(worker.bgw_type), "notify_stats worker");
+		snprintf(worker.bgw_name, sizeof(worker.bgw_name),
+				 "notify_stats worker for %s", database);
+		snprintf(worker.bgw_type, sizeof(worker.bgw_type),
+				 "notify_stats worker");
 		strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
 		worker.bgw_main_arg = Int32GetDatum(foreach_current_index(lc));
 		registered[foreach_current_index(lc)] = register_worker(&worker);
@@ -132,8 +149,8 @@ worker_register_all(void)
 }
 
 /*
- * Whether the server has a worker for the database of that name: notify_stats.database
- * lists it, and max_worker_processes has allowed one.
+ * Whether the server has a worker for the database of that name:
+ * notify_stats.database lists it, and max_worker_processes has allowed one.
  */
 bool
 worker_is_registered(const char *database)
@@ -144,8 +161,8 @@ worker_is_registered(const char *database)
 }
 
 /*
- * Says, at that level, that no worker serves this database, why, and what to do; nothing
- * if one does.
+ * Says, at that level, that no worker serves this database, why, and what
+ * to do; nothing if one does.
  */
 void
 worker_report_missing(int elevel)
@@ -170,7 +187,7 @@ worker_report_missing(int elevel)
 static void
 show_activity(BackendState state, const char *activity)
 {
-	char		text[128];
+	char text[	128];
 
 	snprintf(text, sizeof(text), "notify_stats: %s", activity);
 	pgstat_report_activity(state, text);
@@ -201,11 +218,15 @@ enter_stream(SharedStream *stream)
 	before_shmem_exit(leave_stream, PointerGetDatum(stream));
 }
 
-/* How long to wait after so many failures: 1, 2, 4 … seconds after the second. */
+/*
+ * How long to wait after so many failures: 1, 2, 4 ... seconds after the
+ * second.
+ */
 static int
 delay_seconds(int failures)
 {
-	return failures < 2 ? 0 : Min(MAX_DELAY_SECONDS, 1 << Min(failures - 2, 6));
+	return failures < 2 ?
+		0 : Min(MAX_DELAY_SECONDS, 1 << Min(failures - 2, 6));
 }
 
 /* Waits out earlier failures. */
@@ -217,7 +238,9 @@ wait_after_failures(SharedStream *stream, int failures)
 
 	show_activity(STATE_IDLE, "waiting after an error");
 	while (GetCurrentTimestamp() < until)
-		wake_sleep(stream, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), false,
+		wake_sleep(stream,
+				   TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												   until), false,
 				   NULL, NULL);
 }
 
@@ -241,11 +264,16 @@ work(SharedStream *stream)
 
 	show_activity(STATE_RUNNING, "applying changes");
 	result = cycle_run(false);
-	/* advisory locks that code of users has taken for the rest of this process's life */
+
+	/*
+	 * advisory locks that code of users has taken for the rest of this
+	 * process's life
+	 */
 	LockReleaseSession(USER_LOCKMETHOD);
 	build_watch_retained();
 	shared_worker_succeeded(DatumGetInt32(MyBgworkerEntry->bgw_main_arg));
-	shared_stream_set_state(result.has_rollups ? STREAM_RUNNING : STREAM_NO_ROLLUPS);
+	shared_stream_set_state(result.has_rollups ?
+							STREAM_RUNNING : STREAM_NO_ROLLUPS);
 	if (OidIsValid(result.busy.relid))
 	{
 		show_activity(STATE_RUNNING, "waiting for a lock on a table");
@@ -262,17 +290,22 @@ typedef struct Schedule
 {
 	SharedStream *stream;
 	CycleResult last;
-	uint64		foreign;		/* transactions of others, before the last cycle */
+	uint64		foreign;		/* transactions of others, before the last
+								 * cycle */
 	CatalogStamp catalogs;		/* likewise */
 	XLogRecPtr	seen;			/* the last cycle has read this far */
 	XLogRecPtr	own;			/* and itself written this far */
-	TimestampTz leftover_at;	/* when to do what it has left for later; 0: nothing */
+	TimestampTz leftover_at;	/* when to do what it has left for later; 0:
+								 * nothing */
 	TimestampTz rest_until;		/* no cycle before, lest it cost too much */
 	TimestampTz last_cycle;		/* when it began */
 	bool		unreported;		/* it may have counts that the statistics lack */
 } Schedule;
 
-/* How much WAL the next cycle has to read again, because the slot is not kept open. */
+/*
+ * How much WAL the next cycle has to read again, because the slot is not
+ * kept open.
+ */
 static uint64
 read_again(const CycleResult *result)
 {
@@ -281,11 +314,11 @@ read_again(const CycleResult *result)
 }
 
 /*
- * Whether the WAL may have a new commit.  What the last cycle has written itself is no
- * reason to think so, unless another transaction has ended since, as its commit may be
- * before that.  Nor is what a transaction writes that is still open, if all of it would
- * be read again; except once in a while, as one that waits for a standby has committed,
- * but not ended.
+ * Whether the WAL may have a new commit.  What the last cycle has written
+ * itself is no reason to think so, unless another transaction has ended
+ * since, as its commit may be before that.  Nor is what a transaction
+ * writes that is still open, if all of it would be read again; except once
+ * in a while, as one that waits for a standby has committed, but not ended.
  */
 static bool
 has_news(const Schedule *schedule)
@@ -302,13 +335,14 @@ has_news(const Schedule *schedule)
 		return true;
 	return safe > schedule->own &&
 		(read_again(&schedule->last) <= MUCH_AGAIN ||
-		 TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(),
+		 TimestampDifferenceExceeds(schedule->last_cycle,
+									GetCurrentTimestamp(),
 									MUCH_AGAIN_DELAY_MS));
 }
 
 /*
- * Whether there is something to do.  A change of the catalogs may be told after the
- * commit that has woken us.
+ * Whether there is something to do.  A change of the catalogs may be told
+ * after the commit that has woken us.
  */
 static bool
 is_due(void *arg)
@@ -316,11 +350,15 @@ is_due(void *arg)
 	const Schedule *schedule = (const Schedule *) arg;
 	SharedStream *stream = schedule->stream;
 
-	return schedule->last.more || OidIsValid(schedule->last.busy.relid) || builder_is_due() ||
-		(!catalog_stamp_holds(&schedule->catalogs) && !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
-		((OidIsValid(stream->trouble.rollup) || OidIsValid(stream->unreadable.source)) &&
+	return schedule->last.more || OidIsValid(schedule->last.busy.relid) ||
+		builder_is_due() ||
+		(!catalog_stamp_holds(&schedule->catalogs) &&
 		 !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
-		(schedule->leftover_at != 0 && GetCurrentTimestamp() >= schedule->leftover_at) ||
+		((OidIsValid(stream->trouble.rollup) ||
+		  OidIsValid(stream->unreadable.source)) &&
+		 !XLogRecPtrIsInvalid(schedule->last.reached_lsn)) ||
+		(schedule->leftover_at != 0 &&
+		 GetCurrentTimestamp() >= schedule->leftover_at) ||
 		has_news(schedule);
 }
 
@@ -331,7 +369,8 @@ cpu_time(void)
 	struct rusage usage;
 
 	getrusage(RUSAGE_SELF, &usage);
-	return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * INT64CONST(1000000) +
+	return (usage.ru_utime.tv_sec +
+			usage.ru_stime.tv_sec) * INT64CONST(1000000) +
 		usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
 }
 
@@ -350,7 +389,10 @@ has_backlog(const CycleResult *result)
 		(safe > result->reached_lsn && safe - result->reached_lsn > much);
 }
 
-/* When to come back to what a cycle has left, if nothing else is due before; or 0. */
+/*
+ * When to come back to what a cycle has left, if nothing else is due
+ * before; or 0.
+ */
 static TimestampTz
 leftover_time(const Schedule *schedule)
 {
@@ -376,7 +418,8 @@ run_cycle(Schedule *schedule)
 	catalog_stamp(&schedule->catalogs, catalog_version());
 	safe = slot_safe_lsn();
 	schedule->last = work(schedule->stream);
-	schedule->rest_until = start + (cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
+	schedule->rest_until = start +
+		(cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
 	if (OidIsValid(schedule->last.busy.relid))
 		return;					/* it is tried again at once */
 	if (XLogRecPtrIsInvalid(schedule->last.reached_lsn))
@@ -394,8 +437,8 @@ run_cycle(Schedule *schedule)
 }
 
 /*
- * For how many milliseconds the worker has to rest, before it looks again; or 0.
- * Who waits for a position does not wait for a long rest to end.
+ * For how many milliseconds the worker has to rest, before it looks again;
+ * or 0.  Who waits for a position does not wait for a long rest to end.
  */
 static long
 rest_time(const Schedule *schedule)
@@ -403,14 +446,19 @@ rest_time(const Schedule *schedule)
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (schedule->rest_until <= now ||
-		(!XLogRecPtrIsInvalid(schedule->last.reached_lsn) && has_backlog(&schedule->last)) ||
+		(!XLogRecPtrIsInvalid(schedule->last.reached_lsn) &&
+		 has_backlog(&schedule->last)) ||
 		(pg_atomic_read_u64(&schedule->stream->wanted_lsn) > schedule->seen &&
 		 TimestampDifferenceExceeds(schedule->last_cycle, now, 1000)))
 		return 0;
-	return Min(MAX_REST_MS, TimestampDifferenceMilliseconds(now, schedule->rest_until));
+	return Min(MAX_REST_MS,
+			   TimestampDifferenceMilliseconds(now, schedule->rest_until));
 }
 
-/* Has asynchronous commits, which wake nobody, written to disk, to be read then. */
+/*
+ * Has asynchronous commits, which wake nobody, written to disk, to be read
+ * then.
+ */
 static void
 flush_async_commits(SharedStream *stream)
 {
@@ -421,14 +469,15 @@ flush_async_commits(SharedStream *stream)
 }
 
 /*
- * The server passes on what a commit did to tables at most once a second, and so
- * keeps the last commit's until there is another one.
+ * The server passes on what a commit did to tables at most once a second,
+ * and so keeps the last commit's until there is another one.
  */
 static void
 report_statistics(Schedule *schedule)
 {
 	if (!schedule->unreported ||
-		!TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(), REPORT_DELAY_MS))
+		!TimestampDifferenceExceeds(schedule->last_cycle,
+									GetCurrentTimestamp(), REPORT_DELAY_MS))
 		return;
 	(void) pgstat_report_stat(true);
 	schedule->unreported = false;
@@ -438,7 +487,8 @@ report_statistics(Schedule *schedule)
 static void
 nap(Schedule *schedule)
 {
-	long		milliseconds = Min(notify_stats_naptime, main_slot_touch_interval());
+	long		milliseconds = Min(notify_stats_naptime,
+								   main_slot_touch_interval());
 
 	if (schedule->leftover_at != 0)
 		milliseconds = Min(milliseconds,
@@ -455,24 +505,27 @@ nap(Schedule *schedule)
 		return;
 	report_statistics(schedule);
 	flush_async_commits(schedule->stream);
-	if (TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(), CLOSE_DELAY_MS))
+	if (TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(),
+								   CLOSE_DELAY_MS))
 		slot_close();
 }
 
 /*
- * Runs a cycle whenever one is due, but rests after it in proportion to what it
- * cost.  While it rests or works, nobody wakes it, and changes pile up to one
- * batch.
+ * Runs a cycle whenever one is due, but rests after it in proportion to
+ * what it cost.  While it rests or works, nobody wakes it, and changes pile
+ * up to one batch.
  */
 static void
 run(SharedStream *stream)
 {
-	MemoryContext cycle_context = AllocSetContextCreate(TopMemoryContext, "notify_stats cycle",
+	MemoryContext cycle_context = AllocSetContextCreate(TopMemoryContext,
+														"notify_stats cycle",
 														ALLOCSET_DEFAULT_SIZES);
 	Schedule	schedule = {0};
 
 	schedule.stream = stream;
-	schedule.leftover_at = GetCurrentTimestamp();	/* have a look at the start */
+	schedule.leftover_at = GetCurrentTimestamp();	/* have a look at the
+													 * start */
 	MemoryContextSwitchTo(cycle_context);
 	for (;;)
 	{
@@ -500,7 +553,8 @@ run(SharedStream *stream)
 static void
 connection_error_callback(void *arg)
 {
-	int			seconds = RESTART_SECONDS + delay_seconds(*(const int *) arg + 1);
+	int			seconds = RESTART_SECONDS +
+	delay_seconds(*(const int *) arg + 1);
 
 	errcontext("connecting to a database that \"notify_stats.database\" names");
 	if (geterrcode() == ERRCODE_UNDEFINED_DATABASE)
@@ -546,7 +600,8 @@ notify_stats_worker_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 
 	failures = shared_worker_begin(place, &could_not_connect);
-	connect_to_database(MyBgworkerEntry->bgw_extra, failures, could_not_connect);
+	connect_to_database(MyBgworkerEntry->bgw_extra, failures,
+						could_not_connect);
 	shared_worker_connected(place);
 	pgstat_report_appname("notify_stats worker");
 	xact_set_worker_defaults();
@@ -555,11 +610,12 @@ notify_stats_worker_main(Datum main_arg)
 	stream = shared_stream();
 	enter_stream(stream);
 	ereport(LOG,
-			(errmsg("notify_stats worker for database \"%s\" started", MyBgworkerEntry->bgw_extra)));
+			(errmsg("notify_stats worker for database \"%s\" started",
+					MyBgworkerEntry->bgw_extra)));
 
 	/*
-	 * A rollup's own trouble, or a source's, is settled by the next cycle, and
-	 * who has waited for his database has waited.
+	 * A rollup's own trouble, or a source's, is settled by the next cycle,
+	 * and who has waited for his database has waited.
 	 */
 	if (!could_not_connect && !trouble_read(&trouble) &&
 		!OidIsValid(trouble_unreadable_source(&reason)))
