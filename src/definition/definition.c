@@ -1238,23 +1238,14 @@ is_never_null(Node *node, Oid relid)
  */
 
 /*
- * Throws unless the expression depends on nothing but the columns of one row
- * of the table.
+ * Whether a node without what is inside it depends on its arguments alone,
+ * if the functions that it calls do.
  */
 static bool
-check_expression_walker(Node *node, Oid *relid)
+is_supported(Node *node)
 {
-	Oid			function = InvalidOid;
-
-	if (node == NULL)
-		return false;
-
 	switch (nodeTag(node))
 	{
-		case T_Var:
-			check_table_column(*relid, ((Var *) node)->varattno);
-			break;
-
 		case T_List:
 		case T_Const:
 		case T_SubscriptingRef:
@@ -1277,19 +1268,50 @@ check_expression_walker(Node *node, Oid *relid)
 		case T_RowExpr:
 		case T_RowCompareExpr:
 		case T_CoalesceExpr:
+		case T_MinMaxExpr:
 		case T_NullTest:
 		case T_BooleanTest:
-			check_functions_in_node(node, note_mutable_function, &function);
-			break;
+			return true;
+		default:
+			return is_immutable_json(node);
+	}
+}
 
-		case T_MinMaxExpr:
-			{
-				TypeCacheEntry *type = lookup_type_cache(exprType(node),
-														 TYPECACHE_CMP_PROC);
+/*
+ * A function that a node calls itself and that is not immutable, or
+ * InvalidOid.
+ */
+static Oid
+mutable_function(Node *node)
+{
+	Oid			function = InvalidOid;
 
-				note_mutable_function(type->cmp_proc, &function);
-				break;
-			}
+	if (IsA(node, MinMaxExpr))
+		note_mutable_function(lookup_type_cache(exprType(node),
+												TYPECACHE_CMP_PROC)->cmp_proc,
+							  &function);
+	else
+		check_functions_in_node(node, note_mutable_function, &function);
+	return function;
+}
+
+/*
+ * Throws unless the expression depends on nothing but the columns of one row
+ * of the table.
+ */
+static bool
+check_expression_walker(Node *node, Oid *relid)
+{
+	Oid			function;
+
+	if (node == NULL)
+		return false;
+
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			check_table_column(*relid, ((Var *) node)->varattno);
+			return false;
 
 		case T_CoerceToDomain:
 			/* a column that is of the domain already needs no cast */
@@ -1307,7 +1329,7 @@ check_expression_walker(Node *node, Oid *relid)
 			refuse("a parameter", NULL, "Write the value out.");
 
 		default:
-			if (!is_immutable_json(node))
+			if (!is_supported(node))
 				refuse(deparse(node, *relid), NULL,
 					   "Use columns, constants, operators and immutable functions.");
 	}
@@ -1316,6 +1338,7 @@ check_expression_walker(Node *node, Oid *relid)
 	 * what is inside comes first: now() is to be named, rather than what it
 	 * is added to
 	 */
+	function = mutable_function(node);
 	(void) expression_tree_walker(node, check_expression_walker, relid);
 	if (OidIsValid(function))
 		refuse_function(function, node, *relid);
