@@ -3,6 +3,24 @@
  * shared.c
  *	  What the processes of notify_stats tell each other.
  *
+ * There are three entries: a stream for each database that was ever worked
+ * on, a build for each that runs, and a worker for each place in the list
+ * notify_stats.database, which is known before there is such a database.
+ *
+ * Who writes what, and when:
+ *	- most of it whoever has the LWLock of SharedState, held for a few
+ *	  instructions, and never while anything else is waited for;
+ *	- what shared.h says is under stream_lock (stream.c): whoever runs a
+ *	  cycle, a worker, a builder at its join, or catch_up().  That lock is
+ *	  taken first, and the LWLock within it;
+ *	- the atomic variables without a lock: each stands alone.  reached_lsn is
+ *	  written after the commit that it tells of, so that nobody believes a
+ *	  position whose rows he cannot see.
+ *
+ * A process that dies leaves its entry.  The worker's is recognized by its
+ * pid, which is cleared when it exits (before_shmem_exit), as is a build's; if
+ * that was a crash, the postmaster makes all of this memory anew.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -3,6 +3,17 @@
  * stream.c
  *	  The main stream's row in the catalog.
  *
+ * The row holds the position and the slot, and is written in the transaction
+ * that writes the rollups.  Whoever writes it, or the rollups, has the lock
+ * of stream_lock until that transaction ends: a cycle of the worker or of
+ * catch_up(), the join of a build, the creation or loss of the slot, and
+ * prepare_upgrade().  Readers take no lock.
+ *
+ * The lock comes first of all.  Then come those on rollups and sources, which
+ * are taken only if they are free (busy_lock.c); else the transaction ends,
+ * and this lock with it, before anybody waits.  The slot comes last: a
+ * process that holds it open never waits for this lock (main_stream.c).
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
