@@ -29,7 +29,7 @@ my $superuser = sql($node, 'SELECT current_user');
 
 # What statements say in one session of a role: what they return, and errors with SQLSTATE.  They
 # go on after an error.
-sub as
+sub psql_as
 {
 	my ($role, @statements) = @_;
 	my ($status, $stdout, $stderr) = $node->psql('postgres',
@@ -41,7 +41,7 @@ sub as
 
 # The SQLSTATE of each statement, in one session of a role: 00000 is success.  A transaction that
 # a statement begins is rolled back.
-sub states
+sub sqlstates_of
 {
 	my ($role, @statements) = @_;
 	my ($status, $stdout) = $node->psql('postgres',
@@ -57,7 +57,7 @@ sub states
 sub are_refused
 {
 	my ($role, $title, @statements) = @_;
-	my @states = states($role, @statements);
+	my @states = sqlstates_of($role, @statements);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	is_deeply({ map { ($statements[$_] => $states[$_]) } 0 .. $#states }, { map { ($_ => '42501') } @statements }, $title);
@@ -66,59 +66,74 @@ sub are_refused
 
 # --- the extension and its owner --------------------------------------------------------
 
-sql($node, q{
-	CREATE ROLE dba SUPERUSER;
-	CREATE ROLE joe LOGIN IN ROLE dba;
-	CREATE ROLE monitor LOGIN IN ROLE pg_monitor;
-	CREATE ROLE signaller LOGIN IN ROLE pg_signal_backend;
-	CREATE ROLE owner LOGIN;
-	CREATE ROLE member LOGIN IN ROLE owner;
-	CREATE ROLE other LOGIN;
-	CREATE ROLE stranger LOGIN;
-	CREATE ROLE caller LOGIN;
-	SET ROLE dba;
-	CREATE EXTENSION notify_stats;
-	RESET ROLE;
-	CREATE SCHEMA desk;
-	GRANT USAGE ON SCHEMA desk TO PUBLIC;
-	GRANT CREATE ON SCHEMA desk TO owner, other;
-	CREATE TABLE desk.letters (id int PRIMARY KEY, kind text, pages int);
-	ALTER TABLE desk.letters REPLICA IDENTITY FULL;
-	GRANT SELECT ON desk.letters TO owner, other;
-	INSERT INTO desk.letters SELECT i, 'kind ' || i % 3, i FROM generate_series(1, 20) i;
-	CREATE TABLE desk.hidden (body text);
-	ALTER TABLE desk.hidden REPLICA IDENTITY FULL;
-	INSERT INTO desk.hidden VALUES ('secret body');
-});
 my $create = q{SELECT notify_stats.create_rollup('desk.%s', 'SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind')};
-my $worker = wait_for_worker($node);
+my $worker;    # its process
+
+# The roles, the extension, and two tables.
+sub make_roles_and_extension
+{
+	sql($node, q{
+		CREATE ROLE dba SUPERUSER;
+		CREATE ROLE joe LOGIN IN ROLE dba;
+		CREATE ROLE monitor LOGIN IN ROLE pg_monitor;
+		CREATE ROLE signaller LOGIN IN ROLE pg_signal_backend;
+		CREATE ROLE owner LOGIN;
+		CREATE ROLE member LOGIN IN ROLE owner;
+		CREATE ROLE other LOGIN;
+		CREATE ROLE stranger LOGIN;
+		CREATE ROLE caller LOGIN;
+		SET ROLE dba;
+		CREATE EXTENSION notify_stats;
+		RESET ROLE;
+		CREATE SCHEMA desk;
+		GRANT USAGE ON SCHEMA desk TO PUBLIC;
+		GRANT CREATE ON SCHEMA desk TO owner, other;
+		CREATE TABLE desk.letters (id int PRIMARY KEY, kind text, pages int);
+		ALTER TABLE desk.letters REPLICA IDENTITY FULL;
+		GRANT SELECT ON desk.letters TO owner, other;
+		INSERT INTO desk.letters SELECT i, 'kind ' || i % 3, i FROM generate_series(1, 20) i;
+		CREATE TABLE desk.hidden (body text);
+		ALTER TABLE desk.hidden REPLICA IDENTITY FULL;
+		INSERT INTO desk.hidden VALUES ('secret body');
+	});
+	$worker = wait_for_worker($node);
+	return;
+}
 
 # A member of the role that owns the extension, and that alone, does all of the worker's work.
-as('joe', 'SELECT notify_stats.pause()');
-as('owner', sprintf $create, 'owned');
-is(as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error');
-is(sql($node, 'SELECT state FROM notify_stats.rollups'), 'live',
-	'catch_up() by a member of the owner: a slot was made, and the rollup built');
-sql($node, q{UPDATE desk.letters SET kind = 'kind 1' WHERE id < 5; DELETE FROM desk.letters WHERE id = 7});
-isnt(differences($node, 'postgres', 'desk.owned'), '', 'nobody else has counted what follows');
-is(as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error in applying');
-is(differences($node, 'postgres', 'desk.owned'), '', 'catch_up() by a member of the owner: the changes are counted');
+sub test_catch_up_by_member
+{
+	psql_as('joe', 'SELECT notify_stats.pause()');
+	psql_as('owner', sprintf $create, 'owned');
+	is(psql_as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error');
+	is(sql($node, 'SELECT state FROM notify_stats.rollups'), 'live',
+		'catch_up() by a member of the owner: a slot was made, and the rollup built');
+	sql($node, q{UPDATE desk.letters SET kind = 'kind 1' WHERE id < 5; DELETE FROM desk.letters WHERE id = 7});
+	isnt(differences($node, 'postgres', 'desk.owned'), '', 'nobody else has counted what follows');
+	is(psql_as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error in applying');
+	is(differences($node, 'postgres', 'desk.owned'), '', 'catch_up() by a member of the owner: the changes are counted');
+	return;
+}
 
-# So does whom it was granted to, who gets nothing else by it.
-sql($node, q{GRANT EXECUTE ON PROCEDURE notify_stats.catch_up(), notify_stats.prepare_upgrade() TO caller;
-	GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume() TO caller});
-as('other', sprintf $create, 'theirs');
-my @for_all = ('SELECT notify_stats.pause()', 'CALL notify_stats.catch_up()',
-	'DO $$ BEGIN CALL notify_stats.catch_up(); END $$', 'SELECT notify_stats.resume()', 'CALL notify_stats.catch_up()');
-my @not_for_caller = ('TABLE desk.letters', 'TABLE desk.owned', 'TABLE notify_stats.stream',
-	'UPDATE notify_stats.control SET paused = false', q{SELECT notify_stats.rebuild('desk.owned')},
-	'SELECT * FROM notify_stats.check()', 'TABLE pg_authid', 'CREATE ROLE more');
-is(join(' ', states('caller', @for_all, @not_for_caller)), join(' ', map({ '00000' } @for_all), map({ '42501' } @not_for_caller)),
-	'who was granted pause(), resume() and catch_up() can do that, and no more');
-is_exact($node, 'catch_up() by whom it was granted to: the changes are counted, and a rollup was built');
-is(as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user, session_user, current_setting($$is_superuser$$)'),
-	'caller|caller|off', 'catch_up() leaves its caller what he is');
-is(as('caller', 'SELECT * FROM notify_stats.rollups', 'SELECT * FROM notify_stats.status'), '', 'and lets him see nothing');
+# Whom catch_up() was granted to does so, too, and gets nothing else by it.
+sub test_catch_up_granted
+{
+	sql($node, q{GRANT EXECUTE ON PROCEDURE notify_stats.catch_up(), notify_stats.prepare_upgrade() TO caller;
+		GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume() TO caller});
+	psql_as('other', sprintf $create, 'theirs');
+	my @for_all = ('SELECT notify_stats.pause()', 'CALL notify_stats.catch_up()',
+		'DO $$ BEGIN CALL notify_stats.catch_up(); END $$', 'SELECT notify_stats.resume()', 'CALL notify_stats.catch_up()');
+	my @not_for_caller = ('TABLE desk.letters', 'TABLE desk.owned', 'TABLE notify_stats.stream',
+		'UPDATE notify_stats.control SET paused = false', q{SELECT notify_stats.rebuild('desk.owned')},
+		'SELECT * FROM notify_stats.check()', 'TABLE pg_authid', 'CREATE ROLE more');
+	is(join(' ', sqlstates_of('caller', @for_all, @not_for_caller)), join(' ', map({ '00000' } @for_all), map({ '42501' } @not_for_caller)),
+		'who was granted pause(), resume() and catch_up() can do that, and no more');
+	is_exact($node, 'catch_up() by whom it was granted to: the changes are counted, and a rollup was built');
+	is(psql_as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user, session_user, current_setting($$is_superuser$$)'),
+		'caller|caller|off', 'catch_up() leaves its caller what he is');
+	is(psql_as('caller', 'SELECT * FROM notify_stats.rollups', 'SELECT * FROM notify_stats.status'), '', 'and lets him see nothing');
+	return;
+}
 
 # --- who may call what ------------------------------------------------------------------
 
@@ -151,186 +166,214 @@ my %function = (
 	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],
 	keep_own_rows => [ 'BEGIN\; CREATE TEMP TABLE more ()\; CREATE TRIGGER t BEFORE INSERT ON more EXECUTE FUNCTION notify_stats.keep_own_rows()', $superuser, qw(joe) ]);
 
-# What is left of a rollup that the catalog does not know.
-as('owner', q{
-	CREATE VIEW desk.left_over_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind;
-	CREATE TABLE desk.left_over AS TABLE desk.left_over_definition WITH NO DATA;
-	CREATE UNIQUE INDEX ON desk.left_over (kind) NULLS NOT DISTINCT});
-is(sql($node, q{SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'notify_stats'::regnamespace}),
-	join(' ', sort keys %function), 'these are all functions');
-foreach my $role (@roles)
+# Each role calls each function.
+sub test_functions
 {
-	# resume() is after what it undoes
-	my @names = (sort grep({ $_ ne 'resume' } keys %function), 'resume');
-	my @states = states($role, map { $function{$_}[0] } @names);
-	my %expected = map { my @who = @{ $function{$_} }; shift @who; ($_ => (grep { $_ eq $role } @who) ? '00000' : '42501') } @names;
+	# What is left of a rollup that the catalog does not know.
+	psql_as('owner', q{
+		CREATE VIEW desk.left_over_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind;
+		CREATE TABLE desk.left_over AS TABLE desk.left_over_definition WITH NO DATA;
+		CREATE UNIQUE INDEX ON desk.left_over (kind) NULLS NOT DISTINCT});
+	is(sql($node, q{SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'notify_stats'::regnamespace}),
+		join(' ', sort keys %function), 'these are all functions');
+	foreach my $role (@roles)
+	{
+		# resume() is after what it undoes
+		my @names = (sort grep({ $_ ne 'resume' } keys %function), 'resume');
+		my @states = sqlstates_of($role, map { $function{$_}[0] } @names);
+		my %expected = map { my @who = @{ $function{$_} }; shift @who; ($_ => (grep { $_ eq $role } @who) ? '00000' : '42501') } @names;
 
-	is_deeply({ map { ($names[$_] => $states[$_]) } 0 .. $#names }, \%expected, "what $role may call");
+		is_deeply({ map { ($names[$_] => $states[$_]) } 0 .. $#names }, \%expected, "what $role may call");
+	}
+	return;
 }
 
 # Only a superuser may create the extension; its owner, and so the members, may drop it.
-foreach my $role (@roles)
+sub test_extension
 {
-	is(join(' ', states($role, 'BEGIN\; DROP EXTENSION notify_stats')), $role eq 'joe' || $role eq $superuser ? '00000' : '42501',
-		"whether $role may drop the extension");
+	foreach my $role (@roles)
+	{
+		is(join(' ', sqlstates_of($role, 'BEGIN\; DROP EXTENSION notify_stats')), $role eq 'joe' || $role eq $superuser ? '00000' : '42501',
+			"whether $role may drop the extension");
+	}
+	$node->safe_psql('postgres', 'CREATE DATABASE empty OWNER joe');
+	my (undef, undef, $error) = $node->psql('empty', 'CREATE EXTENSION notify_stats', extra_params => [ '-U', 'joe' ]);
+	like($error, qr/permission denied to create extension/, 'who owns the database may not create the extension');
+	return;
 }
-$node->safe_psql('postgres', 'CREATE DATABASE empty OWNER joe');
-my (undef, undef, $error) = $node->psql('empty', 'CREATE EXTENSION notify_stats', extra_params => [ '-U', 'joe' ]);
-like($error, qr/permission denied to create extension/, 'who owns the database may not create the extension');
 
 # --- what they see, while a rollup is built ----------------------------------------------
 
-sql($node, q{BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'hold'});
-as('member', q{SELECT notify_stats.rebuild('desk.owned')});
-poll($node, q{SELECT count(*) FROM notify_stats.rollups WHERE build_phase = 'waiting for transactions'}, '1');
-my $builder = builder_pid($node);
-my $verification = start_psql($node, 'SET SESSION AUTHORIZATION other', q{SELECT * FROM notify_stats.verify('desk.theirs')});
-poll($node, q{SELECT count(*) FROM notify_stats.build_activity() WHERE phase = 'waiting for transactions'}, '2');
-my $everything = "desk.owned live waiting for transactions\ndesk.theirs live |build desk.owned\nmain\nverify desk.theirs";
-my $owned = 'desk.owned live waiting for transactions|build desk.owned';
-my %seen = (
-	$superuser => $everything,
-	monitor => $everything,
-	owner => $owned,
-	member => $owned,
-	other => 'desk.theirs live |verify desk.theirs');
-foreach my $role (@roles)
+# What each role sees of a build and of a verify(), and whose processes it may end.
+sub test_views_and_processes
 {
-	my ($rollups, $status, $activity) = map { as($role, $_) }
-	  q{SELECT concat_ws(' ', rollup, state, coalesce(build_phase, '')) FROM notify_stats.rollups ORDER BY 1},
-	  'SELECT stream FROM notify_stats.status ORDER BY 1',
-	  q{SELECT (SELECT string_agg(CASE WHEN verifying THEN 'verify ' ELSE 'build ' END || rollup, chr(10)) FROM notify_stats.build_activity()),
-		state, pid, reached_lsn, last_error FROM notify_stats.stream_activity()};
+	sql($node, q{BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'hold'});
+	psql_as('member', q{SELECT notify_stats.rebuild('desk.owned')});
+	poll($node, q{SELECT count(*) FROM notify_stats.rollups WHERE build_phase = 'waiting for transactions'}, '1');
+	my $builder = builder_pid($node);
+	my $verification = start_psql($node, 'SET SESSION AUTHORIZATION other', q{SELECT * FROM notify_stats.verify('desk.theirs')});
+	poll($node, q{SELECT count(*) FROM notify_stats.build_activity() WHERE phase = 'waiting for transactions'}, '2');
+	my $everything = "desk.owned live waiting for transactions\ndesk.theirs live |build desk.owned\nmain\nverify desk.theirs";
+	my $owned = 'desk.owned live waiting for transactions|build desk.owned';
+	my %seen = (
+		$superuser => $everything,
+		monitor => $everything,
+		owner => $owned,
+		member => $owned,
+		other => 'desk.theirs live |verify desk.theirs');
+	foreach my $role (@roles)
+	{
+		my ($rollups, $status, $activity) = map { psql_as($role, $_) }
+		  q{SELECT concat_ws(' ', rollup, state, coalesce(build_phase, '')) FROM notify_stats.rollups ORDER BY 1},
+		  'SELECT stream FROM notify_stats.status ORDER BY 1',
+		  q{SELECT (SELECT string_agg(CASE WHEN verifying THEN 'verify ' ELSE 'build ' END || rollup, chr(10)) FROM notify_stats.build_activity()),
+			state, pid, reached_lsn, last_error FROM notify_stats.stream_activity()};
 
-	is("$rollups|$status", $seen{$role} // '|', "what $role sees in rollups and status");
-	# what is behind the views tells no more than they do
-	is($activity, ($status =~ s/main\n//r) . '||||', "what $role sees of what is behind them") if $status !~ /^main$/m;
-}
+		is("$rollups|$status", $seen{$role} // '|', "what $role sees in rollups and status");
+		# what is behind the views tells no more than they do
+		is($activity, ($status =~ s/main\n//r) . '||||', "what $role sees of what is behind them") if $status !~ /^main$/m;
+	}
 
-# Nobody but a superuser ends our processes.
-foreach my $role (qw(signaller owner other monitor joe))
-{
-	are_refused($role, "$role cannot end the worker or a builder",
-		map { ("SELECT pg_terminate_backend($_)", "SELECT pg_cancel_backend($_)") } $worker, $builder);
+	# Nobody but a superuser ends our processes.
+	foreach my $role (qw(signaller owner other monitor joe))
+	{
+		are_refused($role, "$role cannot end the worker or a builder",
+			map { ("SELECT pg_terminate_backend($_)", "SELECT pg_cancel_backend($_)") } $worker, $builder);
+	}
+	sql($node, q{COMMIT PREPARED 'hold'});
+	is($verification->finish, '', 'verify() by an owner ends after that');
+	is_exact($node, 'and the build ends');
+	is(worker_pid($node), $worker, 'it is still the same worker');
+	unlike(slurp_file($node->logfile), qr/terminating background worker|canceling statement/, 'and nobody was cancelled');
+	return;
 }
-sql($node, q{COMMIT PREPARED 'hold'});
-is($verification->finish, '', 'verify() by an owner ends after that');
-is_exact($node, 'and the build ends');
-is(worker_pid($node), $worker, 'it is still the same worker');
-unlike(slurp_file($node->logfile), qr/terminating background worker|canceling statement/, 'and nobody was cancelled');
 
 # --- the extension's own tables ----------------------------------------------------------
 
-is(sql($node, q{
-	SELECT string_agg(attrelid::regclass || '.' || attname, ' ' ORDER BY relname, attname)
-	FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
-		attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
-}), join(' ', (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
-		'notify_stats.stream.applied_lsn'),
-	'what everybody may read of our tables');
-is(sql($node, q{
-	SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
-	FROM pg_class c, unnest('{caller,monitor,signaller,owner,member,other,stranger}'::name[]) rolname
-	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind <> 'i' AND
-		CASE relkind WHEN 'S' THEN has_sequence_privilege(rolname, c.oid, 'USAGE, SELECT, UPDATE')
-		ELSE has_table_privilege(rolname, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
-			has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
-			(relkind <> 'v' AND relname <> 'rollup' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
-}), '', 'and nobody may do more');
-my @tables = map { "notify_stats.$_" } qw(control rebuild_request rollup rollup_activity rollup_source source_fact stream);
-is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
-	WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
-foreach my $role (qw(owner stranger monitor))
+# What others may read of our tables, and that they may do nothing else with them.
+sub test_own_tables
 {
-	are_refused($role, "$role cannot read, write, lock or alter our tables",
-		(map {
-			my $table = $_;
-			my $public = $table eq 'notify_stats.rollup';
-			(($public ? () : ("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT")), "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
-				"ALTER TABLE $table ADD more int", "ALTER TABLE $table OWNER TO $role", "CREATE INDEX ON $table ((1))",
-				"CREATE RULE more AS ON UPDATE TO $table DO NOTHING",
-				# who has some right gets a warning instead
-				($public ? () : "GRANT ALL ON $table TO $role GRANTED BY CURRENT_USER"),
-				map { "BEGIN\\; LOCK TABLE $table IN $_ MODE" } $public ? () : 'ACCESS SHARE', 'ROW EXCLUSIVE', 'SHARE', 'ACCESS EXCLUSIVE')
-		} @tables),
-		'SELECT reason FROM notify_stats.rollup_activity',
-		'SELECT columns FROM notify_stats.rollup_source',
-		'SELECT slot_name FROM notify_stats.stream',
-		'SELECT rollup FROM notify_stats.rollup FOR SHARE',
-		'SELECT applied_lsn FROM notify_stats.stream FOR KEY SHARE',
-		q{INSERT INTO notify_stats.rebuild_request (rollup) VALUES ('desk.owned')},
-		q{INSERT INTO notify_stats.source_fact VALUES (1, '', '')},
-		q{INSERT INTO notify_stats.rollup (rollup, definition, ignore_deletes, state) VALUES (1, 2, '{}', 'live')},
-		q{UPDATE notify_stats.rollup SET state = 'live'},
-		q{INSERT INTO notify_stats.rollup_activity VALUES (1)},
-		q{INSERT INTO notify_stats.rollup_source VALUES (1, 2, '{}')},
-		'UPDATE notify_stats.control SET paused = true',
-		q{UPDATE notify_stats.stream SET applied_lsn = '0/1'},
-		q{SELECT nextval('notify_stats.rebuild_request_id_seq')},
-		q{SELECT setval('notify_stats.rebuild_request_id_seq', 1)},
-		'CREATE TABLE notify_stats.more ()',
-		'CREATE TABLE desk.more (rollup oid REFERENCES notify_stats.rollup)',
-		q{CREATE OR REPLACE FUNCTION notify_stats.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn LANGUAGE sql AS 'SELECT NULL'},
-		'CREATE OR REPLACE VIEW notify_stats.rollups AS SELECT 1',
-		'DROP VIEW notify_stats.rollups',
-		'ALTER EVENT TRIGGER notify_stats_ddl DISABLE',
-		'ALTER SCHEMA notify_stats RENAME TO more',
-		'ALTER EXTENSION notify_stats DROP VIEW notify_stats.rollups',
-		q{COMMENT ON TABLE notify_stats.rollup IS ''},
-		'CREATE PUBLICATION more FOR TABLE notify_stats.rollup',
-		'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
+	is(sql($node, q{
+		SELECT string_agg(attrelid::regclass || '.' || attname, ' ' ORDER BY relname, attname)
+		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
+			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
+	}), join(' ', (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
+			'notify_stats.stream.applied_lsn'),
+		'what everybody may read of our tables');
+	is(sql($node, q{
+		SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
+		FROM pg_class c, unnest('{caller,monitor,signaller,owner,member,other,stranger}'::name[]) rolname
+		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind <> 'i' AND
+			CASE relkind WHEN 'S' THEN has_sequence_privilege(rolname, c.oid, 'USAGE, SELECT, UPDATE')
+			ELSE has_table_privilege(rolname, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
+				has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
+				(relkind <> 'v' AND relname <> 'rollup' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
+	}), '', 'and nobody may do more');
+	my @tables = map { "notify_stats.$_" } qw(control rebuild_request rollup rollup_activity rollup_source source_fact stream);
+	is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
+		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
+	foreach my $role (qw(owner stranger monitor))
+	{
+		are_refused($role, "$role cannot read, write, lock or alter our tables",
+			(map {
+				my $table = $_;
+				my $public = $table eq 'notify_stats.rollup';
+				(($public ? () : ("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT")), "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
+					"ALTER TABLE $table ADD more int", "ALTER TABLE $table OWNER TO $role", "CREATE INDEX ON $table ((1))",
+					"CREATE RULE more AS ON UPDATE TO $table DO NOTHING",
+					# who has some right gets a warning instead
+					($public ? () : "GRANT ALL ON $table TO $role GRANTED BY CURRENT_USER"),
+					map { "BEGIN\\; LOCK TABLE $table IN $_ MODE" } $public ? () : 'ACCESS SHARE', 'ROW EXCLUSIVE', 'SHARE', 'ACCESS EXCLUSIVE')
+			} @tables),
+			'SELECT reason FROM notify_stats.rollup_activity',
+			'SELECT columns FROM notify_stats.rollup_source',
+			'SELECT slot_name FROM notify_stats.stream',
+			'SELECT rollup FROM notify_stats.rollup FOR SHARE',
+			'SELECT applied_lsn FROM notify_stats.stream FOR KEY SHARE',
+			q{INSERT INTO notify_stats.rebuild_request (rollup) VALUES ('desk.owned')},
+			q{INSERT INTO notify_stats.source_fact VALUES (1, '', '')},
+			q{INSERT INTO notify_stats.rollup (rollup, definition, ignore_deletes, state) VALUES (1, 2, '{}', 'live')},
+			q{UPDATE notify_stats.rollup SET state = 'live'},
+			q{INSERT INTO notify_stats.rollup_activity VALUES (1)},
+			q{INSERT INTO notify_stats.rollup_source VALUES (1, 2, '{}')},
+			'UPDATE notify_stats.control SET paused = true',
+			q{UPDATE notify_stats.stream SET applied_lsn = '0/1'},
+			q{SELECT nextval('notify_stats.rebuild_request_id_seq')},
+			q{SELECT setval('notify_stats.rebuild_request_id_seq', 1)},
+			'CREATE TABLE notify_stats.more ()',
+			'CREATE TABLE desk.more (rollup oid REFERENCES notify_stats.rollup)',
+			q{CREATE OR REPLACE FUNCTION notify_stats.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn LANGUAGE sql AS 'SELECT NULL'},
+			'CREATE OR REPLACE VIEW notify_stats.rollups AS SELECT 1',
+			'DROP VIEW notify_stats.rollups',
+			'ALTER EVENT TRIGGER notify_stats_ddl DISABLE',
+			'ALTER SCHEMA notify_stats RENAME TO more',
+			'ALTER EXTENSION notify_stats DROP VIEW notify_stats.rollups',
+			q{COMMENT ON TABLE notify_stats.rollup IS ''},
+			'CREATE PUBLICATION more FOR TABLE notify_stats.rollup',
+			'SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots');
+	}
+	return;
 }
 
 # A rollup's table, view and index are its owner's alone.
-is(sql($node, q{
-	SELECT string_agg(concat_ws(' ', c.oid::regclass, grantee::regrole, privilege_type), ', ')
-	FROM pg_class c, aclexplode(coalesce(relacl, acldefault('r', relowner)))
-	WHERE relnamespace = 'desk'::regnamespace AND relname LIKE 'owned%' AND (relowner <> 'owner'::regrole OR grantee <> relowner)
-}), '', 'a rollup grants nothing to others');
-are_refused('other', 'nobody else reads or writes a rollup', 
-	'TABLE desk.owned', 'SELECT count(*) FROM desk.owned', 'DELETE FROM desk.owned',
-	'TABLE desk.owned_definition', 'SELECT count(*) FROM desk.owned_definition');
-is(join(' ', states('other', 'TABLE desk.theirs', 'TABLE desk.theirs_definition')), '00000 00000', 'but its owner does');
+sub test_rollup_is_private
+{
+	is(sql($node, q{
+		SELECT string_agg(concat_ws(' ', c.oid::regclass, grantee::regrole, privilege_type), ', ')
+		FROM pg_class c, aclexplode(coalesce(relacl, acldefault('r', relowner)))
+		WHERE relnamespace = 'desk'::regnamespace AND relname LIKE 'owned%' AND (relowner <> 'owner'::regrole OR grantee <> relowner)
+	}), '', 'a rollup grants nothing to others');
+	are_refused('other', 'nobody else reads or writes a rollup', 
+		'TABLE desk.owned', 'SELECT count(*) FROM desk.owned', 'DELETE FROM desk.owned',
+		'TABLE desk.owned_definition', 'SELECT count(*) FROM desk.owned_definition');
+	is(join(' ', sqlstates_of('other', 'TABLE desk.theirs', 'TABLE desk.theirs_definition')), '00000 00000', 'but its owner does');
+	return;
+}
 
 # --- what it takes to create one ----------------------------------------------------------
 
-sql($node, q{
-	CREATE ROLE maker LOGIN;
-	CREATE ROLE unlimited LOGIN BYPASSRLS;
-	CREATE ROLE everything LOGIN SUPERUSER;
-	CREATE SCHEMA made;
-	CREATE SCHEMA closed;
-	GRANT USAGE ON SCHEMA made TO PUBLIC;
-	GRANT CREATE ON SCHEMA made TO maker, unlimited;
-	CREATE TABLE made.none (a int, b int, c int, e int);
-	CREATE TABLE made.some (LIKE made.none);
-	CREATE TABLE made.whole (LIKE made.none);
-	CREATE TABLE made.limited (LIKE made.none);
-	CREATE TABLE made.own (LIKE made.none);
-	CREATE TABLE made.own_forced (LIKE made.none);
-	CREATE TABLE made.parted (LIKE made.none) PARTITION BY LIST (a);
-	CREATE TABLE made.part PARTITION OF made.parted DEFAULT;
-	CREATE TABLE closed.whole (LIKE made.none);
-	GRANT SELECT (a, b, c) ON made.some TO maker;
-	GRANT SELECT ON made.whole, made.limited, made.parted, made.part, made.own_forced, closed.whole TO maker, unlimited;
-	ALTER TABLE made.own OWNER TO maker;
-	ALTER TABLE made.own_forced OWNER TO maker;
-	CREATE FUNCTION made.secret(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
-	REVOKE EXECUTE ON FUNCTION made.secret FROM PUBLIC;
-	CREATE FUNCTION made.secret_inline(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
-	REVOKE EXECUTE ON FUNCTION made.secret_inline FROM PUBLIC;
-	ALTER TABLE made.limited ENABLE ROW LEVEL SECURITY;
-	ALTER TABLE made.own ENABLE ROW LEVEL SECURITY;
-	ALTER TABLE made.own_forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-	ALTER TABLE made.part ENABLE ROW LEVEL SECURITY;
-	CREATE POLICY sees_all ON made.limited USING (true);
-});
-foreach my $table (qw(none some whole limited own own_forced part))
+# Tables on which roles have rights of all kinds.
+sub make_sources
 {
-	sql($node, "ALTER TABLE made.$table REPLICA IDENTITY FULL; INSERT INTO made.$table VALUES (1, 2, 3, 4), (1, 2, 3, 5)");
+	sql($node, q{
+		CREATE ROLE maker LOGIN;
+		CREATE ROLE unlimited LOGIN BYPASSRLS;
+		CREATE ROLE everything LOGIN SUPERUSER;
+		CREATE SCHEMA made;
+		CREATE SCHEMA closed;
+		GRANT USAGE ON SCHEMA made TO PUBLIC;
+		GRANT CREATE ON SCHEMA made TO maker, unlimited;
+		CREATE TABLE made.none (a int, b int, c int, e int);
+		CREATE TABLE made.some (LIKE made.none);
+		CREATE TABLE made.whole (LIKE made.none);
+		CREATE TABLE made.limited (LIKE made.none);
+		CREATE TABLE made.own (LIKE made.none);
+		CREATE TABLE made.own_forced (LIKE made.none);
+		CREATE TABLE made.parted (LIKE made.none) PARTITION BY LIST (a);
+		CREATE TABLE made.part PARTITION OF made.parted DEFAULT;
+		CREATE TABLE closed.whole (LIKE made.none);
+		GRANT SELECT (a, b, c) ON made.some TO maker;
+		GRANT SELECT ON made.whole, made.limited, made.parted, made.part, made.own_forced, closed.whole TO maker, unlimited;
+		ALTER TABLE made.own OWNER TO maker;
+		ALTER TABLE made.own_forced OWNER TO maker;
+		CREATE FUNCTION made.secret(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+		REVOKE EXECUTE ON FUNCTION made.secret FROM PUBLIC;
+		CREATE FUNCTION made.secret_inline(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+		REVOKE EXECUTE ON FUNCTION made.secret_inline FROM PUBLIC;
+		ALTER TABLE made.limited ENABLE ROW LEVEL SECURITY;
+		ALTER TABLE made.own ENABLE ROW LEVEL SECURITY;
+		ALTER TABLE made.own_forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+		ALTER TABLE made.part ENABLE ROW LEVEL SECURITY;
+		CREATE POLICY sees_all ON made.limited USING (true);
+	});
+	foreach my $table (qw(none some whole limited own own_forced part))
+	{
+		sql($node, "ALTER TABLE made.$table REPLICA IDENTITY FULL; INSERT INTO made.$table VALUES (1, 2, 3, 4), (1, 2, 3, 5)");
+	}
+	sql($node, 'ALTER TABLE closed.whole REPLICA IDENTITY FULL');
+	return;
 }
-sql($node, 'ALTER TABLE closed.whole REPLICA IDENTITY FULL');
 
 # What is refused to role maker, and how; it is a rollup in schema made, if that is not said.
 my @refused = (
@@ -378,61 +421,75 @@ my @allowed = (
 # All that there is of relations, types, and rollups.
 my $inventory = q{SELECT (SELECT string_agg(oid::text, ' ' ORDER BY oid) FROM pg_class), (SELECT count(*) FROM pg_type),
 	(SELECT count(*) FROM pg_depend), (SELECT count(*) FROM notify_stats.rollup)};
-
-wait_until_applied($node);
-my $before = sql($node, $inventory);
-while (my ($title, $case) = splice @refused, 0, 2)
-{
-	my ($definition, $reason, $schema) = @$case;
-
-	$schema //= 'made';
-	like(as('maker', "SELECT notify_stats.create_rollup('$schema.made', '$definition')"), qr/ERROR:  \Q$reason\E/, "refused: $title");
-}
-sql($node, 'REVOKE EXECUTE ON FUNCTION notify_stats.create_rollup FROM PUBLIC;
-	GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO unlimited');
 my $of_whole = q{SELECT notify_stats.create_rollup('made.%s', 'SELECT a, count(*) FROM made.whole GROUP BY a')};
-are_refused('maker', 'refused: create_rollup() was taken from everybody', sprintf($of_whole, 'made'));
-is(sql($node, $inventory), $before, 'nothing is left of what was refused');
-is(as('unlimited', sprintf($of_whole, 'granted')), 'made.granted', 'but not to whom it is granted');
-sql($node, 'GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO PUBLIC');
 
-my @made = ('made.granted');
-while (my ($title, $case) = splice @allowed, 0, 2)
+# Nothing is left of a rollup that is refused.
+sub test_refused_rollups
 {
-	my ($role, $definition) = @$case;
-	my $name = 'made.made' . @made;
+	wait_until_applied($node);
+	my $before = sql($node, $inventory);
+	while (my ($title, $case) = splice @refused, 0, 2)
+	{
+		my ($definition, $reason, $schema) = @$case;
 
-	is(as($role, "SELECT notify_stats.create_rollup('$name', '$definition')"), $name, "allowed: $title");
-	push @made, $name;
+		$schema //= 'made';
+		like(psql_as('maker', "SELECT notify_stats.create_rollup('$schema.made', '$definition')"), qr/ERROR:  \Q$reason\E/, "refused: $title");
+	}
+	sql($node, 'REVOKE EXECUTE ON FUNCTION notify_stats.create_rollup FROM PUBLIC;
+		GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO unlimited');
+	are_refused('maker', 'refused: create_rollup() was taken from everybody', sprintf($of_whole, 'made'));
+	is(sql($node, $inventory), $before, 'nothing is left of what was refused');
+	is(psql_as('unlimited', sprintf($of_whole, 'granted')), 'made.granted', 'but not to whom it is granted');
+	sql($node, 'GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO PUBLIC');
+	return;
 }
-is_exact($node, 'what is allowed is exact');
-is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'live'}), @made + 2, 'and live');
-sql($node, join ';', map { "SELECT notify_stats.drop_rollup('$_')" } @made);
+
+# What is allowed is a rollup like others; made.granted is one already.
+sub test_allowed_rollups
+{
+	my @made = ('made.granted');
+	while (my ($title, $case) = splice @allowed, 0, 2)
+	{
+		my ($role, $definition) = @$case;
+		my $name = 'made.made' . @made;
+
+		is(psql_as($role, "SELECT notify_stats.create_rollup('$name', '$definition')"), $name, "allowed: $title");
+		push @made, $name;
+	}
+	is_exact($node, 'what is allowed is exact');
+	is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'live'}), @made + 2, 'and live');
+	sql($node, join ';', map { "SELECT notify_stats.drop_rollup('$_')" } @made);
+	return;
+}
 
 # --- rights that are lost ------------------------------------------------------------------
 
 # The rollup "kept" of role keeper, and two others of the same table that go on.
-sql($node, q{
-	CREATE ROLE keeper LOGIN;
-	CREATE ROLE readers;
-	CREATE ROLE friend LOGIN BYPASSRLS;
-	CREATE SCHEMA kept;
-	GRANT USAGE ON SCHEMA kept TO PUBLIC;
-	GRANT CREATE ON SCHEMA kept TO keeper, friend, stranger;
-	CREATE TABLE kept.source (id serial, kind int, amount int, place text, at date);
-	ALTER TABLE kept.source REPLICA IDENTITY FULL;
-	INSERT INTO kept.source (kind, amount, place, at) SELECT i % 5, i, 'x' || i % 3, '2026-01-01' FROM generate_series(1, 50) i;
-	GRANT SELECT ON kept.source TO keeper, friend;
-	CREATE FUNCTION kept.label(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1::text; END';
-	SELECT notify_stats.create_rollup('kept.of_superuser', 'SELECT kind, kept.label(kind) AS label, count(*) AS n FROM kept.source GROUP BY 1, 2');
-	SET ROLE friend;
-	SELECT notify_stats.create_rollup('kept.of_friend', 'SELECT place, count(*) AS n FROM kept.source GROUP BY 1');
-	SET ROLE keeper;
-	SELECT notify_stats.create_rollup('kept.kept', 'SELECT kind, kept.label(kind) AS label, count(*) AS n,
-		coalesce(sum(amount) FILTER (WHERE place <> $$x0$$), 0) AS amount
-		FROM (SELECT kind, amount, place, at, id FROM kept.source) named WHERE at > $$2000-01-01$$ GROUP BY 1, 2');
-});
-is_exact($node, 'the rollups whose owners will lose their rights', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
+sub make_kept_rollups
+{
+	sql($node, q{
+		CREATE ROLE keeper LOGIN;
+		CREATE ROLE readers;
+		CREATE ROLE friend LOGIN BYPASSRLS;
+		CREATE SCHEMA kept;
+		GRANT USAGE ON SCHEMA kept TO PUBLIC;
+		GRANT CREATE ON SCHEMA kept TO keeper, friend, stranger;
+		CREATE TABLE kept.source (id serial, kind int, amount int, place text, at date);
+		ALTER TABLE kept.source REPLICA IDENTITY FULL;
+		INSERT INTO kept.source (kind, amount, place, at) SELECT i % 5, i, 'x' || i % 3, '2026-01-01' FROM generate_series(1, 50) i;
+		GRANT SELECT ON kept.source TO keeper, friend;
+		CREATE FUNCTION kept.label(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1::text; END';
+		SELECT notify_stats.create_rollup('kept.of_superuser', 'SELECT kind, kept.label(kind) AS label, count(*) AS n FROM kept.source GROUP BY 1, 2');
+		SET ROLE friend;
+		SELECT notify_stats.create_rollup('kept.of_friend', 'SELECT place, count(*) AS n FROM kept.source GROUP BY 1');
+		SET ROLE keeper;
+		SELECT notify_stats.create_rollup('kept.kept', 'SELECT kind, kept.label(kind) AS label, count(*) AS n,
+			coalesce(sum(amount) FILTER (WHERE place <> $$x0$$), 0) AS amount
+			FROM (SELECT kind, amount, place, at, id FROM kept.source) named WHERE at > $$2000-01-01$$ GROUP BY 1, 2');
+	});
+	is_exact($node, 'the rollups whose owners will lose their rights', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
+	return;
+}
 
 my $change = q{INSERT INTO kept.source (kind, amount, place, at) SELECT i % 5, i, 'x' || i % 3, '2026-01-01' FROM generate_series(1, 7) i;
 	UPDATE kept.source SET kind = (kind + 1) % 5 WHERE id % 7 = 0};
@@ -499,7 +556,8 @@ my %losses = (
 		'all that it owns' => [ '', 'REASSIGN OWNED BY keeper TO stranger', $denied, 'REASSIGN OWNED BY stranger TO keeper' ],
 	]);
 
-sub settle
+# Waits until the worker, or else has catch_up(), do what there is to do.
+sub let_catch_up
 {
 	my ($who) = @_;
 
@@ -507,6 +565,7 @@ sub settle
 	return;
 }
 
+# A right that the rollup rests on is lost, and given back.
 sub lose
 {
 	my ($who, $title, $setup, $break, $reason, $mend, $meeting) = @_;
@@ -515,14 +574,14 @@ sub lose
 	my $content;
 
 	sql($node, "BEGIN; $setup; COMMIT");
-	settle($who);
+	let_catch_up($who);
 	is(sql($node, $state), 'live', "$title: not lost yet");
 	$content = sql($node, 'SELECT * FROM kept.kept ORDER BY 1');
 	if ($who eq 'catch_up()')
 	{
-		like(as($superuser, 'CALL notify_stats.catch_up()', $break, $meeting // 'SELECT', 'CALL notify_stats.catch_up()'),
+		like(psql_as($superuser, 'CALL notify_stats.catch_up()', $break, $meeting // 'SELECT', 'CALL notify_stats.catch_up()'),
 			qr/ERROR:  \w+: \Q$reason\E/, "$title is lost: catch_up() says so");
-		settle($who);
+		let_catch_up($who);
 	}
 	else
 	{
@@ -532,50 +591,63 @@ sub lose
 	}
 	like(sql($node, $state), qr/^failed: \Q$reason\E/, "$title is lost: failed, with the reason");
 	sql($node, $change);
-	settle($who);
+	let_catch_up($who);
 	is(differences($node, 'postgres', @rollups[0, 1]), '', "$title is lost: the others are exact");
 	is(sql($node, 'SELECT * FROM kept.kept ORDER BY 1'), $content, "$title is lost: it is not fed any more");
 	sql($node, "$mend; SELECT notify_stats.rebuild('kept.kept')");
-	settle($who);
+	let_catch_up($who);
 	is(sql($node, $state), 'live', "$title is given back: live");
 	is(differences($node, 'postgres', @rollups), '', "$title is given back: all are exact");
 	return;
 }
 
-foreach my $who ('the worker', 'catch_up()')
+# All of them, one after the other: each leaves what the next begins with.
+sub test_lost_rights
 {
-	sql($node, 'SELECT notify_stats.pause()') if $who eq 'catch_up()';
-	while (my ($title, $case) = splice @{ $losses{$who} }, 0, 2)
+	foreach my $who ('the worker', 'catch_up()')
 	{
-		lose($who, $title, @$case);
+		sql($node, 'SELECT notify_stats.pause()') if $who eq 'catch_up()';
+		while (my ($title, $case) = splice @{ $losses{$who} }, 0, 2)
+		{
+			lose($who, $title, @$case);
+		}
 	}
+	sql($node, 'SELECT notify_stats.resume()');
+	is(sql($node, q{SELECT string_agg(DISTINCT state, ' ') FROM notify_stats.rollups}), 'live', 'in the end all are live');
+	return;
 }
-sql($node, 'SELECT notify_stats.resume()');
-is(sql($node, q{SELECT string_agg(DISTINCT state, ' ') FROM notify_stats.rollups}), 'live', 'in the end all are live');
 
 # A rollup that is given away as a whole, to who has the rights, goes on; one that goes with its
 # owner is gone, and the others go on.
-sql($node, q{GRANT SELECT ON kept.source TO stranger; GRANT EXECUTE ON FUNCTION kept.label TO stranger;
-	REASSIGN OWNED BY keeper TO stranger});
-sql($node, $change);
-is_exact($node, 'given away as a whole: all are exact', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
-sql($node, 'DROP OWNED BY stranger');
-sql($node, $change);
-is_exact($node, 'dropped with all that its owner has: the others are exact', rollups => [qw(kept.of_friend kept.of_superuser)]);
-is(sql($node, q{SELECT string_agg(rollup::text, ' ' ORDER BY rollup) FROM notify_stats.rollup WHERE rollup::text LIKE 'kept%'}),
-	'kept.of_superuser kept.of_friend',
-	'dropped with all that its owner has: it is no rollup any more');
+sub test_given_away
+{
+	sql($node, q{GRANT SELECT ON kept.source TO stranger; GRANT EXECUTE ON FUNCTION kept.label TO stranger;
+		REASSIGN OWNED BY keeper TO stranger});
+	sql($node, $change);
+	is_exact($node, 'given away as a whole: all are exact', rollups => [qw(kept.kept kept.of_friend kept.of_superuser)]);
+	sql($node, 'DROP OWNED BY stranger');
+	sql($node, $change);
+	is_exact($node, 'dropped with all that its owner has: the others are exact', rollups => [qw(kept.of_friend kept.of_superuser)]);
+	is(sql($node, q{SELECT string_agg(rollup::text, ' ' ORDER BY rollup) FROM notify_stats.rollup WHERE rollup::text LIKE 'kept%'}),
+		'kept.of_superuser kept.of_friend',
+		'dropped with all that its owner has: it is no rollup any more');
+	return;
+}
 
 # An owner puts a definition in the place of his own that reads what he may not read.
-as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT body AS kind, count(*) AS n FROM desk.hidden GROUP BY 1');
-poll($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'desk.theirs'::regclass}, 'failed');
-as('other', q{SELECT notify_stats.rebuild('desk.theirs')});
-wait_until_rebuilt($node, 'desk.theirs');
-like(as('other', q{SELECT reason FROM notify_stats.rollups}), qr/^permission denied for table hidden$/, 'another definition, of a hidden table: failed');
-is(as('other', 'SELECT kind FROM desk.theirs ORDER BY 1'), "kind 0\nkind 1\nkind 2", 'another definition, of a hidden table: nothing is told');
-as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY 1',
-	q{SELECT notify_stats.rebuild('desk.theirs')});
-is_exact($node, 'the old definition: exact', rollups => ['desk.theirs']);
+sub test_other_definition
+{
+	psql_as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT body AS kind, count(*) AS n FROM desk.hidden GROUP BY 1');
+	poll($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'desk.theirs'::regclass}, 'failed');
+	psql_as('other', q{SELECT notify_stats.rebuild('desk.theirs')});
+	wait_until_rebuilt($node, 'desk.theirs');
+	like(psql_as('other', q{SELECT reason FROM notify_stats.rollups}), qr/^permission denied for table hidden$/, 'another definition, of a hidden table: failed');
+	is(psql_as('other', 'SELECT kind FROM desk.theirs ORDER BY 1'), "kind 0\nkind 1\nkind 2", 'another definition, of a hidden table: nothing is told');
+	psql_as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY 1',
+		q{SELECT notify_stats.rebuild('desk.theirs')});
+	is_exact($node, 'the old definition: exact', rollups => ['desk.theirs']);
+	return;
+}
 
 # --- errors that tell values ---------------------------------------------------------------
 
@@ -590,41 +662,46 @@ my %failing = (
 my $by_body = q{SELECT notify_stats.create_rollup('desk.%s',
 	'SELECT %s AS body, count(*) AS n, coalesce(sum(amount), 0) AS amount FROM desk.bodies GROUP BY 1')};
 
-sql($node, q{
-	CREATE ROLE reader LOGIN;
-	GRANT CREATE ON SCHEMA desk TO reader;
-	CREATE TABLE desk.bodies (id serial, body text, amount int NOT NULL);
-	ALTER TABLE desk.bodies REPLICA IDENTITY FULL;
-	INSERT INTO desk.bodies (body, amount) VALUES ('1', 1), ('2', 2);
-	GRANT SELECT ON desk.bodies TO owner;
-});
-as('owner', q{CREATE FUNCTION desk.checked(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
-		IF length($1) > 5 THEN RAISE 'too long: %', $1; END IF; RETURN $1; END $$},
-	q{CREATE FUNCTION desk.check_body() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		IF length(NEW.body) > 5 THEN RAISE 'refused: %', NEW.body; END IF; RETURN NEW; END $$},
-	map({ sprintf $by_body, $_, { of_cast => 'body::int', of_function => 'desk.checked(body)' }->{$_} // 'body' } sort keys %failing),
-	'CREATE TRIGGER refuse BEFORE INSERT ON desk.of_trigger FOR EACH ROW EXECUTE FUNCTION desk.check_body()',
-	'ALTER TABLE desk.of_check ADD CHECK (length(body) < 5)',
-	'CREATE UNIQUE INDEX ON desk.of_unique (amount)',
-	q{CREATE TABLE desk.known (body text PRIMARY KEY)}, q{INSERT INTO desk.known VALUES ('1'), ('2')},
-	'ALTER TABLE desk.of_reference ADD FOREIGN KEY (body) REFERENCES desk.known');
-is_exact($node, 'the rollups that will fail');
-sql($node, join ';', map { "GRANT SELECT ON desk.$_ TO reader" } keys %failing);
-
-sql($node, q{SELECT notify_stats.pause()});
-sql($node, q{INSERT INTO desk.bodies (body, amount) VALUES ('secret body', 777001), ('secret two', 777001)});
-for (1 .. keys %failing)
+# They are made, and fail; the reader may read them, and nothing else.
+sub test_failing_rollups
 {
-	like(as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user', 'TABLE desk.bodies'),
-		qr/^caller\n.*ERROR: .*ERROR:  42501: permission denied for table bodies/s,
-		'catch_up() meets an error, and leaves its caller what he is');
+	sql($node, q{
+		CREATE ROLE reader LOGIN;
+		GRANT CREATE ON SCHEMA desk TO reader;
+		CREATE TABLE desk.bodies (id serial, body text, amount int NOT NULL);
+		ALTER TABLE desk.bodies REPLICA IDENTITY FULL;
+		INSERT INTO desk.bodies (body, amount) VALUES ('1', 1), ('2', 2);
+		GRANT SELECT ON desk.bodies TO owner;
+	});
+	psql_as('owner', q{CREATE FUNCTION desk.checked(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+			IF length($1) > 5 THEN RAISE 'too long: %', $1; END IF; RETURN $1; END $$},
+		q{CREATE FUNCTION desk.check_body() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF length(NEW.body) > 5 THEN RAISE 'refused: %', NEW.body; END IF; RETURN NEW; END $$},
+		map({ sprintf $by_body, $_, { of_cast => 'body::int', of_function => 'desk.checked(body)' }->{$_} // 'body' } sort keys %failing),
+		'CREATE TRIGGER refuse BEFORE INSERT ON desk.of_trigger FOR EACH ROW EXECUTE FUNCTION desk.check_body()',
+		'ALTER TABLE desk.of_check ADD CHECK (length(body) < 5)',
+		'CREATE UNIQUE INDEX ON desk.of_unique (amount)',
+		q{CREATE TABLE desk.known (body text PRIMARY KEY)}, q{INSERT INTO desk.known VALUES ('1'), ('2')},
+		'ALTER TABLE desk.of_reference ADD FOREIGN KEY (body) REFERENCES desk.known');
+	is_exact($node, 'the rollups that will fail');
+	sql($node, join ';', map { "GRANT SELECT ON desk.$_ TO reader" } keys %failing);
+
+	sql($node, q{SELECT notify_stats.pause()});
+	sql($node, q{INSERT INTO desk.bodies (body, amount) VALUES ('secret body', 777001), ('secret two', 777001)});
+	for (1 .. keys %failing)
+	{
+		like(psql_as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user', 'TABLE desk.bodies'),
+			qr/^caller\n.*ERROR: .*ERROR:  42501: permission denied for table bodies/s,
+			'catch_up() meets an error, and leaves its caller what he is');
+	}
+	is(psql_as('caller', 'CALL notify_stats.catch_up()'), '', 'and then goes on');
+	is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'failed'}), scalar keys %failing, 'all have failed');
+	is(sql($node, 'TABLE desk.of_cast ORDER BY 1'), "1|1|1\n2|1|2", 'and are as they were');
+	sql($node, 'ANALYZE notify_stats.rollup_activity');
+	is(sql($node, q{SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'notify_stats' AND attname = 'reason'}), 't',
+		'the server has statistics of the reasons');
+	return;
 }
-is(as('caller', 'CALL notify_stats.catch_up()'), '', 'and then goes on');
-is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'failed'}), scalar keys %failing, 'all have failed');
-is(sql($node, 'TABLE desk.of_cast ORDER BY 1'), "1|1|1\n2|1|2", 'and are as they were');
-sql($node, 'ANALYZE notify_stats.rollup_activity');
-is(sql($node, q{SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'notify_stats' AND attname = 'reason'}), 't',
-	'the server has statistics of the reasons');
 
 # What shows any value of what it is called with, and would rather be called first.
 my $leak = q{CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN
@@ -660,29 +737,60 @@ my @attempts = (
 	'ALTER TABLE desk.mine DETACH PARTITION desk.mine1', 'ALTER TABLE desk.mine ATTACH PARTITION desk.mine1 DEFAULT',
 	'ALTER TABLE desk.mine RENAME amount TO more', 'DROP TABLE desk.mine',
 );
-my $learned = as('reader', 'SET client_min_messages = debug5', @attempts);
-unlike($learned, qr/secret|777001|leaked/, 'who may read the rollups learns no value of a row');
-is(() = $learned =~ /ERROR:  55000: rollup desk\.\w+ has failed\n(?!DETAIL)/g, scalar keys %failing, 'but that they have failed');
-is(() = $learned =~ /^2\|1\|2$/mg, scalar keys %failing, 'and what is in them');
-is(() = $learned =~ /^desk\.\w+\|failed$/mg, scalar keys %failing, 'and in which state they are');
+
+# What the reader learns by all of that.
+sub test_reader_learns_nothing
+{
+	my $learned = psql_as('reader', 'SET client_min_messages = debug5', @attempts);
+	unlike($learned, qr/secret|777001|leaked/, 'who may read the rollups learns no value of a row');
+	is(() = $learned =~ /ERROR:  55000: rollup desk\.\w+ has failed\n(?!DETAIL)/g, scalar keys %failing, 'but that they have failed');
+	is(() = $learned =~ /^2\|1\|2$/mg, scalar keys %failing, 'and what is in them');
+	is(() = $learned =~ /^desk\.\w+\|failed$/mg, scalar keys %failing, 'and in which state they are');
+	return;
+}
 
 # The reason is for the owner and pg_monitor, the last error for the latter.
-foreach my $role (qw(owner member monitor))
+sub test_reasons
 {
-	my @reasons = split /\n/, as($role, q{SELECT rollup, reason FROM notify_stats.rollups WHERE state = 'failed' AND reason IS NOT NULL});
+	foreach my $role (qw(owner member monitor))
+	{
+		my @reasons = split /\n/, psql_as($role, q{SELECT rollup, reason FROM notify_stats.rollups WHERE state = 'failed' AND reason IS NOT NULL});
 
-	is_deeply([ sort map { /^desk\.(\w+)\|/ } @reasons ], [ sort keys %failing ], "$role sees the reasons");
-	is_deeply([ sort map { /^desk\.(\w+)\|.*secret/ } @reasons ], [ sort grep { $failing{$_} } keys %failing ], "$role sees the values in some");
-	like(as($role, q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.of_cast')}), qr/DETAIL:  invalid input syntax for type integer: "secret/,
-		"$role is told why by wait_for_lsn()");
-	is(as($role, q{SELECT last_error ~ '.' FROM notify_stats.status WHERE stream = 'main'}), $role eq 'monitor' ? 't' : '',
-		"whether $role sees the last error");
+		is_deeply([ sort map { /^desk\.(\w+)\|/ } @reasons ], [ sort keys %failing ], "$role sees the reasons");
+		is_deeply([ sort map { /^desk\.(\w+)\|.*secret/ } @reasons ], [ sort grep { $failing{$_} } keys %failing ], "$role sees the values in some");
+		like(psql_as($role, q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.of_cast')}), qr/DETAIL:  invalid input syntax for type integer: "secret/,
+			"$role is told why by wait_for_lsn()");
+		is(psql_as($role, q{SELECT last_error ~ '.' FROM notify_stats.status WHERE stream = 'main'}), $role eq 'monitor' ? 't' : '',
+			"whether $role sees the last error");
+	}
+	like(psql_as('monitor', q{SELECT detail FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok}),
+		qr/of_cast is failed: invalid input syntax for type integer: "secret/, 'monitor sees the reasons in check()');
+	sql($node, q{SELECT notify_stats.resume(); UPDATE desk.bodies SET body = id, amount = id; INSERT INTO desk.known VALUES ('3'), ('4')});
+	psql_as('owner', map { "SELECT notify_stats.rebuild('desk.$_')" } sort keys %failing);
+	is_exact($node, 'with other values all are exact');
+	is(sql($node, q{SELECT string_agg(DISTINCT state, ' ') FROM notify_stats.rollups}), 'live', 'and live');
+	return;
 }
-like(as('monitor', q{SELECT detail FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok}),
-	qr/of_cast is failed: invalid input syntax for type integer: "secret/, 'monitor sees the reasons in check()');
-sql($node, q{SELECT notify_stats.resume(); UPDATE desk.bodies SET body = id, amount = id; INSERT INTO desk.known VALUES ('3'), ('4')});
-as('owner', map { "SELECT notify_stats.rebuild('desk.$_')" } sort keys %failing);
-is_exact($node, 'with other values all are exact');
-is(sql($node, q{SELECT string_agg(DISTINCT state, ' ') FROM notify_stats.rollups}), 'live', 'and live');
+
+# --- the order ---------------------------------------------------------------------------
+
+make_roles_and_extension();
+test_catch_up_by_member();
+test_catch_up_granted();
+test_functions();
+test_extension();
+test_views_and_processes();
+test_own_tables();
+test_rollup_is_private();
+make_sources();
+test_refused_rollups();
+test_allowed_rollups();
+make_kept_rollups();
+test_lost_rights();
+test_given_away();
+test_other_definition();
+test_failing_rollups();
+test_reader_learns_nothing();
+test_reasons();
 
 done_testing();
