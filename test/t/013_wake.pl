@@ -645,14 +645,7 @@ unset_stop($node);
 @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 $node->kill9;
 kill 9, delete $frozen{walwriter};
-foreach my $pid (@pids)
-{
-	for (my $i = 0; kill(0, $pid); $i++)
-	{
-		die "process $pid does not end" if $i > 50 * $PostgreSQL::Test::Utils::timeout_default;
-		usleep(20_000);
-	}
-}
+wait_until_ended(\@pids);
 start_again($node);
 slot_is_behind($node, 'after a crash the slot is not ahead');
 counted('lost', 'the rows come back');

@@ -21,6 +21,7 @@ use Test::More;
 our @EXPORT = qw(
 	format_name new_node set_and_reload log_position
 	sql sql_error poll start_psql disconnect
+	is_alive wait_until_ended
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
 	load_notify notify_insert start_load
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
@@ -103,7 +104,7 @@ sub client
 	my $client = $clients{ $node->name };
 
 	# psql would notice that its backend is gone by the next statement only
-	return $client if $client && kill 0, $client->{backend};
+	return $client if $client && is_alive($client->{backend});
 	delete($clients{ $node->name })->end if $client;
 
 	local %ENV = $node->_get_env();
@@ -278,6 +279,42 @@ sub alter_system
 }
 
 # --- processes ------------------------------------------------------------------------
+
+# Whether a process is there.  One that has ended and that nobody has waited for, as in a
+# container without an init, is not.
+sub is_alive
+{
+	my ($pid) = @_;
+	my ($file, $stat, $state);
+
+	return 0 if !kill 0, $pid;
+	# without /proc there is nothing more to ask, and without a file the process may have gone now
+	open $file, '<', "/proc/$pid/stat" or return kill(0, $pid);
+	$stat = do { local $/; <$file> };
+	close $file;
+	return kill(0, $pid) if !defined $stat;
+	# behind the name, in which there may be spaces and parentheses
+	($state) = $stat =~ /.*\) (\S)/s;
+	return defined $state && $state =~ /[ZX]/ ? 0 : 1;
+}
+
+# Waits until processes have ended by themselves.  The second argument of SUB, if given, is how
+# often it was called for a process, the first argument, that is still there.
+sub wait_until_ended
+{
+	my ($pids, $while_waiting) = @_;
+
+	foreach my $pid (@$pids)
+	{
+		for (my $i = 0; is_alive($pid); $i++)
+		{
+			die "process $pid does not end" if $i > 50 * $PostgreSQL::Test::Utils::timeout_default;
+			$while_waiting->($pid, $i) if $while_waiting;
+			select undef, undef, undef, 0.02;    # of a polling loop
+		}
+	}
+	return;
+}
 
 sub wait_for_worker
 {
@@ -528,16 +565,8 @@ sub kill_server
 	my @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity');
 
 	$node->kill9;
-	foreach my $pid (@pids)
-	{
-		for (my $i = 0; kill(0, $pid); $i++)
-		{
-			die "process $pid does not end" if $i > 10 * $PostgreSQL::Test::Utils::timeout_default;
-			# a session of a user at work does not look for the postmaster
-			kill 9, $pid if $i == 500;
-			select undef, undef, undef, 0.02;    # of a polling loop
-		}
-	}
+	# a session of a user at work does not look for the postmaster
+	wait_until_ended(\@pids, sub { my ($pid, $i) = @_; kill 9, $pid if $i == 500; });
 	return;
 }
 
