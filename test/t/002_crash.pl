@@ -49,7 +49,7 @@ sub change
 
 # Stops the worker at a point, with more changes behind it, and then has it end that way.  A
 # checkpoint before makes the slot's position last, which otherwise a crash often undoes.
-sub crash_at
+sub end_worker_at
 {
 	my ($point, $how, $checkpoint) = @_;
 	my $offset = log_position($node);
@@ -89,7 +89,7 @@ foreach my $point (@points)
 {
 	foreach my $how (sort keys %crash)
 	{
-		crash_at($point, $crash{$how}, $how ne 'kill -9 of the postmaster');
+		end_worker_at($point, $crash{$how}, $how ne 'kill -9 of the postmaster');
 		slot_is_behind($node, "$how $point: the slot is not ahead");
 		is_exact($node, "$how $point: exact");
 	}
@@ -103,7 +103,7 @@ foreach my $point ('after-apply', 'after-commit', 'after-advance')
 {
 	foreach my $how ('kill -9 of the postmaster', 'immediate shutdown')
 	{
-		crash_at($point, $crash{$how}, $how eq 'immediate shutdown');
+		end_worker_at($point, $crash{$how}, $how eq 'immediate shutdown');
 		slot_is_behind($node, "asynchronous, $how $point: the slot is not ahead");
 		is_exact($node, "asynchronous, $how $point: exact");
 	}

@@ -54,7 +54,8 @@ sub commit_held
 	return sql($node, "SELECT backend_xid FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
 }
 
-sub counted
+# How many of a kind a rollup has counted.
+sub count_in
 {
 	my ($rollup, $kind) = @_;
 	return sql($node, "SELECT coalesce(sum(n), 0) FROM $rollup WHERE kind = '$kind'");
@@ -80,7 +81,7 @@ create_rollup('first');
 poll($node, "SELECT state = 'creating slot' AND waits_for LIKE 'process %' FROM notify_stats.status WHERE stream = 'main'");
 release_commits();
 is_exact($node, 'a commit held before the slot: exact');
-is(counted('first', 'before the slot'), '1', 'a commit held before the slot: counted once');
+is(count_in('first', 'before the slot'), '1', 'a commit held before the slot: counted once');
 
 # Before the slot is copied.  The main stream goes on meanwhile, and counts the row for the
 # first rollup, so that the slot is past it when it is copied once more.
@@ -88,7 +89,7 @@ hold_commits();
 $xid = commit_held('before the copy');
 sql($node, "INSERT INTO source VALUES (50, 'meanwhile')");
 poll($node, "SELECT sum(n) = 1 FROM first WHERE kind = 'meanwhile'");
-is(counted('first', 'before the copy'), '1', 'the main stream does not wait for it');
+is(count_in('first', 'before the copy'), '1', 'the main stream does not wait for it');
 poll($node, "SELECT confirmed_flush_lsn >= applied_lsn FROM pg_replication_slots JOIN notify_stats.stream USING (slot_name)");
 create_rollup('second');
 poll($node, "SELECT waits_for = 'transaction $xid' FROM notify_stats.status WHERE stream = 'build second'");
@@ -102,7 +103,7 @@ poll($node, "SELECT sum(n) = 2 FROM first WHERE kind = 'meanwhile'");
 pass('the main stream goes on while a build waits');
 release_commits();
 is_exact($node, 'a commit held before the copy: exact');
-is(counted('second', 'before the copy'), '1', 'a commit held before the copy: counted once');
+is(count_in('second', 'before the copy'), '1', 'a commit held before the copy: counted once');
 
 # The same for rebuild() and verify().
 hold_commits();
@@ -116,7 +117,7 @@ poll($node, "SELECT waits_for = 'transaction $xid' FROM notify_stats.status WHER
 release_commits();
 is($verify->finish, '', 'verify() waits for the transaction, and finds nothing');
 is_exact($node, 'a commit held before rebuild(): exact');
-is(counted('first', 'before rebuild'), '1', 'a commit held before rebuild(): counted once');
+is(count_in('first', 'before rebuild'), '1', 'a commit held before rebuild(): counted once');
 
 # A transaction that begins after the barrier is not waited for.  Its commit is in the stream,
 # and not in the snapshot, or the other way round.
@@ -132,7 +133,7 @@ foreach my $point ('build-snapshot', 'build-filled')
 	wait_until_rebuilt($node, 'second');
 	release_commits();
 	is_exact($node, "a commit held at $point: exact");
-	is(counted('second', "at $point"), '1', "a commit held at $point: counted once");
+	is(count_in('second', "at $point"), '1', "a commit held at $point: counted once");
 }
 
 # Prepared transactions are waited for as well.
@@ -146,7 +147,7 @@ sql($node, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE applicati
 like($locker->finish, qr/canceling statement/, 'a prepared transaction that blocks is named');
 sql($node, "COMMIT PREPARED 'waits'");
 is_exact($node, 'a prepared transaction: exact');
-is(counted('second', 'prepared'), '1', 'a prepared transaction: counted once');
+is(count_in('second', 'prepared'), '1', 'a prepared transaction: counted once');
 
 # Transactions of other databases are no business of ours, not even the newest of all.
 sql($node, 'CREATE DATABASE elsewhere');

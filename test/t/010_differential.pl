@@ -147,7 +147,7 @@ sub value
 	return one_of("'red'", "'green'", "'blue'");
 }
 
-sub insert
+sub insert_statement
 {
 	my ($table) = @_;
 	my $rows = one_of(1, 1, 1, 2, 5, 30);
@@ -190,7 +190,7 @@ sub statement
 	my $what = random(100);
 	my $columns = join ', ', @columns;
 
-	return insert($table) if $what < 45;
+	return insert_statement($table) if $what < 45;
 	return "UPDATE $table SET " . assignments($table) . ' WHERE ' . condition() if $what < 75;
 	return "DELETE FROM $table WHERE " . condition() if $what < 88;
 	# rows that move from table to table

@@ -84,7 +84,8 @@ sub insert
 	return;
 }
 
-sub counted
+# Whether what is in source of a kind comes to be in the rollup.
+sub is_counted
 {
 	my ($kind, $title, $seconds) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -229,7 +230,7 @@ foreach my $percent (1, 100)
 {
 	set_and_reload($node, 'notify_stats.max_cpu_percent' => $percent);
 	insert("percent $percent") for 1 .. 3;
-	counted("percent $percent", "max_cpu_percent = $percent");
+	is_counted("percent $percent", "max_cpu_percent = $percent");
 }
 
 # --- wakes ------------------------------------------------------------------------------
@@ -238,11 +239,11 @@ $node->append_conf('postgresql.conf', 'notify_stats.naptime = 1h');
 $node->restart;
 wait_for_worker($node);
 insert('start');
-counted('start', 'naptime 1h: a commit is counted');
+is_counted('start', 'naptime 1h: a commit is counted');
 
 come_to_rest();
 sql($node, "BEGIN; SAVEPOINT a; INSERT INTO source (kind) VALUES ('sub'); RELEASE a; COMMIT");
-counted('sub', 'at rest: a commit wakes the worker');
+is_counted('sub', 'at rest: a commit wakes the worker');
 
 $node->pgbench('-n -c 1 -t 1', 0, [qr{actually processed: 1/1}], [qr/^$/],
 	'each of many commits of one session is counted',
@@ -267,29 +268,29 @@ is(last_cycle(), $cycle, 'nor is there a cycle');
 
 # wait_for_lsn() has it written and read.
 is(sql($node, 'SELECT notify_stats.wait_for_lsn()'), 't', 'naptime 1h: wait_for_lsn() wakes the worker');
-counted('asynchronous', 'and the asynchronous commit is counted');
+is_counted('asynchronous', 'and the asynchronous commit is counted');
 is(sql($node, "SELECT count(*) FROM kinds WHERE kind = 'rolled back'"), '0', 'what was rolled back is not');
 sql($node, q{BEGIN; INSERT INTO source (kind) VALUES ('prepared 1'); PREPARE TRANSACTION 'p'});
 sql($node, q{COMMIT PREPARED 'p'});
 is(sql($node, 'SELECT notify_stats.wait_for_lsn()'), 't', 'naptime 1h: wait_for_lsn() after COMMIT PREPARED');
-counted('prepared 1', 'COMMIT PREPARED is counted');
+is_counted('prepared 1', 'COMMIT PREPARED is counted');
 sql($node, q{SET synchronous_commit = off;
 	INSERT INTO source (kind) VALUES ('in a transaction');
 	BEGIN; INSERT INTO source (kind) VALUES ('uncommitted'); SELECT notify_stats.wait_for_lsn(); ROLLBACK});
-counted('in a transaction', 'wait_for_lsn() in a transaction that has written does not wait for itself');
+is_counted('in a transaction', 'wait_for_lsn() in a transaction that has written does not wait for itself');
 is_exact($node, 'exact after what wakes nobody');
 
 # The worker's own tick picks up what wakes nobody.
 set_and_reload($node, 'notify_stats.naptime' => '200ms');
 come_to_rest();    # what the worker has written itself it brings to disk, with all before
 insert('tick 1', 'synchronous_commit = off');
-counted('tick 1', 'naptime 200ms: an asynchronous commit is counted, with no WAL writer');
+is_counted('tick 1', 'naptime 200ms: an asynchronous commit is counted, with no WAL writer');
 sql($node, q{BEGIN; SET LOCAL synchronous_commit = off; INSERT INTO source (kind) VALUES ('tick 2'); COMMIT});
-counted('tick 2', 'so is one by SET LOCAL');
+is_counted('tick 2', 'so is one by SET LOCAL');
 come_to_rest();
 sql($node, q{BEGIN; INSERT INTO source (kind) VALUES ('tick 3'); PREPARE TRANSACTION 'p'});
 sql($node, q{COMMIT PREPARED 'p'});
-counted('tick 3', 'so is COMMIT PREPARED');
+is_counted('tick 3', 'so is COMMIT PREPARED');
 $node->pgbench('-n -c 4 -j 2 -t 1', 0, [qr{actually processed: 4/4}], [qr/^$/],
 	'asynchronous commits between synchronous ones are counted', {
 		'013_wake_mixed' => q{
@@ -444,9 +445,9 @@ $holder->query_safe('BEGIN; LOCK TABLE kinds');
 insert('locked');
 poll($node, "SELECT waits_for = 'a lock on kinds' FROM notify_stats.status");
 $holder->query_safe('COMMIT');
-counted('locked', 'naptime 1h: the worker goes on when a lock is free', $soon);
+is_counted('locked', 'naptime 1h: the worker goes on when a lock is free', $soon);
 restart_worker();
-counted('locked', 'exact in the end');
+is_counted('locked', 'exact in the end');
 
 # A build that ends early is tried again.
 $holder->query_safe("BEGIN; INSERT INTO elsewhere VALUES (1)");
@@ -467,9 +468,9 @@ pause();
 insert('resumed');
 sql($node, 'CHECKPOINT');
 resume();
-counted('resumed', 'naptime 1h: resume() has the worker go on', $soon);
+is_counted('resumed', 'naptime 1h: resume() has the worker go on', $soon);
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
-counted('resumed', 'a shorter naptime takes effect at once, also after pause()', $soon);
+is_counted('resumed', 'a shorter naptime takes effect at once, also after pause()', $soon);
 restart_worker();
 is_exact($node, 'exact in the end');
 
@@ -616,7 +617,7 @@ my $stand = qq{
 		CROSS JOIN notify_stats.status a CROSS JOIN pg_stat_file('$state_file')
 		CROSS JOIN pg_stat_activity w
 	WHERE stream = 'main' AND w.backend_type = 'notify_stats worker'};
-counted('before the silence', 'naptime 20ms, the last commit for a while');
+is_counted('before the silence', 'naptime 20ms, the last commit for a while');
 come_to_rest();
 my $stood = sql($node, $stand);
 let_pass('1.5 s');
@@ -639,7 +640,7 @@ freeze('walwriter');
 set_stop($node, 'after-commit');
 insert('lost');
 wait_for_stop($node, 'after-commit', $offset);
-counted('lost', 'rows are visible');
+is_counted('lost', 'rows are visible');
 is(unflushed(), 't', 'the commit that brought them is not on disk');
 unset_stop($node);
 @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
@@ -648,10 +649,10 @@ kill 9, delete $frozen{walwriter};
 wait_until_ended(\@pids);
 start_again($node);
 slot_is_behind($node, 'after a crash the slot is not ahead');
-counted('lost', 'the rows come back');
+is_counted('lost', 'the rows come back');
 is_exact($node, 'exact after the crash');
 insert('after');
-counted('after', 'and it goes on');
+is_counted('after', 'and it goes on');
 is_verified($node, 'kinds', 'verify() finds nothing');
 is_verified($node, 'audited', 'verify() finds nothing');
 unlike(slurp_file($node->logfile), qr/changes were lost/, 'nothing was ever rebuilt for want of changes');

@@ -77,7 +77,7 @@ sub free
 }
 
 # A bitten one that is not waited for.
-sub start_in
+sub start_bitten
 {
 	my ($group, $query) = @_;
 	local %ENV = $node->_get_env(PGOPTIONS => $group->{call} // '');
@@ -86,7 +86,8 @@ sub start_in
 		'<' => \undef, '>' => \my $output, '2>&1');
 }
 
-sub poll_in
+# Waits for a query of the group's database to return true, without the settings in the test's way.
+sub poll_free
 {
 	my ($group, $query) = @_;
 	local $ENV{PGOPTIONS} = $group->{undo} // '';
@@ -286,7 +287,7 @@ sub wait_longer_than_timeouts
 	free($group, q{
 		BEGIN; SELECT fill(500, 501); PREPARE TRANSACTION 'open';
 		SELECT notify_stats.rebuild('public.coarse')});
-	poll_in($group, qq{SELECT count(*) > 0 FROM notify_stats.build_activity()
+	poll_free($group, qq{SELECT count(*) > 0 FROM notify_stats.build_activity()
 		WHERE waits_for_xid IS NOT NULL AND started_at < clock_timestamp() - interval '1 ms' * 20 * $timeout});
 	pass("$group->{db}: a build waits");
 	free($group, q{COMMIT PREPARED 'open'});
@@ -294,10 +295,10 @@ sub wait_longer_than_timeouts
 
 	free($group, q{BEGIN; LOCK TABLE part IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'locked';
 		UPDATE source SET kind = 'waiting' WHERE id % 3 = 0});
-	poll_in($group, q{SELECT waits_for = 'a lock on part' FROM notify_stats.status WHERE stream = 'main'});
-	poll_in($group, qq{SELECT clock_timestamp() > query_start + interval '1 ms' * 20 * $timeout
+	poll_free($group, q{SELECT waits_for = 'a lock on part' FROM notify_stats.status WHERE stream = 'main'});
+	poll_free($group, qq{SELECT clock_timestamp() > query_start + interval '1 ms' * 20 * $timeout
 		FROM pg_stat_activity WHERE pid = $group->{worker}});
-	poll_in($group, q{SELECT waits_for = 'a lock on part' FROM notify_stats.status WHERE stream = 'main'});
+	poll_free($group, q{SELECT waits_for = 'a lock on part' FROM notify_stats.status WHERE stream = 'main'});
 	pass("$group->{db}: a cycle waits");
 	free($group, q{COMMIT PREPARED 'locked'});
 	exact($group, 'and goes on');
@@ -305,7 +306,7 @@ sub wait_longer_than_timeouts
 	# what a user's own setting ends is over for the process that works for him, too
 	like(bitten($group, q{SELECT * FROM notify_stats.verify('public.fine')}, options => options(statement_timeout => 1)),
 		qr/ERROR:  57014: canceling statement due to (?:statement timeout|user request)|FATAL:  25P04/, "$group->{db}: verify() is cancelled");
-	poll_in($group, q{SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
+	poll_free($group, q{SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
 		AND slot_name LIKE '%\_build\_%') AND NOT EXISTS (SELECT FROM notify_stats.build_activity())});
 	pass("$group->{db}: and leaves nothing");
 	return;
@@ -345,8 +346,8 @@ sub lack_standby
 	free($group, q{SELECT notify_stats.rebuild('public.coarse'); SELECT notify_stats.rebuild('public.fine')});
 	exact($group, 'rebuilt without the standby');
 	# whoever has the setting waits for his own commit
-	$session = start_in($group, q{INSERT INTO part VALUES (331, 'waiting', 1)});
-	poll_in($group, q{SELECT c = 1 FROM coarse WHERE kind = 'waiting'});
+	$session = start_bitten($group, q{INSERT INTO part VALUES (331, 'waiting', 1)});
+	poll_free($group, q{SELECT c = 1 FROM coarse WHERE kind = 'waiting'});
 	is(free($group, q{SELECT count(*) FROM part WHERE kind = 'waiting'}), '0',
 		"$group->{db}: who waits for a standby is counted already");
 	free($group, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'});

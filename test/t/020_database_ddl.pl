@@ -24,7 +24,7 @@ my ($pid, $built_at, $offset, $session, $time, $pause, $start);
 my $in_use = qr/is being accessed by other users/;
 my $next = 1000;
 
-sub make_rollup
+sub install
 {
 	my ($db) = @_;
 	$node->safe_psql($db, q{
@@ -51,7 +51,7 @@ sub change
 }
 
 # More than a worker reads in a moment.
-sub change_much
+sub change_for_long
 {
 	my ($db) = @_;
 	$node->safe_psql($db, "INSERT INTO source SELECT i, 'kind ' || i % 100 FROM generate_series($next + 100, $next + 199999) i");
@@ -101,7 +101,7 @@ sub is_back
 
 runs('CREATE DATABASE app');
 wait_for_worker($node, 'app');
-make_rollup('app');
+install('app');
 change('app');
 is_slot_open('app');
 $offset = log_position($node);
@@ -113,15 +113,15 @@ $node->wait_for_log(qr/FATAL: .*database "app" does not exist\n.*HINT: .*Create 
 runs('CREATE DATABASE app');
 wait_for_worker($node, 'app');
 is(slots_of('app'), '0', 'a new database of that name has no slot');
-make_rollup('app');
+install('app');
 is_back('app', 'the worker serves a new database of that name');
 
 # In the middle of a cycle that takes long.
-change_much('app');
+change_for_long('app');
 runs('DROP DATABASE app');
 runs('CREATE DATABASE app');
 wait_for_worker($node, 'app');
-make_rollup('app');
+install('app');
 is_back('app', 'after DROP DATABASE in the middle of a cycle');
 
 # In the middle of a build.
@@ -139,7 +139,7 @@ foreach my $point ('build-copied', 'build-filled')
 	$node->reload;
 	runs('CREATE DATABASE app');
 	wait_for_worker($node, 'app');
-	make_rollup('app');
+	install('app');
 }
 
 # A name that has to be quoted, and WITH (FORCE).
@@ -209,7 +209,7 @@ runs('ALTER DATABASE app CONNECTION LIMIT 100');
 runs('ALTER DATABASE app SET TABLESPACE pg_default');
 is(worker_pid($node, 'app'), $pid, 'for what can be altered with others connected the worker stays');
 
-change_much('app');
+change_for_long('app');
 runs('CREATE DATABASE copy TEMPLATE app STRATEGY wal_log');
 is_back('app', 'after having been a template');
 like(sql($node, 'SELECT state, reason FROM notify_stats.rollups', 'copy'),
@@ -226,7 +226,7 @@ is(built_at('app'), $built_at, 'nothing had to be rebuilt');
 runs('DROP DATABASE copy2');
 
 # The current database may be a template, too; and a DEFAULT is not one of ours.
-make_rollup('postgres');
+install('postgres');
 change('postgres');
 disconnect($node);
 runs('CREATE DATABASE copy2 TEMPLATE postgres');
@@ -312,7 +312,7 @@ wait_for_worker($node, 'later');
 ($start) = slurp_file($node->logfile, $offset) =~ /^(\S+ \S+) .*worker for database "later" started/m;
 is(sql($node, "SELECT timestamp '$start' < timestamp '$time' + interval '$pause s' - interval '2 s'"), 't',
 	'when it is made the worker comes at once');
-make_rollup('later');
+install('later');
 is_back('later', 'and counts');
 
 unlike(slurp_file($node->logfile), qr/terminating any other active server processes/,

@@ -21,7 +21,7 @@ my $seed = $ENV{NS_SEED} // 20261122;
 my $next = 1;
 
 # Numbers of the same sequence on each machine.
-sub random
+sub pseudo_random
 {
 	$seed = ($seed * 1103515245 + 12345) % 2**31;
 	return int($seed / 65536) % $_[0];
@@ -97,22 +97,22 @@ wait_until_applied($node);
 
 my @kinds = ('email', 'sms', 'letter');
 my @actions = (
-	sub { my $n = 1 + random(20); $next += $n;
+	sub { my $n = 1 + pseudo_random(20); $next += $n;
 		  return "INSERT INTO history SELECT i, (ARRAY['email', 'sms', 'letter'])[1 + i % 3], nullif(i % 7, 0), i * 7 % 30
 			FROM generate_series($next - $n, $next - 1) i" },
-	sub { my $n = 1 + random(5); return "INSERT INTO current SELECT i, '$kinds[random(3)]' FROM generate_series(1, $n) i ON CONFLICT (id) DO UPDATE SET kind = excluded.kind" },
-	sub { 'UPDATE history SET day = (day + ' . (1 + random(20)) . ') % 30 WHERE id % 5 = ' . random(5) },
-	sub { "UPDATE history SET kind = '$kinds[random(3)]', price = price + 1 WHERE id % 7 = " . random(7) },
-	sub { 'UPDATE history SET price = NULL WHERE id % 11 = ' . random(11) },
-	sub { 'DELETE FROM history WHERE id % 9 = ' . random(9) },
-	sub { 'DELETE FROM current WHERE id % 2 = ' . random(2) },
+	sub { my $n = 1 + pseudo_random(5); return "INSERT INTO current SELECT i, '$kinds[pseudo_random(3)]' FROM generate_series(1, $n) i ON CONFLICT (id) DO UPDATE SET kind = excluded.kind" },
+	sub { 'UPDATE history SET day = (day + ' . (1 + pseudo_random(20)) . ') % 30 WHERE id % 5 = ' . pseudo_random(5) },
+	sub { "UPDATE history SET kind = '$kinds[pseudo_random(3)]', price = price + 1 WHERE id % 7 = " . pseudo_random(7) },
+	sub { 'UPDATE history SET price = NULL WHERE id % 11 = ' . pseudo_random(11) },
+	sub { 'DELETE FROM history WHERE id % 9 = ' . pseudo_random(9) },
+	sub { 'DELETE FROM current WHERE id % 2 = ' . pseudo_random(2) },
 	# what moves a row, and what looks like it
-	sub { 'WITH gone AS (DELETE FROM history WHERE id % 13 = ' . random(13) . ' RETURNING *)
+	sub { 'WITH gone AS (DELETE FROM history WHERE id % 13 = ' . pseudo_random(13) . ' RETURNING *)
 			INSERT INTO history SELECT id, kind, price, (day + 10) % 30 FROM gone' },
 	sub { 'BEGIN; SAVEPOINT s; UPDATE history SET day = 29 - day; ROLLBACK TO s; UPDATE history SET day = 29 - day WHERE id % 3 = 0;
-			DELETE FROM history WHERE day = ' . random(30) . '; COMMIT' },
+			DELETE FROM history WHERE day = ' . pseudo_random(30) . '; COMMIT' },
 	# version 1 of wal2json does not tell it, so that the rollups would fail
-	sub { format_name() eq 'wal2json1' ? 'DELETE FROM history' : 'TRUNCATE ' . ($native ? ('history1', 'history2', 'history3', 'history3a')[random(4)] : 'history') },
+	sub { format_name() eq 'wal2json1' ? 'DELETE FROM history' : 'TRUNCATE ' . ($native ? ('history1', 'history2', 'history3', 'history3a')[pseudo_random(4)] : 'history') },
 );
 
 # A row that is purged and inserted again is two rows, of which the copy would hold one.
@@ -124,7 +124,7 @@ sub forbid_second_life
 
 foreach my $round (1 .. 12)
 {
-	sql($node, join ";\n", map { forbid_second_life($actions[random(scalar @actions)]->()) } 1 .. 8);
+	sql($node, join ";\n", map { forbid_second_life($actions[pseudo_random(scalar @actions)]->()) } 1 .. 8);
 	if ($round % 4 == 0)
 	{
 		$node->stop('immediate');

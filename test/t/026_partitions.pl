@@ -46,7 +46,7 @@ sub make_table
 	return "ALTER TABLE s ATTACH PARTITION s$from FOR VALUES FROM ($from) TO ($to)";
 }
 
-sub pause_worker
+sub pause_between_cycles
 {
 	sql($node, 'SELECT notify_stats.pause()');
 	poll($node, q{SELECT state = 'paused' FROM notify_stats.status WHERE stream = 'main'});
@@ -89,7 +89,7 @@ is(states(), "of_s|live\nkept|failed\nslow|live", 'attached while another rollup
 rebuild_all();
 
 # What brings no rows
-pause_worker();
+pause_between_cycles();
 sql($node, q{
 	CREATE TABLE made1 PARTITION OF s FOR VALUES FROM (10100) TO (10200);
 	INSERT INTO s VALUES (10100, 'made');
@@ -110,7 +110,7 @@ is_exact($node, 'made and altered');
 is_verified($node, 'kept', 'made and altered: verify() finds nothing');
 
 # What does, though it was made in the same transaction
-pause_worker();
+pause_between_cycles();
 sql($node, q{
 	BEGIN;
 	CREATE UNLOGGED TABLE made3 PARTITION OF s FOR VALUES FROM (10300) TO (10400);
@@ -127,7 +127,7 @@ rebuild_all();
 
 # Savepoints
 $attach = make_table();
-pause_worker();
+pause_between_cycles();
 sql($node, "BEGIN; SAVEPOINT a; $attach; ROLLBACK TO a; COMMIT; SELECT notify_stats.resume()");
 wait_until_applied($node);
 is(states(), "of_s|live\nkept|live\nslow|live", 'attached in a savepoint and not at all: states');
@@ -140,7 +140,7 @@ rebuild_all();
 # Others alter a table of which a partition was detached that nobody has looked at yet
 sql($node, q{CREATE TABLE gone PARTITION OF s FOR VALUES FROM (10400) TO (10500); ALTER TABLE gone REPLICA IDENTITY FULL});
 wait_until_applied($node);
-pause_worker();
+pause_between_cycles();
 my $offset = log_position($node);
 sql($node, 'DROP TABLE gone');
 $holder = $node->background_psql('postgres');
@@ -156,7 +156,7 @@ is_exact($node, 'altered side by side');
 
 # What is waited for
 $attach = make_table();
-pause_worker();
+pause_between_cycles();
 is(sql($node, q{SELECT notify_stats.wait_for_lsn('0/1', '0s')}), 't', 'reached long ago');
 sql($node, $attach);
 is(sql($node, q{SELECT notify_stats.wait_for_lsn('0/1', '0s')}), 'f', 'reached long ago, but not with these rows');

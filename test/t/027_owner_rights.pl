@@ -106,7 +106,8 @@ my %safe = (
 	standard_conforming_strings => 'on', check_function_bodies => 'on', transaction_read_only => 'off',
 );
 
-sub quoted
+# Strings as a list of VALUES.
+sub values_of
 {
 	return join ', ', map { "('" . s/'/''/gr . "')" } @_;
 }
@@ -135,10 +136,10 @@ sub make_traps
 		CREATE SCHEMA monitor AUTHORIZATION monitor;
 		CREATE SCHEMA own;
 		GRANT USAGE ON SCHEMA attacker, victim TO PUBLIC;
-	} . 'INSERT INTO trap.attempt (statement) VALUES ' . quoted(@attempts) .
+	} . 'INSERT INTO trap.attempt (statement) VALUES ' . values_of(@attempts) .
 		'; INSERT INTO trap.setting SELECT n, v FROM (VALUES ' .
 		join(', ', map { "('$_', '$hostile{$_}')" } sort keys %hostile) . ') x (n, v)
-		; INSERT INTO trap.watched VALUES ' . quoted(sort keys %safe), $db);
+		; INSERT INTO trap.watched VALUES ' . values_of(sort keys %safe), $db);
 	as('attacker', $db, q{
 		-- notes who runs it, and tries everything
 		CREATE FUNCTION attacker.spring(place text, read_only boolean DEFAULT false) RETURNS void LANGUAGE plpgsql AS $$
@@ -399,7 +400,7 @@ my $left = q{
 
 # Has everything done that there is to do: by the worker, or by a superuser in a session in which
 # nothing may be left, also if some of the calls fail.
-sub settle
+sub do_all_work
 {
 	my ($db, $title) = @_;
 	my ($before, $after);
@@ -500,15 +501,15 @@ sub run_stages
 	sql($node, q{INSERT INTO trap.process SELECT pid FROM pg_stat_activity WHERE backend_type = '} .
 		($db eq 'postgres' ? 'logical replication launcher' : 'notify_stats worker') . q{'}, $db);
 	make_rollups($db, @chosen);
-	settle($db, "$db, build");
+	do_all_work($db, "$db, build");
 	is_exact_for_owners($db, 'build');
 
 	stage($db, 'change');
 	change($db, 21);
 	as('attacker', $db, join ";\n", map { named($_, $place{$_}{later} // '') } @chosen);
-	settle($db, "$db, change");
+	do_all_work($db, "$db, change");
 	change($db, 41);
-	settle($db, "$db, change");
+	do_all_work($db, "$db, change");
 	is_exact_for_owners($db, 'change');
 	is_failed_as_expected($db, "$db, change", @chosen);
 
@@ -516,7 +517,7 @@ sub run_stages
 	stage($db, 'rebuild');
 	as('attacker', $db, join ";\n", map { named($_, q{DELETE FROM ROLLUP WHERE ctid = (SELECT min(ctid) FROM ROLLUP);
 		UPDATE ROLLUP SET n = n + 1 WHERE ctid = (SELECT max(ctid) FROM ROLLUP); SELECT notify_stats.rebuild('ROLLUP')}) } @lasting);
-	settle($db, "$db, rebuild");
+	do_all_work($db, "$db, rebuild");
 	is_exact_for_owners($db, 'rebuild');
 
 	if ($stages =~ /verify/)
@@ -525,16 +526,16 @@ sub run_stages
 		as('attacker', $db, named($_, 'UPDATE ROLLUP SET n = n + 1')) foreach @damaged;
 		isnt(sql($node, named($_, q{SELECT * FROM notify_stats.verify('ROLLUP')}), $db), '', "$db, $_: verify() finds damage") foreach @damaged;
 		as('attacker', $db, named($_, q{SELECT notify_stats.rebuild('ROLLUP')})) foreach @damaged;
-		settle($db, "$db, verify");
+		do_all_work($db, "$db, verify");
 		is(sql($node, join(";\n", map { named($_, q{SELECT 'ROLLUP', v.* FROM notify_stats.verify('ROLLUP') v}) } @verified), $db), '',
 			"$db: verify() finds nothing");
 	}
 
 	stage($db, 'mend');
 	as('attacker', $db, join ";\n", map { named($_, "$place{$_}{mend}; SELECT notify_stats.rebuild('ROLLUP')") } grep { $place{$_}{mend} } @chosen);
-	settle($db, "$db, mend");
+	do_all_work($db, "$db, mend");
 	change($db, 61);
-	settle($db, "$db, mend");
+	do_all_work($db, "$db, mend");
 	is_exact_for_owners($db, 'mend');
 	is_deeply(failures($db), {}, "$db: none has failed now");
 	check_traps($db, $stages, @chosen);
@@ -581,7 +582,7 @@ foreach my $db ('postgres', 'manual')
 		CREATE FUNCTION monitor.concat(text, int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN monitor.spring(); END';
 		CREATE OPERATOR monitor.|| (LEFTARG = text, RIGHTARG = int, FUNCTION = monitor.concat);
 	});
-	settle($db, "$db, check");
+	do_all_work($db, "$db, check");
 	stage($db, 'check');
 	is(as('monitor', $db, 'SET search_path = monitor, pg_catalog; SELECT item FROM notify_stats.check() WHERE NOT ok'),
 		$db eq 'postgres' ? '' : 'worker', "$db: check() works with any search_path");

@@ -96,8 +96,8 @@ sql($node, q{
 	CREATE ROLE manager CREATEROLE;
 });
 
-# Runs statements as a role.
-sub as_role
+# What statements return under a role that cannot log in.
+sub under_role
 {
 	my ($role, $db, $query) = @_;
 	return sql($node, "SET ROLE $role; SET search_path = public; SET client_min_messages = warning; $query", $db);
@@ -378,7 +378,7 @@ foreach my $case (@cases)
 	my $run = sub { $_[0] =~ s/<db>/$db/gr };
 
 	sql($node, $run->($case->{admin}), $db) if $case->{admin};
-	as_role('mallory', $db, $run->($case->{mallory})) if $case->{mallory};
+	under_role('mallory', $db, $run->($case->{mallory})) if $case->{mallory};
 	sql($node, $run->($case->{then}), $db) if $case->{then};
 
 	$before = inventory($db);
@@ -635,7 +635,7 @@ foreach my $db ('pretender', 'renamed')
 	sql($node, 'CREATE EXTENSION notify_stats; ALTER EVENT TRIGGER notify_stats_ddl DISABLE; ALTER SCHEMA notify_stats RENAME TO moved', $db)
 	  if $db eq 'renamed';
 	$worker = wait_for_worker($node, $db);
-	as_role('mallory', $db, $impostor);
+	under_role('mallory', $db, $impostor);
 	# who starts now looks at the catalogs once before it waits
 	sql($node, "SELECT pg_terminate_backend($worker)");
 	$worker = wait_for_worker($node, $db, $worker);

@@ -72,7 +72,7 @@ sub insert_rows
 		FROM (SELECT 'kind ' || i % 17 AS s, i * 7 % 401 AS h FROM generate_series(1, 400) i) x; ";
 }
 
-sub start_anew
+sub start_with_column
 {
 	my ($column) = @_;
 
@@ -106,7 +106,7 @@ foreach my $type (@types)
 		my $altered = $type->{title} eq 'row type' ? "TABLE data.home $change->{home}" : "TYPE data.place $change->{place}";
 		my ($before, $others);
 
-		start_anew($type->{column});
+		start_with_column($type->{column});
 		sql($node, 'SET search_path = data; ' . insert_rows($type->{value}));
 		all_are_live("$title: at first");
 		($before, $others) = (built_at('data.by_value'), built_at('data.of_others'));
@@ -135,7 +135,7 @@ foreach my $type (@types)
 
 # Dropping an attribute may change the order of an index, so the rollup's is made again: once
 # nobody uses it.  Other rollups do not wait for that.
-start_anew('place');
+start_with_column('place');
 sql($node, 'SET search_path = data; ' . insert_rows('ROW(s, h)::place'));
 all_are_live('index in use: at first');
 {

@@ -19,7 +19,7 @@ my $connstr = $node->connstr('app');
 my $dump;
 
 # What a role gets for statements in the database, errors included.
-sub as
+sub output_for
 {
 	my ($role, @statements) = @_;
 	my ($out, $err) = ('', '');
@@ -33,13 +33,13 @@ sql($node, 'CREATE ROLE boss LOGIN; CREATE ROLE clerk LOGIN');
 sql($node, 'CREATE DATABASE app OWNER boss');
 sql($node, 'CREATE EXTENSION notify_stats', 'app');
 sql($node, 'CREATE SCHEMA desk AUTHORIZATION clerk; ALTER SCHEMA public OWNER TO boss', 'app');
-as('boss', q{
+output_for('boss', q{
 	CREATE TABLE orders (id int, kind text);
 	ALTER TABLE orders REPLICA IDENTITY FULL;
 	INSERT INTO orders SELECT i, 'kind ' || i % 3 FROM generate_series(1, 10) i;
 	SELECT notify_stats.create_rollup('by_kind', 'SELECT kind, count(*) AS n FROM orders GROUP BY kind');
 	SELECT notify_stats.create_rollup('kept', 'SELECT id, count(*) AS n FROM orders GROUP BY id', ignore_deletes => '{orders}')});
-as('clerk', q{
+output_for('clerk', q{
 	SET search_path = desk;
 	CREATE TABLE bodies (body text);
 	ALTER TABLE bodies REPLICA IDENTITY FULL;
@@ -47,11 +47,11 @@ as('clerk', q{
 	GRANT USAGE ON SCHEMA desk TO boss;
 	GRANT SELECT ON bodies, numbers, numbers_definition TO boss});
 wait_until_applied($node, 'app');
-as('clerk', q{INSERT INTO desk.bodies VALUES ('a secret')});
+output_for('clerk', q{INSERT INTO desk.bodies VALUES ('a secret')});
 $node->poll_query_until('app', q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'desk.numbers'::regclass});
-is(as('clerk', q{SELECT reason FROM notify_stats.rollups}), 'invalid input syntax for type integer: "a secret" (in column "number")',
+is(output_for('clerk', q{SELECT reason FROM notify_stats.rollups}), 'invalid input syntax for type integer: "a secret" (in column "number")',
 	'a rollup of somebody else has failed, and says why to him');
-as('clerk', 'TRUNCATE desk.bodies');
+output_for('clerk', 'TRUNCATE desk.bodies');
 
 # The dump.
 command_ok([ 'pg_dump', '-U', 'boss', '-f', "$dir/plain.sql", '-d', $connstr ], 'the owner of the database can dump it');
@@ -66,12 +66,12 @@ foreach my $query ('TABLE notify_stats.rollup_activity', 'SELECT reason FROM not
 	'SELECT a FROM notify_stats.rollup_activity a', 'COPY notify_stats.rollup_activity TO STDOUT',
 	'TABLE notify_stats.rollup_source')
 {
-	like(as('boss', $query), qr/^psql:<stdin>:\d+: ERROR:  permission denied for table rollup_\w+\s*\z/, "refused: $query");
+	like(output_for('boss', $query), qr/^psql:<stdin>:\d+: ERROR:  permission denied for table rollup_\w+\s*\z/, "refused: $query");
 }
-is(as('boss', 'SELECT rollup, state FROM notify_stats.rollup ORDER BY rollup::text'), "by_kind|live\ndesk.numbers|failed\nkept|live",
+is(output_for('boss', 'SELECT rollup, state FROM notify_stats.rollup ORDER BY rollup::text'), "by_kind|live\ndesk.numbers|failed\nkept|live",
 	'he sees the states of all');
-is(as('boss', 'SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text'), "by_kind\nkept", 'and more of his own');
-unlike(as('boss', q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.numbers')}), qr/secret|invalid input/,
+is(output_for('boss', 'SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text'), "by_kind\nkept", 'and more of his own');
+unlike(output_for('boss', q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.numbers')}), qr/secret|invalid input/,
 	'wait_for_lsn() does not tell him why it has failed');
 
 # It can be restored.
