@@ -22,32 +22,6 @@ autovacuum = off
 });
 my ($pid, $old_pid, $slot);
 
-sub create_rollup
-{
-	my ($db) = @_;
-	$node->safe_psql($db, q{
-		CREATE TABLE source (id int PRIMARY KEY, kind text);
-		ALTER TABLE source REPLICA IDENTITY FULL;
-		INSERT INTO source SELECT i, 'kind ' || i % 3 FROM generate_series(1, 10) i;
-		SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
-	});
-	return;
-}
-
-my $next = 1000;
-
-sub change
-{
-	my ($db) = @_;
-	$next += 10;
-	$node->safe_psql($db // 'postgres', qq{
-		INSERT INTO source SELECT i, 'kind ' || i % 5 FROM generate_series($next, $next + 9) i;
-		UPDATE source SET kind = 'changed' WHERE id % 4 = 0;
-		DELETE FROM source WHERE id % 7 = 0;
-	});
-	return;
-}
-
 # The extension comes and goes while the worker runs.
 $pid = wait_for_worker($node);
 poll($node, "SELECT state = 'idle' FROM pg_stat_activity WHERE pid = $pid");
@@ -55,9 +29,9 @@ is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'no slot before
 sql($node, 'CREATE EXTENSION notify_stats');
 change_waits('no rollups');
 is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'no slot before the first rollup');
-create_rollup('postgres');
+make_kinds($node);
 is_exact($node, 'the worker builds a rollup');
-change();
+change_kinds($node);
 is_exact($node, 'and counts');
 is(worker_pid($node), $pid, 'the worker is still the same');
 is(sql($node, "SELECT application_name, usename FROM pg_stat_activity WHERE pid = $pid"),
@@ -76,10 +50,10 @@ sub change_waits
 $node->safe_psql('postgres', 'CREATE DATABASE "Second"');
 wait_for_worker($node, 'Second');
 $node->safe_psql('Second', 'CREATE EXTENSION notify_stats');
-create_rollup('Second');
+make_kinds($node, 'Second');
 is_exact($node, 'a second database', db => 'Second');
-change('Second');
-change();
+change_kinds($node, 'Second');
+change_kinds($node);
 is_exact($node, 'a second database counts', db => 'Second');
 is_exact($node, 'the first database counts');
 is(sql($node, 'SELECT count(DISTINCT database) FROM pg_replication_slots'), '2', 'a slot for each');
@@ -89,43 +63,43 @@ $node->wait_for_log(qr/database "nowhere" does not exist/);
 $old_pid = worker_pid($node);
 sql($node, "SELECT pg_terminate_backend($old_pid)");
 $pid = wait_for_worker($node, 'postgres', $old_pid);
-change();
+change_kinds($node);
 is_exact($node, 'exact after pg_terminate_backend()');
 kill 'TERM', $pid;
 wait_for_worker($node, 'postgres', $pid);
-change();
+change_kinds($node);
 is_exact($node, 'exact after SIGTERM');
 kill_server($node);
 start_again($node);
 wait_for_worker($node);
-change();
+change_kinds($node);
 is_exact($node, 'exact after a kill of the postmaster');
-change();
+change_kinds($node);
 $node->restart;
-change();
+change_kinds($node);
 is_exact($node, 'exact after a restart');
 
 # pause() and resume()
 sql($node, 'SELECT notify_stats.pause()');
-change();
+change_kinds($node);
 is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '300 ms')"), 'f', 'a paused worker does not count');
 is(sql($node, "SELECT state, waits_for FROM notify_stats.status WHERE stream = 'main'"), 'paused|resume()',
 	'the status says how to go on');
 isnt(differences($node, 'postgres', 'kinds'), '', 'indeed there is something to count');
 sql($node, 'CALL notify_stats.catch_up()');
 is(differences($node, 'postgres', 'kinds'), '', 'catch_up() counts while the worker is paused');
-change();
-sql($node, 'SELECT notify_stats.resume()');
+change_kinds($node);
+resume_stream($node);
 is_exact($node, 'exact after resume()');
 
 # A changed naptime takes effect at once.
 $node->append_conf('postgresql.conf', 'notify_stats.naptime = 1h');
 $node->restart;
 wait_for_worker($node);
-change();
+change_kinds($node);
 $node->append_conf('postgresql.conf', 'notify_stats.naptime = 20ms');
 $node->reload;
-change();
+change_kinds($node);
 is_exact($node, 'exact after naptime was shortened');
 
 # Nobody writes any more: nor do we, even if the server's own records make the worker look
@@ -159,7 +133,7 @@ my ($stdout, $stderr) = run_command(
 is(join("\n", grep { /^rmgr/ && !/^rmgr: (XLOG |Standby |Heap2 .*PRUNE)/ } split /\n/, $stdout), '',
 	'a server left alone is silent: no record but of checkpoints, and of who reads the catalogs');
 like($stdout, qr/CHECKPOINT_ONLINE/, 'the records of checkpoints');
-change();
+change_kinds($node);
 is_exact($node, 'and it wakes up again');
 
 # The routine messages of decoding stay out of the log, and a worker that cannot connect
@@ -175,8 +149,8 @@ sql($node, 'DROP EXTENSION notify_stats CASCADE');
 poll($node, "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$slot'");
 pass('the worker drops the slot after DROP EXTENSION');
 sql($node, 'DROP TABLE kinds CASCADE; DROP TABLE source; CREATE EXTENSION notify_stats');
-create_rollup('postgres');
-change();
+make_kinds($node);
+change_kinds($node);
 is_exact($node, 'the extension can be created again');
 sql($node, "SELECT notify_stats.drop_rollup('kinds')");
 poll($node, "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$slot'");

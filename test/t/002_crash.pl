@@ -57,7 +57,7 @@ sub end_worker_at
 	sql($node, 'SELECT notify_stats.pause()');
 	change();
 	set_stop($node, $point);
-	sql($node, 'SELECT notify_stats.resume()');
+	resume_stream($node);
 	wait_for_stop($node, $point, $offset, \&change);
 	change();
 	unset_stop($node);

@@ -53,13 +53,6 @@ my %definition = (
 		SELECT kind % 5 AS fifth, count(*) AS n, count(amount) FILTER (WHERE amount > 3) AS large
 		FROM parted WHERE kind <> 7 GROUP BY 1});
 
-sub create_rollup
-{
-	my ($name, $definition) = @_;
-	sql($node, "SELECT notify_stats.create_rollup('$name', \$\$ $definition{$definition} \$\$)");
-	return;
-}
-
 # --- under load -----------------------------------------------------------------------
 
 my %script = (
@@ -141,8 +134,8 @@ sub load_runs
 my $load = start_writers(12);
 my ($builds, $verifications, $different) = (0, 0, '');
 poll($node, q{SELECT EXISTS (SELECT FROM plain WHERE note = 'noted')});
-create_rollup('sums', 'sums');
-create_rollup('parts', 'parts');
+create_rollup($node, 'sums', $definition{sums});
+create_rollup($node, 'parts', $definition{parts});
 while (load_runs($load))
 {
 	foreach my $rollup ('sums', 'parts')
@@ -157,8 +150,8 @@ while (load_runs($load))
 		$builds++;
 	}
 	next if $builds > 30;
-	create_rollup("new_$builds", 'sums');
-	create_rollup("new_parts_$builds", 'parts');
+	create_rollup($node, "new_$builds", $definition{sums});
+	create_rollup($node, "new_parts_$builds", $definition{parts});
 	$builds += 2;
 }
 unlike(slurp_file($load->{log}), qr/ERROR|FATAL/, 'no client met an error');
@@ -219,7 +212,7 @@ foreach my $point (@build_points)
 
 	$offset = log_position($node);
 	set_stop($node, $point);
-	create_rollup("new_$point" =~ s/-/_/gr, 'sums');
+	create_rollup($node, "new_$point" =~ s/-/_/gr, $definition{sums});
 	wait_for_stop($node, $point, $offset);
 	is(write_without_waiting(), '', "nobody waits for a first build at $point");
 	continue_from_stop($node);
@@ -287,7 +280,7 @@ foreach my $point (@build_points)
 		# a first build, or the second one of a rollup that is read already
 		if ($n % 2 > 0)
 		{
-			create_rollup($rollup, 'parts');
+			create_rollup($node, $rollup, $definition{parts});
 		}
 		else
 		{
@@ -345,7 +338,7 @@ continue_from_stop($node);
 like($verify->finish, qr/dropped or changed meanwhile/, 'verify() says that the rollup was changed');
 sql($node, 'ALTER TABLE sums RENAME COLUMN number TO n');
 is_exact($node, 'a rollup whose column was renamed, and back');
-is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'sums'::regclass}), 'live', 'it has been live throughout');
+is(state_of($node, 'sums'), 'live', 'it has been live throughout');
 
 # A lock of the session's own does not keep its verify() waiting.  Parallel plans, and waiters
 # that look for deadlocks, must not get in each other's way then.

@@ -61,12 +61,7 @@ sub count_in
 	return sql($node, "SELECT coalesce(sum(n), 0) FROM $rollup WHERE kind = '$kind'");
 }
 
-sub create_rollup
-{
-	my ($name) = @_;
-	sql($node, "SELECT notify_stats.create_rollup('$name', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')");
-	return;
-}
+my $by_kind = 'SELECT kind, count(*) AS n FROM source GROUP BY kind';
 
 sql($node, q{
 	CREATE TABLE source (id int PRIMARY KEY, kind text);
@@ -77,7 +72,7 @@ sql($node, q{
 # Before the slot exists: its creation waits for the transaction.
 hold_commits();
 $xid = commit_held('before the slot');
-create_rollup('first');
+create_rollup($node, 'first', $by_kind);
 poll($node, "SELECT state = 'creating slot' AND waits_for LIKE 'process %' FROM notify_stats.status WHERE stream = 'main'");
 release_commits();
 is_exact($node, 'a commit held before the slot: exact');
@@ -91,7 +86,7 @@ sql($node, "INSERT INTO source VALUES (50, 'meanwhile')");
 poll($node, "SELECT sum(n) = 1 FROM first WHERE kind = 'meanwhile'");
 is(count_in('first', 'before the copy'), '1', 'the main stream does not wait for it');
 poll($node, "SELECT confirmed_flush_lsn >= applied_lsn FROM pg_replication_slots JOIN notify_stats.stream USING (slot_name)");
-create_rollup('second');
+create_rollup($node, 'second', $by_kind);
 poll($node, "SELECT waits_for = 'transaction $xid' FROM notify_stats.status WHERE stream = 'build second'");
 pass('the status names the transaction that the build waits for');
 is(sql($node, "SELECT build_phase FROM notify_stats.rollups WHERE rollup = 'second'::regclass"),

@@ -24,13 +24,6 @@ my $schema = q{
 my $allow_plugin;
 my ($node, $error, $offset);
 
-# "item|ok|hint is there" of check()
-sub checked
-{
-	my ($item) = @_;
-	return sql($node, "SELECT ok, hint IS NOT NULL FROM notify_stats.check() WHERE item = '$item'");
-}
-
 # What a statement tells besides its result.
 sub notices
 {
@@ -56,7 +49,7 @@ $error = sql_error($node, $create);
 like($error, qr/ERROR:  55000: notify_stats needs wal_level >= logical/, 'wal_level = replica is refused');
 like($error, qr/DETAIL: .*\nHINT:  Set wal_level = logical in postgresql.conf and restart/, 'with a hint');
 is(sql($node, $nothing_made), '0', 'and nothing is made');
-is(checked('wal_level'), 'f|t', 'check() tells');
+is(check_row($node, 'wal_level', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells');
 
 # --- not preloaded --------------------------------------------------------------------
 
@@ -76,7 +69,7 @@ sub not_preloaded
 		like(sql_error($node, $call), $hint, "not preloaded: $call");
 	}
 	is(sql($node, $nothing_made), '0', 'not preloaded: nothing is made');
-	is(checked('preload'), 'f|t', 'not preloaded: check() tells');
+	is(check_row($node, 'preload', 'ok, hint IS NOT NULL'), 'f|t', 'not preloaded: check() tells');
 	is(sql($node, 'SELECT state FROM notify_stats.status'), 'not preloaded', 'not preloaded: so does the status');
 	is(sql($node, 'SELECT count(*) FROM notify_stats.rollups'), '0', 'not preloaded: the rollups can be read');
 	is(sql($node, 'SELECT notify_stats.applied_lsn() IS NULL'), 't', 'not preloaded: applied_lsn() can be called');
@@ -118,11 +111,11 @@ $error = sql_error($node, $create);
 like($error, qr/ERROR:  53400: all replication slots are in use/, 'no free slot for the build is refused');
 like($error, qr/DETAIL: .*\nHINT:  Drop unused slots, or raise max_replication_slots/, 'with a hint');
 is(sql($node, $nothing_made), '0', 'and nothing is made');
-is(checked('replication slots'), 'f|t', 'check() tells');
+is(check_row($node, 'replication slots', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells');
 
 # Taken only afterwards: the build waits, says why, and is made when there is one.
 sql($node, q{SELECT pg_drop_replication_slot('taken')});
-is(checked('replication slots'), 't|f', 'check() is content');
+is(check_row($node, 'replication slots', 'ok, hint IS NOT NULL'), 't|f', 'check() is content');
 sql($node, qq{
 	SELECT notify_stats.pause();
 	$create;
@@ -152,7 +145,7 @@ is_verified($node, 'kinds', 'verify() with a slot');
 restart_with("max_worker_processes = 2\n");
 wait_for_worker($node);
 poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'logical replication launcher'});
-is(checked('worker processes'), 'f|t', 'check() tells that there is no process for a build');
+is(check_row($node, 'worker processes', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells that there is no process for a build');
 $offset = log_position($node);
 sql($node, q{SELECT notify_stats.rebuild('kinds')});
 $node->wait_for_log(qr/could not start a process to build a rollup/, $offset);
@@ -174,7 +167,7 @@ is_verified($node, 'kinds', 'and verify() finds nothing');
 
 restart_with("max_worker_processes = 1\n");
 sql($node, q{INSERT INTO source VALUES (9, 'f')});
-is(sql($node, q{SELECT ok, detail, hint FROM notify_stats.check() WHERE item = 'worker'}),
+is(check_row($node, 'worker'),
 	'f|no worker serves database postgres: max_worker_processes = 1 did not allow one|'
 	. 'Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up() regularly.', 'check() tells it');
 is(sql($node, 'SELECT state, waits_for FROM notify_stats.status'), 'off|a worker: max_worker_processes does not allow one',
@@ -193,7 +186,7 @@ sql($node, q{SELECT notify_stats.create_rollup('dropped', 'SELECT id, count(*) A
 is_exact($node, 'exact with the worker');
 restart_with("notify_stats.database = ''\n");
 sql($node, q{INSERT INTO source VALUES (8, 'e')});
-is(checked('worker'), 'f|t', 'check() tells that no worker serves the database');
+is(check_row($node, 'worker', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells that no worker serves the database');
 is(sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '100 ms')}), 'f', 'wait_for_lsn() runs out of time');
 like(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms')}),
 	qr/WARNING:  no worker serves database "postgres"\nHINT:  Add the database/, 'and tells why, before it waits');

@@ -20,19 +20,6 @@ use Test::More;
 
 my $node = new_node('lost', conf => 'autovacuum = off');
 my $slot;
-my $next = 1;
-
-sub change
-{
-	my ($from, $to) = ($next, $next + 20);
-	$next = $to + 1;
-	sql($node, notify_insert($from, $to));
-	sql($node, q{
-		UPDATE notifications SET notification_status = 'sending' WHERE random() < 0.3;
-		DELETE FROM notifications WHERE random() < 0.1;
-	});
-	return;
-}
 
 # What the worker has said of a loss, once the rollups are rebuilt.
 sub is_mended
@@ -42,7 +29,7 @@ sub is_mended
 
 	$node->wait_for_log(qr/changes were lost: \Q$reason\E/, $offset);
 	is_exact($node, "$title: exact again");
-	change();
+	change_notify($node);
 	is_exact($node, "$title: and goes on");
 	is(sql($node, "SELECT string_agg(DISTINCT state, ',') FROM notify_stats.rollups"), 'live', "$title: live");
 	slot_is_behind($node, "$title: the slot is not ahead");
@@ -53,28 +40,28 @@ sub is_mended
 load_notify($node);
 sql($node, q{SELECT notify_stats.create_rollup('by_type',
 	'SELECT notification_type, count(*) AS n FROM notifications GROUP BY notification_type')});
-change();
+change_notify($node);
 is_exact($node, 'exact at first');
 $slot = main_slot($node);
 
 # Dropped, with changes that were not read yet.
 my $offset = log_position($node);
 pause_stream($node);
-change();
+change_notify($node);
 drop_slot($node, $slot);
 is(sql($node, "SELECT count(*) FROM notify_stats.check() WHERE item = 'slot' AND NOT ok AND hint IS NOT NULL"), '1',
 	'check() tells that the slot is missing');
-change();
-sql($node, 'SELECT notify_stats.resume()');
+change_notify($node);
+resume_stream($node);
 is_mended($offset, 'the replication slot is missing', 'a dropped slot');
 
 # Advanced by hand.
 $offset = log_position($node);
 pause_stream($node);
-change();
+change_notify($node);
 sql($node, "SELECT pg_replication_slot_advance('$slot', pg_current_wal_flush_lsn())");
-change();
-sql($node, 'SELECT notify_stats.resume()');
+change_notify($node);
+resume_stream($node);
 is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot advanced by hand');
 
 # Read from.  The server would let anybody with the right to replicate.
@@ -83,38 +70,38 @@ my $libraries = sql($node, "SELECT coalesce(current_setting('output_plugin_libra
 my $oid = sql($node, "SELECT 'notifications'::regclass::oid");
 $offset = log_position($node);
 pause_stream($node);
-change();
+change_notify($node);
 isnt(sql($node, qq{$libraries
 	SELECT count(*) FROM pg_logical_slot_get_binary_changes('$slot', NULL, NULL, 'version', '1', 'tables', '$oid:1')}), '0',
 	'somebody reads our changes');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot read by somebody else');
 
 # Dropped, and made anew under its name: it looks like ours, and lacks what was before it.
 $offset = log_position($node);
 pause_stream($node);
-change();
+change_notify($node);
 my $plugin = sql($node, "SELECT plugin FROM pg_replication_slots WHERE slot_name = '$slot'");
 sql($node, qq{$libraries SELECT pg_drop_replication_slot('$slot');
 	SELECT pg_create_logical_replication_slot('$slot', '$plugin')});
-change();
-sql($node, 'SELECT notify_stats.resume()');
+change_notify($node);
+resume_stream($node);
 is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot made anew');
 
 # Dropped, and found by catch_up() instead of the worker.
 $offset = log_position($node);
 pause_stream($node);
-change();
+change_notify($node);
 drop_slot($node, $slot);
 sql($node, 'CALL notify_stats.catch_up()');
 is(differences($node, 'postgres', 'ft_service_stats', 'by_type'), '', 'catch_up() mends a dropped slot as well');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_mended($offset, 'the replication slot is missing', 'a slot that catch_up() missed');
 
 # Invalidated, because it kept more of the log than it may.
 $offset = log_position($node);
 pause_stream($node);
-change();
+change_notify($node);
 set_and_reload($node, max_slot_wal_keep_size => '1MB');
 for (1 .. 10)
 {
@@ -123,7 +110,7 @@ for (1 .. 10)
 }
 is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'lost', 'the status tells a lost slot');
 set_and_reload($node, max_slot_wal_keep_size => '-1');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_mended($offset, 'the replication slot was invalidated because of max_slot_wal_keep_size', 'an invalidated slot');
 
 # Idle.  The server invalidates a slot that nobody uses for a while, at a checkpoint.
@@ -142,7 +129,6 @@ sub idle_until_lost
 if ($node->pg_version >= 18)
 {
 	my $idle_reason = 'the replication slot was invalidated because of idle_replication_slot_timeout';
-	my $all_built = q{SELECT string_agg(rollup || ' ' || state || ' ' || built_at, ', ' ORDER BY rollup) FROM notify_stats.rollups};
 	my ($since, $built, $builder);
 
 	sql($node, q{
@@ -151,7 +137,7 @@ if ($node->pg_version >= 18)
 		SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
 		INSERT INTO kept VALUES (1), (2)});
 	is_exact($node, 'exact before the slot is idle');
-	$built = sql($node, $all_built);
+	$built = built_at($node);
 	set_and_reload($node, idle_replication_slot_timeout => '1s');
 
 	# The worker uses it in time, whether or not there is something to read.
@@ -173,51 +159,50 @@ if ($node->pg_version >= 18)
 	is(builder_pid($node), $builder, 'a build is not ended while it reads its sources');
 	continue_from_stop($node);
 	is_exact($node, 'and comes to its end');
-	$built = sql($node, $all_built);
+	$built = built_at($node);
 	# the position of the build is before its own commit, which drops temporary tables
-	change();
+	change_notify($node);
 	wait_until_applied($node);
 
 	# A paused worker does not, but if nothing happens meanwhile, nothing is lost.
 	$offset = log_position($node);
 	pause_stream($node);
-	is(sql($node, q{SELECT ok, hint IS NOT NULL FROM notify_stats.check() WHERE item = 'idle slot'}), 'f|t', 'check() warns of a pause');
+	is(check_row($node, 'idle slot', 'ok, hint IS NOT NULL'), 'f|t', 'check() warns of a pause');
 	idle_until_lost();
-	like(sql($node, q{SELECT detail FROM notify_stats.check() WHERE item = 'slot' AND NOT ok}), qr/is lost \(idle_timeout\)/,
+	like(complaints($node, 'slot', 'detail'), qr/is lost \(idle_timeout\)/,
 		'check() tells the cause');
-	sql($node, 'SELECT notify_stats.resume()');
+	resume_stream($node);
 	$node->wait_for_log(qr/replication slot "$slot" was invalidated because of idle_replication_slot_timeout, and made again/, $offset);
 	is_exact($node, 'an idle slot with nothing to read: exact');
-	is(sql($node, $all_built), $built, 'an idle slot with nothing to read: nothing was lost');
-	change();
+	is(built_at($node), $built, 'an idle slot with nothing to read: nothing was lost');
+	change_notify($node);
 	sql($node, 'INSERT INTO kept VALUES (3); SELECT notify_stats.drop_rollup($$by_type$$)');
 	is_exact($node, 'an idle slot with nothing to read: and goes on');
 	slot_is_behind($node, 'an idle slot with nothing to read: the slot is not ahead');
-	is(sql($node, q{SELECT ok FROM notify_stats.check() WHERE item = 'idle slot'}), 't', 'check() is content with a running worker');
+	is(check_row($node, 'idle slot', 'ok'), 't', 'check() is content with a running worker');
 	sql($node, q{SELECT notify_stats.drop_rollup('kept_rows');
 		SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) AS n FROM notifications GROUP BY notification_type')});
 
 	wait_until_applied($node);
 
 	# A change from before the pause that is committed within it is lost.
-	sql($node, 'BEGIN;' . notify_insert($next, $next) . q{; PREPARE TRANSACTION 'open'});
-	$next++;
-	change();
+	sql($node, 'BEGIN;' . notify_insert(1_000_000, 1_000_000) . q{; PREPARE TRANSACTION 'open'});
+	change_notify($node);
 	is_exact($node, 'exact beside an open transaction');
 	$offset = log_position($node);
 	pause_stream($node);
 	idle_until_lost();
 	sql($node, q{COMMIT PREPARED 'open'});
-	sql($node, 'SELECT notify_stats.resume()');
+	resume_stream($node);
 	is_mended($offset, $idle_reason, 'an idle slot, and a transaction from before');
 
 	# And so is what comes later.
 	$offset = log_position($node);
 	pause_stream($node);
-	change();
+	change_notify($node);
 	idle_until_lost();
 	set_and_reload($node, idle_replication_slot_timeout => '0');
-	sql($node, 'SELECT notify_stats.resume()');
+	resume_stream($node);
 	is_mended($offset, $idle_reason, 'an idle slot');
 }
 
@@ -234,8 +219,8 @@ pause_stream($node);
 	my $position;
 
 	poll($node, "SELECT active FROM pg_replication_slots WHERE slot_name = '$slot'");
-	sql($node, 'SELECT notify_stats.resume()');
-	change();
+	resume_stream($node);
+	change_notify($node);
 	$node->wait_for_log(qr/replication slot "$slot" is in use by process \d+/, $offset);
 	poll($node, q{SELECT waits_for ~ '^process \d+, which has the replication slot open' FROM notify_stats.status WHERE stream = 'main'});
 	pass('the status tells who has the slot open');
@@ -255,19 +240,19 @@ pause_stream($node);
 for (1 .. 3)
 {
 	sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1024 * 1024)); SELECT pg_current_wal_flush_lsn()});
-	change();
+	change_notify($node);
 }
 $node->wait_for_log(qr/WARNING:  replication slot "$slot" keeps more than 2 MB of write-ahead log/, $offset);
-is(sql($node, q{SELECT ok FROM notify_stats.check() WHERE item = 'WAL kept by the slot'}), 'f', 'check() tells it, too');
+is(check_row($node, 'WAL kept by the slot', 'ok'), 'f', 'check() tells it, too');
 cmp_ok(sql($node, q{SELECT retained_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024, 'and the status');
 cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024,
 	'which tells that it was not applied');
 cmp_ok(sql($node, q{SELECT catalog_xmin_age FROM notify_stats.status WHERE stream = 'main'}), '>', 0, 'and how old the catalogs are');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 # restart_lsn follows when running transactions are logged
 for (1 .. 100)
 {
-	change();
+	change_notify($node);
 	sql($node, 'CHECKPOINT');
 	wait_until_applied($node);
 	last if slurp_file($node->logfile, $offset) =~ /keeps less than 2 MB of write-ahead log again/;
@@ -280,13 +265,13 @@ set_and_reload($node, 'notify_stats.warn_retained_wal' => undef);
 $offset = log_position($node);
 set_and_reload($node, 'notify_stats.on_lost_slot' => 'stop');
 pause_stream($node);
-change();
+change_notify($node);
 drop_slot($node, $slot);
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 $node->wait_for_log(qr/changes were lost: the replication slot is missing/, $offset);
 poll($node, q{SELECT bool_and(state = 'failed' AND reason LIKE 'changes were lost%') FROM notify_stats.rollups});
 pass('with on_lost_slot = stop the rollups fail');
-change();
+change_notify($node);
 wait_until_applied($node);
 is(sql($node, q{SELECT string_agg(DISTINCT state, ',') FROM notify_stats.rollups}), 'failed', 'and stay so');
 is(() = slurp_file($node->logfile, $offset) =~ /changes were lost/g, 1, 'it is said once');
@@ -298,10 +283,10 @@ set_and_reload($node, 'notify_stats.on_lost_slot' => undef);
 # serving once the name is free again.
 $offset = log_position($node);
 pause_stream($node);
-change();
+change_notify($node);
 drop_slot($node, $slot);
 sql($node, "SELECT pg_create_logical_replication_slot('$slot', 'test_decoding')");
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 $node->wait_for_log(qr/changes were lost: the replication slot belongs to somebody else/, $offset);
 $node->wait_for_log(qr/replication slot "$slot" already exists/, $offset);
 poll($node, q{SELECT last_error LIKE '%already exists%' FROM notify_stats.status WHERE stream = 'main'});
@@ -309,7 +294,7 @@ pass('the status tells that the name is taken');
 is(sql($node, "SELECT plugin FROM pg_replication_slots WHERE slot_name = '$slot'"), 'test_decoding',
 	'the slot of somebody else is left alone');
 is(sql($node, 'SELECT DISTINCT state FROM notify_stats.rollups'), 'stale', 'the rollups are stale');
-change();
+change_notify($node);
 drop_slot($node, $slot);
 is_mended($offset, 'the replication slot belongs to somebody else', 'a slot of somebody else');
 is_verified($node, 'ft_service_stats', 'verify() finds nothing');

@@ -100,7 +100,7 @@ sub is_failed
 
 	like(sql($node, q{SELECT state || ': ' || reason FROM notify_stats.rollups WHERE rollup = 'bad'::regclass}),
 		qr/^failed: \Q$reason\E/, "$title: failed, with the reason");
-	is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'good'::regclass}), 'live',
+	is(state_of($node, 'good'), 'live',
 		"$title: the other is live");
 	return;
 }
@@ -112,7 +112,7 @@ foreach my $trouble (@troubles)
 
 	sql($node, $break);
 	change();
-	poll($node, q{SELECT state = 'failed' FROM notify_stats.rollups WHERE rollup = 'bad'::regclass});
+	wait_for_state($node, 'bad', 'failed');
 	is_failed($title, $reason);
 	change();
 	is_exact($node, "$title: the other goes on", rollups => ['good']);

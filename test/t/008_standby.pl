@@ -99,7 +99,7 @@ $node->stop;
 $offset = log_position($standby);
 $standby->promote;
 wait_for_worker($standby);
-sql($standby, 'SELECT notify_stats.resume()');
+resume_stream($standby);
 $standby->wait_for_log(qr/changes were lost: the replication slot is missing/, $offset);
 is_exact($standby, 'rebuilt and exact after promotion');
 sql($standby, notify_insert(151, 200));

@@ -104,28 +104,18 @@ my %definition = (
 my %exists;
 my $serial = 0;
 
-sub create_rollup
+# A rollup with a definition, under a name of its own.
+sub create_one_of
 {
 	my ($name) = @_;
 	my $rollup = $name . '_' . $serial++;
 
-	sql($node, "SELECT notify_stats.create_rollup('$rollup', \$\$ $definition{$name} \$\$)");
+	create_rollup($node, $rollup, $definition{$name});
 	$exists{$rollup} = 1;
 	return;
 }
 
 # --- random statements ----------------------------------------------------------------
-
-sub random
-{
-	my ($n) = @_;
-	return int(rand($n));
-}
-
-sub one_of
-{
-	return $_[ random(scalar @_) ];
-}
 
 # A value for a column, NULL now and then where it may be.
 sub value
@@ -284,7 +274,7 @@ sub trouble_rollups
 
 	if ($what < 25)
 	{
-		create_rollup(one_of(sort keys %definition)) if keys %exists < 12;
+		create_one_of(one_of(sort keys %definition)) if keys %exists < 12;
 	}
 	elsif ($what < 50)
 	{
@@ -336,7 +326,7 @@ sub crash
 	return;
 }
 
-create_rollup($_) foreach ('kinds', 'days', 'both', 'parts', 'keyless', 'all_of_them', 'keys');
+create_one_of($_) foreach ('kinds', 'days', 'both', 'parts', 'keyless', 'all_of_them', 'keys');
 
 my $end = time + $seconds;
 my $round = 0;
@@ -369,7 +359,7 @@ while (time < $end && Test::More->builder->is_passing)
 	{
 		sql($node, one_of('COMMIT', 'ROLLBACK') . " PREPARED '$gid'");
 	}
-	sql($node, 'SELECT notify_stats.resume()');
+	resume_stream($node);
 	is_exact($node, "round $round: exact");
 	is(sql($node, q{SELECT rollup, reason FROM notify_stats.rollups WHERE state <> 'live'}), '', "round $round: all are live");
 	slot_is_behind($node, "round $round: the slot is not ahead");

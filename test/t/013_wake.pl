@@ -25,42 +25,8 @@ autovacuum = off
 checkpoint_timeout = 1h
 max_wal_size = 4GB
 });
-my %frozen;
 
 # --- helpers ----------------------------------------------------------------------------
-
-# Stops a process of the server while it waits for its latch, and so holds no lock.
-sub freeze
-{
-	my ($type) = @_;
-	my $activity = "FROM pg_stat_activity WHERE backend_type = '$type'";
-	my $pid = sql($node, "SELECT pid $activity");
-
-	for (1 .. 100)
-	{
-		poll($node, "SELECT wait_event_type = 'Activity' $activity");
-		kill 'STOP', $pid or die "no process $pid";
-		$frozen{$type} = $pid;
-		return if sql($node, "SELECT wait_event_type = 'Activity' $activity") eq 't';
-		thaw($type);
-	}
-	die "$type does not rest";
-}
-
-sub thaw
-{
-	my (@types) = @_;
-	foreach my $type (@types ? @types : keys %frozen)
-	{
-		kill 'CONT', delete $frozen{$type};
-	}
-	return;
-}
-
-END
-{
-	thaw();
-}
 
 # Whether a query gives 't' before long; other than poll(), does not end the test.
 sub comes_true
@@ -129,27 +95,6 @@ sub let_pass
 sub unflushed
 {
 	return sql($node, 'SELECT pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()');
-}
-
-# A stream that is paused, with no cycle at work any more.
-sub pause
-{
-	sql($node, 'SELECT notify_stats.pause()');
-	poll($node, "SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'notify_stats worker'");
-	return;
-}
-
-sub resume
-{
-	sql($node, 'SELECT notify_stats.resume()');
-	return;
-}
-
-sub create_rollup
-{
-	my ($name, $definition) = @_;
-	sql($node, "SELECT notify_stats.create_rollup('$name', '$definition')");
-	return;
 }
 
 # Sessions that wait, as (pid, pid...).
@@ -221,7 +166,7 @@ $node->safe_psql('other', 'CREATE TABLE t (i int)');
 
 # The first rollup is noticed by a worker that reads nothing yet, at its naptime.
 poll($node, "SELECT state = 'no rollups' FROM notify_stats.status");
-create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
+create_rollup($node, 'kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
 ok(comes_true("SELECT state = 'live' FROM notify_stats.rollups"), 'create_rollup() is noticed, though nobody waits');
 insert('first');
 is_exact($node, 'exact');
@@ -255,7 +200,7 @@ is_exact($node, 'exact after the bursts');
 
 # Who does not wake it.  (A setting of the session, lest it be a synchronous one's.)
 come_to_rest();
-freeze('walwriter');
+freeze($node, 'walwriter');
 my ($before, $cycle) = (sleeps(), last_cycle());
 $node->safe_psql('other', 'INSERT INTO t VALUES (1)');
 sql($node, q{BEGIN; INSERT INTO source (kind) VALUES ('rolled back'); ROLLBACK});
@@ -307,7 +252,7 @@ is_exact($node, 'exact after the ticks');
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
 my $reached = position();
 wait_until_applied($node);
-pause();
+pause_worker($node);
 insert('while paused');
 is(sql($node, "SET statement_timeout = '20 s'; SELECT notify_stats.wait_for_lsn('$reached', '1 hour')"), 't',
 	'paused: a position that is applied is not waited for');
@@ -356,7 +301,7 @@ poll($node, "SELECT count(*) >= 13 $waiting");
 # as far as the last of them wait for, which no one row is sure to bring
 sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 3000))});
 insert('for the waiting');
-resume();
+resume_stream($node);
 like(shift(@sessions)->finish, qr/cancelled\n.*waited: t/, 'one that was cancelled can wait again');
 is(join(' ', map { $_->finish } @sessions), join(' ', ('t') x 14), 'resume() ends all waits with true');
 is_exact($node, 'exact after the waits');
@@ -378,33 +323,33 @@ is_exact($node, 'exact');
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
 wait_until_applied($node);
 my $applied = sql($node, 'SELECT notify_stats.applied_lsn()');
-pause();
+pause_worker($node);
 $node->restart;
 wait_for_worker($node);
 is(sql($node, "SELECT notify_stats.wait_for_lsn('$applied', '0')"), 't', 'after a restart, paused: what is applied');
 insert('after the restart');
 is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '0')"), 'f', 'after a restart, paused: what is not');
-resume();
+resume_stream($node);
 
 # A rollup that goes while it is waited for.
-create_rollup('second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
+create_rollup($node, 'second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
 wait_until_applied($node);
 foreach my $drop ("SELECT notify_stats.drop_rollup('second')", 'DROP TABLE second CASCADE')
 {
-	create_rollup('second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind') if $drop =~ /^DROP/;
+	create_rollup($node, 'second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind') if $drop =~ /^DROP/;
 	wait_until_applied($node);
-	pause();
+	pause_worker($node);
 	insert('before the drop');
 	($session, $pid) = start_waiting(", rollup => 'second'");
 	sql($node, $drop);
 	like($session->finish, qr/ERROR:  42P01: /, "an error for who waits for a rollup that goes: $drop");
-	resume();
+	resume_stream($node);
 }
 
 # The same, as it is being built.
 my $holder = $node->background_psql('postgres');
 $holder->query_safe("BEGIN; INSERT INTO elsewhere VALUES (1)");
-create_rollup('second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
+create_rollup($node, 'second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
 poll($node, "SELECT build_phase = 'waiting for transactions' FROM notify_stats.rollups WHERE rollup = 'second'::regclass");
 ($session, $pid) = start_waiting(", rollup => 'second'");
 my $other = start_psql($node, "SELECT notify_stats.wait_for_lsn(timeout => '1 hour')");
@@ -418,7 +363,7 @@ $holder->quit;
 # A rebuild that was asked for, waited for; with an hour's nap.
 wait_until_applied($node);
 set_and_reload($node, 'notify_stats.naptime' => '1h');
-my $built = sql($node, "SELECT built_at FROM notify_stats.rollups WHERE rollup = 'kinds'::regclass");
+my $built = built_at($node, 'kinds');
 sql($node, "SELECT notify_stats.rebuild('kinds')");
 is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '60 s', rollup => 'kinds')"), 't',
 	'naptime 1h: a rebuild is done, and waited for');
@@ -432,7 +377,6 @@ ok(comes_true("SELECT count(*) = 4 FROM notify_stats.rollups WHERE state = 'live
 	'naptime 1h: several rollups are built');
 sql($node, "SELECT notify_stats.drop_rollup('more_' || i) FROM generate_series(1, 3) i");
 is_exact($node, 'exact');
-
 
 # --- naps that end too late -------------------------------------------------------------
 
@@ -464,10 +408,10 @@ restart_worker();
 is_exact($node, 'exact in the end');
 
 # resume(), and a nap that is shortened while there is nothing to read.
-pause();
+pause_worker($node);
 insert('resumed');
 sql($node, 'CHECKPOINT');
-resume();
+resume_stream($node);
 is_counted('resumed', 'naptime 1h: resume() has the worker go on', $soon);
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
 is_counted('resumed', 'a shorter naptime takes effect at once, also after pause()', $soon);
@@ -506,7 +450,7 @@ sub held_back_by
 	return sql($node, "SELECT held_back_by FROM notify_stats.status WHERE stream = 'main'");
 }
 
-freeze('background writer');
+freeze($node, 'background writer');
 restart_follows('the slot keeps little');
 is(held_back_by(), '', 'nothing holds it back');
 set_and_reload($node, 'notify_stats.max_batch_wal' => '64kB', 'notify_stats.naptime' => '1h');
@@ -526,7 +470,7 @@ is(sql($node, 'SELECT remaining_seconds IS NULL FROM notify_stats.status'), 't',
 
 my $offset = log_position($node);
 set_stop($node, 'after-commit');
-resume();
+resume_stream($node);
 restart_worker();
 wait_for_stop($node, 'after-commit', $offset);
 is(sql($node, 'SELECT remaining_seconds > 0 AND lag_bytes > 19000000 FROM notify_stats.status'), 't',
@@ -568,7 +512,7 @@ is_exact($node, 'exact with the prepared transaction');
 sql($node, 'SELECT notify_stats.pause()');
 sql($node, qq{INSERT INTO source (kind, filler) SELECT 'backlog ' || $_ % 3, repeat('x', 10000) FROM generate_series(1, 50)})
   for 1 .. 6;
-resume();
+resume_stream($node);
 restart_worker();
 is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '120 s')"), 't', 'small windows: it catches up');
 is(differences($node, 'postgres', 'kinds'), '', 'exact');
@@ -588,11 +532,11 @@ sql($node, q{
 	END $$;
 	CREATE TRIGGER note AFTER INSERT OR UPDATE ON kinds FOR EACH ROW EXECUTE FUNCTION note();
 });
-create_rollup('audited', 'SELECT kind, count(*) AS n FROM audit GROUP BY kind');
+create_rollup($node, 'audited', 'SELECT kind, count(*) AS n FROM audit GROUP BY kind');
 wait_until_applied($node);
 set_and_reload($node, 'notify_stats.naptime' => '1h');
 come_to_rest();
-freeze('walwriter');
+freeze($node, 'walwriter');
 insert('chained');
 ok(comes_true("SELECT count(*) = 1 FROM audited WHERE kind = 'chained'"),
 	'naptime 1h: what the worker has written itself, last of all, is counted');
@@ -605,7 +549,7 @@ thaw('walwriter');
 # --- silence ----------------------------------------------------------------------------
 
 # Somebody has waited for what will never be; and we have rollups of our own writing.
-freeze('background writer');
+freeze($node, 'background writer');
 sql($node, "SELECT notify_stats.wait_for_lsn('FFFFFFFF/FFFFFFFF', '1 ms')");
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
 insert('before the silence');
@@ -633,10 +577,10 @@ thaw();
 # --- a crash ----------------------------------------------------------------------------
 
 # The worker's commit is asynchronous: readers see what a crash will undo, and then do again.
-my @pids;
+my (@pids, $walwriter);
 come_to_rest();
 $offset = log_position($node);
-freeze('walwriter');
+$walwriter = freeze($node, 'walwriter');
 set_stop($node, 'after-commit');
 insert('lost');
 wait_for_stop($node, 'after-commit', $offset);
@@ -645,7 +589,7 @@ is(unflushed(), 't', 'the commit that brought them is not on disk');
 unset_stop($node);
 @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 $node->kill9;
-kill 9, delete $frozen{walwriter};
+kill 9, $walwriter;
 wait_until_ended(\@pids);
 start_again($node);
 slot_is_behind($node, 'after a crash the slot is not ahead');

@@ -117,13 +117,6 @@ sub start_replay
 	return;
 }
 
-sub pause
-{
-	sql($primary, 'SELECT notify_stats.pause()');
-	poll($primary, "SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'notify_stats worker'");
-	return;
-}
-
 # Calls resume() when somebody waits.
 sub resume_when_waited_for
 {
@@ -214,7 +207,7 @@ is_routed($token, 'a', 'primary', 'the standby is behind: the primary answers');
 is(ask($standby, $token, 'a'), undef, 'the standby says that it is behind');
 is(ask($standby, undef, 'a'), $written{a} - 1, 'and it is');
 
-pause();
+pause_worker($primary);
 $token = write_row('a');
 ($where, $n) = route($token, 'a', timeout => '100 ms');
 is($where, 'nowhere', 'neither has it, and there is no time: no answer rather than old rows');
@@ -222,7 +215,7 @@ $session = resume_when_waited_for($primary);
 is_routed($token, 'a', 'waited', 'neither has it: who waits gets it after resume()');
 is($session->finish, '', 'resumed while it waited');
 
-pause();
+pause_worker($primary);
 $token = write_row('a');
 start_replay();
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
@@ -367,7 +360,7 @@ is($n, 2, "when it is rebuilt, the answer is there ($where)");
 
 # The new primary has to rebuild, as there is no slot.  Held in the middle of that, it has a
 # position, of the new slot, that is past the token.
-pause();
+pause_worker($primary);
 $token = write_row('promoted');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
 $primary->stop;
@@ -379,7 +372,7 @@ wait_for_worker($standby);
 is(ask($standby, $token, 'promoted'), undef, 'promoted: what the old primary had not counted is not there');
 ($where, $n) = route($token, 'promoted', @alone, timeout => '100 ms');
 is($where, 'nowhere', 'nor waited for in vain');
-sql($standby, 'SELECT notify_stats.resume()');
+resume_stream($standby);
 wait_for_stop($standby, 'build-copied', $offset);
 is(sql($standby, "SET ROLE app; SELECT coalesce(notify_stats.applied_lsn('kinds') >= '$token', false)
 		AND NOT EXISTS (SELECT FROM kinds WHERE kind = 'promoted')"), 'f',

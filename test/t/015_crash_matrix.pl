@@ -41,11 +41,6 @@ my %crash = (
 		start_again($node);
 	});
 
-sub one_of
-{
-	return $_[ int(rand(@_)) ];
-}
-
 # All pairs of a point and a way, so that each point has had both kinds of commit after the
 # first two; and then some more.
 sub choose_rounds

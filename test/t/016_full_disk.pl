@@ -251,7 +251,7 @@ like(sql_error($node, 'CALL notify_stats.catch_up()'),
 free_disk();
 sql($node, 'CALL notify_stats.catch_up()');
 is(differences($node, 'postgres', 'ft_service_stats'), '', 'catch_up() when there is space: exact');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 
 # --- the states of slots --------------------------------------------------------------
 

@@ -779,7 +779,7 @@ sub fill_database
 
 	$node->safe_psql($db, 'CREATE EXTENSION notify_stats;
 		ALTER SCHEMA public OWNER TO owner');
-	$node->safe_psql($db, $schema, extra_params => [ '-U', 'owner' ]);
+	sql_as($node, 'owner', $db, $schema);
 	return;
 }
 

@@ -25,12 +25,13 @@ checkpoint_timeout = 1h
 max_wal_size = 4GB
 wal_writer_delay = 10ms
 });
-my ($pid, $offset, $session, $walwriter);
+my ($pid, $offset, $session);
 my $next = 1_000_000;
 
+# The rollup of source, when it is live.
 sub make_rollup
 {
-	sql($node, q{SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')});
+	create_rollup($node, 'kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
 	wait_until_applied($node);
 	return;
 }
@@ -131,33 +132,6 @@ sub slots
 	return sql($node, 'SELECT count(*) FROM pg_replication_slots');
 }
 
-sub freeze_walwriter
-{
-	my $activity = "FROM pg_stat_activity WHERE backend_type = 'walwriter'";
-
-	$walwriter = sql($node, "SELECT pid $activity");
-	for (1 .. 100)
-	{
-		poll($node, "SELECT wait_event_type = 'Activity' $activity");
-		kill 'STOP', $walwriter or die "no process $walwriter";
-		return if sql($node, "SELECT wait_event_type = 'Activity' $activity") eq 't';
-		kill 'CONT', $walwriter;
-	}
-	die 'the WAL writer does not rest';
-}
-
-sub thaw_walwriter
-{
-	kill 'CONT', $walwriter if $walwriter;
-	$walwriter = undef;
-	return;
-}
-
-END
-{
-	thaw_walwriter();
-}
-
 sql($node, q{
 	CREATE TABLE source (id int PRIMARY KEY, kind int);
 	ALTER TABLE source REPLICA IDENTITY FULL;
@@ -238,11 +212,11 @@ sub wait_for_half_a_record
 	$next += 1000000;
 	for (1 .. 1000)
 	{
-		freeze_walwriter();
+		freeze($node, 'walwriter');
 		return worker_in_state(q{state = 'active' AND query = 'notify_stats: applying changes' AND wait_event = 'Extension'})
 		  if sql($node, q{SELECT (pg_current_wal_flush_lsn() - '0/0') % 8192 = 0 AND count(*) > 0
 			FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active' AND pid <> pg_backend_pid()}) eq 't';
-		thaw_walwriter();
+		thaw('walwriter');
 	}
 	die 'no record is on disk in part';
 }
@@ -250,7 +224,7 @@ change();
 is_exact($node, 'exact before');
 $pid = wait_for_half_a_record();
 ends('waiting for the rest of a record', 'pg_terminate_backend', $pid, 'pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()');
-thaw_walwriter();
+thaw('walwriter');
 sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO %' AND pid <> pg_backend_pid()});
 $session->finish;
 change();
@@ -258,7 +232,7 @@ is_exact($node, 'exact after');
 
 $pid = wait_for_half_a_record();
 ends_with_postmaster('waiting for the rest of a record', $pid);
-thaw_walwriter();
+thaw('walwriter');
 $session->finish;
 start_again($node);
 wait_for_worker($node);
@@ -321,7 +295,7 @@ for (1 .. 4)
 	change_much(3);
 }
 $offset = log_position($node);
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 poll($node, q{SELECT remaining_seconds IS NOT NULL FROM notify_stats.status WHERE stream = 'main'});
 set_stop($node, 'after-commit');
 wait_for_stop($node, 'after-commit', $offset);
@@ -406,7 +380,7 @@ change();
 is_exact($node, 'exact after ALTER TABLE ... OWNER TO');
 sql($node, q{SELECT notify_stats.rebuild('theirs')});
 wait_until_rebuilt($node, 'theirs');
-is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'theirs'::regclass}), 'live', 'and rebuilt by the new owner');
+is(state_of($node, 'theirs'), 'live', 'and rebuilt by the new owner');
 sql($node, 'DROP OWNED BY before CASCADE');
 change();
 is_exact($node, 'exact after DROP OWNED');

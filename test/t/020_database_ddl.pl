@@ -22,31 +22,16 @@ autovacuum = off
 });
 my ($pid, $built_at, $offset, $session, $time, $pause, $start);
 my $in_use = qr/is being accessed by other users/;
-my $next = 1000;
+my $next = 1_000_000;    # other rows have lower numbers
 
+# The extension in a database, with a rollup that is live.
 sub install
 {
 	my ($db) = @_;
-	$node->safe_psql($db, q{
-		CREATE EXTENSION notify_stats;
-		CREATE TABLE source (id int PRIMARY KEY, kind text);
-		ALTER TABLE source REPLICA IDENTITY FULL;
-		INSERT INTO source SELECT i, 'kind ' || i % 3 FROM generate_series(1, 10) i;
-		SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
-	});
-	wait_until_applied($node, $db);
-	return;
-}
 
-sub change
-{
-	my ($db) = @_;
-	$next += 10;
-	$node->safe_psql($db, qq{
-		INSERT INTO source SELECT i, 'kind ' || i % 5 FROM generate_series($next, $next + 9) i;
-		UPDATE source SET kind = 'changed' WHERE id % 4 = 0;
-		DELETE FROM source WHERE id % 7 = 0;
-	});
+	sql($node, 'CREATE EXTENSION notify_stats', $db);
+	make_kinds($node, $db);
+	wait_until_applied($node, $db);
 	return;
 }
 
@@ -80,12 +65,6 @@ sub is_slot_open
 	return poll($node, "SELECT active FROM pg_replication_slots WHERE database = '$db'");
 }
 
-sub built_at
-{
-	my ($db) = @_;
-	return $node->safe_psql($db, 'SELECT built_at FROM notify_stats.rollups');
-}
-
 # The worker has come back, and counts.
 sub is_back
 {
@@ -93,7 +72,7 @@ sub is_back
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	wait_for_worker($node, $db);
-	change($db);
+	change_kinds($node, $db);
 	return is_exact($node, $title, db => $db);
 }
 
@@ -102,7 +81,7 @@ sub is_back
 runs('CREATE DATABASE app');
 wait_for_worker($node, 'app');
 install('app');
-change('app');
+change_kinds($node, 'app');
 is_slot_open('app');
 $offset = log_position($node);
 runs('DROP DATABASE app');
@@ -149,16 +128,16 @@ runs('DROP DATABASE "Odd ""name" WITH (FORCE)');
 
 # --- RENAME ---------------------------------------------------------------------------
 
-change('app');
-$built_at = built_at('app');
+change_kinds($node, 'app');
+$built_at = built_at($node, 'kinds', 'app');
 $offset = log_position($node);
 runs('ALTER DATABASE app RENAME TO other');
 $node->wait_for_log(qr/database "app" does not exist/, $offset);
-change('other');
+change_kinds($node, 'other');
 is(slots_of('other'), '1', 'the slot stays with the database');
 runs('ALTER DATABASE other RENAME TO app');
 is_back('app', 'after renaming it back');
-is(built_at('app'), $built_at, 'nothing had to be rebuilt');
+is(built_at($node, 'kinds', 'app'), $built_at, 'nothing had to be rebuilt');
 
 # As long as the transaction is open the worker stays away, and it comes back with either end.
 sql($node, 'CREATE TABLE baton AS SELECT false AS go_on');
@@ -167,7 +146,7 @@ foreach my $end ('ROLLBACK', 'COMMIT')
 	my $title = "BEGIN; ALTER DATABASE ... RENAME; $end";
 	my $to = $end eq 'COMMIT' ? 'other' : 'app';
 
-	change('app');
+	change_kinds($node, 'app');
 	$pid = worker_pid($node, 'app');
 	$session = start_psql($node, 'BEGIN', 'ALTER DATABASE app RENAME TO other',
 		'DO $$ BEGIN WHILE NOT (SELECT go_on FROM baton) LOOP PERFORM pg_sleep(0.02); END LOOP; END $$', $end);
@@ -180,7 +159,7 @@ foreach my $end ('ROLLBACK', 'COMMIT')
 	sql($node, 'UPDATE baton SET go_on = true');
 	is($session->finish, '', $title);
 	sql($node, 'UPDATE baton SET go_on = false');
-	change($to);
+	change_kinds($node, $to);
 	runs("ALTER DATABASE other RENAME TO app") if $to eq 'other';
 	is_back('app', "$title: the worker is back");
 }
@@ -192,18 +171,18 @@ sql($node, q{
 	CREATE TABLESPACE place LOCATION '';
 });
 # What was logged before cannot be decoded any more, so the rollups are made anew.
-is(built_at('app'), $built_at, 'nothing had to be rebuilt');
-change('app');
+is(built_at($node, 'kinds', 'app'), $built_at, 'nothing had to be rebuilt');
+change_kinds($node, 'app');
 runs('ALTER DATABASE app SET TABLESPACE place');
 is_back('app', 'after SET TABLESPACE');
-isnt(built_at('app'), $built_at, 'for which the rollup is rebuilt');
+isnt(built_at($node, 'kinds', 'app'), $built_at, 'for which the rollup is rebuilt');
 $node->safe_psql('app', "SELECT notify_stats.pause()");
-change('app');
+change_kinds($node, 'app');
 runs('ALTER DATABASE app SET TABLESPACE pg_default');
-$node->safe_psql('app', "SELECT notify_stats.resume()");
+resume_stream($node, 'app');
 is_back('app', 'after SET TABLESPACE back, with much that was unread');
 
-$built_at = built_at('app');
+$built_at = built_at($node, 'kinds', 'app');
 $pid = wait_for_worker($node, 'app');
 runs('ALTER DATABASE app CONNECTION LIMIT 100');
 runs('ALTER DATABASE app SET TABLESPACE pg_default');
@@ -214,20 +193,20 @@ runs('CREATE DATABASE copy TEMPLATE app STRATEGY wal_log');
 is_back('app', 'after having been a template');
 like(sql($node, 'SELECT state, reason FROM notify_stats.rollups', 'copy'),
 	qr/^stale\|there is no replication slot notify_stats_\d+ of this database$/, 'the rollups of a copy are not live');
-like(sql($node, q{SELECT detail, hint FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok}, 'copy'),
+like(complaints($node, 'rollup', 'detail, hint', 'copy'),
 	qr/^public\.kinds is stale: .*CALL notify_stats\.catch_up\(\)/, 'and check() says what to do');
 sql($node, 'CALL notify_stats.catch_up()', 'copy');
 is(sql($node, 'SELECT state, reason FROM notify_stats.rollups', 'copy'), 'live|', 'which makes them live');
 is(differences($node, 'copy', 'kinds'), '', 'and exact');
-change('app');
+change_kinds($node, 'app');
 runs('CREATE DATABASE copy2 TEMPLATE app STRATEGY file_copy');
 is_back('app', 'after having been a template, copied as files');
-is(built_at('app'), $built_at, 'nothing had to be rebuilt');
+is(built_at($node, 'kinds', 'app'), $built_at, 'nothing had to be rebuilt');
 runs('DROP DATABASE copy2');
 
 # The current database may be a template, too; and a DEFAULT is not one of ours.
 install('postgres');
-change('postgres');
+change_kinds($node, 'postgres');
 disconnect($node);
 runs('CREATE DATABASE copy2 TEMPLATE postgres');
 is_back('postgres', 'after the current database has been a template');

@@ -137,7 +137,7 @@ sub run_case
 		sql($node, $_) foreach @{ $case{ddl} };
 	}
 	sql($node, change(%{ $case{names} // {} })) if $mode eq 'paused' && !$case{last};
-	sql($node, 'SELECT notify_stats.resume()') if $mode eq 'paused';
+	resume_stream($node) if $mode eq 'paused';
 	check("$title, $mode", %case);
 	is(rebuilt(), $case{rebuilt} // '', "$title, $mode: what was rebuilt") if !$case{failed};
 	return;
@@ -306,7 +306,7 @@ sql($node, change());
 is_verified($node, 'of_plain', 'a column that needs a value: exact while no group comes');
 sql($node, q{INSERT INTO data.plain (id, kind, size) VALUES (-1, 'new', 1)});
 wait_until_applied($node);
-is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'of_plain'::regclass}), 'failed',
+is(state_of($node, 'of_plain'), 'failed',
 	'a column that needs a value: failed');
 like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'of_plain'::regclass}),
 	qr/null value in column "note"/, 'with the reason');

@@ -27,12 +27,6 @@ sub pseudo_random
 	return int($seed / 65536) % $_[0];
 }
 
-sub state_of
-{
-	my ($rollup) = @_;
-	return sql($node, "SELECT state FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
-}
-
 # Compares the rollups that ignore deletes with what would be there without any, and the other.
 sub is_kept
 {
@@ -226,10 +220,10 @@ sub is_frozen
 
 	sql($node, q{DELETE FROM current; INSERT INTO history VALUES (-20, 'email', 1, 22); DELETE FROM history WHERE id = -20});
 	wait_until_applied($node);
-	is(state_of($rollup), 'failed', "$title: failed");
+	is(state_of($node, $rollup), 'failed', "$title: failed");
 	like(sql($node, "SELECT reason FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass"), $reason, "$title: with the reason");
 	is(sql($node, "SELECT count(*), sum(n) FROM $rollup"), $before, "$title: what it counted is still there");
-	like(sql($node, "SELECT hint FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok"), qr/forget_deleted => true/,
+	like(complaints($node, 'rollup', 'hint'), qr/forget_deleted => true/,
 		"$title: check() says what a rebuild takes");
 	sql($node, "SELECT notify_stats.rebuild('$rollup', forget_deleted => true)");
 	is_exact($node, "$title: equal to its definition after a rebuild that forgets", rollups => [$rollup]);
@@ -239,14 +233,14 @@ sub is_frozen
 sql($node, q{CREATE OR REPLACE VIEW of_both_definition AS SELECT kind, count(*) AS n FROM
 	(SELECT kind FROM current UNION ALL SELECT kind FROM history WHERE kind <> 'sms') x GROUP BY kind});
 is_frozen('of_both', qr/the definition was replaced/, 'a definition replaced');
-is(state_of('of_history'), 'live', 'the other rollup is not concerned');
+is(state_of($node, 'of_history'), 'live', 'the other rollup is not concerned');
 sql($node, 'SELECT notify_stats.pause()');
 poll($node, q{SELECT NOT active FROM pg_replication_slots});
 sql($node, q{INSERT INTO history VALUES (-30, 'email', 1, 22)});
 drop_slot($node, main_slot($node));
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 $node->wait_for_log(qr/changes were lost: the replication slot is missing/);
 is_frozen('of_history', qr/changes were lost/, 'a lost slot');
-is(state_of('of_what_is_left'), 'live', 'a rollup without ignore_deletes is rebuilt by itself');
+is(state_of($node, 'of_what_is_left'), 'live', 'a rollup without ignore_deletes is rebuilt by itself');
 
 done_testing();

@@ -29,25 +29,14 @@ my $dir = $node->basedir;
 
 # What each restored database has to have.
 my @exact = ('ft_service_stats', '"Odd schema"."by Type"', 'by_region');
-my $next = 1;
-
-sub states
-{
-	my ($server, $db) = @_;
-	return $server->safe_psql($db, 'SELECT rollup, state FROM notify_stats.rollups ORDER BY rollup::text');
-}
 
 # Changes of each source, in any database that has them.
 sub change
 {
 	my ($server, $db) = @_;
-	my ($from, $to) = ($next, $next + 20);
 
-	$next = $to + 1;
-	$server->safe_psql($db, notify_insert($from, $to));
+	change_notify($server, $db);
 	$server->safe_psql($db, q{
-		UPDATE notifications SET notification_status = 'sending' WHERE random() < 0.3;
-		DELETE FROM notifications WHERE random() < 0.1;
 		INSERT INTO keyed SELECT coalesce(max(id), 0) + 1, 'north', 5 FROM keyed;
 		UPDATE keyed SET region = 'south' WHERE id % 3 = 0;
 		DELETE FROM keyed WHERE id % 7 = 0;
@@ -66,8 +55,8 @@ sub is_restored
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	$server->poll_query_until($db, q{SELECT count(*) = 0 FROM notify_stats.rollups WHERE state IN ('building', 'stale')})
-	  or die "timed out\n" . states($server, $db);
-	is(states($server, $db), qq{"Odd schema"."by Type"|live\nby_region|live\nft_service_stats|live\nkept_rows|failed},
+	  or die "timed out\n" . rollup_states($server, $db);
+	is(rollup_states($server, $db), qq{"Odd schema"."by Type"|live\nby_region|live\nft_service_stats|live\nkept_rows|failed},
 		"$title: all are live again that can be");
 	is($server->safe_psql($db, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'kept_rows'::regclass}),
 		'restored from a dump, without its place in the write-ahead log',
@@ -146,7 +135,7 @@ foreach my $section ('pre-data', 'data')
 {
 	command_ok([ 'pg_restore', "--section=$section", '--exit-on-error', '-d', $sections, "$dir/custom" ], "restore $section");
 }
-$target->poll_query_until('sections', q{SELECT slot_name IS NOT NULL FROM notify_stats.stream}) or die;
+poll($target, q{SELECT slot_name IS NOT NULL FROM notify_stats.stream}, 't', 'sections');
 is($target->safe_psql('sections', q{SELECT string_agg(DISTINCT state, ' ' ORDER BY state), bool_or(build_phase IS NOT NULL)
 		FROM notify_stats.rollups}), 'failed stale|f',
 	'nothing is live, nor built, as long as the indexes are missing');
@@ -156,7 +145,7 @@ is($target->safe_psql('sections', q{SELECT count(notify_stats.applied_lsn(rollup
 command_ok([ 'sh', '-c', "pg_restore -l --section=post-data '$dir/custom' >'$dir/list' &&
 	grep -v zz_keyed '$dir/list' >'$dir/list1' && grep zz_keyed '$dir/list' >'$dir/list2'" ], 'list what is left');
 command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dir/list1", '-d', $sections, "$dir/custom" ], 'restore the rollups\' indexes');
-$target->poll_query_until('sections', q{SELECT count(*) = 2 FROM notify_stats.rollups WHERE state = 'live'}) or die;
+poll($target, q{SELECT count(*) = 2 FROM notify_stats.rollups WHERE state = 'live'}, 't', 'sections');
 $target->wait_for_log(qr/rollup public\.by_region, restored from a dump, cannot be built yet: replica identity of table "keyed"/, $offset);
 is($target->safe_psql('sections', q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'by_region'::regclass}),
 	'stale|replica identity of table "keyed" does not cover the columns that the definition uses',
@@ -185,7 +174,7 @@ is($target->safe_psql('halves', q{SELECT count(notify_stats.applied_lsn(rollup))
 is($target->safe_psql('halves', q{SELECT DISTINCT state, reason FROM notify_stats.rollups}), 'stale|restored from a dump',
 	'nor is any rollup live');
 is($target->safe_psql('halves', q{SELECT notify_stats.wait_for_lsn(timeout => '0.1 s')}), 'f', 'nor does wait_for_lsn() say so');
-$target->safe_psql('halves', 'SELECT notify_stats.resume()');
+resume_stream($target, 'halves');
 is_restored($target, 'halves', 'schema and rows');
 
 # Into a database that has the extension, rollups, and so a slot.
@@ -216,7 +205,7 @@ sub wait_until_seen
 {
 	my ($db) = @_;
 	$target->poll_query_until($db, q{SELECT bool_and(state = 'live') = (rollup = 'own_rows'::regclass)
-		FROM notify_stats.rollups GROUP BY rollup = 'own_rows'::regclass}, "t\nt") or die states($target, $db);
+		FROM notify_stats.rollups GROUP BY rollup = 'own_rows'::regclass}, "t\nt") or die rollup_states($target, $db);
 	return;
 }
 
@@ -250,10 +239,9 @@ $node->safe_psql('original', 'CALL notify_stats.catch_up()');
 change($node, 'original');
 $node->safe_psql('original', 'CALL notify_stats.catch_up()');
 change($node, 'original');
-my $built = q{SELECT rollup, state, built_at FROM notify_stats.rollups ORDER BY rollup::text};
 my $slot = q{SELECT slot_name, confirmed_flush_lsn FROM pg_replication_slots
 	WHERE slot_name = (SELECT slot_name FROM notify_stats.stream)};
-my $built_before = $node->safe_psql('original', $built);
+my $built_before = built_at($node, undef, 'original');
 my $slot_before = $node->safe_psql('original', $slot);
 like($slot_before, qr/^notify_stats_\d+\|/, 'it has a slot');
 $offset = log_position($node);
@@ -269,7 +257,7 @@ is($node->safe_psql('original', $slot), $slot_before, 'the slot of the original 
 change($node, 'original');
 $node->safe_psql('original', 'CALL notify_stats.catch_up()');
 is(differences($node, 'original', @exact), '', 'the original goes on');
-is($node->safe_psql('original', $built), $built_before, 'without a rebuild');
+is(built_at($node, undef, 'original'), $built_before, 'without a rebuild');
 
 # --- a point in time ------------------------------------------------------------------
 
@@ -284,7 +272,7 @@ push @points, { name => 'paused', groups => sql($node, 'TABLE ft_service_stats O
 	applied => sql($node, 'SELECT notify_stats.applied_lsn()') };
 change($node, 'postgres');
 $points[0]{lsn} = sql($node, 'SELECT pg_current_wal_insert_lsn()');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 change($node, 'postgres');
 is_exact($node, 'the original goes on', rollups => \@exact);
 push @points, { name => 'running', lsn => sql($node, 'SELECT pg_current_wal_insert_lsn()') };
@@ -313,13 +301,13 @@ recovery_target_action = promote
 		is(sql($restored, 'TABLE ft_service_stats ORDER BY 1, 2, 3, 4, 5'), $point->{groups}, "$name: and their rows");
 		isnt(differences($restored, 'postgres', 'ft_service_stats'), '', "$name: which are not all");
 		is(sql($restored, q{SELECT notify_stats.wait_for_lsn(timeout => '0.1 s')}), 'f', "$name: as wait_for_lsn() tells");
-		sql($restored, 'SELECT notify_stats.resume()');
+		resume_stream($restored);
 	}
 	$restored->wait_for_log(qr/changes were lost: the replication slot is missing/);
 	is_exact($restored, "$name: rebuilt and exact", rollups => \@exact);
 	change($restored, 'postgres');
 	is_exact($restored, "$name: and goes on", rollups => \@exact);
-	is(sql($restored, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'kept_rows'::regclass}), 'failed',
+	is(state_of($restored, 'kept_rows'), 'failed',
 		"$name: what ignores deletes is not rebuilt");
 	$restored->stop;
 }
@@ -328,18 +316,18 @@ recovery_target_action = promote
 
 sql($node, 'SELECT notify_stats.pause()');
 change($node, 'postgres');
-$built_before = sql($node, $built);
+$built_before = built_at($node);
 $node->stop;
 $node->backup_fs_cold('cold');
 my $copy = PostgreSQL::Test::Cluster->new('copy');
 $copy->init_from_backup($node, 'cold');
 $copy->append_conf('postgresql.conf', "archive_mode = off\n");
 $copy->start;
-sql($copy, 'SELECT notify_stats.resume()');
+resume_stream($copy);
 is_exact($copy, 'a copy of the files: exact', rollups => \@exact);
 change($copy, 'postgres');
 is_exact($copy, 'a copy of the files: and goes on', rollups => \@exact);
-is(sql($copy, $built), $built_before, 'without a rebuild');
+is(built_at($copy), $built_before, 'without a rebuild');
 is_verified($copy, 'ft_service_stats', 'verify() finds nothing');
 
 done_testing();

@@ -20,7 +20,6 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $next = 1;
 my $prepare = 'CALL notify_stats.prepare_upgrade()';
 
 sub create_rollups
@@ -42,15 +41,9 @@ sub create_rollups
 sub change
 {
 	my ($node) = @_;
-	my ($from, $to) = ($next, $next + 20);
 
-	$next = $to + 1;
-	sql($node, notify_insert($from, $to));
-	sql($node, q{
-		UPDATE notifications SET notification_status = 'sending' WHERE random() < 0.3;
-		DELETE FROM notifications WHERE random() < 0.1;
-		INSERT INTO kept VALUES (1), (2);
-	});
+	change_notify($node);
+	sql($node, 'INSERT INTO kept VALUES (1), (2)');
 	sql($node, 'DELETE FROM kept WHERE a = 2');
 	return;
 }
@@ -65,12 +58,6 @@ sub is_continued
 	is(sql($node, 'SELECT a, n FROM kept_rows ORDER BY a'), "1|$rounds\n2|$rounds", "$title: with what was deleted");
 	is(built_at($node), $built_at, "$title: without a rebuild");
 	return;
-}
-
-sub built_at
-{
-	my ($node) = @_;
-	return sql($node, "SELECT rollup, state, built_at FROM notify_stats.rollups ORDER BY rollup::text");
 }
 
 sub is_left
@@ -106,7 +93,7 @@ is(sql($node, q{SELECT count(*) FROM pg_replication_slots s, notify_stats.status
 like(sql_error($node, 'CALL notify_stats.catch_up()'),
 	qr/ERROR:  55000: the stream is left for an upgrade of the server\nHINT:  To go on without one, run: SELECT notify_stats\.resume\(\);/,
 	'nothing is applied meanwhile');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_continued($node, $built_at, 1, 'resume() at once');
 
 sql($node, $prepare);
@@ -117,21 +104,21 @@ is_left($node, 'prepared again, after changes');
 is(differences($node, 'postgres', 'ft_service_stats'), '', 'prepare_upgrade() catches up');
 is(sql($node, q{SELECT sum(n) FROM kept_rows}), '4', 'with what was deleted');
 change($node);
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_continued($node, $built_at, 3, 'resume() after changes');
 
 sql($node, $prepare);
 $node->restart;
 is_left($node, 'still left after a restart');
 change($node);
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_continued($node, $built_at, 4, 'resume() after a restart');
 
 sql($node, $prepare);
 kill_server($node);
 start_again($node);
 change($node);
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_continued($node, $built_at, 5, 'resume() after a crash');
 
 # Changes right before the end of what can be looked through.
@@ -139,7 +126,7 @@ sql($node, "SELECT notify_stats.pause()");
 change($node);
 sql($node, $prepare);
 is(sql($node, q{SELECT state FROM notify_stats.status}), 'paused', 'a paused stream is prepared as well');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_continued($node, $built_at, 6, 'resume() ends both');
 
 # Others may not go on.  Here each change that is applied makes another one.
@@ -153,7 +140,7 @@ like(sql_error($node, $prepare), qr/ERROR:  55006: others go on changing the tab
 sql($node, 'DROP TRIGGER go_on ON kept_rows');
 sql($node, $prepare);
 is_left($node, 'prepared again, when nobody writes any more');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 is_exact($node, 'exact after that', rollups => ['ft_service_stats']);
 is(sql($node, 'SELECT n = (SELECT count(*) FROM kept WHERE a = 3) FROM kept_rows WHERE a = 3'), 't', 'with what was written meanwhile');
 unlike(slurp_file($node->logfile, $offset), qr/changes were lost/, 'nothing was lost in all this');
@@ -250,7 +237,7 @@ chdir $new->basedir or die;
 command_ok([ upgrade_command($old, $new) ], 'pg_upgrade without the slot');
 $new->start;
 is(sql($new, q{SELECT state FROM notify_stats.status}), 'paused', 'what was paused still is');
-sql($new, 'SELECT notify_stats.resume()');
+resume_stream($new);
 $new->wait_for_log(qr/changes were lost: the replication slot is missing/);
 is_exact($new, 'without the slot: rebuilt and exact', rollups => ['ft_service_stats']);
 isnt(built_at($new), $built_at, 'without the slot: anew');

@@ -33,12 +33,6 @@ if (sql($node, q{SELECT current_setting('server_version_num')::int}) < 170000)
 	exit;
 }
 
-sub built_at
-{
-	my ($server) = @_;
-	return sql($server, 'SELECT rollup, state, built_at FROM notify_stats.rollups ORDER BY rollup::text');
-}
-
 sql($node, 'CREATE EXTENSION notify_stats');
 load_notify($node);
 sql($node, q{
@@ -95,7 +89,7 @@ sql($node, notify_insert(1001, 1010));
 poll($node, q{SELECT waits_for = 'replication slot nobody in synchronized_standby_slots, which does not exist'
 	FROM notify_stats.status WHERE stream = 'main'});
 pass('the status names the slot that does not exist');
-like(sql($node, q{SELECT detail, hint FROM notify_stats.check() WHERE item = 'standby slots' AND NOT ok}),
+like(complaints($node, 'standby slots'),
 	qr/waits for replication slot nobody .*\|The slot retains WAL/, 'so does check()');
 $standby->stop;
 $lsn = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
@@ -126,7 +120,7 @@ set_and_reload($node, synchronized_standby_slots => 'standby');
 $standby->start;
 poll($node, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = '$slot'");
 pass('it advances when the standby is back');
-is(sql($node, q{SELECT count(*) FROM notify_stats.check() WHERE item = 'standby slots'}), '0', 'check() is content');
+is(check_row($node, 'standby slots', 'count(*)'), '0', 'check() is content');
 is(() = slurp_file($node->logfile, $offset) =~ /WARNING:  replication slot "\w+" specified in parameter/g, 1, 'it was logged once');
 
 # The primary dies under load.

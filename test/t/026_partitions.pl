@@ -55,11 +55,6 @@ sub pause_between_cycles
 	return;
 }
 
-sub states
-{
-	return sql($node, 'SELECT rollup, state FROM notify_stats.rollups ORDER BY 1');
-}
-
 sub rebuild_all
 {
 	sql($node, q{SELECT notify_stats.rebuild(rollup, forget_deleted => true) FROM notify_stats.rollups});
@@ -85,7 +80,7 @@ $holder->quit;
 poll($node, q{SELECT state <> 'building' FROM notify_stats.rollups WHERE rollup = 'slow'::regclass});
 wait_until_applied($node);
 is_exact($node, 'attached while another rollup was joined', rollups => [ 'of_s', 'slow' ]);
-is(states(), "of_s|live\nkept|failed\nslow|live", 'attached while another rollup was joined: states');
+is(rollup_states($node), "kept|failed\nof_s|live\nslow|live", 'attached while another rollup was joined: states');
 rebuild_all();
 
 # What brings no rows
@@ -105,7 +100,7 @@ sql($node, q{
 });
 sql($node, q{SELECT notify_stats.resume()});
 wait_until_applied($node);
-is(states(), "of_s|live\nkept|live\nslow|live", 'made and altered: states');
+is(rollup_states($node), "kept|live\nof_s|live\nslow|live", 'made and altered: states');
 is_exact($node, 'made and altered');
 is_verified($node, 'kept', 'made and altered: verify() finds nothing');
 
@@ -121,7 +116,7 @@ sql($node, q{
 	SELECT notify_stats.resume();
 });
 wait_until_applied($node);
-is(states(), "of_s|live\nkept|failed\nslow|live", 'unlogged at first: states');
+is(rollup_states($node), "kept|failed\nof_s|live\nslow|live", 'unlogged at first: states');
 is_exact($node, 'unlogged at first', rollups => ['of_s']);
 rebuild_all();
 
@@ -130,7 +125,7 @@ $attach = make_table();
 pause_between_cycles();
 sql($node, "BEGIN; SAVEPOINT a; $attach; ROLLBACK TO a; COMMIT; SELECT notify_stats.resume()");
 wait_until_applied($node);
-is(states(), "of_s|live\nkept|live\nslow|live", 'attached in a savepoint and not at all: states');
+is(rollup_states($node), "kept|live\nof_s|live\nslow|live", 'attached in a savepoint and not at all: states');
 is_exact($node, 'attached in a savepoint and not at all');
 sql($node, "BEGIN; SAVEPOINT a; $attach; ROLLBACK TO a; SAVEPOINT b; $attach; RELEASE b; COMMIT");
 wait_until_applied($node);
@@ -151,7 +146,7 @@ $holder->quit;
 sql($node, q{ALTER TABLE made1 SET (fillfactor = 70); SELECT notify_stats.resume()});
 $node->wait_for_log(qr/rollup public\.of_s is stale.*\n.*DETAIL:  the set of partitions of table "s" has changed/, $offset);
 wait_until_applied($node);
-is(states(), "of_s|live\nkept|live\nslow|live", 'altered side by side: states');
+is(rollup_states($node), "kept|live\nof_s|live\nslow|live", 'altered side by side: states');
 is_exact($node, 'altered side by side');
 
 # What is waited for

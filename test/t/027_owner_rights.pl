@@ -27,13 +27,6 @@ max_slot_wal_keep_size = 1GB
 my $superuser = sql($node, 'SELECT current_user');
 my $failed_deferred = qr/cannot fire deferred trigger within security-restricted operation/;
 
-# What somebody gets who is not the superuser.
-sub as
-{
-	my ($role, $db, $query) = @_;
-	return $node->safe_psql($db, $query, extra_params => [ '-U', $role ]);
-}
-
 # --- the traps ------------------------------------------------------------------------
 
 # Servers from before November 2026 let these types be made, which only their update prevents.
@@ -140,7 +133,7 @@ sub make_traps
 		'; INSERT INTO trap.setting SELECT n, v FROM (VALUES ' .
 		join(', ', map { "('$_', '$hostile{$_}')" } sort keys %hostile) . ') x (n, v)
 		; INSERT INTO trap.watched VALUES ' . values_of(sort keys %safe), $db);
-	as('attacker', $db, q{
+	sql_as($node, 'attacker', $db, q{
 		-- notes who runs it, and tries everything
 		CREATE FUNCTION attacker.spring(place text, read_only boolean DEFAULT false) RETURNS void LANGUAGE plpgsql AS $$
 		DECLARE
@@ -328,9 +321,9 @@ sub make_rollups
 		ALTER TABLE SOURCE REPLICA IDENTITY FULL}) } @chosen;
 	my $of_victim = named($chosen[0], 'SELECT victim.show(at) AS shown, count(*) AS n FROM SOURCE GROUP BY 1');
 
-	as('attacker', $db, join(";\n", @sources, named($chosen[0], 'GRANT SELECT ON SOURCE TO victim')));
+	sql_as($node, 'attacker', $db, join(";\n", @sources, named($chosen[0], 'GRANT SELECT ON SOURCE TO victim')));
 	change($db, 1);
-	as('victim', $db, qq{
+	sql_as($node, 'victim', $db, qq{
 		CREATE FUNCTION victim.note() RETURNS void LANGUAGE sql AS \$\$
 			INSERT INTO trap.seen
 			SELECT 'victim', stage, current_user, pg_backend_pid(),
@@ -343,11 +336,11 @@ sub make_rollups
 		SELECT notify_stats.create_rollup('victim.first', '$of_victim');
 	});
 	stage($db, 'build');
-	as('attacker', $db, join(";\n", map {
+	sql_as($node, 'attacker', $db, join(";\n", map {
 		my $query = named($_, $place{$_}{query} // $plain) =~ s/'/''/gr;
 		('BEGIN', named($_, "SELECT notify_stats.create_rollup('ROLLUP', '$query')"), named($_, $place{$_}{ddl} // ''), 'COMMIT')
 	} @chosen));
-	as('victim', $db, "SELECT notify_stats.create_rollup('victim.last', '$of_victim')");
+	sql_as($node, 'victim', $db, "SELECT notify_stats.create_rollup('victim.last', '$of_victim')");
 	return;
 }
 
@@ -356,7 +349,7 @@ sub change
 {
 	my ($db, $from) = @_;
 
-	as('attacker', $db, qq{
+	sql_as($node, 'attacker', $db, qq{
 		DO \$\$
 		DECLARE
 			t regclass;
@@ -430,7 +423,7 @@ sub differing
 		WHERE r.state <> 'failed' AND c.relowner = '} . $role . q{'::regrole
 	} =~ s/%L/%1\$L/r, $db);
 
-	return as($role, $db, $query);
+	return sql_as($node, $role, $db, $query);
 }
 
 sub is_exact_for_owners
@@ -506,7 +499,7 @@ sub run_stages
 
 	stage($db, 'change');
 	change($db, 21);
-	as('attacker', $db, join ";\n", map { named($_, $place{$_}{later} // '') } @chosen);
+	sql_as($node, 'attacker', $db, join ";\n", map { named($_, $place{$_}{later} // '') } @chosen);
 	do_all_work($db, "$db, change");
 	change($db, 41);
 	do_all_work($db, "$db, change");
@@ -515,7 +508,7 @@ sub run_stages
 
 	# so that there is something to put right
 	stage($db, 'rebuild');
-	as('attacker', $db, join ";\n", map { named($_, q{DELETE FROM ROLLUP WHERE ctid = (SELECT min(ctid) FROM ROLLUP);
+	sql_as($node, 'attacker', $db, join ";\n", map { named($_, q{DELETE FROM ROLLUP WHERE ctid = (SELECT min(ctid) FROM ROLLUP);
 		UPDATE ROLLUP SET n = n + 1 WHERE ctid = (SELECT max(ctid) FROM ROLLUP); SELECT notify_stats.rebuild('ROLLUP')}) } @lasting);
 	do_all_work($db, "$db, rebuild");
 	is_exact_for_owners($db, 'rebuild');
@@ -523,16 +516,16 @@ sub run_stages
 	if ($stages =~ /verify/)
 	{
 		stage($db, 'verify');
-		as('attacker', $db, named($_, 'UPDATE ROLLUP SET n = n + 1')) foreach @damaged;
+		sql_as($node, 'attacker', $db, named($_, 'UPDATE ROLLUP SET n = n + 1')) foreach @damaged;
 		isnt(sql($node, named($_, q{SELECT * FROM notify_stats.verify('ROLLUP')}), $db), '', "$db, $_: verify() finds damage") foreach @damaged;
-		as('attacker', $db, named($_, q{SELECT notify_stats.rebuild('ROLLUP')})) foreach @damaged;
+		sql_as($node, 'attacker', $db, named($_, q{SELECT notify_stats.rebuild('ROLLUP')})) foreach @damaged;
 		do_all_work($db, "$db, verify");
 		is(sql($node, join(";\n", map { named($_, q{SELECT 'ROLLUP', v.* FROM notify_stats.verify('ROLLUP') v}) } @verified), $db), '',
 			"$db: verify() finds nothing");
 	}
 
 	stage($db, 'mend');
-	as('attacker', $db, join ";\n", map { named($_, "$place{$_}{mend}; SELECT notify_stats.rebuild('ROLLUP')") } grep { $place{$_}{mend} } @chosen);
+	sql_as($node, 'attacker', $db, join ";\n", map { named($_, "$place{$_}{mend}; SELECT notify_stats.rebuild('ROLLUP')") } grep { $place{$_}{mend} } @chosen);
 	do_all_work($db, "$db, mend");
 	change($db, 61);
 	do_all_work($db, "$db, mend");
@@ -573,7 +566,7 @@ foreach my $db ('postgres', 'manual')
 		SELECT notify_stats.create_rollup('own.rollup', $$ SELECT kind, count(*) AS n FROM own.source WHERE kind <> own.lower('A') GROUP BY 1 $$);
 		INSERT INTO own.source VALUES ('a'), ('a1');
 	}, $db);
-	as('monitor', $db, q{
+	sql_as($node, 'monitor', $db, q{
 		CREATE FUNCTION monitor.spring() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
 			INSERT INTO trap.seen VALUES ('check of another one', 'check', current_user);
 			RETURN '';
@@ -584,7 +577,7 @@ foreach my $db ('postgres', 'manual')
 	});
 	do_all_work($db, "$db, check");
 	stage($db, 'check');
-	is(as('monitor', $db, 'SET search_path = monitor, pg_catalog; SELECT item FROM notify_stats.check() WHERE NOT ok'),
+	is(sql_as($node, 'monitor', $db, 'SET search_path = monitor, pg_catalog; SELECT item FROM notify_stats.check() WHERE NOT ok'),
 		$db eq 'postgres' ? '' : 'worker', "$db: check() works with any search_path");
 	is(sql($node, 'SET search_path = monitor, pg_catalog; SELECT * FROM notify_stats.source_gaps()', $db), '',
 		"$db: so do its parts, for a superuser");

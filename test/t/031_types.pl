@@ -20,12 +20,6 @@ plan skip_all => 'version 2 of wal2json writes the same texts' if format_name() 
 my $by_name = format_name() ne 'notify_stats';
 my $node = new_node('types');
 
-sub built_at
-{
-	my ($rollup) = @_;
-	return sql($node, "SELECT built_at FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
-}
-
 sub all_are_live
 {
 	my ($title) = @_;
@@ -34,12 +28,6 @@ sub all_are_live
 	wait_until_applied($node);
 	return is(sql($node, q{SELECT string_agg(rollup || ': ' || reason, '; ') FROM notify_stats.rollups WHERE state <> 'live'}),
 		'', "$title: all are live");
-}
-
-sub resume
-{
-	sql($node, 'SELECT notify_stats.resume()');
-	return;
 }
 
 # --- composite types, and what is made of them ----------------------------------------
@@ -109,17 +97,17 @@ foreach my $type (@types)
 		start_with_column($type->{column});
 		sql($node, 'SET search_path = data; ' . insert_rows($type->{value}));
 		all_are_live("$title: at first");
-		($before, $others) = (built_at('data.by_value'), built_at('data.of_others'));
+		($before, $others) = (built_at($node, 'data.by_value'), built_at($node, 'data.of_others'));
 
 		# with unread rows before it, and in the same transaction
 		pause_stream($node);
 		sql($node, 'SET search_path = data; INSERT INTO others VALUES (1); ' . insert_rows($type->{value}));
 		sql($node, 'SET search_path = data; BEGIN; ' . insert_rows($type->{value}) . "ALTER $altered; "
 			  . insert_rows($type->{value}, $change->{row}) . 'COMMIT');
-		resume();
+		resume_stream($node);
 		all_are_live($title);
-		isnt(built_at('data.by_value'), $before, "$title: rebuilt");
-		is(built_at('data.of_others'), $others, "$title: the other is not");
+		isnt(built_at($node, 'data.by_value'), $before, "$title: rebuilt");
+		is(built_at($node, 'data.of_others'), $others, "$title: the other is not");
 		is_exact($node, "$title: exact");
 
 		# groups are found by the index, and go when they are empty
@@ -143,7 +131,7 @@ all_are_live('index in use: at first');
 
 	$reader->query_safe('BEGIN; SELECT count(*) FROM data.by_value');
 	sql($node, 'ALTER TYPE data.place DROP ATTRIBUTE street');
-	poll($node, q{SELECT state = 'stale' FROM notify_stats.rollups WHERE rollup = 'data.by_value'::regclass});
+	wait_for_state($node, 'data.by_value', 'stale');
 	poll($node, q{SELECT count(*) > 0 FROM notify_stats.build_activity() WHERE phase = 'joining'});
 	sql($node, 'INSERT INTO data.others VALUES (7)');
 	poll($node, 'SELECT count(*) = 1 FROM data.of_others WHERE kind = 7');
@@ -193,15 +181,15 @@ sub enum_case
 	my ($before, $others);
 
 	all_are_live("$title: before");
-	($before, $others) = (built_at('data.by_mood'), built_at('data.of_others'));
+	($before, $others) = (built_at($node, 'data.by_mood'), built_at($node, 'data.of_others'));
 	pause_stream($node);
 	sql($node, 'INSERT INTO data.others VALUES (1);' . insert_moods(qw(good bad good)));
 	sql($node, $_) foreach @$statements;
-	resume();
+	resume_stream($node);
 	all_are_live($title);
 	is_exact($node, "$title: exact");
-	is(built_at('data.by_mood') ne $before, $by_name && !$case{harmless} || '', "$title: rebuilt or not");
-	is(built_at('data.of_others'), $others, "$title: the other is not rebuilt");
+	is(built_at($node, 'data.by_mood') ne $before, $by_name && !$case{harmless} || '', "$title: rebuilt or not");
+	is(built_at($node, 'data.of_others'), $others, "$title: the other is not rebuilt");
 	return;
 }
 
@@ -292,12 +280,12 @@ sql($node, q{
 	INSERT INTO refs SELECT t, ARRAY[t::text::regtype], ARRAY[ROW(t, 'x')::pointer], 'data', t, ROW('x')::plain
 		FROM unnest('{one, one, two}'::regclass[]) t;
 });
-resume();
+resume_stream($node);
 is_exact($node, 'tables that have swapped their names: exact');
 sql($node, 'ALTER TYPE data.plain ADD ATTRIBUTE target regclass');
 if ($by_name)
 {
-	poll($node, q{SELECT state = 'failed' FROM notify_stats.rollups WHERE rollup = 'data.by_plain'::regclass});
+	wait_for_state($node, 'data.by_plain', 'failed');
 	like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE state = 'failed'}),
 		qr/reads column "note", which has values of type regclass/, 'a type that gets such an attribute: failed');
 }
@@ -329,8 +317,8 @@ sql($node, q{
 });
 all_are_live('values: at first');
 {
-	my $others = built_at('data.of_others');
-	my %before = map { $_ => built_at("data.$_") } qw(by_value of_both of_more);
+	my $others = built_at($node, 'data.of_others');
+	my %before = map { $_ => built_at($node, "data.$_") } qw(by_value of_both of_more);
 	my $offset;
 
 	pause_stream($node);
@@ -343,23 +331,23 @@ all_are_live('values: at first');
 		INSERT INTO data.readings VALUES (5, '{5}');
 		INSERT INTO data.others VALUES (1);
 	});
-	resume();
+	resume_stream($node);
 	if ($by_name)
 	{
 		my $reason = qr/a value of table "readings" cannot be read: value for domain data.small violates check constraint "positive"/;
 
-		poll($node, q{SELECT state = 'failed' FROM notify_stats.rollups WHERE rollup = 'data.kept'::regclass});
+		wait_for_state($node, 'data.kept', 'failed');
 		like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE state = 'failed'}), $reason,
 			'a value that cannot be read: the rollup with ignore_deletes has failed, with the reason');
 		wait_until_applied($node);
 		like(slurp_file($node->logfile, $offset), qr/rollup data.by_value is stale and will be rebuilt\n.*DETAIL:  $reason/,
 			'the other is stale');
-		isnt(built_at("data.$_"), $before{$_}, "$_ is rebuilt") foreach sort keys %before;
+		isnt(built_at($node, "data.$_"), $before{$_}, "$_ is rebuilt") foreach sort keys %before;
 		sql($node, q{SELECT notify_stats.rebuild('data.kept', forget_deleted => true)});
 	}
 	all_are_live('values');
 	is_exact($node, 'values: exact');
-	is(built_at('data.of_others'), $others, 'the rollup of another table is not rebuilt');
+	is(built_at($node, 'data.of_others'), $others, 'the rollup of another table is not rebuilt');
 	sql($node, q{INSERT INTO data.readings VALUES (6, '{6}'); INSERT INTO data.others VALUES (3)});
 	is_exact($node, 'values: exact afterwards');
 	all_are_live('values: in the end');
@@ -379,7 +367,7 @@ all_are_live('values: at first');
 	continue_from_stop($node);
 	if ($by_name)
 	{
-		poll($node, q{SELECT state = 'failed' FROM notify_stats.rollups WHERE rollup = 'data.kept'::regclass});
+		wait_for_state($node, 'data.kept', 'failed');
 		poll($node, q{SELECT bool_and(state = 'live') FROM notify_stats.rollups WHERE rollup <> 'data.kept'::regclass});
 		sql($node, q{SELECT notify_stats.rebuild('data.kept', forget_deleted => true)});
 	}
@@ -418,7 +406,7 @@ SKIP:
 			INSERT INTO made (a) SELECT generate_series(1, 20);
 		});
 		all_are_live("generated column of $table: at first");
-		$before = built_at('data.by_b');
+		$before = built_at($node, 'data.by_b');
 		sql($node, 'ALTER EVENT TRIGGER notify_stats_ddl DISABLE');
 		if ($server >= 17)
 		{
@@ -436,7 +424,7 @@ SKIP:
 					WHERE adrelid = '$table'::regclass AND adnum = 4;
 				ALTER TABLE $table ALTER unused SET STATISTICS 10});
 			is_exact($node, "generated column of $table: another expression of an unused column");
-			is(built_at('data.by_b'), $before, "generated column of $table: that does not matter");
+			is(built_at($node, 'data.by_b'), $before, "generated column of $table: that does not matter");
 			sql($node, qq{
 				SET allow_system_table_mods = on;
 				UPDATE pg_attrdef SET adbin = (SELECT adbin FROM pg_attrdef WHERE adrelid = 'data.other'::regclass AND adnum = 3)
@@ -467,7 +455,7 @@ sub unread_columns
 	sql($node, "SELECT notify_stats.create_rollup('$_', 'SELECT b, count(*) AS n FROM data.made GROUP BY b'$kept{$_})")
 		foreach keys %kept;
 	all_are_live("columns of $table that others read: at first");
-	$built{$_} = built_at($_) foreach 'data.by_b', 'data.by_c', 'data.by_spot', keys %kept;
+	$built{$_} = built_at($node, $_) foreach 'data.by_b', 'data.by_c', 'data.by_spot', keys %kept;
 
 	sql($node, 'SELECT notify_stats.pause(); INSERT INTO data.made (a, spot) SELECT i, ROW(i % 2, i)::data.spot FROM generate_series(1, 10) i');
 	sql($node, "ALTER TABLE $table ALTER c SET EXPRESSION AS (a % 4)") if $server >= 17;
@@ -476,9 +464,9 @@ sub unread_columns
 	sql($node, 'INSERT INTO data.made (a) SELECT generate_series(1, 10); SELECT notify_stats.resume()');
 	all_are_live("columns of $table that others read: afterwards");
 	is_exact($node, "columns of $table that others read: exact");
-	is(built_at($_), $built{$_}, "columns of $table that $_ does not read") foreach 'data.by_b', keys %kept;
-	isnt(built_at('data.by_c'), $built{'data.by_c'}, "a column of $table that data.by_c reads") if $server >= 17;
-	isnt(built_at('data.by_spot'), $built{'data.by_spot'}, "a type of $table that data.by_spot reads") if !$by_name;
+	is(built_at($node, $_), $built{$_}, "columns of $table that $_ does not read") foreach 'data.by_b', keys %kept;
+	isnt(built_at($node, 'data.by_c'), $built{'data.by_c'}, "a column of $table that data.by_c reads") if $server >= 17;
+	isnt(built_at($node, 'data.by_spot'), $built{'data.by_spot'}, "a type of $table that data.by_spot reads") if !$by_name;
 	return;
 }
 
@@ -525,7 +513,7 @@ all_are_live('position');
 		is($standby->safe_psql('postgres', $position), 'f', 'position: nor on a standby');
 		$standby->stop;
 	}
-	resume();
+	resume_stream($node);
 	is_exact($node, 'position: exact');
 	is(sql($node, $position), 't', 'position: again once it is rebuilt');
 }
@@ -549,7 +537,7 @@ foreach my $alter ('TYPE data.inner DROP ATTRIBUTE strength', 'TABLE data.home A
 	is(sql($node, $position), 't', "position: there before ALTER $alter");
 	sql($node, "ALTER $alter");
 	is(sql($node, $position), 'f', "position: none after ALTER $alter");
-	resume();
+	resume_stream($node);
 }
 is_exact($node, 'position: exact in the end');
 

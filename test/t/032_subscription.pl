@@ -58,13 +58,6 @@ sub r1
 	return sql($node, q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'r1'::regclass});
 }
 
-# What check() says of subscriptions.
-sub checked
-{
-	my ($node) = @_;
-	return sql($node, q{SELECT detail FROM notify_stats.check() WHERE item = 'subscription' AND NOT ok ORDER BY detail COLLATE "C"});
-}
-
 sub expected_check
 {
 	my ($subscription) = @_;
@@ -89,7 +82,7 @@ sub works
 
 	sql($node, q{INSERT INTO local VALUES ('a')});
 	poll($node, q{SELECT (SELECT sum(count) FROM of_local) = (SELECT count(*) FROM local)});
-	is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'of_local'::regclass}), 'live',
+	is(state_of($node, 'of_local'), 'live',
 		"$title: another rollup is live");
 	return;
 }
@@ -117,7 +110,7 @@ wait_until_subscribed();
 is_exact($subscriber, 'only the sources: exact');
 is(sql($subscriber, 'SELECT * FROM r1 ORDER BY 1'), "first|90\nsecond|50", 'only the sources: counted once');
 is(sql($subscriber, 'SELECT kind, count FROM of_orders'), 'a|30', 'only the sources: partitions too');
-is(checked($subscriber), '', 'only the sources: check() has nothing to say');
+is(complaints($subscriber, 'subscription', 'detail'), '', 'only the sources: check() has nothing to say');
 sql($subscriber, q{DROP SUBSCRIPTION s; TRUNCATE visits, orders; SELECT notify_stats.drop_rollup('of_orders');
 	CREATE TABLE local (kind text);
 	ALTER TABLE local REPLICA IDENTITY FULL;
@@ -138,7 +131,7 @@ sql($publisher, q{CREATE PUBLICATION everything FOR TABLE visits, orders, r1, } 
 subscribe('everything');
 poll($subscriber, q{SELECT state || ': ' || reason FROM notify_stats.rollups WHERE rollup = 'r1'::regclass},
 	'stale: subscription "s" writes to its table');
-is(checked($subscriber), expected_check('s'), 'everything: check() tells');
+is(complaints($subscriber, 'subscription', 'detail'), expected_check('s'), 'everything: check() tells');
 is_own($subscriber, 'first copy');
 works($subscriber, 'first copy');
 sql($publisher, q{
@@ -170,7 +163,7 @@ is_exact($subscriber, 'put right: exact');
 is(r1($subscriber), 'live|', 'put right: live again');
 is(sql($subscriber, 'SELECT * FROM r1 ORDER BY 1'), "first|90\nfourth|5\nsecond|50\nthird|10", 'put right: counted once');
 is_verified($subscriber, 'r1', 'put right: verified');
-is(checked($subscriber), '', 'put right: check() has nothing to say');
+is(complaints($subscriber, 'subscription', 'detail'), '', 'put right: check() has nothing to say');
 sql($subscriber, 'DROP SUBSCRIPTION s');
 
 # --- pg_createsubscriber --------------------------------------------------------------
@@ -202,7 +195,7 @@ SKIP:
 	poll($standby, q{SELECT count(*) = 3 FROM visits WHERE kind = 'sixth'});
 	is_exact($standby, 'a former standby: exact');
 	is(sql($standby, q{SELECT * FROM r1 WHERE kind IN ('fifth', 'sixth') ORDER BY 1}), "fifth|7\nsixth|3", 'a former standby: counted once');
-	is(checked($standby), '', 'a former standby: check() has nothing to say');
+	is(complaints($standby, 'subscription', 'detail'), '', 'a former standby: check() has nothing to say');
 	$standby->stop;
 }
 $subscriber->stop;

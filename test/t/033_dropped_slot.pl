@@ -42,7 +42,7 @@ sql($node, q{
 	ALTER TABLE visits REPLICA IDENTITY FULL;
 	SELECT notify_stats.create_rollup('of_visits', 'SELECT kind, count(*) FROM visits GROUP BY kind');
 });
-$node->safe_psql('postgres', qq{
+sql_as($node, 'attacker', 'postgres', qq{
 	CREATE FUNCTION trap.wait_for_stranger() RETURNS void LANGUAGE plpgsql AS \$\$
 	BEGIN
 		WHILE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'stranger' AND active) LOOP
@@ -63,7 +63,7 @@ $node->safe_psql('postgres', qq{
 		RETURN kind;
 	END \$\$;
 	SELECT notify_stats.create_rollup('trap.of_visits', 'SELECT trap.spring(kind) AS kind, count(*) FROM trap.visits GROUP BY 1');
-}, extra_params => [ '-U', 'attacker' ]);
+});
 is_exact($node, 'before');
 
 # Has the function run these statements in the worker, by a transaction the end of which is

@@ -48,7 +48,7 @@ output_for('clerk', q{
 	GRANT SELECT ON bodies, numbers, numbers_definition TO boss});
 wait_until_applied($node, 'app');
 output_for('clerk', q{INSERT INTO desk.bodies VALUES ('a secret')});
-$node->poll_query_until('app', q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'desk.numbers'::regclass});
+poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'desk.numbers'::regclass}, 't', 'app');
 is(output_for('clerk', q{SELECT reason FROM notify_stats.rollups}), 'invalid input syntax for type integer: "a secret" (in column "number")',
 	'a rollup of somebody else has failed, and says why to him');
 output_for('clerk', 'TRUNCATE desk.bodies');
@@ -77,7 +77,7 @@ unlike(output_for('boss', q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.num
 # It can be restored.
 sql($node, 'CREATE DATABASE restored OWNER boss');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", '-d', $node->connstr('restored') ], 'restore it');
-$node->poll_query_until('restored', q{SELECT count(*) = 0 FROM notify_stats.rollups WHERE state IN ('building', 'stale')});
+poll($node, q{SELECT count(*) = 0 FROM notify_stats.rollups WHERE state IN ('building', 'stale')}, 't', 'restored');
 is(sql($node, 'SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text', 'restored'),
 	"by_kind|live|\ndesk.numbers|failed|\nkept|failed|restored from a dump, without its place in the write-ahead log",
 	'what can be rebuilt is, and the others say why not, if that is known');
@@ -88,7 +88,7 @@ is(sql($node, q{SELECT relowner::regrole FROM pg_class WHERE oid = 'by_kind'::re
 
 # What is kept of a rollup goes with it.
 sql($node, q{DROP SCHEMA desk CASCADE; SELECT notify_stats.drop_rollup('kept')}, 'app');
-$node->poll_query_until('app', 'SELECT count(*) = 1 FROM notify_stats.rollup');
+poll($node, 'SELECT count(*) = 1 FROM notify_stats.rollup', 't', 'app');
 is(sql($node, 'SELECT (SELECT string_agg(rollup::text, chr(10)) FROM notify_stats.rollup_activity),
 	(SELECT string_agg(rollup::text, chr(10)) FROM notify_stats.rollup_source)', 'app'), 'by_kind|by_kind',
 	'nothing is left of dropped rollups');

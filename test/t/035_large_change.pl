@@ -18,12 +18,6 @@ my $native = $format eq 'notify_stats';
 my $node = new_node('large_change', conf => 'maintenance_work_mem = 32MB');
 my ($offset, $before, $others_before, $worker);
 
-sub built_at
-{
-	my ($rollup) = @_;
-	return sql($node, "SELECT built_at FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
-}
-
 # Waits until a rollup was rebuilt, and what the log says of it.
 sub is_rebuilt
 {
@@ -61,27 +55,27 @@ is(sql($node, 'SELECT n FROM sizes WHERE size = 1000001'), '1', 'are counted');
 if ($native)
 {
 	# More than 256 MB in two rows are too much, but not if the row was not changed.
-	$before = built_at('sizes');
-	$others_before = built_at('kinds');
+	$before = built_at($node, 'sizes');
+	$others_before = built_at($node, 'kinds');
 	$worker = worker_pid($node);
 	sql($node, q{INSERT INTO bodies VALUES (3, repeat('x', 134300000))});
 	is_exact($node, 'a row that is not too large');
-	is(built_at('sizes'), $before, 'is counted');
+	is(built_at($node, 'sizes'), $before, 'is counted');
 	$offset = log_position($node);
 	sql($node, q{UPDATE bodies SET body = body || 'yz' WHERE id = 3; INSERT INTO others VALUES ('a')});
 	is_rebuilt('two large values', qr/rollup public.sizes is stale and will be rebuilt\n.*a change of a row is larger than 256 MB/);
-	$before = built_at('sizes');
+	$before = built_at($node, 'sizes');
 	sql($node, q{UPDATE bodies SET id = 4 WHERE id = 3; DELETE FROM bodies WHERE id = 4});
 	is_exact($node, 'a change of another column of a large row, and its deletion');
-	is(built_at('sizes'), $before, 'are read');
-	is(built_at('kinds'), $others_before, 'the rollup of another table is not rebuilt');
+	is(built_at($node, 'sizes'), $before, 'are read');
+	is(built_at($node, 'kinds'), $others_before, 'the rollup of another table is not rebuilt');
 	is(worker_pid($node), $worker, 'and the worker had no error');
 }
 else
 {
 	# They write all columns of the table, and throw for what no string of the server can hold:
 	# pgoutput for the old and the new row together, wal2json for the hexadecimal text of one value.
-	$before = built_at('sizes');
+	$before = built_at($node, 'sizes');
 	$offset = log_position($node);
 	sql($node, $format eq 'pgoutput' ? "UPDATE bodies SET rest = $large WHERE id = 5" : "INSERT INTO bodies VALUES (5, 'short', $large)");
 	sql($node, q{INSERT INTO others VALUES ('a')});

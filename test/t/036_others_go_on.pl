@@ -78,7 +78,8 @@ sub change
 	return;
 }
 
-sub state_of
+# "state: reason" of a rollup, or only the state.
+sub state_and_reason
 {
 	my ($rollup) = @_;
 	return sql($node, "SELECT concat_ws(': ', state, reason) FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
@@ -93,14 +94,7 @@ sub good_goes_on
 	change('good_source');
 	is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s', rollup => 'good')"),
 		't', "$title: the other goes on");
-	return is(differences($node, 'postgres', 'good') . state_of('good'), 'live', "$title: the other is exact");
-}
-
-sub poll_state
-{
-	my ($rollup, $state) = @_;
-	poll($node, "SELECT state = '$state' FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
-	return;
+	return is(differences($node, 'postgres', 'good') . state_and_reason('good'), 'live', "$title: the other is exact");
 }
 
 # --- locks ----------------------------------------------------------------------------
@@ -128,12 +122,12 @@ foreach my $lock (@locks)
 	  unless $title =~ /dropped/;
 	poll($node, "SELECT EXISTS (SELECT FROM notify_stats.rollup WHERE definition::text = 'bad_definition' AND state = 'stale')")
 	  if $title =~ /dropped/;
-	like(state_of('bad'), $reason, "$title is locked: the rollup is stale, and the reason says so");
+	like(state_and_reason('bad'), $reason, "$title is locked: the rollup is stale, and the reason says so");
 	good_goes_on("$title is locked");
 	$holder->query_safe('ROLLBACK');
 	$holder->quit;
 	is_exact($node, "$title was locked: exact when it is not any more");
-	is(state_of('bad'), 'live', "$title was locked: live again");
+	is(state_and_reason('bad'), 'live', "$title was locked: live again");
 }
 
 # One that would forget rows if it was rebuilt is waited for longer.
@@ -151,13 +145,13 @@ change('kept_source');
 poll($node, q{SELECT waits_for = 'a lock on kept' FROM notify_stats.status WHERE stream = 'main'});
 my $begun = sql($node, 'SELECT clock_timestamp()');
 poll($node, "SELECT clock_timestamp() > '$begun'::timestamptz + interval '1 s'");
-is(state_of('kept'), 'live', 'a rollup with ignore_deletes is not given up after notify_stats.lock_timeout');
+is(state_and_reason('kept'), 'live', 'a rollup with ignore_deletes is not given up after notify_stats.lock_timeout');
 $keeper->query_safe('COMMIT');
 is_exact($node, 'a rollup with ignore_deletes: exact when the lock is free');
 $keeper->query_safe('BEGIN; LOCK TABLE kept');
 change('kept_source');
-poll_state('kept', 'failed');
-is(state_of('kept'), 'failed: table "kept" was locked for more than 2000 ms',
+wait_for_state($node, 'kept', 'failed');
+is(state_and_reason('kept'), 'failed: table "kept" was locked for more than 2000 ms',
 	'but after notify_stats.max_rollup_time');
 good_goes_on('a rollup with ignore_deletes that has failed');
 $keeper->query_safe(q{SELECT notify_stats.drop_rollup('kept'); COMMIT});
@@ -169,8 +163,8 @@ my $reader = $node->background_psql('postgres');
 $reader->query_safe('BEGIN; SELECT count(*) FROM bad_source');
 my $migration = start_psql($node, 'ALTER TABLE bad_source ADD COLUMN remark text');
 poll($node, q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'bad_source'::regclass AND NOT granted});
-poll_state('bad', 'stale');
-like(state_of('bad'), qr/^stale: table "bad_source" was locked for more than 31 ms$/, 'a lock that is waited for: stale');
+wait_for_state($node, 'bad', 'stale');
+like(state_and_reason('bad'), qr/^stale: table "bad_source" was locked for more than 31 ms$/, 'a lock that is waited for: stale');
 good_goes_on('a lock that is waited for');
 is(sql($node, q{SELECT count(*) FROM pg_locks WHERE relation = 'bad_source'::regclass AND NOT granted}), '1',
 	'a lock that is waited for: nobody else is in its queue');
@@ -199,8 +193,8 @@ foreach my $sqlstate (qw(40001 53100 57014))
 {
 	sql($node, "INSERT INTO behaviour VALUES ('$sqlstate')");
 	change('bad_source');
-	poll_state('bad', 'failed');
-	is(state_of('bad'), 'failed: no luck (in column "kind") (5 times in a row)', "SQLSTATE $sqlstate, raised again and again: failed");
+	wait_for_state($node, 'bad', 'failed');
+	is(state_and_reason('bad'), 'failed: no luck (in column "kind") (5 times in a row)', "SQLSTATE $sqlstate, raised again and again: failed");
 	good_goes_on("SQLSTATE $sqlstate");
 	sql($node, q{DELETE FROM behaviour; SELECT notify_stats.rebuild('bad')});
 	is_exact($node, "SQLSTATE $sqlstate: exact after rebuild()");
@@ -236,7 +230,7 @@ sql($node, q{
 wait_until_applied($node);
 sql($node, q{INSERT INTO behaviour VALUES ('40001'); INSERT INTO both_source VALUES (1, 1)});
 poll($node, q{SELECT count(*) > 0 FROM notify_stats.rollups WHERE state = 'failed'});
-poll_state('always', 'failed');
+wait_for_state($node, 'always', 'failed');
 good_goes_on('two rollups that fail in turn');
 sql($node, q{DELETE FROM behaviour; SELECT notify_stats.drop_rollup('at_times'), notify_stats.drop_rollup('always')});
 is_exact($node, 'two rollups that failed in turn: the others are exact');
@@ -247,8 +241,8 @@ foreach my $what ('sleep', 'sleep on')
 {
 	sql($node, "INSERT INTO behaviour VALUES ('$what')");
 	change('bad_source');
-	poll_state('bad', 'failed');
-	is(state_of('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
+	wait_for_state($node, 'bad', 'failed');
+	is(state_and_reason('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
 		"a function that does not end ($what): failed");
 	good_goes_on("a function that does not end ($what)");
 	sql($node, q{DELETE FROM behaviour; SELECT notify_stats.rebuild('bad')});
@@ -269,8 +263,8 @@ sql($node, q{SELECT notify_stats.rebuild('bad')});
 wait_for_stop($node, 'build-filled', $offset);
 sql($node, q{INSERT INTO behaviour VALUES ('sleep')});
 continue_from_stop($node);
-poll_state('bad', 'failed');
-is(state_of('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
+wait_for_state($node, 'bad', 'failed');
+is(state_and_reason('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
 	'a trigger that does not end, at the end of a build: failed');
 good_goes_on('a trigger that does not end');
 sql($node, q{DELETE FROM behaviour; DROP TRIGGER on_write ON bad; SELECT notify_stats.rebuild('bad')});
@@ -290,8 +284,8 @@ wait_for_stop($node, 'build-filled', $offset);
 sql($node, q{CREATE OR REPLACE FUNCTION on_write() RETURNS trigger LANGUAGE plpgsql AS
 	'BEGIN RAISE EXCEPTION ''no luck'' USING ERRCODE = ''40001''; END'});
 continue_from_stop($node);
-poll_state('bad', 'failed');
-is(state_of('bad'), 'failed: no luck (5 builds in a row)', 'a trigger that fails at the end of each build: failed');
+wait_for_state($node, 'bad', 'failed');
+is(state_and_reason('bad'), 'failed: no luck (5 builds in a row)', 'a trigger that fails at the end of each build: failed');
 good_goes_on('a trigger that fails at the end of each build');
 sql($node, q{DROP TRIGGER on_write ON bad; SELECT notify_stats.rebuild('bad')});
 is_exact($node, 'a trigger that fails at the end of each build: exact after rebuild()');
@@ -301,7 +295,7 @@ sql($node, q{INSERT INTO behaviour VALUES ('sleep'); SELECT notify_stats.rebuild
 poll($node, q{SELECT count(*) = 1 FROM notify_stats.build_activity() WHERE phase = 'reading sources'});
 sql($node, q{SET ROLE other; SELECT notify_stats.create_rollup('later', 'SELECT kind, count(*) AS n FROM good_source GROUP BY kind')});
 good_goes_on('a build that does not end');
-poll_state('later', 'live');
+wait_for_state($node, 'later', 'live');
 is(sql($node, q{SELECT count(*) FROM notify_stats.build_activity() WHERE rollup = 'bad'::regclass}), '1',
 	'another rollup is built while a build does not end');
 sql($node, q{DELETE FROM behaviour; SELECT pg_terminate_backend(pid) FROM notify_stats.build_activity()});
@@ -317,7 +311,7 @@ $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE bad_source');
 change('good_source');
 my $session = start_psql($node, 'CALL notify_stats.catch_up()');
-poll_state('bad', 'stale');
+wait_for_state($node, 'bad', 'stale');
 poll($node, 'SELECT NOT EXISTS (TABLE good EXCEPT ALL TABLE good_definition)');
 pass('catch_up(): the other goes on while a table is locked');
 $holder->query_safe('COMMIT');
@@ -330,7 +324,7 @@ change('bad_source');
 like(sql_error($node, 'CALL notify_stats.catch_up()'), qr/ERROR:  53200: no luck/, "catch_up(): error $_") for 1 .. 5;
 change('good_source');
 sql($node, 'CALL notify_stats.catch_up()');
-like(state_of('bad'), qr/^failed: no luck/, 'catch_up(): failed after five');
+like(state_and_reason('bad'), qr/^failed: no luck/, 'catch_up(): failed after five');
 is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other goes on');
 
 sql($node, q{UPDATE behaviour SET what = 'sleep'; SELECT notify_stats.rebuild('bad'); BEGIN; DELETE FROM behaviour; COMMIT;});
@@ -342,7 +336,7 @@ like(sql_error($node, 'CALL notify_stats.catch_up()'),
 	'catch_up(): a function that does not end');
 change('good_source');
 sql($node, 'CALL notify_stats.catch_up()');
-like(state_of('bad'), qr/^failed: its part of a cycle/, 'catch_up(): failed then');
+like(state_and_reason('bad'), qr/^failed: its part of a cycle/, 'catch_up(): failed then');
 is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other goes on');
 
 done_testing();

@@ -51,12 +51,12 @@ is(content(), 'a|20|10', 'live before');
 
 my $offset = log_position($node);
 sql($node, q{ALTER TABLE "The Schema".sales ATTACH PARTITION "The Schema"."Of Sales" FOR VALUES FROM (0) TO (1000)});
-poll($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = '"The Schema"."Of Sales"'::regclass}, 'failed');
+wait_for_state($node, '"The Schema"."Of Sales"', 'failed');
 is(state(), 'failed|definition reads "Of Sales", which is a rollup itself', 'it fails when it is a partition of its source');
 $node->wait_for_log(qr/HINT:  Run: ALTER TABLE "The Schema"\.sales DETACH PARTITION "The Schema"\."Of Sales"; A rollup/, $offset);
 sql($node, q{INSERT INTO "The Schema".sales VALUES ('a', 2, 1000)});
 is(content(), 'a|20|10', 'it does not count its own rows');
-is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = '"The Schema".of_other'::regclass}), 'live',
+is(state_of($node, '"The Schema".of_other'), 'live',
 	'the other rollup is live');
 is_exact($node, 'and exact');
 
@@ -95,7 +95,7 @@ sql($node, q{
 	ALTER TABLE "The Schema".middle ATTACH PARTITION "The Schema"."Of Sales" DEFAULT;
 	ALTER TABLE "The Schema".sales ATTACH PARTITION "The Schema".middle FOR VALUES FROM (0) TO (1000);
 });
-poll($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = '"The Schema"."Of Sales"'::regclass}, 'failed');
+wait_for_state($node, '"The Schema"."Of Sales"', 'failed');
 $node->wait_for_log(qr/HINT:  Run: ALTER TABLE "The Schema"\.middle DETACH PARTITION "The Schema"\."Of Sales";/, $offset);
 is(content(), 'a|24|12', 'a partition of a partition');
 

@@ -32,7 +32,7 @@ my $offset = log_position($node);
 command_ok([ 'pg_resetwal', '-l', $segment, '-D', $node->data_dir ], 'the WAL is reset');
 $node->start;
 is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '1', 'the slot is still there');
-sql($node, 'SELECT notify_stats.resume()');
+resume_stream($node);
 $node->wait_for_log(
 	qr/changes were lost: the write-ahead log that the replication slot needs is missing/, $offset);
 is_exact($node, 'rebuilt');

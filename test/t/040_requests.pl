@@ -19,11 +19,6 @@ sub requests
 	return sql($node, 'SELECT count(*) FROM notify_stats.rebuild_request');
 }
 
-sub built_at
-{
-	return sql($node, 'SELECT built_at FROM notify_stats.rollups');
-}
-
 # A build that serves a request, stopped before it ends.
 sub stop_build
 {
@@ -46,7 +41,7 @@ wait_until_applied($node);
 # Somebody asks again, in a transaction that stays open: he has deleted the request that the build
 # serves, and the build ends nevertheless.
 stop_build();
-$before = built_at();
+$before = built_at($node, 'kinds');
 sql($node, q{BEGIN; SELECT notify_stats.rebuild('kinds'); PREPARE TRANSACTION 'hold'});
 continue_from_stop($node);
 poll($node, "SELECT built_at > '$before' FROM notify_stats.rollups");

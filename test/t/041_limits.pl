@@ -100,7 +100,7 @@ poll($node, q{SELECT count(*) = 1 FROM notify_stats.build_activity() WHERE rollu
 $offset = log_position($node);
 write_wal();
 $node->wait_for_log(qr/notify_stats builder ERROR:  the replication slot of a build or verification retains more than 1 MB of WAL/, $offset);
-is(sql($node, q{SELECT state FROM notify_stats.rollups WHERE rollup = 'slow1'::regclass}), 'live', 'the rollup stays what it was');
+is(state_of($node, 'slow1'), 'live', 'the rollup stays what it was');
 sql($node, 'DELETE FROM brake');
 wait_until_rebuilt($node, 'slow1');
 is_exact($node, 'the build is tried again');
@@ -147,10 +147,10 @@ like(sql_error($node, q{SELECT notify_stats.create_rollup('more', 'SELECT kind, 
 is(sql($node, q{SELECT notify_stats.drop_rollup('of_superuser'); SELECT count(*) FROM notify_stats.rollups}), "\n8", 'there are as many as that');
 
 # What check() says of the locks: table, view and index of each, two sources, and one partition.
-is(sql($node, q{SELECT ok, detail, hint FROM notify_stats.check() WHERE item = 'lock table'}),
+is(check_row($node, 'lock table'),
 	't|a cycle needs up to 27 of 5120 locks of the server|', 'check() counts the locks');
 sql($node, q{CREATE TABLE own.letters_b PARTITION OF own.letters FOR VALUES IN ('b')});
-like(sql($node, q{SELECT detail FROM notify_stats.check() WHERE item = 'lock table'}), qr/ 28 of /, 'partitions included');
+like(check_row($node, 'lock table', 'detail'), qr/ 28 of /, 'partitions included');
 like(sql($node, q{BEGIN; INSERT INTO notify_stats.rollup_source SELECT 'quick', i, '{}' FROM generate_series(1, 2533) i;
 	SELECT ok, hint FROM notify_stats.check() WHERE item = 'lock table'; ROLLBACK}), qr/^f\|.*raise max_locks_per_transaction/,
 	'more than half of them are too many');

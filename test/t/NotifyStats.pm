@@ -1,7 +1,8 @@
 # NotifyStats.pm
 #
-# What the TAP tests share: a server with our settings, Notify's tables, the comparison of
-# rollups with their definitions, and stopping the extension's processes at a debug point.
+# What the TAP tests share: a server with our settings, Notify's tables, what is asked of rollups,
+# the comparison of rollups with their definitions, and stopping the extension's processes at a
+# debug point.
 # A condition that does not come true within the time limit of the server's own test library
 # (180 s) ends the test.
 
@@ -20,14 +21,15 @@ use Test::More;
 
 our @EXPORT = qw(
 	format_name new_node set_and_reload log_position
-	sql sql_error poll start_psql disconnect
-	is_alive wait_until_ended
+	sql sql_as sql_error poll start_psql disconnect
+	is_alive wait_until_ended freeze thaw
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
-	load_notify notify_insert start_load
+	load_notify notify_insert change_notify start_load make_kinds change_kinds
+	create_rollup built_at state_of wait_for_state rollup_states check_row complaints
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
-	crash_restart kill_server start_again slot_is_behind main_slot drop_slot pause_stream
-	no_build_slots readme_example);
+	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
+	pause_stream pause_worker resume_stream no_build_slots random one_of readme_example);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
 
@@ -135,7 +137,16 @@ sub ask
 	return ($output, $error);
 }
 
-# The same.  psql ends with the first error, and if a transaction was left open.
+# The same in any database, by a connection of its own.
+sub ask_in
+{
+	my ($node, $query, $db) = @_;
+	my ($status, $output, $error) = $node->psql($db, $query);
+
+	return ($status == 0 ? $output : undef, $error);
+}
+
+# The same as ask().  psql ends with the first error, and if a transaction was left open.
 sub NotifyStats::Client::ask
 {
 	my ($client, $query) = @_;
@@ -187,6 +198,13 @@ sub disconnect
 	return;
 }
 
+# What statements return in a session of a role, in a database; the test ends if one fails.
+sub sql_as
+{
+	my ($node, $role, $db, $query) = @_;
+	return $node->safe_psql($db, $query, extra_params => [ '-U', $role ]);
+}
+
 # The error of a statement that should fail, with SQLSTATE, DETAIL and HINT; or else
 # "no error: " and what it returned.
 sub sql_error
@@ -198,16 +216,17 @@ sub sql_error
 	return $stderr;
 }
 
+# Waits until a query returns what is expected, by default 't', in a database, by default postgres.
 sub poll
 {
-	my ($node, $query, $expected) = @_;
+	my ($node, $query, $expected, $db) = @_;
 	my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
 	my ($output, $error);
 	$expected //= 't';
 
 	while (time < $limit)
 	{
-		($output, $error) = ask($node, $query);
+		($output, $error) = defined $db && $db ne 'postgres' ? ask_in($node, $query, $db) : ask($node, $query);
 		return if defined $output && $output eq $expected;
 		select undef, undef, undef, defined $output ? 0.02 : 0.1;
 	}
@@ -241,6 +260,7 @@ sub NotifyStats::Session::finish
 	return $session->{output};
 }
 
+# Where the log of a server ends now.
 sub log_position
 {
 	my ($node) = @_;
@@ -298,8 +318,8 @@ sub is_alive
 	return defined $state && $state =~ /[ZX]/ ? 0 : 1;
 }
 
-# Waits until processes have ended by themselves.  The second argument of SUB, if given, is how
-# often it was called for a process, the first argument, that is still there.
+# wait_until_ended([PID...], SUB): until all of these processes have ended.  SUB, if given, is called
+# each time one is still there, with its PID and how often that was before.
 sub wait_until_ended
 {
 	my ($pids, $while_waiting) = @_;
@@ -316,6 +336,47 @@ sub wait_until_ended
 	return;
 }
 
+my %frozen;    # processes by their type
+
+# Stops a process of the server, by its backend_type, while it waits for its latch, and so holds no
+# lock.  Returns its PID.  It goes on with thaw(), or when the test ends.
+sub freeze
+{
+	my ($node, $type) = @_;
+	my $activity = "FROM pg_stat_activity WHERE backend_type = '$type'";
+	my $pid = sql($node, "SELECT pid $activity");
+
+	for (1 .. 100)
+	{
+		poll($node, "SELECT wait_event_type = 'Activity' $activity");
+		kill 'STOP', $pid or die "no process $pid";
+		$frozen{$type} = $pid;
+		return $pid if sql($node, "SELECT wait_event_type = 'Activity' $activity") eq 't';
+		thaw($type);
+	}
+	die "$type does not rest";
+}
+
+# Lets processes go on that freeze() has stopped, by default all.
+sub thaw
+{
+	my (@types) = @_;
+
+	foreach my $type (@types ? @types : keys %frozen)
+	{
+		my $pid = delete $frozen{$type};
+		kill 'CONT', $pid if $pid;
+	}
+	return;
+}
+
+END
+{
+	thaw();
+}
+
+# Waits for the worker of a database, by default postgres, and if given for another one than
+# that process.  Returns its PID.
 sub wait_for_worker
 {
 	my ($node, $db, $not_pid) = @_;
@@ -326,6 +387,7 @@ sub wait_for_worker
 	return worker_pid($node, $db);
 }
 
+# The PID of the worker of a database, by default postgres; '' if there is none.
 sub worker_pid
 {
 	my ($node, $db) = @_;
@@ -334,6 +396,7 @@ sub worker_pid
 		WHERE backend_type = 'notify_stats worker' AND datname = '$db'");
 }
 
+# Waits for a builder, and returns its PID.
 sub builder_pid
 {
 	my ($node) = @_;
@@ -383,6 +446,23 @@ sub notify_insert
 	};
 }
 
+my $next_notification = 1;
+
+# Changes notifications, in a database: inserts some, updates and deletes any.
+sub change_notify
+{
+	my ($node, $db) = @_;
+	my ($from, $to) = ($next_notification, $next_notification + 20);
+
+	$next_notification = $to + 1;
+	sql($node, notify_insert($from, $to), $db);
+	sql($node, q{
+		UPDATE notifications SET notification_status = 'sending' WHERE random() < 0.3;
+		DELETE FROM notifications WHERE random() < 0.1;
+	}, $db);
+	return;
+}
+
 # Notify's load by four clients, at a rate that leaves the machine some time for the test itself.
 # ->end on the result ends it, or waits for its end if the server has crashed, and returns the
 # errors of statements that the clients met before.
@@ -415,6 +495,102 @@ sub NotifyStats::Load::end
 	$load->{run}->signal('TERM') if $load->{run}->pumpable;
 	$load->{run}->finish;
 	return join "\n", grep { /ERROR:/ } split /\n/, $load->{output};
+}
+
+# --- a table and a rollup of our own --------------------------------------------------
+
+# In a database, a table "source" with some rows, and the rollup "kinds", which counts them.
+sub make_kinds
+{
+	my ($node, $db) = @_;
+
+	sql($node, q{
+		CREATE TABLE source (id int PRIMARY KEY, kind text);
+		ALTER TABLE source REPLICA IDENTITY FULL;
+		INSERT INTO source SELECT i, 'kind ' || i % 3 FROM generate_series(1, 10) i;
+	}, $db);
+	create_rollup($node, 'kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind', $db);
+	return;
+}
+
+my $next_row = 1000;
+
+# Inserts, updates and deletes rows of that table.
+sub change_kinds
+{
+	my ($node, $db) = @_;
+
+	$next_row += 10;
+	sql($node, qq{
+		INSERT INTO source SELECT i, 'kind ' || i % 5 FROM generate_series($next_row, $next_row + 9) i;
+		UPDATE source SET kind = 'changed' WHERE id % 4 = 0;
+		DELETE FROM source WHERE id % 7 = 0;
+	}, $db);
+	return;
+}
+
+# --- rollups --------------------------------------------------------------------------
+
+# Creates a rollup in a database, without options; it is not waited for.
+sub create_rollup
+{
+	my ($node, $name, $definition, $db) = @_;
+
+	sql($node, "SELECT notify_stats.create_rollup('$name', \$definition\$$definition\$definition\$)", $db);
+	return;
+}
+
+# When a rollup of a database was built; or, without a name, "rollup|state|built_at" of each.
+sub built_at
+{
+	my ($node, $rollup, $db) = @_;
+
+	return sql($node, "SELECT built_at FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass", $db)
+	  if defined $rollup;
+	return sql($node, 'SELECT rollup, state, built_at FROM notify_stats.rollups ORDER BY rollup::text', $db);
+}
+
+# The state of a rollup of a database.
+sub state_of
+{
+	my ($node, $rollup, $db) = @_;
+	return sql($node, "SELECT state FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass", $db);
+}
+
+# Waits until a rollup of a database is in a state.
+sub wait_for_state
+{
+	my ($node, $rollup, $state, $db) = @_;
+
+	poll($node, "SELECT state FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass", $state, $db);
+	return;
+}
+
+# "rollup|state" of each rollup of a database, by name.
+sub rollup_states
+{
+	my ($node, $db) = @_;
+	return sql($node, 'SELECT rollup, state FROM notify_stats.rollups ORDER BY rollup::text', $db);
+}
+
+# What check() says of an item in a database: "ok|detail|hint", or the columns that are given.
+sub check_row
+{
+	my ($node, $item, $columns, $db) = @_;
+
+	$columns //= 'ok, detail, hint';
+	return sql($node, "SELECT $columns FROM notify_stats.check() WHERE item = '$item'", $db);
+}
+
+# What check() complains of, by item, likewise: "detail|hint", or the columns that are given, of
+# each row that is not ok.
+sub complaints
+{
+	my ($node, $item, $columns, $db) = @_;
+
+	$columns //= 'detail, hint';
+	return sql($node,
+		"SELECT $columns FROM notify_stats.check() WHERE item = '$item' AND NOT ok ORDER BY detail COLLATE \"C\"", $db);
 }
 
 # --- comparing ------------------------------------------------------------------------
@@ -529,6 +705,21 @@ sub continue_from_stop
 	return;
 }
 
+# --- chance ---------------------------------------------------------------------------
+
+# A number from 0 to less than N, by srand().
+sub random
+{
+	my ($n) = @_;
+	return int(rand($n));
+}
+
+# One of the arguments.
+sub one_of
+{
+	return $_[ random(scalar @_) ];
+}
+
 # --- the README -----------------------------------------------------------------------
 
 # The examples in a language under a heading of the README, one after the other.
@@ -595,6 +786,26 @@ sub pause_stream
 	sql($node, 'SELECT notify_stats.pause()');
 	poll($node, q{SELECT NOT active FROM pg_replication_slots
 		WHERE slot_name = (SELECT slot_name FROM notify_stats.stream)});
+	return;
+}
+
+# Pauses the stream, and waits until the worker has no cycle at work any more.  It may have the
+# slot open for a while.
+sub pause_worker
+{
+	my ($node) = @_;
+
+	sql($node, 'SELECT notify_stats.pause()');
+	poll($node, "SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'notify_stats worker'");
+	return;
+}
+
+# Lets a stream go on, in a database, that was paused or left for an upgrade.
+sub resume_stream
+{
+	my ($node, $db) = @_;
+
+	sql($node, 'SELECT notify_stats.resume()', $db);
 	return;
 }
 
