@@ -278,7 +278,9 @@ settings_database_place(const char *database)
 	ListCell   *lc;
 
 	foreach(lc, settings_databases())
+	{
 		if (strcmp((const char *) lfirst(lc), database) == 0)
-		return foreach_current_index(lc);
+			return foreach_current_index(lc);
+	}
 	return -1;
 }

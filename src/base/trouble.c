@@ -4,12 +4,13 @@
  *	  Whose error it is.
  *
  * What this process works for is in static variables, which are set around
- * the work (trouble_begin and trouble_end, and those for values of a source).
- * On the way out of a cycle or a build by an error, trouble_record() enters
- * that in the stream's shared memory, under the LWLock.  The next cycle of any
- * process brings it into the catalog, commits that before it reads anything,
- * and clears the entry (trouble_forget).  There is one entry: the rollup of one
- * that is overwritten before it was read fails again.
+ * the work (trouble_begin and trouble_end, and those for values of a
+ * source).  On the way out of a cycle or a build by an error,
+ * trouble_record() enters that in the stream's shared memory, under the
+ * LWLock.  The next cycle of any process brings it into the catalog,
+ * commits that before it reads anything, and clears the entry
+ * (trouble_forget).  There is one entry: the rollup of one that is
+ * overwritten before it was read fails again.
  *
  *-------------------------------------------------------------------------
  */

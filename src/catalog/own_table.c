@@ -203,7 +203,9 @@ own_table_find_index(Relation table, const Definition *definition)
 	ListCell   *lc;
 
 	foreach(lc, RelationGetIndexList(table))
+	{
 		if (is_group_index(lfirst_oid(lc), definition))
-		return lfirst_oid(lc);
+			return lfirst_oid(lc);
+	}
 	return InvalidOid;
 }

@@ -153,8 +153,10 @@ shape_lock_sources(List *relids, BusyLock *busy)
 		if (!busy_lock_relation(lfirst_oid(lc), AccessShareLock, busy))
 			return false;
 		foreach(lc2, find_all_inheritors(lfirst_oid(lc), NoLock, NULL))
+		{
 			if (!busy_lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
-			return false;
+				return false;
+		}
 	}
 	return true;
 }
@@ -171,10 +173,12 @@ lock_partitioning(Oid source, BusyLock *busy)
 	if (get_rel_relkind(source) != RELKIND_PARTITIONED_TABLE)
 		return true;
 	foreach(lc, find_all_inheritors(source, NoLock, NULL))
+	{
 		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_PARTITIONED_TABLE &&
 			!busy_lock_relation(lfirst_oid(lc), ShareUpdateExclusiveLock,
 								busy))
-		return false;
+			return false;
+	}
 	/* those that have come before the lock */
 	return shape_lock_sources(list_make1_oid(source), busy);
 }
@@ -209,9 +213,11 @@ shape_lock_facts(const RollupShape *shape, bool labels, BusyLock *busy)
 	ListCell   *lc;
 
 	foreach(lc, shape->definition->sources)
+	{
 		if (!lock_partitioning(lfirst_oid(lc), busy) ||
 			(labels && !lock_labels(shape, lfirst_oid(lc), busy)))
-		return false;
+			return false;
+	}
 	return true;
 }
 
@@ -253,8 +259,10 @@ shape_lock_indexes(const RollupShape *shape, BusyLock *busy)
 	if (!busy_lock_relation(shape->relid, ShareLock, busy))
 		return false;
 	foreach(lc, list_indexes(shape))
+	{
 		if (!busy_lock_relation(lfirst_oid(lc), AccessExclusiveLock, busy))
-		return false;
+			return false;
+	}
 	return true;
 }
 
@@ -516,13 +524,15 @@ lock_and_note_types(RollupShape *shape, BusyLock *busy)
 	ListCell   *lc2;
 
 	foreach(lc, shape->definition->sources)
+	{
 		foreach(lc2, type_relations(type_parts(definition_source_types(shape->definition,
 																	   lfirst_oid(lc)))))
-	{
-		if (!busy_lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
-			return false;
-		shape->reads = list_append_unique_oid(shape->reads,
-											  lfirst_oid(lc2));
+		{
+			if (!busy_lock_relation(lfirst_oid(lc2), AccessShareLock, busy))
+				return false;
+			shape->reads = list_append_unique_oid(shape->reads,
+												  lfirst_oid(lc2));
+		}
 	}
 	return true;
 }
@@ -594,8 +604,10 @@ reuse_shape(Oid relid, Oid view, BusyLock *busy)
 	if (shape == NULL || !shapes_hold())
 		return NULL;
 	foreach(lc, shape->reads)
+	{
 		if (!busy_lock_relation(lfirst_oid(lc), AccessShareLock, busy))
-		return NULL;
+			return NULL;
+	}
 	/* having the locks, nobody changes it any more; but was it before? */
 	return shapes_hold() ? shape : NULL;
 }

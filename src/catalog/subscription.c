@@ -63,8 +63,10 @@ subscription_reason(Oid relid)
 		ListCell   *lc;
 
 		foreach(lc, get_partition_ancestors(relid))
+		{
 			if (name == NULL)
-			name = subscription_of(lfirst_oid(lc));
+				name = subscription_of(lfirst_oid(lc));
+		}
 	}
 	return name == NULL ?
 		NULL : psprintf("subscription \"%s\" writes to its table", name);

@@ -72,8 +72,8 @@ struct TableDecoder
  * consumer are kept by reference; "plugin" is for messages.
  */
 TableDecoder *
-decoder_create(const char *plugin, List *sources,
-			   const ChangeConsumer *consumer)
+table_decoder_create(const char *plugin, List *sources,
+					 const ChangeConsumer *consumer)
 {
 	TableDecoder *decoder = palloc0(sizeof(TableDecoder));
 
@@ -173,15 +173,17 @@ make_table(TableDecoder *decoder, Oid relid)
  * ancestors are looked up as they are now.  Made once and then remembered.
  */
 DecodedTable *
-decoder_table(TableDecoder *decoder, Oid relid)
+table_decoder_table(TableDecoder *decoder, Oid relid)
 {
 	DecodedTable *table;
 	MemoryContext context;
 	ListCell   *lc;
 
 	foreach(lc, decoder->tables)
+	{
 		if (((DecodedTable *) lfirst(lc))->relid == relid)
-		return (DecodedTable *) lfirst(lc);
+			return (DecodedTable *) lfirst(lc);
+	}
 
 	context = MemoryContextSwitchTo(decoder->context);
 	table = make_table(decoder, relid);
@@ -329,7 +331,8 @@ read_rows(TableDecoder *decoder, const DecodedTable *table,
  * cells then.
  */
 bool
-decoder_begin(TableDecoder *decoder, TransactionId xid, XLogRecPtr commit_lsn)
+table_decoder_begin(TableDecoder *decoder, TransactionId xid,
+					XLogRecPtr commit_lsn)
 {
 	decoder->commit_lsn = commit_lsn;
 	decoder->wanted = decoder->consumer->wants(decoder->consumer->arg, xid,
@@ -451,8 +454,9 @@ change_target(TableDecoder *decoder, DecodedTable *table,
  * changed.
  */
 void
-decoder_change(TableDecoder *decoder, DecodedTable *table, RowChangeKind kind,
-			   bool has_old)
+table_decoder_change(TableDecoder *decoder, DecodedTable *table,
+					 RowChangeKind kind,
+					 bool has_old)
 {
 	if (!decoder->wanted)
 		return;
@@ -462,7 +466,8 @@ decoder_change(TableDecoder *decoder, DecodedTable *table, RowChangeKind kind,
 
 /* A change of a table that cannot be told, and why. */
 void
-decoder_unknown(TableDecoder *decoder, DecodedTable *table, const char *reason)
+table_decoder_unknown(TableDecoder *decoder, DecodedTable *table,
+					  const char *reason)
 {
 	for (int i = 0; decoder->wanted && i < table->ntargets; i++)
 		tell(decoder, table->targets[i].source, ROW_UNKNOWN, reason);
@@ -493,7 +498,7 @@ is_truncated_below(const Source *source, List *relids, bool *wholly)
 
 /* A TRUNCATE of these tables: sources, partitions, and others. */
 void
-decoder_truncate(TableDecoder *decoder, List *relids)
+table_decoder_truncate(TableDecoder *decoder, List *relids)
 {
 	ListCell   *lc;
 	ListCell   *lc2;
@@ -502,9 +507,13 @@ decoder_truncate(TableDecoder *decoder, List *relids)
 	if (!decoder->wanted)
 		return;
 	foreach(lc, relids)
+	{
 		foreach(lc2, decoder->sources)
-		if (((Source *) lfirst(lc2))->relid == lfirst_oid(lc))
-		tell(decoder, (Source *) lfirst(lc2), ROW_TRUNCATE, NULL);
+		{
+			if (((Source *) lfirst(lc2))->relid == lfirst_oid(lc))
+				tell(decoder, (Source *) lfirst(lc2), ROW_TRUNCATE, NULL);
+		}
+	}
 	foreach(lc, decoder->sources)
 	{
 		Source	   *source = (Source *) lfirst(lc);

@@ -52,20 +52,20 @@ typedef struct DecodedTable
 /* Makes the changes of tables into those of sources. */
 typedef struct TableDecoder TableDecoder;
 
-extern TableDecoder *decoder_create(const char *plugin, List *sources,
-									const ChangeConsumer *consumer);
-extern DecodedTable *decoder_table(TableDecoder *decoder, Oid relid);
+extern TableDecoder *table_decoder_create(const char *plugin, List *sources,
+										  const ChangeConsumer *consumer);
+extern DecodedTable *table_decoder_table(TableDecoder *decoder, Oid relid);
 extern int	decoded_column(const DecodedTable *table, const char *name,
 						   int guess);
 extern void decoded_row_fill(const DecodedTable *table, Cell *row,
 							 CellKind kind);
-extern bool decoder_begin(TableDecoder *decoder, TransactionId xid,
-						  XLogRecPtr commit_lsn);
-extern void decoder_change(TableDecoder *decoder, DecodedTable *table,
-						   RowChangeKind kind,
-						   bool has_old);
-extern void decoder_unknown(TableDecoder *decoder, DecodedTable *table,
-							const char *reason);
-extern void decoder_truncate(TableDecoder *decoder, List *relids);
+extern bool table_decoder_begin(TableDecoder *decoder, TransactionId xid,
+								XLogRecPtr commit_lsn);
+extern void table_decoder_change(TableDecoder *decoder, DecodedTable *table,
+								 RowChangeKind kind,
+								 bool has_old);
+extern void table_decoder_unknown(TableDecoder *decoder, DecodedTable *table,
+								  const char *reason);
+extern void table_decoder_truncate(TableDecoder *decoder, List *relids);
 
 #endif							/* NOTIFY_STATS_DECODED_TABLE_H */

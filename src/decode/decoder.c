@@ -117,8 +117,10 @@ same_options(List *a, List *b)
 	if (list_length(a) != list_length(b))
 		return false;
 	forboth(lc, a, lc2, b)
+	{
 		if (strcmp((char *) lfirst(lc), (char *) lfirst(lc2)) != 0)
-		return false;
+			return false;
+	}
 	return true;
 }
 

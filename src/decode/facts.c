@@ -191,8 +191,10 @@ add_expressions(List *facts, Oid source, const Bitmapset *columns)
 			continue;
 		foreach(lc, partitioned ? find_all_inheritors(source, NoLock, NULL) :
 				list_make1_oid(source))
+		{
 			if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
-			facts = add_expression(facts, source, attnum, lfirst_oid(lc));
+				facts = add_expression(facts, source, attnum, lfirst_oid(lc));
+		}
 	}
 	return facts;
 }
@@ -807,8 +809,10 @@ facts_store_others(List *stored, List *facts)
 	ListCell   *lc;
 
 	foreach(lc, facts)
+	{
 		if (find_fact(stored, (const Fact *) lfirst(lc)) == NULL)
-		others = lappend(others, lfirst(lc));
+			others = lappend(others, lfirst(lc));
+	}
 	facts_store(NIL, others);
 }
 

@@ -73,7 +73,7 @@ pgoutput_reader_create(List *sources, const ChangeConsumer *consumer)
 													"notify_stats message",
 													ALLOCSET_DEFAULT_SIZES);
 	reader->sources = sources;
-	reader->decoder = decoder_create(PLUGIN_NAME, sources, consumer);
+	reader->decoder = table_decoder_create(PLUGIN_NAME, sources, consumer);
 	return reader;
 }
 
@@ -170,7 +170,7 @@ find_announcement(FormatReader *reader, Oid relid, bool make)
 
 	announcement = palloc0(sizeof(Announcement));
 	announcement->relid = relid;
-	announcement->table = decoder_table(reader->decoder, relid);
+	announcement->table = table_decoder_table(reader->decoder, relid);
 	reader->announcements = lappend(reader->announcements, announcement);
 	return announcement;
 }
@@ -340,9 +340,9 @@ read_change(FormatReader *reader, RowChangeKind kind)
 		read_row(reader, announcement, table->new_row);
 
 	if (announcement->mistyped != NULL)
-		decoder_unknown(reader->decoder, table, announcement->mistyped);
+		table_decoder_unknown(reader->decoder, table, announcement->mistyped);
 	else
-		decoder_change(reader->decoder, table, kind, has_old);
+		table_decoder_change(reader->decoder, table, kind, has_old);
 }
 
 static void
@@ -355,7 +355,7 @@ read_truncate(FormatReader *reader)
 	(void) pq_getmsgbyte(message);	/* CASCADE, RESTART IDENTITY */
 	for (uint32 i = 0; i < nrelids; i++)
 		relids = lappend_oid(relids, pq_getmsgint(message, 4));
-	decoder_truncate(reader->decoder, relids);
+	table_decoder_truncate(reader->decoder, relids);
 }
 
 /*
@@ -372,7 +372,7 @@ read_begin(FormatReader *reader)
 	(void) pq_getmsgint64(message); /* time of the commit */
 	xid = pq_getmsgint(message, 4);
 	reader->in_transaction = true;
-	reader->wanted = decoder_begin(reader->decoder, xid, commit_lsn);
+	reader->wanted = table_decoder_begin(reader->decoder, xid, commit_lsn);
 }
 
 /* Throws for a message outside of a transaction. */

@@ -393,13 +393,15 @@ static void
 add_table(FormatReader *reader, Oid relid)
 {
 	NamedTable *table = palloc0(sizeof(NamedTable));
-	DecodedTable *decoded = decoder_table(reader->decoder, relid);
+	DecodedTable *decoded = table_decoder_table(reader->decoder, relid);
 	Relation	relation = relation_open(relid, NoLock);
 	ListCell   *lc;
 
 	foreach(lc, reader->tables)
+	{
 		if (((NamedTable *) lfirst(lc))->decoded == decoded)
-		decoded = NULL;			/* of two sources */
+			decoded = NULL;
+	}							/* of two sources */
 	if (decoded != NULL)
 	{
 		table->schema = get_namespace_name(RelationGetNamespace(relation));
@@ -436,13 +438,15 @@ wal2json_reader_create(List *sources, const ChangeConsumer *consumer)
 												   "notify_stats message",
 												   ALLOCSET_DEFAULT_SIZES);
 	reader->version = notify_stats_wal2json_format_version;
-	reader->decoder = decoder_create(PLUGIN_NAME, sources, consumer);
+	reader->decoder = table_decoder_create(PLUGIN_NAME, sources, consumer);
 	reader->maxcolumns = 64;
 	reader->columns = palloc(sizeof(int) * reader->maxcolumns);
 	foreach(lc, sources)
+	{
 		foreach(lc2, find_all_inheritors(((Source *) lfirst(lc))->relid,
 										 NoLock, NULL))
-		add_table(reader, lfirst_oid(lc2));
+			add_table(reader, lfirst_oid(lc2));
+	}
 	return reader;
 }
 
@@ -547,7 +551,7 @@ static void
 finish_truncate(FormatReader *reader)
 {
 	if (reader->truncated != NIL)
-		decoder_truncate(reader->decoder, reader->truncated);
+		table_decoder_truncate(reader->decoder, reader->truncated);
 	list_free(reader->truncated);
 	reader->truncated = NIL;
 }
@@ -580,7 +584,8 @@ begin_transaction(FormatReader *reader)
 	if (reader->in_transaction)
 		violation("A transaction begins within another.");
 	reader->in_transaction = true;
-	reader->wanted = decoder_begin(reader->decoder, reader->xid, commit_lsn);
+	reader->wanted = table_decoder_begin(reader->decoder, reader->xid,
+										 commit_lsn);
 }
 
 static void
@@ -648,8 +653,8 @@ finish_row_change(FormatReader *reader)
 	if (reader->table == NULL || (kind == ROW_DELETE) == reader->has_new)
 		violation("A change lacks its table or its row, or has one too many.");
 	finish_truncate(reader);
-	decoder_change(reader->decoder, reader->table->decoded, kind,
-				   reader->has_old);
+	table_decoder_change(reader->decoder, reader->table->decoded, kind,
+						 reader->has_old);
 }
 
 /* Does what the record, or change, says. */

@@ -137,8 +137,10 @@ is_allowed_plugin(const char *plugin)
 	if (allowed == NULL || !SplitGUCList(pstrdup(allowed), ',', &names))
 		return true;			/* no list; or the server itself will complain */
 	foreach(lc, names)
+	{
 		if (strcmp((char *) lfirst(lc), plugin) == 0)
-		return true;
+			return true;
+	}
 	return false;
 }
 

@@ -1164,8 +1164,10 @@ are_never_null(List *nodes, Oid relid)
 	ListCell   *lc;
 
 	foreach(lc, nodes)
+	{
 		if (!is_never_null(lfirst(lc), relid))
-		return false;
+			return false;
+	}
 	return true;
 }
 

@@ -294,8 +294,10 @@ type_enums(List *types)
 	ListCell   *lc;
 
 	foreach(lc, types)
+	{
 		if (type_is_enum(lfirst_oid(lc)))
-		enums = lappend_oid(enums, lfirst_oid(lc));
+			enums = lappend_oid(enums, lfirst_oid(lc));
+	}
 	return enums;
 }
 
@@ -327,9 +329,11 @@ find_naming_type(Oid type)
 	ListCell   *lc;
 
 	foreach(lc, all_parts(list_make1_oid(type), true))
+	{
 		for (int i = 0; i < lengthof(naming_types); i++)
-		if (lfirst_oid(lc) == naming_types[i])
-			return naming_types[i];
+			if (lfirst_oid(lc) == naming_types[i])
+				return naming_types[i];
+	}
 	return InvalidOid;
 }
 

@@ -945,7 +945,7 @@ begin_join(Build *build, StreamRow *row, List **live)
 
 /* Brings the table, or the list of differences, up to date. */
 static void
-settle_differences(Build *build, const Rollup *rollup)
+bring_up_to_date(Build *build, const Rollup *rollup)
 {
 	int			guc_nestlevel = NewGUCNestLevel();
 
@@ -1024,7 +1024,7 @@ join_main_stream(Build *build)
 				 errhint("It is rebuilt by itself.")));
 
 	time_limit_charge(build->relid, !build->verifying);
-	settle_differences(build, rollup);
+	bring_up_to_date(build, rollup);
 	facts_store_others(output.facts,
 					   facts_collect(row.format,
 									 list_make1(rollup->shape->definition)));

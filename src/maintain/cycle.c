@@ -232,8 +232,10 @@ has_failed(List *rollups)
 	ListCell   *lc;
 
 	foreach(lc, rollups)
+	{
 		if (((Rollup *) lfirst(lc))->state == ROLLUP_FAILED)
-		return true;
+			return true;
+	}
 	return false;
 }
 
@@ -531,8 +533,10 @@ settle_unreadable(const StreamRow *row, List *live)
 					  get_rel_name(source) ? get_rel_name(source) : "?",
 					  reason);
 	foreach(lc, live)
+	{
 		if (reads_source((Rollup *) lfirst(lc), source))
-		rollup_give_up((Rollup *) lfirst(lc), reason, row->applied_lsn);
+			rollup_give_up((Rollup *) lfirst(lc), reason, row->applied_lsn);
+	}
 	/* for good, before the next value has a chance to fail */
 	xact_commit();
 	trouble_forget_source(source);
@@ -544,7 +548,7 @@ settle_unreadable(const StreamRow *row, List *live)
  * facts of sources, and committed what came of it.  As long as it is the
  * same, there is nothing new, unless the format goes by name.
  */
-static CatalogStamp facts_settled;
+static CatalogStamp facts_compared;
 
 /* One window of the stream, read and applied. */
 typedef struct Reading
@@ -600,17 +604,17 @@ read_window(Reading *reading, const Cycle *cycle, List *live)
 	const StreamRow *row = &cycle->row;
 	SharedStream *shared = shared_stream();
 	PassOutput *output = &reading->output;
-	bool		settle;
+	bool		compare;
 
 	/* what is told of before the locks were taken may be read now */
-	settle = !catalog_stamp_holds(&facts_settled) ||
+	compare = !catalog_stamp_holds(&facts_compared) ||
 		catalog_version() != reading->version;
 	reading->upto = pass_window_end(reading->start, reading->safe,
 									restart_of(row, reading->start));
 	cycle->result->more = reading->upto < reading->safe;
-	if (reading->upto > reading->start || settle)
+	if (reading->upto > reading->start || compare)
 	{
-		*output = main_stream_read(row, live, reading->upto, settle);
+		*output = main_stream_read(row, live, reading->upto, compare);
 		reading->upto = output->reached_lsn;
 	}
 	reading->progress = is_progress(shared, reading->foreign, row->applied_lsn,
@@ -634,7 +638,7 @@ commit_reading(const Reading *reading, Cycle *cycle)
 	debug_stop("after-apply");
 	end = xact_commit_lazily();
 	cycle->result->own_end = end;
-	catalog_stamp(&facts_settled, reading->version);
+	catalog_stamp(&facts_compared, reading->version);
 	if (!reading->write)
 		return;
 	shared->progress.unclosed = reading->output.changed != NIL ||

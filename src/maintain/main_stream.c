@@ -188,8 +188,8 @@ reason_untold(const Format *format, const Rollup *rollup, List *before,
  * that hold from here on; they are written, if *new_facts.
  */
 static List *
-settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
-			 bool *new_facts)
+compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
+			  bool *new_facts)
 {
 	List	   *before = facts_load();
 	List	   *now = facts_collect(row->format, rollup_definitions(live));
@@ -203,9 +203,11 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 		const char *reason = NULL;
 
 		foreach(lc2, rollup->shape->definition->sources)
+		{
 			if (reason == NULL)
-			reason = reason_untold(row->format, rollup, before, now,
-								   lfirst_oid(lc2));
+				reason = reason_untold(row->format, rollup, before, now,
+									   lfirst_oid(lc2));
+		}
 		if (reason != NULL)
 			rollup_give_up(rollup, reason, lsn);
 		else
@@ -223,13 +225,13 @@ settle_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 /*
  * Brings the main stream up to a safe position, whatever that takes, within
  * the current transaction, which has locked the stream and has loaded
- * "row".  "settle": some catalog may have changed since this was done last.
+ * "row".  "compare": some catalog may have changed since this was done last.
  * The caller writes the position, commits, and then calls
  * main_stream_finish.
  */
 PassOutput
 main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
-				 bool settle)
+				 bool compare)
 {
 	PassInput	input = {0};
 	PassOutput	output = {0};
@@ -239,8 +241,8 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (settle || row->format->by_name)
-		live = settle_facts(row, live, upto, &facts, &new_facts);
+	if (compare || row->format->by_name)
+		live = compare_facts(row, live, upto, &facts, &new_facts);
 	if (live == NIL ||
 		upto <= Max(row->applied_lsn,
 					pg_atomic_read_u64(&shared_stream()->reached_lsn)))

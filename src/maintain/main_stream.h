@@ -16,7 +16,7 @@ extern bool main_stream_lock(StreamRow *row);
 extern bool main_stream_open_live(const StreamRow *row, List *rollups,
 								  List **live, BusyLock *busy);
 extern PassOutput main_stream_read(const StreamRow *row, List *live,
-								   XLogRecPtr upto, bool settle);
+								   XLogRecPtr upto, bool compare);
 extern void main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn,
 							   TimestampTz at);
 extern void main_stream_advance(const StreamRow *row, XLogRecPtr lsn);

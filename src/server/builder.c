@@ -164,8 +164,10 @@ find_attempt(Oid relid)
 	ListCell   *lc;
 
 	foreach(lc, attempts)
+	{
 		if (((Attempt *) lfirst(lc))->relid == relid)
-		return (Attempt *) lfirst(lc);
+			return (Attempt *) lfirst(lc);
+	}
 	return NULL;
 }
 
@@ -193,7 +195,7 @@ count_join_failure(Attempt *attempt)
  * built (relids), its build has failed.  Forgets the rollups that do not.
  */
 static void
-settle_attempts(List *relids)
+update_attempts(List *relids)
 {
 	ListCell   *lc;
 
@@ -349,10 +351,12 @@ builder_start_due(List *relids)
 	if (relids == NIL && attempts == NIL)
 		return;
 	next_look = 0;
-	settle_attempts(relids);
+	update_attempts(relids);
 	foreach(lc, relids)
+	{
 		if (find_attempt(lfirst_oid(lc)) == NULL)
-		add_attempt(lfirst_oid(lc));
+			add_attempt(lfirst_oid(lc));
+	}
 	attempt = next_attempt();
 	if (attempt != NULL)
 		start_attempt(attempt);
@@ -367,8 +371,10 @@ builder_is_due(void)
 	ListCell   *lc;
 
 	foreach(lc, attempts)
+	{
 		if (has_ended((const Attempt *) lfirst(lc)))
-		return true;
+			return true;
+	}
 	return next_look != 0 && GetCurrentTimestamp() >= next_look;
 }
 

@@ -623,8 +623,10 @@ is_first_of_table(const RollupSource *source, List *sources)
 	ListCell   *lc;
 
 	foreach(lc, sources)
+	{
 		if (((const RollupSource *) lfirst(lc))->source == source->source)
-		return lfirst(lc) == source;
+			return lfirst(lc) == source;
+	}
 	return false;
 }
 
