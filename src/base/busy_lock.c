@@ -17,11 +17,14 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "busy_lock.h"
+#include "names.h"
 #include "xact.h"
 
 /*
@@ -104,4 +107,17 @@ busy_lock_wait(BusyLock busy)
 		milliseconds = Min(2 * milliseconds, LOCK_POLL_MS);
 	}
 	return true;
+}
+
+/*
+ * What the lock is on, for messages; palloc'd.  Within a transaction.
+ */
+char *
+busy_lock_name(BusyLock busy)
+{
+	if (OidIsValid(busy.type))
+		return psprintf("type %s", format_type_be(busy.type));
+	if (get_rel_name(busy.relid) == NULL)
+		return pstrdup("a table that is gone");
+	return qualified_name(busy.relid);
 }

@@ -264,7 +264,7 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
  * a while: false is returned.
  */
 static bool
-wait_for_lock(Build *build, BusyLock busy)
+wait_for_lock(Build *build, BusyLock busy, const char *locked)
 {
 	bool		may_end = !build->verifying && is_starting(build) &&
 	notify_stats_lock_timeout > 0;
@@ -277,8 +277,8 @@ wait_for_lock(Build *build, BusyLock busy)
 	if (busy_lock_wait(busy) || !may_end)
 		return true;
 	ereport(LOG,
-			(errmsg("could not begin to build rollup %s: the relation with OID %u is locked",
-					build->name, busy.relid),
+			(errmsg("could not begin to build rollup %s: %s is locked",
+					build->name, locked),
 			 errdetail("The build is tried again.")));
 	shared_stream()->locked_out_build = build->relid;
 	return false;
@@ -291,8 +291,21 @@ wait_for_lock(Build *build, BusyLock busy)
 static bool
 may_try_again(Build *build, BusyLock busy)
 {
+	char	   *locked;
+	bool		again;
+
+	if (build->in_vain)
+	{
+		xact_commit();
+		return false;
+	}
+	/* the transaction's memory goes with it */
+	locked = MemoryContextStrdup(GetMemoryChunkContext(build),
+								 busy_lock_name(busy));
 	xact_commit();
-	return !build->in_vain && wait_for_lock(build, busy);
+	again = wait_for_lock(build, busy, locked);
+	pfree(locked);
+	return again;
 }
 
 /*

@@ -111,6 +111,7 @@ foreach my $lock (@locks)
 {
 	my ($title, $statement, $reason) = @$lock;
 	my $holder = $node->background_psql('postgres');
+	my $offset = log_position($node);
 
 	change('bad_source');
 	wait_until_applied($node);
@@ -124,6 +125,10 @@ foreach my $lock (@locks)
 	  if $title =~ /dropped/;
 	like(state_and_reason('bad'), $reason, "$title is locked: the rollup is stale, and the reason says so");
 	good_goes_on("$title is locked");
+	# a build that has not begun gives way, and says to what
+	ok($node->wait_for_log(qr/could not begin to build rollup public\.bad: public\.$1 is locked/, $offset),
+		"$title is locked: the log has its name")
+	  if $statement =~ /^LOCK TABLE (\w+)/;
 	$holder->query_safe('ROLLBACK');
 	$holder->quit;
 	is_exact($node, "$title was locked: exact when it is not any more");
