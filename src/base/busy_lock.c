@@ -112,7 +112,7 @@ busy_lock_wait(BusyLock busy)
 /*
  * What the lock is on, for messages; palloc'd.  Within a transaction.
  */
-char *
+char	   *
 busy_lock_name(BusyLock busy)
 {
 	if (OidIsValid(busy.type))

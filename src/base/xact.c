@@ -255,6 +255,33 @@ xact_execute(const char *query)
 			 SPI_result_code_string(rc));
 }
 
+/*
+ * The OIDs that a query of one column gives, in a list in the current memory
+ * context.  Connects SPI itself.
+ */
+List	   *
+xact_query_oids(const char *query)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *oids = NIL;
+
+	SPI_connect();
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not execute \"%s\"", query);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[i],
+										  SPI_tuptable->tupdesc, 1, &isnull);
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+
+		oids = lappend_oid(oids, DatumGetObjectId(value));
+		MemoryContextSwitchTo(spi_context);
+	}
+	SPI_finish();
+	return oids;
+}
+
 SavedRole
 xact_become(Oid role)
 {

@@ -10,6 +10,7 @@
 #define NOTIFY_STATS_XACT_H
 
 #include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
 
 extern void xact_in_procedure(bool in_procedure);
 extern void xact_begin(void);
@@ -19,6 +20,7 @@ extern XLogRecPtr xact_commit_lazily(void);
 extern void xact_set_worker_defaults(void);
 extern void xact_use_server_encoding(void);
 extern void xact_execute(const char *query);
+extern List *xact_query_oids(const char *query);
 
 /*
  * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION and with

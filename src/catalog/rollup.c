@@ -195,17 +195,23 @@ rollup_is_visible(Oid relid)
 		 owns_relation(relid, GetUserId()));
 }
 
+static void
+complain_of_no_rollup(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 get_rel_name(relid) ?
+			 errmsg("\"%s\" is not a rollup", get_rel_name(relid)) :
+			 errmsg("rollup with OID %u does not exist", relid),
+			 errhint("The view notify_stats.rollups lists the rollups.")));
+}
+
 /* Throws unless "relid" is a rollup that the current user owns. */
 void
 rollup_check_owner(Oid relid)
 {
 	if (!rollup_exists(relid) || get_rel_name(relid) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 get_rel_name(relid) ?
-				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)) :
-				 errmsg("rollup with OID %u does not exist", relid),
-				 errhint("The view notify_stats.rollups lists the rollups.")));
+		complain_of_no_rollup(relid);
 	if (!owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 }
@@ -793,12 +799,7 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 	char	   *state;
 
 	if (SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 get_rel_name(relid) ?
-				 errmsg("\"%s\" is not a rollup", get_rel_name(relid)) :
-				 errmsg("rollup with OID %u does not exist", relid),
-				 errhint("The view notify_stats.rollups lists the rollups.")));
+		complain_of_no_rollup(relid);
 	state = SPI_getvalue(table->vals[0], table->tupdesc, 2);
 	if (strcmp(state, state_names[ROLLUP_FAILED]) == 0 &&
 		strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 1), "f") == 0)

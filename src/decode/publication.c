@@ -211,25 +211,8 @@ unused_tables(void)
 	"   AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
 	"   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
 	"  WHERE d.refobjid = p.prrelid)";
-	MemoryContext context = CurrentMemoryContext;
-	List	   *relids = NIL;
 
-	SPI_connect();
-	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the publication");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Oid			relid =
-		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-									   SPI_tuptable->tupdesc, 1, &isnull));
-		MemoryContext spi_context = MemoryContextSwitchTo(context);
-
-		relids = lappend_oid(relids, relid);
-		MemoryContextSwitchTo(spi_context);
-	}
-	SPI_finish();
-	return relids;
+	return xact_query_oids(query);
 }
 
 /*

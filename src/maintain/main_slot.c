@@ -179,25 +179,8 @@ source_files(void)
 	"WITH RECURSIVE source AS (SELECT source::pg_catalog.oid AS relid FROM " EXTENSION_SCHEMA ".rollup_source"
 	" UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN source s ON i.inhparent = s.relid)"
 	" SELECT f.number FROM source, pg_catalog.pg_relation_filenode(relid) f (number) WHERE f.number IS NOT NULL";
-	MemoryContext context = CurrentMemoryContext;
-	List	   *files = NIL;
 
-	SPI_connect();
-	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the files of sources");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Oid			number =
-		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-									   SPI_tuptable->tupdesc, 1, &isnull));
-		MemoryContext spi_context = MemoryContextSwitchTo(context);
-
-		files = lappend_oid(files, number);
-		MemoryContextSwitchTo(spi_context);
-	}
-	SPI_finish();
-	return files;
+	return xact_query_oids(query);
 }
 
 /*

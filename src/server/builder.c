@@ -38,6 +38,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "background.h"
 #include "builder.h"
 #include "compat.h"
 #include "settings.h"
@@ -117,19 +118,11 @@ start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 	args.session = MyProcPid;
 	args.shares_locks = shares_locks;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	background_describe(&worker, "notify_stats builder",
+						"notify_stats_builder_main", BGW_NEVER_RESTART);
 	worker.bgw_notify_pid = MyProcPid;
-	snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
-			 EXTENSION_NAME);
-	snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
-			 "notify_stats_builder_main");
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name),
 			 "notify_stats builder for rollup %u", relid);
-	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "notify_stats builder");
 	memcpy(worker.bgw_extra, &args, sizeof(args));
 
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))

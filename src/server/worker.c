@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "build.h"
+#include "background.h"
 #include "builder.h"
 #include "busy_lock.h"
 #include "catalog_version.h"
@@ -129,19 +130,10 @@ worker_register_all(void)
 		const char *database = (const char *) lfirst(lc);
 		BackgroundWorker worker;
 
-		memset(&worker, 0, sizeof(worker));
-		worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-			BGWORKER_BACKEND_DATABASE_CONNECTION;
-		worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-		worker.bgw_restart_time = RESTART_SECONDS;
-		snprintf(worker.bgw_library_name, sizeof(worker.bgw_library_name),
-				 EXTENSION_NAME);
-		snprintf(worker.bgw_function_name, sizeof(worker.bgw_function_name),
-				 "notify_stats_worker_main");
+		background_describe(&worker, "notify_stats worker",
+							"notify_stats_worker_main", RESTART_SECONDS);
 		snprintf(worker.bgw_name, sizeof(worker.bgw_name),
 				 "notify_stats worker for %s", database);
-		snprintf(worker.bgw_type, sizeof(worker.bgw_type),
-				 "notify_stats worker");
 		strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
 		worker.bgw_main_arg = Int32GetDatum(foreach_current_index(lc));
 		registered[foreach_current_index(lc)] = register_worker(&worker);
@@ -187,10 +179,10 @@ worker_report_missing(int elevel)
 static void
 show_activity(BackendState state, const char *activity)
 {
-	char text[	128];
+	char		title[128];
 
-	snprintf(text, sizeof(text), "notify_stats: %s", activity);
-	pgstat_report_activity(state, text);
+	snprintf(title, sizeof(title), "notify_stats: %s", activity);
+	pgstat_report_activity(state, title);
 	set_ps_display(activity);
 }
 

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * background.c
+ *	  What our background processes have in common.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "background.h"
+#include "settings.h"
+
+/*
+ * Describes a process of that type, which begins with that function of ours
+ * and connects to a database.  The caller adds its name, and what it is told.
+ * "restart" is as bgw_restart_time: seconds, or BGW_NEVER_RESTART.
+ */
+void
+background_describe(BackgroundWorker *worker, const char *type,
+					const char *function, int restart)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = restart;
+	snprintf(worker->bgw_library_name, sizeof(worker->bgw_library_name),
+			 EXTENSION_NAME);
+	snprintf(worker->bgw_function_name, sizeof(worker->bgw_function_name),
+			 "%s", function);
+	snprintf(worker->bgw_type, sizeof(worker->bgw_type), "%s", type);
+}

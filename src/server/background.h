@@ -1,0 +1,16 @@
+/*-------------------------------------------------------------------------
+ *
+ * background.h
+ *	  What our background processes have in common.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_BACKGROUND_H
+#define NOTIFY_STATS_BACKGROUND_H
+
+#include "postmaster/bgworker.h"
+
+extern void background_describe(BackgroundWorker *worker, const char *type,
+								const char *function, int restart);
+
+#endif							/* NOTIFY_STATS_BACKGROUND_H */
