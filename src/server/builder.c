@@ -437,14 +437,14 @@ show_activity(const BuilderArgs *args)
 	const char *what = args->queue == DSM_HANDLE_INVALID ? "building" :
 	"verifying";
 	const char *name;
-	char text[	128];
+	char		title[128];
 
 	xact_begin();
 	name = get_rel_name(args->relid);
-	snprintf(text, sizeof(text), "notify_stats: %s %s", what, name ?
+	snprintf(title, sizeof(title), "notify_stats: %s %s", what, name ?
 			 name : "?");
 	xact_commit();
-	pgstat_report_activity(STATE_RUNNING, text);
+	pgstat_report_activity(STATE_RUNNING, title);
 	set_ps_display(what);
 }
 
