@@ -115,6 +115,13 @@ SELECT notify_stats.adopt_rollup('letters');
 SELECT notify_stats.adopt_rollup('by_kind_definition');
 SELECT notify_stats.adopt_rollup(1);
 SELECT notify_stats.adopt_rollup('by_hand');
+-- one that would read a rollup
+CREATE VIEW by_n_definition AS SELECT kind, count(*) FROM by_kind GROUP BY kind;
+CREATE TABLE by_n AS SELECT * FROM by_n_definition;
+CREATE UNIQUE INDEX ON by_n (kind) NULLS NOT DISTINCT;
+SELECT notify_stats.adopt_rollup('by_n');
+DROP TABLE by_n;
+DROP VIEW by_n_definition;
 SELECT notify_stats.drop_rollup('by_id');
 
 -- no slot is left, nor the error of a rollup

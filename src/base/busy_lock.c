@@ -115,9 +115,10 @@ busy_lock_wait(BusyLock busy)
 char	   *
 busy_lock_name(BusyLock busy)
 {
+	char	   *name;
+
 	if (OidIsValid(busy.type))
 		return psprintf("type %s", format_type_be(busy.type));
-	if (get_rel_name(busy.relid) == NULL)
-		return pstrdup("a table that is gone");
-	return qualified_name(busy.relid);
+	name = qualified_name_or_null(busy.relid);
+	return name ? name : pstrdup("a table that is gone");
 }

@@ -21,3 +21,17 @@ qualified_name(Oid relid)
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 									  get_rel_name(relid));
 }
+
+/*
+ * The same, or NULL if there is no such relation (any more): nobody has to
+ * keep it from being dropped meanwhile.
+ */
+char	   *
+qualified_name_or_null(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+	char	   *namespace = get_namespace_name(get_rel_namespace(relid));
+
+	return name && namespace ?
+		quote_qualified_identifier(namespace, name) : NULL;
+}

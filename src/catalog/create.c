@@ -431,7 +431,7 @@ rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
 	check_number();
 	check_adoptable(relid);
 	rollup.view = find_left_view(relid);
-	rollup.all = rollup_list(NULL);
+	rollup.all = rollup_relids();
 	open_left(&rollup, format);
 	check_adoptable(relid);		/* it may have changed hands before it was
 								 * locked */

@@ -86,8 +86,9 @@ static const char *const state_names[] = {
 char	   *
 rollup_qualified_name(Oid relid)
 {
-	return get_rel_name(relid) ?
-		qualified_name(relid) : psprintf("with OID %u", relid);
+	char	   *name = qualified_name_or_null(relid);
+
+	return name ? name : psprintf("with OID %u", relid);
 }
 
 /* The statement that rebuilds a rollup of that name; palloc'd. */
@@ -954,11 +955,12 @@ rollup_is_obstructed(const Rollup *rollup)
 static const char *
 display_name(const Rollup *rollup)
 {
+	const char *name;
+
 	if (rollup->shape != NULL)
 		return rollup->shape->name;
-	if (get_rel_name(rollup->relid) == NULL)
-		return "?";
-	return qualified_name(rollup->relid);
+	name = qualified_name_or_null(rollup->relid);
+	return name ? name : "?";
 }
 
 /*

@@ -248,6 +248,7 @@ static Settled
 settle_failed_rollups(Cycle *cycle)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	uint64		version;
 	bool		written = false;
 	ListCell   *lc;
 
@@ -260,12 +261,14 @@ settle_failed_rollups(Cycle *cycle)
 		come_again(cycle, PROGRESS_INTERVAL_MS);
 		return SETTLED_NOTHING;
 	}
-	catalog_stamp(&retries_looked, catalog_version());
+	version = catalog_version();
+	retries_looked.valid = false;
 	retries_looked_at = now;
 	foreach(lc, cycle->rollups)
 		written |= rollup_retry((Rollup *) lfirst(lc));
 	/* an error may still undo what was written */
-	retries_looked.valid = !written;
+	if (!written)
+		catalog_stamp(&retries_looked, version);
 	return written ? SETTLED_SOMETHING : SETTLED_NOTHING;
 }
 
@@ -325,8 +328,7 @@ settle_unneeded_slot(Cycle *cycle)
 static Settled
 settle_use_by_others(Cycle *cycle)
 {
-	if (!cycle->manual)
-		cycle->result->slot_in_use = main_slot_is_in_use();
+	cycle->result->slot_in_use = main_slot_is_in_use(!cycle->manual);
 	return cycle->result->slot_in_use ? SETTLED_ALL : SETTLED_NOTHING;
 }
 

@@ -34,17 +34,19 @@ is_own_slot(const SlotInfo *slot)
 
 /*
  * Whether the worker has to leave the slot of our name alone, because a
- * process that is not ours has it open.  That is said once.
+ * process that is not ours has it open.  That is said once.  Without "look"
+ * it has not, and what was said before is forgotten.
  */
 bool
-main_slot_is_in_use(void)
+main_slot_is_in_use(bool look)
 {
 	NameData	name;
 	SlotInfo	slot;
 	int			pid = 0;
 
 	slot_main_name(&name);
-	if (slot_lookup(NameStr(name), &slot) && slot.active_pid != MyProcPid)
+	if (look && slot_lookup(NameStr(name), &slot) &&
+		slot.active_pid != MyProcPid)
 		pid = slot.active_pid;
 	if (shared_stream_slot_user(pid) && pid != 0)
 		ereport(LOG,
