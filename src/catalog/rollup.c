@@ -68,6 +68,9 @@
 /* How often at most the time is halved for which all wait for a lock. */
 #define MAX_HALVINGS 10
 
+/* How often at most a process notes that a rollup was changed. */
+#define CHANGE_NOTE_INTERVAL_MS 1000
+
 /* When this process has noted last that a rollup was changed. */
 typedef struct ChangeNote
 {
@@ -1096,7 +1099,8 @@ is_change_to_be_noted(Oid relid)
 							HASH_ELEM | HASH_BLOBS);
 	}
 	note = hash_search(notes, &relid, HASH_ENTER, &found);
-	if (found && !TimestampDifferenceExceeds(note->at, now, 1000))
+	if (found && !TimestampDifferenceExceeds(note->at, now,
+											 CHANGE_NOTE_INTERVAL_MS))
 		return false;
 	note->at = now;
 	return true;

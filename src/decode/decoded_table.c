@@ -402,9 +402,9 @@ reason_unknown(const DecodedTarget *target, const Cell *row, bool old_row)
 					break;		/* an error, see read_value */
 				/* fall through */
 			case CELL_UNCHANGED:
-				return _("the replica identity did not cover the columns in use");
+				return REASON_NOT_COVERED;
 			case CELL_UNTOLD:
-				return _("the output plugin wrote NaN or infinity as null");
+				return "the output plugin wrote NaN or infinity as null";
 			default:
 				break;
 		}
@@ -430,7 +430,7 @@ change_target(TableDecoder *decoder, DecodedTable *table,
 	if (kind == ROW_UPDATE && table->covered && !has_old && !table->full)
 		return;					/* the replica identity has not changed */
 	if (kind != ROW_INSERT && (!table->covered || !has_old))
-		reason = _("the replica identity did not cover the columns in use");
+		reason = REASON_NOT_COVERED;
 	else if (kind == ROW_UPDATE && !is_update_of(table, target))
 		return;
 	if (reason == NULL && kind != ROW_INSERT)

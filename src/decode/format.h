@@ -142,6 +142,10 @@ extern const Format *format_lookup(const char *name);
 extern const Format *format_of_plugin(const char *plugin);
 extern const Format *format_chosen(void);
 
+/* The reason of a ROW_UNKNOWN in all formats. */
+#define REASON_NOT_COVERED \
+	"the replica identity did not cover the columns in use"
+
 /*
  * Throws ERRCODE_PROTOCOL_VIOLATION for output that "plugin" cannot have
  * written; the rest is the detail.

@@ -188,7 +188,7 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 		{
 			MemoryContext old_context = MemoryContextSwitchTo(reader->context);
 
-			relation->mistyped = psprintf(_("column \"%s\" had another type"),
+			relation->mistyped = psprintf("column \"%s\" had another type",
 										  NameStr(att->attname));
 			MemoryContextSwitchTo(old_context);
 		}
@@ -291,11 +291,11 @@ read_reason(FormatReader *reader)
 	switch (reason)
 	{
 		case NATIVE_NO_IDENTITY:
-			return _("the replica identity did not cover the columns in use");
+			return REASON_NOT_COVERED;
 		case NATIVE_NO_COLUMN:
-			return _("the table lacked a column in use");
+			return "the table lacked a column in use";
 		case NATIVE_TOO_LARGE:
-			return psprintf(_("a change of a row is larger than %d MB"),
+			return psprintf("a change of a row is larger than %d MB",
 							NATIVE_MAX_CHANGE / (1024 * 1024));
 		default:
 			violation("Unexpected reason %d of an unknown change.",

@@ -195,7 +195,7 @@ read_column(FormatReader *reader, Announcement *announcement, int number,
 	if (!full && (flags & COLUMN_IN_IDENTITY) == 0)
 		table->covered = false;
 	if (type != table->types[column] && announcement->mistyped == NULL)
-		announcement->mistyped = psprintf(_("column \"%s\" had another type"),
+		announcement->mistyped = psprintf("column \"%s\" had another type",
 										  name);
 }
 

@@ -73,6 +73,9 @@
 #define NEAR_ENOUGH (1024 * 1024)
 #define MAX_PASSES 100
 
+/* How often at most the worker looks what the slots of builds retain. */
+#define WATCH_INTERVAL_MS 1000
+
 typedef struct Build
 {
 	Oid			relid;
@@ -404,7 +407,7 @@ build_watch_retained(void)
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (!TimestampDifferenceExceeds(last, now, 1000))
+	if (!TimestampDifferenceExceeds(last, now, WATCH_INTERVAL_MS))
 		return;
 	last = now;
 	shared_builds_end_if(retains_much,

@@ -531,7 +531,7 @@ settle_unreadable(const StreamRow *row, List *live)
 
 	if (!OidIsValid(source))
 		return false;
-	reason = psprintf(_("a value of table \"%s\" cannot be read: %s"),
+	reason = psprintf("a value of table \"%s\" cannot be read: %s",
 					  get_rel_name(source) ? get_rel_name(source) : "?",
 					  reason);
 	foreach(lc, live)

@@ -463,7 +463,7 @@ fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
 	}
 	if (change->kind == ROW_PARTITION_TRUNCATE)
 	{
-		mark_stale(fold, delta, _("a partition was truncated"),
+		mark_stale(fold, delta, "a partition was truncated",
 				   change->source->relid);
 		return;
 	}

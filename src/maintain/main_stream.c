@@ -178,7 +178,7 @@ reason_untold(const Format *format, const Rollup *rollup, List *before,
 	gaps = source_identity_gaps(source,
 								definition_source_columns(rollup->shape->definition, source), false);
 	return gaps == NIL ? NULL :
-		psprintf(_("the replica identity of \"%s\" does not cover the columns in use"),
+		psprintf("the replica identity of \"%s\" does not cover the columns in use",
 				 get_rel_name(((IdentityGap *) linitial(gaps))->relid));
 }
 

@@ -10,6 +10,8 @@
 #include "background.h"
 #include "settings.h"
 
+#define MAX_DELAY_SECONDS 60
+
 /*
  * Describes a process of that type, which begins with that function of ours
  * and connects to a database.  The caller adds its name, and what it is told.
@@ -29,4 +31,11 @@ background_describe(BackgroundWorker *worker, const char *type,
 	snprintf(worker->bgw_function_name, sizeof(worker->bgw_function_name),
 			 "%s", function);
 	snprintf(worker->bgw_type, sizeof(worker->bgw_type), "%s", type);
+}
+
+/* How many seconds to wait after failures in a row, from 0 on: 1, 2, 4 ... */
+int
+background_backoff(int failures)
+{
+	return Min(MAX_DELAY_SECONDS, 1 << Min(failures, 6));
 }

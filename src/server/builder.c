@@ -48,7 +48,9 @@
 #include "xact.h"
 
 #define QUEUE_SIZE 65536
-#define MAX_DELAY_SECONDS 60
+
+/* When to look again for a build that cannot begin now. */
+#define LOOK_AGAIN_MS 1000
 
 /* message types in the queue, besides errors and notices */
 #define MESSAGE_ROW 'D'
@@ -145,7 +147,7 @@ delay_retry(Attempt *attempt)
 		attempt->failures = 0;
 		stream->locked_out_build = InvalidOid;
 	}
-	seconds = Min(MAX_DELAY_SECONDS, 1 << Min(attempt->failures, 6));
+	seconds = background_backoff(attempt->failures);
 	attempt->failures++;
 	attempt->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													seconds * 1000);
@@ -299,11 +301,11 @@ next_attempt(void)
 		else if (shared_build_running(attempt->relid) ||
 				 !may_run_beside_others(attempt))
 			/* a session builds it, or others come first */
-			look_at(TimestampTzPlusMilliseconds(now, 1000));
+			look_at(TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS));
 		else
 		{
 			if (result != NULL)
-				look_at(TimestampTzPlusMilliseconds(now, 1000));
+				look_at(TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS));
 			if (result == NULL || attempt->started_at < result->started_at)
 				result = attempt;
 		}

@@ -50,7 +50,6 @@
 #include "xact.h"
 
 #define RESTART_SECONDS 1
-#define MAX_DELAY_SECONDS 60
 
 /* With more unread WAL than this the worker does not rest. */
 #define BACKLOG_WAL ((uint64) 1024 * 1024)
@@ -82,6 +81,12 @@
  * cycle.
  */
 #define REPORT_DELAY_MS 1000
+
+/* When to look whether a build that failed is to be tried again. */
+#define BUILD_RETRY_MS 1000
+
+/* How long somebody waits for a position at most because the worker rests. */
+#define MAX_WAIT_MS 1000
 
 PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
 
@@ -217,8 +222,7 @@ enter_stream(SharedStream *stream)
 static int
 delay_seconds(int failures)
 {
-	return failures < 2 ?
-		0 : Min(MAX_DELAY_SECONDS, 1 << Min(failures - 2, 6));
+	return failures < 2 ? 0 : background_backoff(failures - 2);
 }
 
 /* Waits out earlier failures. */
@@ -441,7 +445,8 @@ rest_time(const Schedule *schedule)
 		(!XLogRecPtrIsInvalid(schedule->last.reached_lsn) &&
 		 has_backlog(&schedule->last)) ||
 		(pg_atomic_read_u64(&schedule->stream->wanted_lsn) > schedule->seen &&
-		 TimestampDifferenceExceeds(schedule->last_cycle, now, 1000)))
+		 TimestampDifferenceExceeds(schedule->last_cycle, now,
+									MAX_WAIT_MS)))
 		return 0;
 	return Min(MAX_REST_MS,
 			   TimestampDifferenceMilliseconds(now, schedule->rest_until));
@@ -489,7 +494,7 @@ nap(Schedule *schedule)
 	if (slot_is_open(NULL))
 		milliseconds = Min(milliseconds, CLOSE_DELAY_MS);
 	if (schedule->last.wants_build != NIL)
-		milliseconds = Min(milliseconds, 1000); /* it may be time to try again */
+		milliseconds = Min(milliseconds, BUILD_RETRY_MS);
 	if (schedule->unreported)
 		milliseconds = Min(milliseconds, REPORT_DELAY_MS);
 	wake_sleep(schedule->stream, milliseconds, true, is_due, schedule);
