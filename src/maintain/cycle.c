@@ -328,7 +328,7 @@ settle_unneeded_slot(Cycle *cycle)
 static Settled
 settle_use_by_others(Cycle *cycle)
 {
-	cycle->result->slot_in_use = main_slot_is_in_use(!cycle->manual);
+	cycle->result->slot_in_use = main_slot_note_use(!cycle->manual);
 	return cycle->result->slot_in_use ? SETTLED_ALL : SETTLED_NOTHING;
 }
 

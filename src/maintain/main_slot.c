@@ -38,7 +38,7 @@ is_own_slot(const SlotInfo *slot)
  * it has not, and what was said before is forgotten.
  */
 bool
-main_slot_is_in_use(bool look)
+main_slot_note_use(bool look)
 {
 	NameData	name;
 	SlotInfo	slot;

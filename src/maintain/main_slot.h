@@ -11,7 +11,7 @@
 #include "slot.h"
 #include "stream.h"
 
-extern bool main_slot_is_in_use(bool look);
+extern bool main_slot_note_use(bool look);
 extern void main_slot_drop_orphans(void);
 extern void main_slot_create(void);
 extern bool main_slot_is_sound(const StreamRow *row, SlotInfo *slot);

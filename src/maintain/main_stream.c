@@ -36,27 +36,19 @@
 /* How long a standby may be away before that is logged: some restart. */
 #define STANDBY_PATIENCE_MS 10000
 
-/* A live rollup whose definition is not the one that it was made from. */
-static bool
-is_redefined(Rollup *rollup)
-{
-	if (rollup->shape->fingerprint == rollup->built_from)
-		return false;
-	rollup_give_up(rollup, "the definition was replaced", InvalidXLogRecPtr);
-	return true;
-}
-
 /*
- * A live rollup whose table something else writes: what it counts would be
- * counted twice.
+ * Why a live rollup cannot be kept, or NULL: something else writes its table,
+ * so that what it counts would be counted twice, or its definition is not the
+ * one that it was made from.
  */
-static bool
-is_obstructed(Rollup *rollup)
+static const char *
+reason_not_to_keep(const Rollup *rollup)
 {
-	if (rollup->shape->obstacle == NULL)
-		return false;
-	rollup_give_up(rollup, rollup->shape->obstacle, InvalidXLogRecPtr);
-	return true;
+	if (rollup->shape->obstacle != NULL)
+		return rollup->shape->obstacle;
+	if (rollup->shape->fingerprint != rollup->built_from)
+		return "the definition was replaced";
+	return NULL;
 }
 
 /*
@@ -137,6 +129,7 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
 		ShapeAccess access;
+		const char *reason;
 
 		if (rollup->state != ROLLUP_LIVE)
 			continue;
@@ -153,8 +146,12 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 			access = SHAPE_BUSY;
 		if (access == SHAPE_BUSY && !give_up_locked(row, rollup, busy))
 			break;
-		if (access == SHAPE_READY && !is_obstructed(rollup) &&
-			!is_redefined(rollup))
+		if (access != SHAPE_READY)
+			continue;
+		reason = reason_not_to_keep(rollup);
+		if (reason != NULL)
+			rollup_give_up(rollup, reason, InvalidXLogRecPtr);
+		else
 			*live = lappend(*live, rollup);
 	}
 	if (!OidIsValid(busy->relid))
