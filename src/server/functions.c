@@ -515,65 +515,97 @@ lsn_or_null(XLogRecPtr lsn, bool *isnull)
 	return LSNGetDatum(lsn);
 }
 
+/* The columns of stream_activity(). */
+enum
+{
+	ACTIVITY_PRELOADED,
+	ACTIVITY_REGISTERED,
+	ACTIVITY_STATE,
+	ACTIVITY_PID,
+	ACTIVITY_REACHED_LSN,
+	ACTIVITY_REACHED_AT,
+	ACTIVITY_RATE,
+	ACTIVITY_LAST_ERROR,
+	ACTIVITY_LAST_ERROR_AT,
+	ACTIVITY_WAITS_FOR,
+	ACTIVITY_BACKLOG_RATE,
+	ACTIVITY_SLOT_USER,
+	ACTIVITY_LISTED,
+	ACTIVITY_COLUMNS
+};
+
+/* The columns that the stream's shared memory has. */
+static void
+fill_activity(Datum *values, bool *nulls)
+{
+	SharedStream *stream = shared_stream();
+	const char *error;
+	SharedStream copy;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	copy = *stream;
+	LWLockRelease(shared_state->lock);
+
+	values[ACTIVITY_STATE] =
+		CStringGetTextDatum(stream_state_name(copy.state));
+	nulls[ACTIVITY_STATE] = false;
+	values[ACTIVITY_PID] = Int32GetDatum(copy.pid);
+	nulls[ACTIVITY_PID] = copy.pid == 0;
+	values[ACTIVITY_REACHED_LSN] =
+		lsn_or_null(pg_atomic_read_u64(&copy.reached_lsn),
+					&nulls[ACTIVITY_REACHED_LSN]);
+	values[ACTIVITY_REACHED_AT] = timestamp_or_null(copy.reached_at,
+													&nulls[ACTIVITY_REACHED_AT]);
+	/* a rate of long ago is no rate */
+	values[ACTIVITY_RATE] =
+		Float8GetDatum(TimestampDifferenceExceeds(copy.rate.window_start,
+												  GetCurrentTimestamp(),
+												  5000) ?
+					   0 : copy.rate.changes_per_second);
+	nulls[ACTIVITY_RATE] = false;
+	error = last_error(&copy);
+	if (error != NULL)
+	{
+		values[ACTIVITY_LAST_ERROR] = CStringGetTextDatum(error);
+		values[ACTIVITY_LAST_ERROR_AT] = timestamp_or_null(copy.last_error.at,
+														   &nulls[ACTIVITY_LAST_ERROR_AT]);
+		nulls[ACTIVITY_LAST_ERROR] = false;
+	}
+	values[ACTIVITY_WAITS_FOR] = ObjectIdGetDatum(copy.waits_for);
+	nulls[ACTIVITY_WAITS_FOR] = !OidIsValid(copy.waits_for);
+	/* nor is the speed of an earlier backlog that of this one */
+	values[ACTIVITY_BACKLOG_RATE] =
+		Float8GetDatum(copy.backlog.bytes_per_second);
+	nulls[ACTIVITY_BACKLOG_RATE] = copy.backlog.at == 0 ||
+		TimestampDifferenceExceeds(copy.backlog.at, GetCurrentTimestamp(),
+								   60000);
+	values[ACTIVITY_SLOT_USER] = Int32GetDatum(copy.slot_user);
+	nulls[ACTIVITY_SLOT_USER] = copy.slot_user == 0;
+}
+
 Datum
 notify_stats_stream_activity(PG_FUNCTION_ARGS)
 {
+	const char *database = get_database_name(MyDatabaseId);
 	TupleDesc	desc;
-	Datum		values[13] = {0};
-	bool		nulls[13];
-	SharedStream copy;
+	Datum		values[ACTIVITY_COLUMNS] = {0};
+	bool		nulls[ACTIVITY_COLUMNS];
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	memset(nulls, true, sizeof(nulls));
-	values[0] = BoolGetDatum(shared_state != NULL);
-	values[1] =
-		BoolGetDatum(worker_is_registered(get_database_name(MyDatabaseId)));
-	values[12] = BoolGetDatum(settings_database_place(get_database_name(MyDatabaseId)) >= 0);
-	nulls[0] = nulls[1] = nulls[12] = false;
+	values[ACTIVITY_PRELOADED] = BoolGetDatum(shared_state != NULL);
+	values[ACTIVITY_REGISTERED] =
+		BoolGetDatum(worker_is_registered(database));
+	values[ACTIVITY_LISTED] = BoolGetDatum(settings_database_place(database) >=
+										   0);
+	nulls[ACTIVITY_PRELOADED] = nulls[ACTIVITY_REGISTERED] =
+		nulls[ACTIVITY_LISTED] = false;
 	/* an error may tell a value */
 	if (shared_state != NULL &&
 		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
-	{
-		SharedStream *stream = shared_stream();
-		const char *error;
-
-		LWLockAcquire(shared_state->lock, LW_SHARED);
-		copy = *stream;
-		LWLockRelease(shared_state->lock);
-
-		values[2] = CStringGetTextDatum(stream_state_name(copy.state));
-		nulls[2] = false;
-		values[3] = Int32GetDatum(copy.pid);
-		nulls[3] = copy.pid == 0;
-		values[4] = lsn_or_null(pg_atomic_read_u64(&copy.reached_lsn),
-								&nulls[4]);
-		values[5] = timestamp_or_null(copy.reached_at, &nulls[5]);
-		/* a rate of long ago is no rate */
-		values[6] =
-			Float8GetDatum(TimestampDifferenceExceeds(copy.rate.window_start,
-													  GetCurrentTimestamp(),
-													  5000) ?
-						   0 : copy.rate.changes_per_second);
-		nulls[6] = false;
-		error = last_error(&copy);
-		if (error != NULL)
-		{
-			values[7] = CStringGetTextDatum(error);
-			values[8] = timestamp_or_null(copy.last_error.at, &nulls[8]);
-			nulls[7] = false;
-		}
-		values[9] = ObjectIdGetDatum(copy.waits_for);
-		nulls[9] = !OidIsValid(copy.waits_for);
-		/* nor is the speed of an earlier backlog that of this one */
-		values[10] = Float8GetDatum(copy.backlog.bytes_per_second);
-		nulls[10] = copy.backlog.at == 0 ||
-			TimestampDifferenceExceeds(copy.backlog.at, GetCurrentTimestamp(),
-									   60000);
-		values[11] = Int32GetDatum(copy.slot_user);
-		nulls[11] = copy.slot_user == 0;
-	}
+		fill_activity(values, nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
 													  values, nulls)));
 }
