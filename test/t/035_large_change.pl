@@ -23,6 +23,8 @@ sub is_rebuilt
 {
 	my ($title, $reason) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	# the slot is given up after five tries, each of which reads more than a gigabyte
+	local $PostgreSQL::Test::Utils::timeout_default = 5 * $PostgreSQL::Test::Utils::timeout_default;
 
 	$node->wait_for_log($reason, $offset);
 	poll($node, q{SELECT count(*) = 2 FROM notify_stats.rollups WHERE state = 'live'});
