@@ -3,10 +3,10 @@
  * busy_lock.c
  *	  Locks that are taken only if they are free.
  *
- * Whoever waits in the queue of a lock holds up all who come after him, and
- * what locks he has already holds up others.  So we take only locks that
- * are free.  If one is not, the transaction is ended, and begun again when
- * a look shows that it is.
+ * A process that waits in the queue of a lock holds up all that come after
+ * it, and the locks that it holds already hold up others.  So we take only
+ * locks that are free.  If one is not, the transaction is ended, and begun
+ * again when a look shows that the lock is free.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,6 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 

@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
 #include "storage/sinval.h"
 #include "utils/inval.h"
 

@@ -96,7 +96,7 @@
 #endif
 
 /*
- * whether a part of ALTER TABLE computes a column anew, in all rows,
+ * whether a part of ALTER TABLE computes a column again, in all rows,
  * without a change of them
  */
 #if PG_VERSION_NUM >= 170000

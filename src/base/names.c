@@ -23,8 +23,8 @@ qualified_name(Oid relid)
 }
 
 /*
- * The same, or NULL if there is no such relation (any more): nobody has to
- * keep it from being dropped meanwhile.
+ * The same, or NULL if there is no such relation.  The relation need not be
+ * locked.
  */
 char	   *
 qualified_name_or_null(Oid relid)

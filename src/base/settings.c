@@ -203,7 +203,7 @@ settings_follow(void)
 	ConfigReloadPending = true;
 }
 
-/* Reads the configuration anew if the postmaster has said so. */
+/* Reads the configuration again if the postmaster has signaled a change. */
 void
 settings_reload(void)
 {

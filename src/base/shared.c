@@ -7,19 +7,20 @@
  * on, a build for each that runs, and a worker for each place in the list
  * notify_stats.database, which is known before there is such a database.
  *
- * Who writes what, and when:
- *	- most of it whoever has the LWLock of SharedState, held for a few
- *	  instructions, and never while anything else is waited for;
- *	- what shared.h says is under stream_lock (stream.c): whoever runs a
- *	  cycle, a worker, a builder at its join, or catch_up().  That lock is
- *	  taken first, and the LWLock within it;
- *	- the atomic variables without a lock: each stands alone.  reached_lsn is
- *	  written after the commit that it tells of, so that nobody believes a
- *	  position whose rows he cannot see.
+ * Locks:
+ *	- most fields are written under the LWLock of SharedState, which is held
+ *	  for a few instructions, and never during a wait;
+ *	- the fields that shared.h says are under stream_lock (stream.c) are
+ *	  written by the process that runs a cycle: a worker, a builder at its
+ *	  join, or catch_up().  stream_lock is taken first, and the LWLock within
+ *	  it;
+ *	- the atomic variables are written without a lock: each stands alone.
+ *	  reached_lsn is written after the commit that it reports, so that nobody
+ *	  believes a position before its rows are visible.
  *
- * A process that dies leaves its entry.  The worker's is recognized by its
- * pid, which is cleared when it exits (before_shmem_exit), as is a build's; if
- * that was a crash, the postmaster makes all of this memory anew.
+ * A process that exits leaves its entry, and clears its pid in it
+ * (before_shmem_exit).  After a crash the postmaster initializes all of this
+ * memory again.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +28,6 @@
 
 #include <signal.h>
 
-#include "access/transam.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -211,8 +211,9 @@ shared_stream_set_state(StreamState state)
 }
 
 /*
- * Publishes how far the stream has come, as of "at", and wakes who waits.  It
- * never goes back, whoever else has published meanwhile.
+ * Publishes how far the stream has come, as of "at", and wakes the processes
+ * that wait.  The position never goes back, even if another process has
+ * published a later one.
  */
 void
 shared_stream_reached(XLogRecPtr lsn, TimestampTz at)

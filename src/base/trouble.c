@@ -198,7 +198,7 @@ trouble_set_lsn(XLogRecPtr lsn)
 void
 trouble_set_record(const char *slot_name, XLogRecPtr lsn, TransactionId xid)
 {
-	/* whoever owns it is gone when an error is noted */
+	/* the caller's copy is gone when an error is noted */
 	strlcpy(NameStr(reading_slot), slot_name ? slot_name : "", NAMEDATALEN);
 	reading_lsn = lsn;
 	reading_xid = xid;

@@ -6,7 +6,7 @@
  *
  * A worker has no transaction until it starts one.  A procedure always has
  * one: SPI_commit ends it and starts the next.  The settings that our own
- * statements need are made for the worker once, and for a procedure anew in
+ * statements need are made for the worker once, and for a procedure again in
  * each transaction, since a commit undoes them.  While one runs, the
  * postmaster's death is looked for.
  *
@@ -23,7 +23,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/guc.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"

@@ -11,12 +11,11 @@
  * The catalog belongs to the extension's owner.  Functions that users call act
  * as the user, and switch to the owner for the catalog alone.
  *
- * The state is written by whoever has the stream's lock (stream.c): a cycle
- * makes a rollup stale or failed, and the join of a build makes it live.
- * Only the notes of users are written without it: a row of a new rollup,
- * which is of nobody else before it is committed, and requests for a rebuild
- * (request.c).  So a state that was read under that lock is true until the
- * transaction ends.
+ * The state is written under the stream's lock (stream.c): a cycle makes a
+ * rollup stale or failed, and the join of a build makes it live.  Only two
+ * things are written without that lock: the row of a new rollup, which nobody
+ * else sees before it is committed, and requests for a rebuild (request.c).
+ * So a state that was read under the lock holds until the transaction ends.
  *
  *-------------------------------------------------------------------------
  */

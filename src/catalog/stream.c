@@ -4,9 +4,9 @@
  *	  The main stream's row in the catalog.
  *
  * The row holds the position and the slot, and is written in the transaction
- * that writes the rollups.  Whoever writes it, or the rollups, has the lock
- * of stream_lock until that transaction ends: a cycle of the worker or of
- * catch_up(), the join of a build, the creation or loss of the slot, and
+ * that writes the rollups.  To write it, or the rollups, a process holds the
+ * lock of stream_lock until that transaction ends: in a cycle of the worker or
+ * of catch_up(), the join of a build, the creation or loss of the slot, and
  * prepare_upgrade().  Readers take no lock.
  *
  * The lock comes first of all.  Then come those on rollups and sources, which

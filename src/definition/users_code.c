@@ -13,7 +13,6 @@
 #include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
-#include "nodes/primnodes.h"
 #include "utils/lsyscache.h"
 
 #include "users_code.h"

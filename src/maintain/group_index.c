@@ -14,7 +14,6 @@
 
 #include "access/genam.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"

@@ -18,7 +18,6 @@
 #include "access/xact.h"
 #include "libpq/pqformat.h"
 #include "libpq/pqmq.h"
-#include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
