@@ -745,13 +745,6 @@ sub let_go_of_slot
 	return;
 }
 
-# Has the worker go on.
-sub go_on
-{
-	sql($node, 'SELECT notify_stats.resume()');
-	return;
-}
-
 # The statement that makes a slot of the worker's name.
 sub make_slot
 {
@@ -787,7 +780,7 @@ sub test_slot_made_first
 		$offset = log_position($node);
 		sql($node, $create);
 		change();
-		go_on();
+		resume_stream($node);
 		if (defined $error)
 		{
 			is_held_up('last_error', $error, $offset, qr/ERROR:  replication slot "$slot" already exists/, $title);
@@ -812,7 +805,7 @@ sub test_slot_in_use
 	poll($node, "SELECT active FROM pg_replication_slots WHERE slot_name = '$slot'");
 	sql($node, $create);
 	$offset = log_position($node);
-	go_on();
+	resume_stream($node);
 	is_held_up('waits_for', 'process %, which has the replication slot open', $offset,
 		qr/replication slot "$slot" is in use by process/, 'a slot in use');
 	$run->signal('INT');
@@ -849,7 +842,7 @@ sub test_slot_altered
 		change();
 		attack($how, $statements);
 		change();
-		go_on();
+		resume_stream($node);
 		$node->wait_for_log(qr/$lost (is )?$reason/, $offset) if defined $reason;
 		is_exact($node, "$how: exact");
 		change();
@@ -871,7 +864,7 @@ sub test_slot_read_by_protocol
 		'-o', 'version=1', '-o', 'tables=', '--status-interval', '1');
 	$run->finish;
 	is($$errors, '', 'read by the protocol: done');
-	go_on();
+	resume_stream($node);
 	$node->wait_for_log($lost, $offset);
 	is_exact($node, 'read by the protocol: exact');
 	return;

@@ -125,14 +125,6 @@ sub start_in_database
 		'<' => \undef, '>' => \my $output, '2>&1');
 }
 
-# Waits until a query is true in a database.
-sub poll_database
-{
-	my ($db, $query) = @_;
-	$node->poll_query_until($db, $query) or die "timed out waiting for: $query";
-	return;
-}
-
 # The format of slots that are made from now on.
 sub use_way
 {
@@ -149,8 +141,8 @@ sub drop_rollups
 {
 	my ($db) = @_;
 	in_db($db, 'SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups');
-	poll_database($db, q{SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database())
-		AND NOT EXISTS (SELECT FROM pg_publication)});
+	poll($node, q{SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database())
+		AND NOT EXISTS (SELECT FROM pg_publication)}, 't', $db);
 	return;
 }
 
@@ -158,8 +150,8 @@ sub drop_rollups
 sub drop_slot_of
 {
 	my ($db) = @_;
-	poll_database($db, q{SELECT count(*) FILTER (WHERE pid IS NOT NULL) = 0 FROM
-		(SELECT active_pid AS pid FROM pg_replication_slots WHERE database = current_database()) s});
+	poll($node, q{SELECT count(*) FILTER (WHERE pid IS NOT NULL) = 0 FROM
+		(SELECT active_pid AS pid FROM pg_replication_slots WHERE database = current_database()) s}, 't', $db);
 	in_db($db, q{SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
 		WHERE database = current_database()});
 	return;
