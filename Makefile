@@ -35,6 +35,13 @@ include $(PGXS)
 # a directory of their own, as other extensions may have pages of these names
 docmoduledir = notify_stats
 
+# PGXS installs the pages without their directory, and looks for them with it
+.PHONY: uninstall-pages
+uninstall: uninstall-pages
+uninstall-pages:
+	rm -f $(addprefix '$(DESTDIR)$(docdir)/$(docmoduledir)'/, $(notdir $(DOCS)))
+	-rmdir '$(DESTDIR)$(docdir)/$(docmoduledir)'
+
 ifeq ($(OBJS),)
 $(error no source files in $(TOP)src)
 endif
