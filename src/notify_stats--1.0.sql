@@ -285,11 +285,12 @@ COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
     'returns the position up to which the rollups contain every transaction, as of the calling snapshot; NULL for a rollup that is not live, or after DDL on a source until the worker has processed it';
 
 CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
-        timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL) RETURNS boolean
+        timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL,
+        no_throw boolean DEFAULT false) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_wait_for_lsn';
-COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass) IS
-    'waits until the rollups contain every transaction before a position (default: everything written so far); returns false after the timeout';
+COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass, boolean) IS
+    'waits until the rollups contain every transaction before a position (default: everything written so far), and returns true; fails after the timeout, or with no_throw => true returns false';
 
 CREATE PROCEDURE @extschema@.catch_up()
     LANGUAGE c

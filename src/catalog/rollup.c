@@ -805,7 +805,7 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 		complain_of_no_rollup(relid);
 	state = SPI_getvalue(table->vals[0], table->tupdesc, 2);
 	if (strcmp(state, state_names[ROLLUP_FAILED]) == 0 &&
-		strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 1), "f") == 0)
+		SPI_getvalue(table->vals[0], table->tupdesc, 1) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rollup %s has failed", rollup_qualified_name(relid)),
@@ -819,13 +819,37 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 }
 
 /*
+ * How far the stream has come, by shared memory or its row, if that is
+ * before "target"; else an invalid position.
+ */
+static XLogRecPtr
+position_before(XLogRecPtr target, XLogRecPtr reached)
+{
+	static const char query[] =
+	"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
+	XLogRecPtr	applied;
+	bool		isnull;
+
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the stream");
+	applied = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
+										SPI_tuptable->tupdesc, 1, &isnull));
+	/* without a slot there is no rollup, and nothing to wait for */
+	if (isnull || applied >= target)
+		return InvalidXLogRecPtr;
+	return Max(applied, reached);
+}
+
+/*
  * Whether this rollup, or with InvalidOid every one that has not failed,
  * holds all transactions before "target", given how far the stream has come
- * by shared memory.  Throws if the rollup does not exist, or has failed.
- * Sees the catalog as it is now, whatever the isolation level.
+ * by shared memory.  If not, *missing is what is not done.  Throws if the
+ * rollup does not exist, or has failed.  Sees the catalog as it is now,
+ * whatever the isolation level.
  */
 bool
-rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
+rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
+			   Unreached *missing)
 {
 	/*
 	 * State 'failed' counts as waiting only when a rebuild was asked for, and
@@ -835,47 +859,45 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
 	 * before.
 	 */
 	static const char query[] =
-	"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
-	EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
-	EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
-	".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
+	"SELECT CASE WHEN r.state = 'building' THEN 'built'"
+	" WHEN r.state = 'stale' OR EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = r.rollup)"
+	" OR (r.state = 'live' AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL))"
+	" THEN 'rebuilt' WHEN r.state = 'live' AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".source_fact f"
+	" WHERE " FACT_IS_NOTE ") THEN 'checked after DDL' END, r.state,"
 	" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
-	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}'"
+	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}', r.rollup"
 	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
-	" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
-	static const char position_query[] =
-	"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
+	" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 NULLS LAST LIMIT 1";
 	bool		visible = OidIsValid(relid) && rollup_is_visible(relid);
 	SavedRole	saved = catalog_enter();
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(relid)};
-	bool		isnull;
-	bool		result;
+	char	   *step = NULL;
 
+	memset(missing, 0, sizeof(*missing));
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true,
 							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the rollups");
 	if (OidIsValid(relid))
 		check_awaited(relid, SPI_tuptable, visible);
-	result = SPI_processed == 0 ||
-		!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, 1, &isnull));
-
-	if (result && reached < target)
+	if (SPI_processed > 0)
+		step = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (step != NULL)
 	{
-		if (SPI_execute(position_query, true, 0) != SPI_OK_SELECT ||
-			SPI_processed != 1)
-			elog(ERROR, "could not read the stream");
-		reached = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
-											SPI_tuptable->tupdesc, 1,
-											&isnull));
-		/* without a slot there is no rollup, and nothing to wait for */
-		result = isnull || reached >= target;
+		bool		isnull;
+
+		strlcpy(missing->step, step, sizeof(missing->step));
+		missing->rollup = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+														 SPI_tuptable->tupdesc,
+														 5, &isnull));
 	}
+	else if (reached < target)
+		missing->reached = position_before(target, reached);
 	PopActiveSnapshot();
 	catalog_leave(saved);
-	return result;
+	return !OidIsValid(missing->rollup) &&
+		XLogRecPtrIsInvalid(missing->reached);
 }
 
 /*

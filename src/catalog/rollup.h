@@ -68,7 +68,17 @@ extern int	rollup_lock_patience(const Rollup *rollup);
 extern int	rollup_long_patience(void);
 extern bool rollup_lock_rows(const Rollup *rollup, BusyLock *busy);
 extern void rollup_check_name(const Rollup *rollup);
-extern bool rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached);
+
+/* What is not done of what was waited for: one of the two. */
+typedef struct Unreached
+{
+	XLogRecPtr	reached;		/* the position that the stream has reached */
+	Oid			rollup;			/* a rollup that is not ready */
+	char		step[20];		/* it has not been that yet */
+} Unreached;
+
+extern bool rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
+						   Unreached *missing);
 extern bool rollup_ignores_deletes(const Rollup *rollup, Oid source);
 
 /* A source of a rollup, as of its creation or last build. */

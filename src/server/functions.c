@@ -266,6 +266,23 @@ hasten(SharedStream *stream, XLogRecPtr target)
 	wake_for_lsn(stream, Min(target, slot_written_lsn()));
 }
 
+/* As the server's WAIT FOR LSN does. */
+static void
+complain_of_timeout(XLogRecPtr target, const Unreached *missing)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_QUERY_CANCELED),
+			 errmsg("timed out while waiting for position %X/%X to be applied",
+					LSN_FORMAT_ARGS(target)),
+			 OidIsValid(missing->rollup) ?
+			 errdetail("Rollup %s has not been %s yet.",
+					   rollup_qualified_name(missing->rollup),
+					   missing->step) :
+			 errdetail("The position reached is %X/%X.",
+					   LSN_FORMAT_ARGS(missing->reached)),
+			 errhint("The view notify_stats.status shows what the worker waits for, and its last error.")));
+}
+
 /*
  * Waits until every transaction before a position is in the rollups, and none
  * of them (or not this one) is being built.  Sleeps on a condition variable
@@ -278,10 +295,12 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 :
 	interval_ms(PG_GETARG_INTERVAL_P(1));
 	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	bool		no_throw = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
 	bool		first = true;
 	bool		reached;
+	Unreached	missing;
 
 	check_primary();
 	target = PG_ARGISNULL(0) ?
@@ -293,7 +312,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		int64		left;
 
 		reached = rollup_reached(relid, target,
-								 pg_atomic_read_u64(&stream->reached_lsn));
+								 pg_atomic_read_u64(&stream->reached_lsn),
+								 &missing);
 		if (first && !reached && timeout > 0)
 		{
 			worker_report_missing(WARNING);
@@ -314,6 +334,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 										   PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
+	if (!reached && !no_throw)
+		complain_of_timeout(target, &missing);
 	PG_RETURN_BOOL(reached);
 }
 

@@ -592,7 +592,7 @@ stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
 transaction_name(xid)|EXECUTE
 verify(regclass)|EXECUTE
-wait_for_lsn(pg_lsn,interval,regclass)|EXECUTE', 'what everybody may use');
+wait_for_lsn(pg_lsn,interval,regclass,boolean)|EXECUTE', 'what everybody may use');
 
 # --- tables that look like ours ---------------------------------------------------------
 
