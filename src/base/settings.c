@@ -133,7 +133,7 @@ settings_define(void)
 							NULL, NULL, NULL);
 	DefineCustomEnumVariable("notify_stats.format",
 							 "Output plugin of a new replication slot.",
-							 "A slot that exists stays what it is.",
+							 "An existing slot keeps its output plugin until notify_stats.recreate_slot() is called.",
 							 &notify_stats_format,
 							 0, format_options,
 							 PGC_SIGHUP,

@@ -261,6 +261,16 @@ check_forgettable(Oid relid)
 					 rollup_rebuild_statement(qualified_name(relid), true))));
 }
 
+static void
+request_rebuild(Oid relid)
+{
+	if (request_is_made(relid))
+		return;
+	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
+						relid);
+	request_forget_others(relid);
+}
+
 /*
  * Notes that a rebuild is wanted.  The current user must own the table.
  * Throws if that would forget rows that are deleted and still count, unless
@@ -273,11 +283,34 @@ rollup_request_rebuild(Oid relid, bool forget_deleted)
 	rollup_check_owner(relid);
 	if (!forget_deleted)
 		check_forgettable(relid);
-	if (request_is_made(relid))
-		return;
-	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
-						relid);
-	request_forget_others(relid);
+	request_rebuild(relid);
+}
+
+/*
+ * All rollups are to be given up.  Throws if that would forget rows that are
+ * deleted and still count; told to, asks for rebuilds of these rollups.
+ */
+void
+rollup_allow_give_up_all(bool forget_deleted)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollup_list(NULL))
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+
+		if (rollup->ignores == NIL || rollup->state != ROLLUP_LIVE)
+			continue;
+		if (!forget_deleted)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("recreating the replication slot would forget deleted rows"),
+					 errdetail("Rollup %s still counts rows that were deleted from %s. They cannot be counted again.",
+							   qualified_name(rollup->relid),
+							   rollup_ignored_names(rollup)),
+					 errhint("To recreate it all the same, run: SELECT notify_stats.recreate_slot(forget_deleted => true);")));
+		request_rebuild(rollup->relid);
+	}
 }
 
 /*
@@ -854,14 +887,15 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
 	/*
 	 * State 'failed' counts as waiting only when a rebuild was asked for, and
 	 * 'live' if there is no slot: that is what a dump says, see
-	 * rollup_settle_restored.  What DDL has noted of a source may make any
+	 * rollup_settle_restored; or if a new slot was asked for.  What DDL has noted of a source may make any
 	 * rollup stale as soon as a cycle sees it, whatever position was reached
 	 * before.
 	 */
 	static const char query[] =
 	"SELECT CASE WHEN r.state = 'building' THEN 'built'"
 	" WHEN r.state = 'stale' OR EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = r.rollup)"
-	" OR (r.state = 'live' AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL))"
+	" OR (r.state = 'live' AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".stream s, " EXTENSION_SCHEMA ".control c"
+	" WHERE s.slot_name IS NOT NULL AND s.slot_requests = c.slot_requests))"
 	" THEN 'rebuilt' WHEN r.state = 'live' AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".source_fact f"
 	" WHERE " FACT_IS_NOTE ") THEN 'checked after DDL' END, r.state,"
 	" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
@@ -1081,7 +1115,8 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 
 /*
  * The same of all rollups that are live, and without "rebuild" of those, too,
- * that would be rebuilt by themselves: all of them fail then.
+ * that would be rebuilt by themselves: all of them fail then.  One that would
+ * forget deleted rows may, if somebody has asked for a rebuild.
  */
 void
 rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
@@ -1093,7 +1128,9 @@ rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
 	args[0] = CStringGetTextDatum(reason);
 	args[1] = LSNGetDatum(lsn);
 	args[2] = BoolGetDatum(rebuild);
-	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END"
+	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND (ignore_deletes = '{}' OR EXISTS (SELECT FROM "
+								  EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = rollup.rollup))"
+								  " THEN 'stale' ELSE 'failed' END"
 								  " WHERE state = 'live' OR (state = 'stale' AND NOT $3)", "$1", "$2"),
 					3, argtypes, args, nulls);
 }

@@ -49,6 +49,7 @@ extern void rollup_end_as_owner(SavedRole saved);
 extern List *rollup_definitions(List *rollups);
 extern void rollup_drop(Oid relid);
 extern void rollup_request_rebuild(Oid relid, bool forget_deleted);
+extern void rollup_allow_give_up_all(bool forget_deleted);
 extern bool rollup_is_visible(Oid relid);
 extern void rollup_check_owner(Oid relid);
 extern List *rollup_list(bool *some_dropped);

@@ -172,6 +172,23 @@ main_slot_give_up(const StreamRow *row, const char *reason)
 	stream_clear_slot();
 }
 
+/*
+ * The same, by recreate_slot(): nothing was lost, so there is nothing that
+ * notify_stats.on_lost_slot would have to say.
+ */
+void
+main_slot_give_up_as_requested(const StreamRow *row)
+{
+	const char *reason = "the replication slot is recreated as requested";
+
+	ereport(LOG,
+			(errmsg("%s", reason),
+			 errdetail("The slot is \"%s\". All live rollups are rebuilt.",
+					   NameStr(row->slot_name))));
+	rollup_give_up_all(reason, row->applied_lsn, true);
+	stream_clear_slot();
+}
+
 /* The numbers of the files that hold the rows of all sources. */
 static List *
 source_files(void)

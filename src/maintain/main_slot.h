@@ -15,6 +15,7 @@ extern bool main_slot_note_use(bool look);
 extern void main_slot_drop_orphans(void);
 extern void main_slot_create(void);
 extern bool main_slot_is_sound(const StreamRow *row, SlotInfo *slot);
+extern void main_slot_give_up_as_requested(const StreamRow *row);
 extern void main_slot_give_up(const StreamRow *row, const char *reason);
 extern bool main_slot_replace(const StreamRow *row);
 extern const char *main_slot_loss_reason(const StreamRow *row);

@@ -56,6 +56,7 @@ sql_function(notify_stats_rebuild);
 sql_function(notify_stats_verify);
 sql_function(notify_stats_wait_for_lsn);
 sql_function(notify_stats_catch_up);
+sql_function(notify_stats_recreate_slot);
 sql_function(notify_stats_prepare_upgrade);
 sql_function(notify_stats_stream_activity);
 sql_function(notify_stats_build_activity);
@@ -445,6 +446,17 @@ Datum
 notify_stats_catch_up(PG_FUNCTION_ARGS)
 {
 	run_procedure(fcinfo, "catch_up", catch_up);
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_recreate_slot(PG_FUNCTION_ARGS)
+{
+	check_primary();
+	shared_require();
+	slot_check_plugin(format_chosen()->plugin);
+	rollup_allow_give_up_all(PG_GETARG_BOOL(0));
+	stream_request_slot();
 	PG_RETURN_VOID();
 }
 

@@ -119,7 +119,7 @@ sub test_catch_up_by_member
 sub test_catch_up_granted
 {
 	sql($node, q{GRANT EXECUTE ON PROCEDURE notify_stats.catch_up(), notify_stats.prepare_upgrade() TO caller;
-		GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume() TO caller});
+		GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume(), notify_stats.recreate_slot(boolean) TO caller});
 	psql_as('other', sprintf $create, 'theirs');
 	my @for_all = ('SELECT notify_stats.pause()', 'CALL notify_stats.catch_up()',
 		'DO $$ BEGIN CALL notify_stats.catch_up(); END $$', 'SELECT notify_stats.resume()', 'CALL notify_stats.catch_up()');
@@ -154,6 +154,7 @@ my %function = (
 	catch_up => [ 'CALL notify_stats.catch_up()', $superuser, qw(joe caller) ],
 	prepare_upgrade => [ 'CALL notify_stats.prepare_upgrade()', $superuser, qw(joe caller) ],
 	resume => [ 'SELECT notify_stats.resume()', $superuser, qw(joe caller) ],
+	recreate_slot => [ 'SELECT notify_stats.recreate_slot()', $superuser, qw(joe caller) ],
 	check => [ 'SELECT * FROM notify_stats.check()', $superuser, qw(joe monitor) ],
 	source_gaps => [ 'SELECT * FROM notify_stats.source_gaps()', $superuser, qw(joe) ],
 	late_standbys => [ q{SELECT notify_stats.late_standbys('main', '0/0')}, @all ],
