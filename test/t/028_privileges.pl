@@ -179,12 +179,13 @@ sub test_functions
 		join(' ', sort keys %function), 'these are all functions');
 	foreach my $role (@roles)
 	{
-		# resume() is after what it undoes
-		my @names = (sort grep({ $_ ne 'resume' } keys %function), 'resume');
+		# resume() is after what it undoes, and what makes rollups stale is last
+		my @names = (sort(grep { $_ ne 'recreate_slot' } keys %function), 'recreate_slot');
 		my @states = sqlstates_of($role, map { $function{$_}[0] } @names);
 		my %expected = map { my @who = @{ $function{$_} }; shift @who; ($_ => (grep { $_ eq $role } @who) ? '00000' : '42501') } @names;
 
 		is_deeply({ map { ($names[$_] => $states[$_]) } 0 .. $#names }, \%expected, "what $role may call");
+		wait_until_applied($node);
 	}
 	return;
 }
