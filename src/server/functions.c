@@ -36,6 +36,7 @@
 #include "compat.h"
 #include "create.h"
 #include "cycle.h"
+#include "main_slot.h"
 #include "settings.h"
 #include "rollup.h"
 #include "shape.h"
@@ -403,6 +404,7 @@ catch_up(void)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 
+	main_slot_follow_settings(true);
 	while (!catch_up_once(slot_context, target))
 		MemoryContextReset(context);
 	MemoryContextSwitchTo(caller_context);
