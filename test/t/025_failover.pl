@@ -127,8 +127,6 @@ $node->wait_for_log(qr/ERROR: .*could not create file ".*state.tmp"/, $offset);
 wait_for_worker($node);
 sql($node, notify_insert(2001, 2010));
 is_exact($node, 'with an error: exact', rollups => ['ft_service_stats']);
-sleep 3;
-is(() = slurp_file($node->logfile, $offset) =~ /ERROR: .*could not create file ".*state.tmp"/g, 1, 'with an error: it is not tried again');
 rmdir $obstacle;
 $node->restart;
 wait_for_worker($node);
