@@ -21,11 +21,34 @@ SET client_min_messages = warning;
 -- waiting: what was caught up with is there, what comes later is not
 INSERT INTO letters VALUES (4, 'parcel');
 SELECT pg_current_wal_insert_lsn() AS written \gset
-SELECT notify_stats.wait_for_lsn(:'written', '0');
-SELECT notify_stats.wait_for_lsn(timeout => '0');
+SELECT notify_stats.wait_for_lsn(:'written', '0', no_throw => true);
+SELECT notify_stats.wait_for_lsn(timeout => '0', no_throw => true);
+CREATE FUNCTION wait(arguments text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    problem text;
+    detail text;
+    hint text;
+    reached boolean;
+BEGIN
+    EXECUTE format('SELECT notify_stats.wait_for_lsn(%s)', arguments) INTO reached;
+    RETURN reached;
+EXCEPTION WHEN query_canceled THEN
+    GET STACKED DIAGNOSTICS problem = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN regexp_replace(concat_ws(E'\n', problem, detail, hint), '[0-9A-F]+/[0-9A-F]+', 'X/X', 'g');
+END $$;
+\pset format unaligned
+SELECT wait($$timeout => '0'$$);
+SELECT wait($$timeout => '1 ms', no_throw => NULL$$);
+SELECT wait($$timeout => '1 ms', no_throw => true$$);
+\pset format aligned
 SELECT notify_stats.wait_for_lsn('0/1');
 SELECT notify_stats.applied_lsn() < pg_current_wal_insert_lsn() AS behind;
 SELECT * FROM letters_by_kind ORDER BY kind;
+\pset format unaligned
+SELECT notify_stats.rebuild('letters_by_kind');
+SELECT wait($$'0/1', '1 ms', 'letters_by_kind'$$);
+SELECT wait($$'0/1', '1 ms'$$);
+\pset format aligned
 CALL notify_stats.catch_up();
 SELECT notify_stats.wait_for_lsn(:'written');
 SELECT notify_stats.wait_for_lsn(:'written', '0', 'letters_by_kind');

@@ -258,7 +258,54 @@ SELECT * FROM all_states();
 TABLE by_kind_2 ORDER BY kind;
 SELECT count(*) FROM pg_replication_slots;
 
+-- a new slot is asked for: the rollups are rebuilt, once
+UPDATE by_kind_2 SET count = 100;
+SELECT notify_stats.recreate_slot();
+SELECT notify_stats.recreate_slot();
+SELECT * FROM all_states();
+SELECT notify_stats.wait_for_lsn('0/1', '0', no_throw => true);
+CALL notify_stats.catch_up();
+SELECT notify_stats.wait_for_lsn('0/1', '0');
+SELECT * FROM all_states();
+TABLE by_kind_2 ORDER BY kind;
+UPDATE by_kind_2 SET count = 100 WHERE kind = 'a';
+CALL notify_stats.catch_up();
+SELECT count FROM by_kind_2 WHERE kind = 'a';
+SELECT notify_stats.recreate_slot(NULL);
+CALL notify_stats.catch_up();
+SELECT count FROM by_kind_2 WHERE kind = 'a';
+-- one that would forget deleted rows
+SELECT notify_stats.create_rollup('by_kind_3', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$, '{letters}');
+SELECT notify_stats.recreate_slot();
+CALL notify_stats.catch_up();
+DELETE FROM letters WHERE kind = 'b';
+CALL notify_stats.catch_up();
+SELECT * FROM by_kind_3 WHERE kind = 'b';
+SELECT notify_stats.recreate_slot();
+CALL notify_stats.catch_up();
+SELECT * FROM by_kind_3 WHERE kind = 'b';
+SELECT notify_stats.recreate_slot(forget_deleted => true);
+CALL notify_stats.catch_up();
+SELECT * FROM all_states();
+SELECT * FROM by_kind_3 WHERE kind = 'b';
+SELECT count(*) FROM notify_stats.rebuild_request;
+-- one that has come after the call
+SELECT notify_stats.drop_rollup('by_kind_3');
+SELECT notify_stats.create_rollup('by_kind_4', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$, '{letters}');
+CALL notify_stats.catch_up();
+UPDATE notify_stats.control SET slot_requests = slot_requests + 1;
+CALL notify_stats.catch_up();
+SELECT * FROM all_states();
+-- a failed one stays that
+SELECT notify_stats.recreate_slot();
+CALL notify_stats.catch_up();
+SELECT * FROM all_states();
+
 DROP SCHEMA lifecycle, lifecycle_2 CASCADE;
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;
+SELECT notify_stats.recreate_slot();
+CALL notify_stats.catch_up();
+SELECT count(*) FROM pg_replication_slots;
+SELECT slot_name, slot_requests = (SELECT slot_requests FROM notify_stats.control) AS done FROM notify_stats.stream;
 DROP ROLE regress_lifecycle_owner;

@@ -46,7 +46,8 @@ CREATE TABLE @extschema@.stream (
     applied_lsn pg_lsn,
     applied_at  timestamptz,
     upgrade_from bigint,
-    upgrade_lsn pg_lsn
+    upgrade_lsn pg_lsn,
+    slot_requests bigint NOT NULL
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
 -- for the sake of publications of all tables, without which an update would be refused
@@ -55,7 +56,7 @@ ALTER TABLE @extschema@.stream REPLICA IDENTITY FULL;
 COMMENT ON TABLE @extschema@.stream IS
     'the main stream of this database: one row, changed in the transaction that applies the changes';
 COMMENT ON COLUMN @extschema@.stream.slot_name IS
-    'the logical slot; NULL, like all other columns, if there is no rollup';
+    'the logical slot; NULL, like the next three columns, if there is no rollup';
 COMMENT ON COLUMN @extschema@.stream.format IS
     'format of the output of the slot''s plugin: notify_stats, pgoutput or wal2json';
 COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
@@ -68,13 +69,17 @@ COMMENT ON COLUMN @extschema@.stream.upgrade_from IS
 COMMENT ON COLUMN @extschema@.stream.upgrade_lsn IS
     'position of the slot after prepare_upgrade(); there is nothing to apply between applied_lsn and this position';
 
-INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL, NULL, NULL);
+COMMENT ON COLUMN @extschema@.stream.slot_requests IS
+    'number of calls of recreate_slot() that have been carried out';
+
+INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
 -- What users write is kept apart from what a cycle writes, so that a user's
 -- open transaction holds up nobody.
 
 CREATE TABLE @extschema@.control (
-    paused      boolean NOT NULL
+    paused      boolean NOT NULL,
+    slot_requests bigint NOT NULL
 );
 
 ALTER TABLE @extschema@.control REPLICA IDENTITY FULL;
@@ -83,8 +88,10 @@ COMMENT ON TABLE @extschema@.control IS
     'control flags of the worker: one row';
 COMMENT ON COLUMN @extschema@.control.paused IS
     'the worker does not apply changes';
+COMMENT ON COLUMN @extschema@.control.slot_requests IS
+    'number of calls of recreate_slot()';
 
-INSERT INTO @extschema@.control VALUES (false);
+INSERT INTO @extschema@.control VALUES (false, 0);
 
 CREATE TABLE @extschema@.source_fact (
     source      oid NOT NULL,
@@ -285,11 +292,12 @@ COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
     'returns the position up to which the rollups contain every transaction, as of the calling snapshot; NULL for a rollup that is not live, or after DDL on a source until the worker has processed it';
 
 CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
-        timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL) RETURNS boolean
+        timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL,
+        no_throw boolean DEFAULT false) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_wait_for_lsn';
-COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass) IS
-    'waits until the rollups contain every transaction before a position (default: everything written so far); returns false after the timeout';
+COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass, boolean) IS
+    'waits until the rollups contain every transaction before a position (default: everything written so far), and returns true; fails after the timeout, or with no_throw => true returns false';
 
 CREATE PROCEDURE @extschema@.catch_up()
     LANGUAGE c
@@ -321,6 +329,13 @@ CREATE FUNCTION @extschema@.resume() RETURNS void
 COMMENT ON FUNCTION @extschema@.resume() IS
     'resumes applying changes after pause() or prepare_upgrade()';
 REVOKE ALL ON FUNCTION @extschema@.resume() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.recreate_slot(forget_deleted boolean DEFAULT false) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_recreate_slot';
+COMMENT ON FUNCTION @extschema@.recreate_slot(boolean) IS
+    'requests that the replication slot is dropped and created again with the output plugin that notify_stats.format names, and that all live rollups are rebuilt; forget_deleted => true is needed if one of them has ignore_deletes, as the deleted rows cannot be counted again';
+REVOKE ALL ON FUNCTION @extschema@.recreate_slot(boolean) FROM PUBLIC;
 
 CREATE PROCEDURE @extschema@.prepare_upgrade()
     LANGUAGE c
@@ -692,7 +707,7 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'format', s.format = current_setting('notify_stats.format'),
            format('slot %I has the format %s, and notify_stats.format is %s', s.slot_name, s.format, current_setting('notify_stats.format')),
            CASE WHEN s.format <> current_setting('notify_stats.format') THEN
-               format('Set notify_stats.format to what the slot has, or run: SELECT pg_drop_replication_slot(%L); then the worker makes a new one and rebuilds the rollups.', s.slot_name) END
+               'Set notify_stats.format to what the slot has, or run: SELECT notify_stats.recreate_slot(); then the worker makes a new one and rebuilds the rollups.' END
         FROM main s
         WHERE s.format IS NOT NULL AND current_setting('notify_stats.format', true) IS NOT NULL
     UNION ALL

@@ -95,6 +95,15 @@
 #define STANDBY_SLOTS_SETTING NULL
 #endif
 
+/* makes a slot that nobody has one that standbys take over, or not */
+#if PG_VERSION_NUM >= 180000
+#define alter_slot_failover(name, failover) ReplicationSlotAlter(name, &(failover), NULL)
+#elif PG_VERSION_NUM >= 170000
+#define alter_slot_failover(name, failover) ReplicationSlotAlter(name, failover)
+#else
+#define alter_slot_failover(name, failover) ((void) (name), (void) (failover))
+#endif
+
 /*
  * whether a part of ALTER TABLE computes a column again, in all rows,
  * without a change of them

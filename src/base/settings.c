@@ -34,6 +34,7 @@ int			notify_stats_max_build_wal = 16 * 1024;
 int			notify_stats_max_rollups = 1000;
 int			notify_stats_max_rollups_per_role = 200;
 static char *debug_stop_at = NULL;
+uint64		settings_reloads = 0;
 
 /* in the order of the formats in format.c */
 static const struct config_enum_entry format_options[] = {
@@ -133,7 +134,7 @@ settings_define(void)
 							NULL, NULL, NULL);
 	DefineCustomEnumVariable("notify_stats.format",
 							 "Output plugin of a new replication slot.",
-							 "A slot that exists stays what it is.",
+							 "An existing slot keeps its output plugin until notify_stats.recreate_slot() is called.",
 							 &notify_stats_format,
 							 0, format_options,
 							 PGC_SIGHUP,
@@ -164,7 +165,7 @@ settings_define(void)
 							 0,
 							 NULL, NULL, NULL);
 	DefineCustomBoolVariable("notify_stats.failover",
-							 "Makes a new replication slot one that standbys take over.",
+							 "Makes the replication slot one that standbys synchronize, so that it survives a failover.",
 							 "Servers before PostgreSQL 17 have no such slots.",
 							 &notify_stats_failover,
 							 false,
@@ -211,6 +212,7 @@ settings_reload(void)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		settings_reloads++;
 	}
 }
 

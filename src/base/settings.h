@@ -92,6 +92,10 @@ extern int	notify_stats_max_rollups_per_role;
 extern void settings_define(void);
 extern void settings_follow(void);
 extern void settings_reload(void);
+
+/* how often this process has read the configuration again */
+extern uint64 settings_reloads;
+
 extern void debug_stop(const char *point);
 
 #endif							/* NOTIFY_STATS_SETTINGS_H */

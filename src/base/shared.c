@@ -46,6 +46,9 @@
 /* For so long it is remembered that all have waited in vain for a lock. */
 #define OFFENCE_MEMORY_MS (3600 * 1000)
 
+/* When to try again to alter the slot, after an error. */
+#define FAILOVER_RETRY_MS (60 * 1000)
+
 SharedState *shared_state = NULL;
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
@@ -315,6 +318,37 @@ shared_stream_slot_user(int pid)
 	stream->slot_user = pid;
 	LWLockRelease(shared_state->lock);
 	return news;
+}
+
+/*
+ * Notes that the slot is about to be altered.  False if that was tried not
+ * long ago, by an attempt that has not said since that it was done: an error
+ * ends the worker, and the next one should work rather than try again.
+ */
+bool
+shared_stream_try_failover(void)
+{
+	SharedStream *stream = shared_stream();
+	TimestampTz now = GetCurrentTimestamp();
+	bool		may;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	may = TimestampDifferenceExceeds(stream->failover_tried_at, now,
+									 FAILOVER_RETRY_MS);
+	if (may)
+		stream->failover_tried_at = now;
+	LWLockRelease(shared_state->lock);
+	return may;
+}
+
+void
+shared_stream_failover_done(void)
+{
+	SharedStream *stream = shared_stream();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->failover_tried_at = 0;
+	LWLockRelease(shared_state->lock);
 }
 
 /*

@@ -176,6 +176,9 @@ typedef struct SharedStream
 	int			slot_user;		/* a process not ours that has the slot open,
 								 * or 0 */
 	bool		retains_much;	/* the slot keeps more WAL than it should */
+	TimestampTz failover_tried_at;	/* when it was last tried in vain to have
+									 * the slot follow
+									 * notify_stats.failover; or 0 */
 
 	SharedProgress progress;
 	SharedStandbySnapshot standby_snapshot;
@@ -273,6 +276,8 @@ extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
 extern void shared_stream_waits_for(Oid relid);
 extern int	shared_stream_offences(Oid rollup, bool again);
 extern bool shared_stream_slot_user(int pid);
+extern bool shared_stream_try_failover(void);
+extern void shared_stream_failover_done(void);
 extern bool shared_stream_retains_much(bool much);
 extern void shared_stream_broadcast(void);
 extern void shared_stream_count(uint64 nchanges);

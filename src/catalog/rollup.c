@@ -261,6 +261,16 @@ check_forgettable(Oid relid)
 					 rollup_rebuild_statement(qualified_name(relid), true))));
 }
 
+static void
+request_rebuild(Oid relid)
+{
+	if (request_is_made(relid))
+		return;
+	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
+						relid);
+	request_forget_others(relid);
+}
+
 /*
  * Notes that a rebuild is wanted.  The current user must own the table.
  * Throws if that would forget rows that are deleted and still count, unless
@@ -273,11 +283,34 @@ rollup_request_rebuild(Oid relid, bool forget_deleted)
 	rollup_check_owner(relid);
 	if (!forget_deleted)
 		check_forgettable(relid);
-	if (request_is_made(relid))
-		return;
-	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
-						relid);
-	request_forget_others(relid);
+	request_rebuild(relid);
+}
+
+/*
+ * All rollups are to be given up.  Throws if that would forget rows that are
+ * deleted and still count; told to, asks for rebuilds of these rollups.
+ */
+void
+rollup_allow_give_up_all(bool forget_deleted)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollup_list(NULL))
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+
+		if (rollup->ignores == NIL || rollup->state != ROLLUP_LIVE)
+			continue;
+		if (!forget_deleted)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("recreating the replication slot would forget deleted rows"),
+					 errdetail("Rollup %s still counts rows that were deleted from %s. They cannot be counted again.",
+							   qualified_name(rollup->relid),
+							   rollup_ignored_names(rollup)),
+					 errhint("To recreate it all the same, run: SELECT notify_stats.recreate_slot(forget_deleted => true);")));
+		request_rebuild(rollup->relid);
+	}
 }
 
 /*
@@ -805,7 +838,7 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 		complain_of_no_rollup(relid);
 	state = SPI_getvalue(table->vals[0], table->tupdesc, 2);
 	if (strcmp(state, state_names[ROLLUP_FAILED]) == 0 &&
-		strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 1), "f") == 0)
+		SPI_getvalue(table->vals[0], table->tupdesc, 1) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("rollup %s has failed", rollup_qualified_name(relid)),
@@ -819,63 +852,86 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 }
 
 /*
+ * How far the stream has come, by shared memory or its row, if that is
+ * before "target"; else an invalid position.
+ */
+static XLogRecPtr
+position_before(XLogRecPtr target, XLogRecPtr reached)
+{
+	static const char query[] =
+	"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
+	XLogRecPtr	applied;
+	bool		isnull;
+
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the stream");
+	applied = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
+										SPI_tuptable->tupdesc, 1, &isnull));
+	/* without a slot there is no rollup, and nothing to wait for */
+	if (isnull || applied >= target)
+		return InvalidXLogRecPtr;
+	return Max(applied, reached);
+}
+
+/*
  * Whether this rollup, or with InvalidOid every one that has not failed,
  * holds all transactions before "target", given how far the stream has come
- * by shared memory.  Throws if the rollup does not exist, or has failed.
- * Sees the catalog as it is now, whatever the isolation level.
+ * by shared memory.  If not, *missing is what is not done.  Throws if the
+ * rollup does not exist, or has failed.  Sees the catalog as it is now,
+ * whatever the isolation level.
  */
 bool
-rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached)
+rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
+			   Unreached *missing)
 {
 	/*
 	 * State 'failed' counts as waiting only when a rebuild was asked for, and
 	 * 'live' if there is no slot: that is what a dump says, see
-	 * rollup_settle_restored.  What DDL has noted of a source may make any
+	 * rollup_settle_restored; or if a new slot was asked for.  What DDL has noted of a source may make any
 	 * rollup stale as soon as a cycle sees it, whatever position was reached
 	 * before.
 	 */
 	static const char query[] =
-	"SELECT r.state IN ('building', 'stale') OR (r.state = 'live' AND (NOT EXISTS (SELECT FROM "
-	EXTENSION_SCHEMA ".stream s WHERE s.slot_name IS NOT NULL) OR EXISTS (SELECT FROM "
-	EXTENSION_SCHEMA ".source_fact f WHERE " FACT_IS_NOTE "))) OR EXISTS (SELECT FROM " EXTENSION_SCHEMA
-	".rebuild_request q WHERE q.rollup = r.rollup), r.state,"
+	"SELECT CASE WHEN r.state = 'building' THEN 'built'"
+	" WHEN r.state = 'stale' OR EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = r.rollup)"
+	" OR (r.state = 'live' AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".stream s, " EXTENSION_SCHEMA ".control c"
+	" WHERE s.slot_name IS NOT NULL AND s.slot_requests = c.slot_requests))"
+	" THEN 'rebuilt' WHEN r.state = 'live' AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".source_fact f"
+	" WHERE " FACT_IS_NOTE ") THEN 'checked after DDL' END, r.state,"
 	" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
-	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}'"
+	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}', r.rollup"
 	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
-	" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 DESC LIMIT 1";
-	static const char position_query[] =
-	"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".stream";
+	" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 NULLS LAST LIMIT 1";
 	bool		visible = OidIsValid(relid) && rollup_is_visible(relid);
 	SavedRole	saved = catalog_enter();
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(relid)};
-	bool		isnull;
-	bool		result;
+	char	   *step = NULL;
 
+	memset(missing, 0, sizeof(*missing));
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true,
 							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the rollups");
 	if (OidIsValid(relid))
 		check_awaited(relid, SPI_tuptable, visible);
-	result = SPI_processed == 0 ||
-		!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, 1, &isnull));
-
-	if (result && reached < target)
+	if (SPI_processed > 0)
+		step = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (step != NULL)
 	{
-		if (SPI_execute(position_query, true, 0) != SPI_OK_SELECT ||
-			SPI_processed != 1)
-			elog(ERROR, "could not read the stream");
-		reached = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
-											SPI_tuptable->tupdesc, 1,
-											&isnull));
-		/* without a slot there is no rollup, and nothing to wait for */
-		result = isnull || reached >= target;
+		bool		isnull;
+
+		strlcpy(missing->step, step, sizeof(missing->step));
+		missing->rollup = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+														 SPI_tuptable->tupdesc,
+														 5, &isnull));
 	}
+	else if (reached < target)
+		missing->reached = position_before(target, reached);
 	PopActiveSnapshot();
 	catalog_leave(saved);
-	return result;
+	return !OidIsValid(missing->rollup) &&
+		XLogRecPtrIsInvalid(missing->reached);
 }
 
 /*
@@ -1059,7 +1115,8 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 
 /*
  * The same of all rollups that are live, and without "rebuild" of those, too,
- * that would be rebuilt by themselves: all of them fail then.
+ * that would be rebuilt by themselves: all of them fail then.  One that would
+ * forget deleted rows may, if somebody has asked for a rebuild.
  */
 void
 rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
@@ -1071,7 +1128,9 @@ rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
 	args[0] = CStringGetTextDatum(reason);
 	args[1] = LSNGetDatum(lsn);
 	args[2] = BoolGetDatum(rebuild);
-	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND ignore_deletes = '{}' THEN 'stale' ELSE 'failed' END"
+	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND (ignore_deletes = '{}' OR EXISTS (SELECT FROM "
+								  EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = rollup.rollup))"
+								  " THEN 'stale' ELSE 'failed' END"
 								  " WHERE state = 'live' OR (state = 'stale' AND NOT $3)", "$1", "$2"),
 					3, argtypes, args, nulls);
 }

@@ -49,6 +49,7 @@ extern void rollup_end_as_owner(SavedRole saved);
 extern List *rollup_definitions(List *rollups);
 extern void rollup_drop(Oid relid);
 extern void rollup_request_rebuild(Oid relid, bool forget_deleted);
+extern void rollup_allow_give_up_all(bool forget_deleted);
 extern bool rollup_is_visible(Oid relid);
 extern void rollup_check_owner(Oid relid);
 extern List *rollup_list(bool *some_dropped);
@@ -68,7 +69,17 @@ extern int	rollup_lock_patience(const Rollup *rollup);
 extern int	rollup_long_patience(void);
 extern bool rollup_lock_rows(const Rollup *rollup, BusyLock *busy);
 extern void rollup_check_name(const Rollup *rollup);
-extern bool rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached);
+
+/* What is not done of what was waited for: one of the two. */
+typedef struct Unreached
+{
+	XLogRecPtr	reached;		/* the position that the stream has reached */
+	Oid			rollup;			/* a rollup that is not ready */
+	char		step[20];		/* it has not been that yet */
+} Unreached;
+
+extern bool rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
+						   Unreached *missing);
 extern bool rollup_ignores_deletes(const Rollup *rollup, Oid source);
 
 /* A source of a rollup, as of its creation or last build. */

@@ -95,6 +95,7 @@ stream_load(StreamRow *row)
 	TupleDesc	desc;
 	Datum		value;
 	bool		isnull;
+	int64		done;
 
 	memset(row, 0, sizeof(*row));
 	if (!OidIsValid(catalog_table(CATALOG_STREAM)))
@@ -105,9 +106,16 @@ stream_load(StreamRow *row)
 	row->upgrade_from = isnull ? 0 : DatumGetInt64(value);
 	value = heap_getattr(tuple, STREAM_UPGRADE_LSN, desc, &isnull);
 	row->upgrade_lsn = isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
+	done = DatumGetInt64(heap_getattr(tuple, STREAM_SLOT_REQUESTS, desc,
+									  &isnull));
 	tuple = catalog_read_only_row(CATALOG_CONTROL, &desc);
 	row->paused = row->upgrade_from != 0 ||
 		DatumGetBool(heap_getattr(tuple, CONTROL_PAUSED, desc, &isnull));
+	row->slot_request =
+		DatumGetInt64(heap_getattr(tuple, CONTROL_SLOT_REQUESTS, desc,
+								   &isnull));
+	if (row->slot_request == done)
+		row->slot_request = 0;
 	return true;
 }
 
@@ -172,6 +180,27 @@ stream_set_applied(XLogRecPtr lsn)
 	set_column(&update, STREAM_APPLIED_LSN, LSNGetDatum(lsn), false);
 	set_column(&update, STREAM_APPLIED_AT,
 			   TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	write_row(&update);
+}
+
+/*
+ * Asks for a new slot.  Such requests are numbered, so that a cycle enters
+ * which one it has done in the stream's row, and never writes a row that
+ * users write.
+ */
+void
+stream_request_slot(void)
+{
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".control SET slot_requests = slot_requests + 1",
+					0, NULL, NULL, NULL);
+}
+
+void
+stream_set_slot_request_done(int64 request)
+{
+	StreamUpdate update = {0};
+
+	set_column(&update, STREAM_SLOT_REQUESTS, Int64GetDatum(request), false);
 	write_row(&update);
 }
 

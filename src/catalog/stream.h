@@ -23,6 +23,8 @@ typedef struct StreamRow
 								 * to be upgraded; or 0 */
 	XLogRecPtr	upgrade_lsn;	/* the slot was left there, with nothing
 								 * between applied_lsn and it; or invalid */
+	int64		slot_request;	/* a call of recreate_slot() that is not done
+								 * yet; or 0 */
 } StreamRow;
 
 extern void stream_lock(void);
@@ -33,6 +35,8 @@ extern void stream_set_slot(const char *slot_name, const Format *format,
 extern void stream_clear_slot(void);
 
 extern void stream_set_applied(XLogRecPtr lsn);
+extern void stream_request_slot(void);
+extern void stream_set_slot_request_done(int64 request);
 extern void stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn);
 
 #endif							/* NOTIFY_STATS_STREAM_H */

@@ -420,6 +420,17 @@ slot_drop(const char *name)
 }
 
 /*
+ * Makes a slot one that standbys take over, or not (from 17 on).  Also one
+ * that this process has open; waits until nobody else has it.
+ */
+void
+slot_set_failover(const char *name, bool failover)
+{
+	slot_close();
+	alter_slot_failover(name, failover);
+}
+
+/*
  * Drops the main slot of any database, whoever calls, and gives its name;
  * false if there is none.  Waits until nobody has it.
  */

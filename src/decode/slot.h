@@ -48,6 +48,7 @@ extern XLogRecPtr slot_create(const char *name, const char *plugin,
 extern XLogRecPtr slot_copy(const char *source, const char *name,
 							const char *plugin);
 extern void slot_drop(const char *name);
+extern void slot_set_failover(const char *name, bool failover);
 extern bool slot_drop_main_of(Oid database, NameData *name);
 extern XLogRecPtr slot_safe_lsn(void);
 extern bool slot_has_wal(XLogRecPtr lsn);

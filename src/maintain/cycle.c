@@ -285,6 +285,21 @@ loss_reason(const StreamRow *row)
 					row->format->plugin);
 }
 
+/*
+ * Somebody has asked for a new slot.  If the stream has none, the next one is
+ * new anyway.
+ */
+static Settled
+settle_slot_request(Cycle *cycle)
+{
+	if (cycle->row.slot_request == 0)
+		return SETTLED_NOTHING;
+	if (cycle->row.has_slot && cycle->rollups != NIL)
+		main_slot_give_up_as_requested(&cycle->row);
+	stream_set_slot_request_done(cycle->row.slot_request);
+	return SETTLED_SOMETHING;
+}
+
 static Settled
 settle_lost_slot(Cycle *cycle)
 {
@@ -376,6 +391,7 @@ static const SettleStep settle_steps[] = {
 	settle_trouble,
 	settle_dropped_rollups,
 	settle_failed_rollups,
+	settle_slot_request,
 	settle_lost_slot,
 	settle_restored_rollups,
 	settle_unneeded_slot,

@@ -83,6 +83,13 @@ main_slot_drop_orphans(void)
 	(void) publication_drop();
 }
 
+/* Whether standbys shall take the slot over. */
+static bool
+wants_failover(void)
+{
+	return FAILOVER_SLOTS && notify_stats_failover;
+}
+
 /*
  * Makes the slot, in a transaction that has written nothing.  Instead it
  * makes the publication if there is to be one and is none, or drops one
@@ -100,8 +107,7 @@ main_slot_create(void)
 	drop_orphaned_slot();
 	if (format == &format_pgoutput ? publication_ensure() : publication_drop())
 		return;
-	lsn = slot_create(NameStr(name), format->plugin, FAILOVER_SLOTS &&
-					  notify_stats_failover);
+	lsn = slot_create(NameStr(name), format->plugin, wants_failover());
 	stream_set_slot(NameStr(name), format, lsn);
 	ereport(LOG,
 			(errmsg("notify_stats created replication slot \"%s\" of output plugin \"%s\"",
@@ -172,6 +178,23 @@ main_slot_give_up(const StreamRow *row, const char *reason)
 	stream_clear_slot();
 }
 
+/*
+ * The same, by recreate_slot(): nothing was lost, so there is nothing that
+ * notify_stats.on_lost_slot would have to say.
+ */
+void
+main_slot_give_up_as_requested(const StreamRow *row)
+{
+	const char *reason = "the replication slot is recreated as requested";
+
+	ereport(LOG,
+			(errmsg("%s", reason),
+			 errdetail("The slot is \"%s\". All live rollups are rebuilt.",
+					   NameStr(row->slot_name))));
+	rollup_give_up_all(reason, row->applied_lsn, true);
+	stream_clear_slot();
+}
+
 /* The numbers of the files that hold the rows of all sources. */
 static List *
 source_files(void)
@@ -221,7 +244,7 @@ main_slot_replace(const StreamRow *row)
 								  slot_flush_written(), files))
 		return false;
 	slot_drop(name);
-	lsn = slot_create(name, row->format->plugin, slot.failover);
+	lsn = slot_create(name, row->format->plugin, wants_failover());
 	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn, lsn,
 								  files))
 		return false;
@@ -275,5 +298,68 @@ main_slot_touch(void)
 		row.has_slot && (!row.paused || row.upgrade_from != 0) &&
 		slot_is_idle(NameStr(name)))
 		slot_touch(NameStr(name));
+	xact_commit();
+}
+
+/*
+ * How many times this process had read the configuration when it last saw
+ * that the slot is as the settings say; -1: never.
+ */
+static int64 followed = -1;
+
+/* Whether this process knows of nothing that the slot does not follow. */
+bool
+main_slot_follows_settings(void)
+{
+	return !FAILOVER_SLOTS || followed == (int64) settings_reloads;
+}
+
+/*
+ * Has the slot follow notify_stats.failover, which the server allows for any
+ * slot that nobody has open.  False if it is to be tried again.
+ */
+static bool
+follow_failover(const StreamRow *row)
+{
+	bool		wanted = wants_failover();
+	SlotInfo	slot;
+
+	/* one that is to be made, or made again, will follow */
+	if (!main_slot_is_sound(row, &slot) || slot.failover == wanted)
+		return true;
+	if ((slot.active_pid != 0 && slot.active_pid != MyProcPid) ||
+		!shared_stream_try_failover())
+		return false;
+	slot_set_failover(NameStr(row->slot_name), wanted);
+	shared_stream_failover_done();
+	ereport(LOG,
+			(errmsg(wanted ?
+					"notify_stats enabled failover for replication slot \"%s\"" :
+					"notify_stats disabled failover for replication slot \"%s\"",
+					NameStr(row->slot_name))));
+	return true;
+}
+
+/*
+ * Has the slot follow the settings if this process has not looked since it
+ * read them, or at once.  If the slot, or the stream's lock, is not free, it
+ * is tried again, once per second.  To be called outside of a transaction.
+ */
+void
+main_slot_follow_settings(bool at_once)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		reloads = (int64) settings_reloads;
+	StreamRow	row;
+
+	if (at_once ? !FAILOVER_SLOTS : main_slot_follows_settings() ||
+		!TimestampDifferenceExceeds(last, now, MAIN_SLOT_RETRY_MS))
+		return;
+	last = now;
+	xact_begin();
+	if (!OidIsValid(catalog_table(CATALOG_STREAM)) ||
+		(stream_try_lock() && stream_load(&row) && follow_failover(&row)))
+		followed = reloads;
 	xact_commit();
 }

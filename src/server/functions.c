@@ -36,6 +36,7 @@
 #include "compat.h"
 #include "create.h"
 #include "cycle.h"
+#include "main_slot.h"
 #include "settings.h"
 #include "rollup.h"
 #include "shape.h"
@@ -56,6 +57,7 @@ sql_function(notify_stats_rebuild);
 sql_function(notify_stats_verify);
 sql_function(notify_stats_wait_for_lsn);
 sql_function(notify_stats_catch_up);
+sql_function(notify_stats_recreate_slot);
 sql_function(notify_stats_prepare_upgrade);
 sql_function(notify_stats_stream_activity);
 sql_function(notify_stats_build_activity);
@@ -266,6 +268,23 @@ hasten(SharedStream *stream, XLogRecPtr target)
 	wake_for_lsn(stream, Min(target, slot_written_lsn()));
 }
 
+/* As the server's WAIT FOR LSN does. */
+static void
+complain_of_timeout(XLogRecPtr target, const Unreached *missing)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_QUERY_CANCELED),
+			 errmsg("timed out while waiting for position %X/%X to be applied",
+					LSN_FORMAT_ARGS(target)),
+			 OidIsValid(missing->rollup) ?
+			 errdetail("Rollup %s has not been %s yet.",
+					   rollup_qualified_name(missing->rollup),
+					   missing->step) :
+			 errdetail("The position reached is %X/%X.",
+					   LSN_FORMAT_ARGS(missing->reached)),
+			 errhint("The view notify_stats.status shows what the worker waits for, and its last error.")));
+}
+
 /*
  * Waits until every transaction before a position is in the rollups, and none
  * of them (or not this one) is being built.  Sleeps on a condition variable
@@ -278,10 +297,12 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 :
 	interval_ms(PG_GETARG_INTERVAL_P(1));
 	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	bool		no_throw = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
 	bool		first = true;
 	bool		reached;
+	Unreached	missing;
 
 	check_primary();
 	target = PG_ARGISNULL(0) ?
@@ -293,7 +314,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		int64		left;
 
 		reached = rollup_reached(relid, target,
-								 pg_atomic_read_u64(&stream->reached_lsn));
+								 pg_atomic_read_u64(&stream->reached_lsn),
+								 &missing);
 		if (first && !reached && timeout > 0)
 		{
 			worker_report_missing(WARNING);
@@ -314,6 +336,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 										   PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
+	if (!reached && !no_throw)
+		complain_of_timeout(target, &missing);
 	PG_RETURN_BOOL(reached);
 }
 
@@ -380,6 +404,7 @@ catch_up(void)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 
+	main_slot_follow_settings(true);
 	while (!catch_up_once(slot_context, target))
 		MemoryContextReset(context);
 	MemoryContextSwitchTo(caller_context);
@@ -423,6 +448,17 @@ Datum
 notify_stats_catch_up(PG_FUNCTION_ARGS)
 {
 	run_procedure(fcinfo, "catch_up", catch_up);
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_recreate_slot(PG_FUNCTION_ARGS)
+{
+	check_primary();
+	shared_require();
+	slot_check_plugin(format_chosen()->plugin);
+	rollup_allow_give_up_all(PG_GETARG_BOOL(0));
+	stream_request_slot();
 	PG_RETURN_VOID();
 }
 

@@ -70,9 +70,6 @@
  */
 #define OWN_WAL_DELAY_MS 1000
 
-/* When to look whether a slot that somebody else reads is free again. */
-#define SLOT_RETRY_MS 1000
-
 /* When to close the slot, so that others can use it, if there is no cycle. */
 #define CLOSE_DELAY_MS 1000
 
@@ -423,7 +420,7 @@ run_cycle(Schedule *schedule)
 		/* there is nothing to read, so there is no hurry */
 		schedule->seen = schedule->own = safe;
 		schedule->leftover_at = schedule->last.slot_in_use ?
-			TimestampTzPlusMilliseconds(start, SLOT_RETRY_MS) : 0;
+			TimestampTzPlusMilliseconds(start, MAIN_SLOT_RETRY_MS) : 0;
 		schedule->rest_until = TimestampTzPlusMilliseconds(start, MAX_REST_MS);
 		return;
 	}
@@ -497,6 +494,8 @@ nap(Schedule *schedule)
 		milliseconds = Min(milliseconds, BUILD_RETRY_MS);
 	if (schedule->unreported)
 		milliseconds = Min(milliseconds, REPORT_DELAY_MS);
+	if (!main_slot_follows_settings())
+		milliseconds = Min(milliseconds, MAIN_SLOT_RETRY_MS);
 	wake_sleep(schedule->stream, milliseconds, true, is_due, schedule);
 	if (is_due(schedule))
 		return;
@@ -531,6 +530,7 @@ run(SharedStream *stream)
 		if (wake_slot_is_wanted(stream))
 			slot_close();
 		main_slot_touch();
+		main_slot_follow_settings(false);
 		MemoryContextReset(cycle_context);
 		if (!is_due(&schedule))
 			nap(&schedule);

@@ -53,7 +53,7 @@ foreach my $call ("SELECT notify_stats.create_rollup('r', 'SELECT id, count(*) F
 	"SELECT notify_stats.adopt_rollup('ft_service_stats')",
 	"SELECT notify_stats.drop_rollup('ft_service_stats')", "SELECT notify_stats.rebuild('ft_service_stats')",
 	"SELECT notify_stats.verify('ft_service_stats')", 'CALL notify_stats.catch_up()', 'CALL notify_stats.prepare_upgrade()',
-	'SELECT notify_stats.pause()', 'SELECT notify_stats.resume()')
+	'SELECT notify_stats.pause()', 'SELECT notify_stats.resume()', 'SELECT notify_stats.recreate_slot()')
 {
 	like(sql_error($standby, "SET statement_timeout = '10s'; $call"),
 		qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\./, "refused on a standby: $call");

@@ -260,9 +260,18 @@ is(sql($node, "SELECT notify_stats.wait_for_lsn('$reached', '0')"), 't', 'nor wi
 is(sql($node, "SELECT notify_stats.wait_for_lsn('0/0', '0', 'kinds')"), 't', 'nor for one rollup');
 foreach my $timeout ('0', '200 ms', '-1 day')
 {
-	is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '$timeout')"), 'f', "paused: false after $timeout");
+	is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '$timeout', no_throw => true)"), 'f', "paused: false after $timeout");
 }
-is(sql($node, "SELECT bool_or(notify_stats.wait_for_lsn(timeout => '50 ms')) FROM generate_series(1, 5)"), 'f',
+my $far = sql($node, q{SELECT reached_lsn FROM notify_stats.status WHERE stream = 'main'});
+foreach my $timeout ('0', '200 ms', '-1 day')
+{
+	like(sql_error($node, "SELECT notify_stats.wait_for_lsn('FFFFFFFF/FFFFFFF0', '$timeout')"),
+		qr{ERROR:  57014: timed out while waiting for position FFFFFFFF/FFFFFFF0 to be applied
+DETAIL:  The position reached is $far\.
+HINT:  The view notify_stats\.status shows what the worker waits for, and its last error\.},
+		"paused: an error after $timeout, with what was reached");
+}
+is(sql($node, "SELECT bool_or(notify_stats.wait_for_lsn(timeout => '50 ms', no_throw => true)) FROM generate_series(1, 5)"), 'f',
 	'several times in one statement');
 
 my ($session, $pid) = start_waiting('');
@@ -308,7 +317,7 @@ is_exact($node, 'exact after the waits');
 
 # A position that does not exist yet.
 my $future = sql($node, 'SELECT pg_current_wal_insert_lsn() + 300000');
-is(sql($node, "SELECT notify_stats.wait_for_lsn('$future', '300 ms')"), 'f', 'a position in the future: false');
+is(sql($node, "SELECT notify_stats.wait_for_lsn('$future', '300 ms', no_throw => true)"), 'f', 'a position in the future: false');
 set_and_reload($node, 'notify_stats.naptime' => '1h');
 $session = start_psql($node, "SELECT notify_stats.wait_for_lsn('$future', '1 hour')");
 waiting_pids(1);
@@ -328,7 +337,7 @@ $node->restart;
 wait_for_worker($node);
 is(sql($node, "SELECT notify_stats.wait_for_lsn('$applied', '0')"), 't', 'after a restart, paused: what is applied');
 insert('after the restart');
-is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '0')"), 'f', 'after a restart, paused: what is not');
+is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '0', no_throw => true)"), 'f', 'after a restart, paused: what is not');
 resume_stream($node);
 
 # A rollup that goes while it is waited for.
@@ -550,7 +559,7 @@ thaw('walwriter');
 
 # Somebody has waited for what will never be; and we have rollups of our own writing.
 freeze($node, 'background writer');
-sql($node, "SELECT notify_stats.wait_for_lsn('FFFFFFFF/FFFFFFFF', '1 ms')");
+sql($node, "SELECT notify_stats.wait_for_lsn('FFFFFFFF/FFFFFFFF', '1 ms', no_throw => true)");
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
 insert('before the silence');
 my $state_file = 'pg_replslot/' . main_slot($node) . '/state';

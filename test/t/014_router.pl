@@ -64,7 +64,7 @@ sub route
 	my $last = $param{servers} ? $param{servers}->[-1]->[1] : $primary;
 	my ($status, $stdout, $stderr) = $last->psql('postgres', qq{
 		SET ROLE app;
-		SELECT notify_stats.wait_for_lsn('$token', '$timeout', 'kinds');
+		SELECT notify_stats.wait_for_lsn('$token', '$timeout', 'kinds', no_throw => true);
 		SELECT coalesce((SELECT n FROM kinds WHERE kind = '$kind'), 0)});
 	return ('error', $stderr) if $status != 0;
 	($status, $rows) = split /\n/, $stdout;

@@ -1,6 +1,7 @@
 # 025_failover.pl
 #
-# With notify_stats.failover the slot is one that standbys take over (from PostgreSQL 17 on).
+# With notify_stats.failover the slot is one that standbys take over (from PostgreSQL 17 on); a
+# slot that exists follows the setting.
 # The rollups are fresh even if a standby is not there; but the slot does not get ahead of what
 # the standbys have.  So the server that is promoted goes on where the slot is, without a
 # rebuild, whatever the primary was doing when it died.
@@ -12,14 +13,13 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
+use IPC::Run ();
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('primary', start => 0, conf => q{
-notify_stats.failover = on
-});
+my $node = new_node('primary', start => 0);
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 my ($offset, $lsn, $built_at, $slot, $connstr);
 
@@ -27,8 +27,12 @@ $node->start;
 if (sql($node, q{SELECT current_setting('server_version_num')::int}) < 170000)
 {
 	sql($node, 'CREATE EXTENSION notify_stats');
+	set_and_reload($node, 'notify_stats.failover' => 'on');
 	load_notify($node);
 	is_exact($node, 'an older server has an ordinary slot');
+	set_and_reload($node, 'notify_stats.failover' => 'off');
+	change_notify($node);
+	is_exact($node, 'and nothing changes');
 	done_testing();
 	exit;
 }
@@ -47,7 +51,89 @@ sql($node, notify_insert(1, 50));
 is_exact($node, 'exact on the primary', rollups => ['ft_service_stats']);
 $built_at = built_at($node);
 $slot = main_slot($node);
-is(sql($node, "SELECT failover FROM pg_replication_slots WHERE slot_name = '$slot'"), 't', 'the slot is one for failover');
+
+# The slot follows the setting.
+my $failover = "SELECT failover FROM pg_replication_slots WHERE slot_name = '$slot'";
+
+sub follows
+{
+	my ($value, $title) = @_;
+
+	poll($node, $failover, $value eq 'on' ? 't' : 'f');
+	pass("$title: failover is $value");
+	is(built_at($node), $built_at, "$title: no rollup is rebuilt");
+	return;
+}
+
+sub times_said
+{
+	return scalar(() = slurp_file($node->logfile, $offset) =~ /LOG:  notify_stats (?:en|dis)abled failover for replication slot "$slot"/g);
+}
+
+is(sql($node, $failover), 'f', 'at first the slot is not one for failover');
+$offset = log_position($node);
+# while the worker reads it, and nobody writes
+my $writer = start_psql($node, q{DO $$ BEGIN FOR i IN 1 .. 3000 LOOP INSERT INTO kept VALUES (3); COMMIT; END LOOP; END $$});
+set_and_reload($node, 'notify_stats.failover' => 'on');
+follows('on', 'by a reload');
+$writer->finish;
+is_exact($node, 'exact', rollups => ['ft_service_stats']);
+is(sql($node, 'SELECT n FROM kept_rows WHERE a = 3'), '3000', 'nothing is lost');
+set_and_reload($node, 'notify_stats.failover' => 'off', 'notify_stats.naptime' => '1h');
+follows('off', 'by a reload, with naptime 1h');
+$node->reload;
+is(times_said(), 2, 'each is logged once');
+
+# In use by somebody else; by catch_up(); when the server has started.
+sql($node, q{SELECT notify_stats.pause()});
+poll($node, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+{
+	local %ENV = $node->_get_env();
+	local $ENV{PGOPTIONS} = sql($node, q{SELECT current_setting('output_plugin_libraries', true) IS NULL}) eq 't' ? '' :
+	  '-c output_plugin_libraries=pgoutput,test_decoding,notify_stats';
+	my $reader = IPC::Run::start(
+		[ 'pg_recvlogical', '-d', $node->connstr('postgres'), '-S', $slot, '--start', '-f', '-', '--no-loop',
+			'-o', 'version=1', '-o', 'tables=' ],
+		'<', \undef, '>', \my $output, '2>', \my $errors);
+
+	poll($node, "SELECT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+	set_and_reload($node, 'notify_stats.failover' => 'on');
+	sleep 2;    # in which the worker would look again
+	is(sql($node, $failover), 'f', 'nothing happens while somebody else has the slot open');
+	$reader->signal('INT');
+	$reader->finish;
+}
+follows('on', 'when the slot is free, though the stream is paused');
+$node->stop;
+$node->append_conf('postgresql.conf', "notify_stats.database = ''\n");
+$node->start;
+set_and_reload($node, 'notify_stats.failover' => 'off');
+is(sql($node, $failover), 't', 'without a worker nothing happens');
+sql($node, 'CALL notify_stats.catch_up()');
+follows('off', 'by catch_up()');
+set_and_reload($node, 'notify_stats.failover' => 'on', 'notify_stats.naptime' => undef);
+$node->append_conf('postgresql.conf', "notify_stats.database = 'postgres'\n");
+$node->restart;
+wait_for_worker($node);
+follows('on', 'when the server has started');
+resume_stream($node);
+
+# An error does not keep the worker from its work.
+$offset = log_position($node);
+my $obstacle = $node->data_dir . "/pg_replslot/$slot/state.tmp";
+mkdir $obstacle;
+set_and_reload($node, 'notify_stats.failover' => 'off');
+$node->wait_for_log(qr/ERROR: .*could not create file ".*state.tmp"/, $offset);
+wait_for_worker($node);
+sql($node, notify_insert(2001, 2010));
+is_exact($node, 'with an error: exact', rollups => ['ft_service_stats']);
+rmdir $obstacle;
+$node->restart;
+wait_for_worker($node);
+follows('off', 'after an error and a restart');
+set_and_reload($node, 'notify_stats.failover' => 'on');
+follows('on', 'and at last');
+is_exact($node, 'exact', rollups => ['ft_service_stats']);
 
 # A standby that the slot waits for.
 sql($node, q{SELECT pg_create_physical_replication_slot('standby', true)});
@@ -134,7 +220,7 @@ my @writers = map { start_psql($node, qq{DO \$\$ BEGIN
 	END LOOP; END \$\$}) } 1 .. 2;
 my $before = sql($node, "SELECT applied_lsn FROM notify_stats.stream");
 poll($node, "SELECT confirmed_flush_lsn > '$before' AND count(*) OVER () = 1 FROM pg_replication_slots WHERE slot_name = '$slot'");
-poll($node, 'SELECT count(*) > 2000 FROM kept');
+poll($node, 'SELECT count(*) > 2000 FROM kept WHERE a = 1');
 # the worker, the standby and its slot are each somewhere else in the log
 kill_server($node);
 $_->finish foreach @writers;
@@ -144,7 +230,7 @@ wait_for_worker($standby);
 is_exact($standby, 'exact after the failover', rollups => ['ft_service_stats']);
 is(built_at($standby), $built_at, 'without a rebuild');
 is(sql($standby, 'SELECT a, n FROM kept_rows WHERE a = 2'), '2|2', 'with what was deleted');
-is(sql($standby, 'SELECT n - (SELECT count(*) FROM kept) FROM kept_rows WHERE a = 1'), '0', 'and what was not');
+is(sql($standby, 'SELECT n - (SELECT count(*) FROM kept WHERE a = 1) FROM kept_rows WHERE a = 1'), '0', 'and what was not');
 unlike(slurp_file($standby->logfile, $offset), qr/changes were lost/, 'nothing was lost');
 sql($standby, notify_insert(301, 350));
 is_exact($standby, 'and goes on', rollups => ['ft_service_stats']);

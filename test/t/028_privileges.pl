@@ -119,7 +119,7 @@ sub test_catch_up_by_member
 sub test_catch_up_granted
 {
 	sql($node, q{GRANT EXECUTE ON PROCEDURE notify_stats.catch_up(), notify_stats.prepare_upgrade() TO caller;
-		GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume() TO caller});
+		GRANT EXECUTE ON FUNCTION notify_stats.pause(), notify_stats.resume(), notify_stats.recreate_slot(boolean) TO caller});
 	psql_as('other', sprintf $create, 'theirs');
 	my @for_all = ('SELECT notify_stats.pause()', 'CALL notify_stats.catch_up()',
 		'DO $$ BEGIN CALL notify_stats.catch_up(); END $$', 'SELECT notify_stats.resume()', 'CALL notify_stats.catch_up()');
@@ -154,6 +154,7 @@ my %function = (
 	catch_up => [ 'CALL notify_stats.catch_up()', $superuser, qw(joe caller) ],
 	prepare_upgrade => [ 'CALL notify_stats.prepare_upgrade()', $superuser, qw(joe caller) ],
 	resume => [ 'SELECT notify_stats.resume()', $superuser, qw(joe caller) ],
+	recreate_slot => [ 'SELECT notify_stats.recreate_slot()', $superuser, qw(joe caller) ],
 	check => [ 'SELECT * FROM notify_stats.check()', $superuser, qw(joe monitor) ],
 	source_gaps => [ 'SELECT * FROM notify_stats.source_gaps()', $superuser, qw(joe) ],
 	late_standbys => [ q{SELECT notify_stats.late_standbys('main', '0/0')}, @all ],
@@ -178,12 +179,13 @@ sub test_functions
 		join(' ', sort keys %function), 'these are all functions');
 	foreach my $role (@roles)
 	{
-		# resume() is after what it undoes
-		my @names = (sort grep({ $_ ne 'resume' } keys %function), 'resume');
+		# resume() is after what it undoes, and what makes rollups stale is last
+		my @names = (sort(grep { $_ ne 'recreate_slot' } keys %function), 'recreate_slot');
 		my @states = sqlstates_of($role, map { $function{$_}[0] } @names);
 		my %expected = map { my @who = @{ $function{$_} }; shift @who; ($_ => (grep { $_ eq $role } @who) ? '00000' : '42501') } @names;
 
 		is_deeply({ map { ($names[$_] => $states[$_]) } 0 .. $#names }, \%expected, "what $role may call");
+		wait_until_applied($node);
 	}
 	return;
 }
@@ -716,13 +718,13 @@ my $leak = q{CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql
 # All that somebody may try who may read the rollups.
 my @attempts = (
 	(map {
-		("TABLE desk.$_", "SELECT notify_stats.wait_for_lsn(rollup => 'desk.$_', timeout => '0')", "SELECT notify_stats.applied_lsn('desk.$_')",
+		("TABLE desk.$_", "SELECT notify_stats.wait_for_lsn(rollup => 'desk.$_', timeout => '0', no_throw => true)", "SELECT notify_stats.applied_lsn('desk.$_')",
 			"SELECT * FROM notify_stats.verify('desk.$_')", "SELECT notify_stats.rebuild('desk.$_')", "SELECT notify_stats.drop_rollup('desk.$_')",
 			"SELECT notify_stats.create_rollup('desk.$_', 'SELECT body, count(*) FROM desk.$_ GROUP BY 1')",
 			"SELECT notify_stats.create_rollup('desk.more', 'SELECT body, count(*) FROM desk.$_ GROUP BY 1')",
 			"TABLE desk.${_}_definition", "ALTER TABLE desk.$_ ADD more int", "INSERT INTO desk.$_ VALUES (NULL, 1, 1)", "ANALYZE desk.$_")
 	} sort keys %failing),
-	q{SELECT notify_stats.wait_for_lsn(timeout => '0')}, 'SELECT notify_stats.applied_lsn()',
+	q{SELECT notify_stats.wait_for_lsn(timeout => '0', no_throw => true)}, 'SELECT notify_stats.applied_lsn()',
 	'TABLE notify_stats.rollups', 'TABLE notify_stats.status', 'SELECT * FROM notify_stats.check()',
 	'SELECT * FROM notify_stats.stream_activity()', 'SELECT * FROM notify_stats.build_activity()', 'SELECT * FROM notify_stats.source_gaps()',
 	'TABLE notify_stats.rollup', 'SELECT rollup, state FROM notify_stats.rollup', 'SELECT reason FROM notify_stats.rollup_activity', 'TABLE notify_stats.rollup_activity',

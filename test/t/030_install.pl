@@ -184,7 +184,7 @@ my @cases = (
 	{   title => 'his own schema, with tables of our names',
 		mallory => $mine . q{
 			SET search_path = notify_stats;
-			CREATE TABLE stream (slot_name name, format text, applied_lsn pg_lsn, applied_at timestamptz, upgrade_from bigint, upgrade_lsn pg_lsn);
+			CREATE TABLE stream (slot_name name, format text, applied_lsn pg_lsn, applied_at timestamptz, upgrade_from bigint, upgrade_lsn pg_lsn, slot_requests bigint);
 			CREATE TABLE rollup (rollup regclass PRIMARY KEY, definition regclass, state text);
 			CREATE VIEW status AS SELECT 1 AS one; },
 		refused => 1 },
@@ -592,7 +592,7 @@ stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
 transaction_name(xid)|EXECUTE
 verify(regclass)|EXECUTE
-wait_for_lsn(pg_lsn,interval,regclass)|EXECUTE', 'what everybody may use');
+wait_for_lsn(pg_lsn,interval,regclass,boolean)|EXECUTE', 'what everybody may use');
 
 # --- tables that look like ours ---------------------------------------------------------
 
@@ -608,10 +608,10 @@ my $impostor = q{
 	CREATE VIEW own.definition AS SELECT own.evil(kind) AS kind, count(*) AS n FROM own.source GROUP BY 1;
 	CREATE SCHEMA notify_stats;
 	SET search_path = notify_stats;
-	CREATE TABLE stream (slot_name name, format text, applied_lsn pg_lsn, applied_at timestamptz, upgrade_from bigint, upgrade_lsn pg_lsn);
+	CREATE TABLE stream (slot_name name, format text, applied_lsn pg_lsn, applied_at timestamptz, upgrade_from bigint, upgrade_lsn pg_lsn, slot_requests bigint);
 	INSERT INTO stream DEFAULT VALUES;
-	CREATE TABLE control (paused boolean);
-	INSERT INTO control VALUES (false);
+	CREATE TABLE control (paused boolean, slot_requests bigint);
+	INSERT INTO control VALUES (false, 0);
 	CREATE TABLE source_fact (source oid, fact text, value text, PRIMARY KEY (source, fact));
 	CREATE TABLE rebuild_request (id bigint, rollup regclass);
 	CREATE TABLE rollup (rollup regclass PRIMARY KEY, definition regclass, ignore_deletes regclass[], state text, fingerprint bigint);

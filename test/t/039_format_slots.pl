@@ -16,6 +16,7 @@ use FindBin;
 use lib $FindBin::Bin;
 use Formats;
 use NotifyStats;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = start_server('slots', only_own_plugin => 1);
@@ -318,6 +319,103 @@ sub test_publication_with_worker
 	return;
 }
 
+# --- another slot on request ----------------------------------------------------------
+
+# The slot of the worker is of that plugin, the only one, and works.
+sub is_recreated
+{
+	my ($plugin, $title) = @_;
+
+	is_applied('postgres', "$title: exact");
+	is(sql($node, 'SELECT plugin FROM pg_replication_slots WHERE database = current_database()'), $plugin, "$title: $plugin");
+	is(sql($node, q{SELECT string_agg(pubname, '') FROM pg_publication}), $plugin eq 'pgoutput' ? 'notify_stats' : '',
+		"$title: and its publication");
+	sql($node, q{INSERT INTO t (k) VALUES ('next'); UPDATE t SET k = 'last' WHERE id = (SELECT max(id) FROM t)});
+	is_applied('postgres', "$title: and goes on");
+	return;
+}
+
+# The server invalidates the slot of the paused stream.
+sub invalidate_slot
+{
+	set_and_reload($node, max_slot_wal_keep_size => '1MB');
+	for (1 .. 50)
+	{
+		sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1024 * 1024)); SELECT pg_switch_wal(); CHECKPOINT});
+		last if sql($node, 'SELECT wal_status FROM pg_replication_slots WHERE database = current_database()') eq 'lost';
+	}
+	set_and_reload($node, max_slot_wal_keep_size => undef);
+	return;
+}
+
+# recreate_slot() with a worker: into each format while it reads the slot; paused; with a slot that
+# is lost; into a format that cannot be had.
+sub test_recreated
+{
+	my $other = q{SELECT notify_stats.recreate_slot()};
+	my ($offset, $session);
+
+	set_and_reload($node, 'notify_stats.on_lost_slot' => 'stop', 'notify_stats.format' => undef);
+	sql($node, q{
+		CREATE TABLE t (id serial PRIMARY KEY, k text);
+		ALTER TABLE t REPLICA IDENTITY FULL;
+		SELECT notify_stats.create_rollup('r', 'SELECT k, count(*) AS c FROM t GROUP BY k')});
+	wait_until_applied($node);
+	foreach my $way (@ways, { name => 'our own', format => 'notify_stats', version => 2 }, $pgoutput)
+	{
+		$session = start_psql($node, q{DO $$ BEGIN FOR i IN 1 .. 300 LOOP
+			INSERT INTO t (k) VALUES (i % 7); COMMIT; END LOOP; END $$});
+		use_way($way);
+		like(check_row($node, 'format'), qr/\|.* run: SELECT notify_stats\.recreate_slot\(\);/, "$way->{name}: check() says how")
+		  if $way->{name} ne 'wal2json 1';
+		$offset = log_position($node);
+		sql($node, $other);
+		is_recreated($way->{format}, $way->{name});
+		$session->finish;
+		unlike(slurp_file($node->logfile, $offset), qr/changes were lost|ERROR/, "$way->{name}: nothing was lost");
+		is(() = slurp_file($node->logfile, $offset) =~ /LOG:  the replication slot is recreated as requested/g, 1,
+			"$way->{name}: it is said, once");
+	}
+
+	# nothing happens before resume(), whatever happens to the server and to the slot
+	pause_stream($node);
+	sql($node, "UPDATE r SET c = 100; $other");
+	use_way($ways[1]);
+	kill_server($node);
+	start_again($node);
+	wait_for_worker($node);
+	is(sql($node, q{SELECT state, plugin, min(c) FROM notify_stats.rollups, pg_replication_slots, r GROUP BY 1, 2}),
+		'live|pgoutput|100', 'paused: nothing is done');
+	resume_stream($node);
+	is_recreated('wal2json', 'paused before');
+
+	pause_stream($node);
+	invalidate_slot();
+	sql($node, $other);
+	resume_stream($node);
+	is_recreated('wal2json', 'a lost slot, and notify_stats.on_lost_slot = stop');
+
+	# a format that cannot be had, and a crash then
+	use_way($pgoutput);
+	pause_stream($node);
+	sql($node, "$other; CREATE PUBLICATION notify_stats");
+	resume_stream($node);
+	poll($node, q{SELECT last_error LIKE 'publication "notify_stats" exists already%'
+		FROM notify_stats.status WHERE stream = 'main'});
+	pass('a format that cannot be had: the status tells');
+	kill_server($node);
+	start_again($node);
+	wait_for_worker($node);
+	is(sql($node, q{SELECT state, reason FROM notify_stats.rollups}), 'stale|the replication slot is recreated as requested',
+		'the rollup tells why it is stale');
+	use_way($ways[1]);
+	sql($node, 'DROP PUBLICATION notify_stats');
+	is_recreated('wal2json', 'with another one, after a crash');
+	drop_rollups('postgres');
+	set_and_reload($node, 'notify_stats.on_lost_slot' => undef);
+	return;
+}
+
 # --- builds ---------------------------------------------------------------------------
 
 # Rollups created, rebuilt and verified while others write, some in transactions that had changed
@@ -467,6 +565,7 @@ sub test_changes_within_a_build
 test_allowed_plugins();
 test_versions();
 test_publication_altered();
+test_recreated();
 test_changes_within_a_build();
 test_builds();
 test_publication_with_worker();

@@ -600,7 +600,7 @@ sub wait_until_applied
 {
 	my ($node, $db) = @_;
 	my $reached = sql($node,
-		"SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s')", $db);
+		"SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s', no_throw => true)", $db);
 	my $status;
 
 	return if $reached eq 't';
