@@ -235,7 +235,7 @@ empty_database(const DatabaseStatement *statement, Oid database)
 	{
 		if (!said)
 			ereport(LOG,
-					(errmsg("notify_stats leaves database \"%s\" for a while, which has to be empty for a statement",
+					(errmsg("disconnecting notify_stats from database \"%s\"",
 							statement->database)));
 		said = true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
