@@ -161,7 +161,7 @@ command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/schema.sql", 
 is($target->safe_psql('halves', q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'live'}), '0', 'no rollup is live');
 like($target->safe_psql('halves', q{SELECT obj_description('by_region'::regclass)}), qr/^rollup of .*notify_stats/,
 	'a comment tells what a table is');
-is($target->safe_psql('halves', q{SELECT string_agg(hint, chr(10) ORDER BY hint) FROM notify_stats.check() WHERE item = 'unkept table'}),
+is($target->safe_psql('halves', q{SELECT string_agg(hint, chr(10) ORDER BY hint) FROM notify_stats.check() WHERE item = 'former rollup'}),
 	q{Run: SELECT notify_stats.adopt_rollup('"Odd schema"."by Type"');
 Run: SELECT notify_stats.adopt_rollup('public.by_region');
 Run: SELECT notify_stats.adopt_rollup('public.ft_service_stats');

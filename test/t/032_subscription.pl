@@ -62,7 +62,7 @@ sub expected_check
 {
 	my ($subscription) = @_;
 	return join "\n", (map { "subscription $subscription writes to notify_stats.$_, which belongs to notify_stats: its rows are discarded" } @own),
-	  "subscription $subscription writes to public.r1, which is a rollup: it cannot be kept";
+	  "subscription $subscription writes to public.r1, which is a rollup: it cannot be maintained";
 }
 
 # The tables of the extension are what they were.
