@@ -284,7 +284,7 @@ BEGIN
         RETURN NEXT message;
         EXIT WHEN message LIKE 'supported:%';
         RETURN NEXT '    ' || hint;
-        attempt := substring(hint FROM '^(?:Write the time zone out|Use a timestamp without time zone): (.*)\.$');
+        attempt := substring(hint FROM '^(?:Specify the time zone|Use a timestamp without time zone): (.*)\.$');
         EXIT WHEN attempt IS NULL;
     END LOOP;
 END

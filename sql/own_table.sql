@@ -167,7 +167,7 @@ EXCEPTION WHEN wrong_object_type OR feature_not_supported OR invalid_table_defin
 END $$;
 SET search_path = pg_catalog;
 SELECT own_table.make_key_of_index() IN (
-    E'pg_dump cannot write the primary key of rollup own_table.by_place such that it can be restored: it is NULLS NOT DISTINCT\n'
+    E'the primary key of rollup own_table.by_place cannot be restored from a dump because it is NULLS NOT DISTINCT\n'
     'Run: ALTER TABLE own_table.by_place DROP CONSTRAINT "by_place_The Place_idx", ADD PRIMARY KEY ("The Place");',
     'refused') AS told_or_refused;
 SET search_path = own_table;

@@ -20,15 +20,15 @@ BEGIN
                WHERE refclassid = 'pg_namespace'::regclass AND refobjid = namespace.oid
                      AND classid <> 'pg_extension'::regclass)
     THEN
-        RAISE EXCEPTION 'schema "%" exists already, with objects or rights of others in it', namespace.nspname
+        RAISE EXCEPTION 'schema "%" already exists, and contains objects or grants privileges to other roles', namespace.nspname
             USING ERRCODE = 'duplicate_schema',
-                  HINT = format('Look into it, and then DROP SCHEMA %I or rename it: CREATE EXTENSION makes its own.',
+                  HINT = format('Check the contents of the schema, then drop it with DROP SCHEMA %I CASCADE or rename it. CREATE EXTENSION creates its own schema.',
                                 namespace.nspname);
     END IF;
 END
 $$;
 
-COMMENT ON SCHEMA @extschema@ IS 'summary tables kept exact from the write-ahead log';
+COMMENT ON SCHEMA @extschema@ IS 'summary tables kept up to date from the write-ahead log';
 GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 
@@ -54,20 +54,20 @@ CREATE TABLE @extschema@.stream (
 ALTER TABLE @extschema@.stream REPLICA IDENTITY FULL;
 
 COMMENT ON TABLE @extschema@.stream IS
-    'the main stream of this database: one row, changed in the transaction that applies the changes';
+    'the main stream of this database: one row, updated in the transaction that applies the changes';
 COMMENT ON COLUMN @extschema@.stream.slot_name IS
-    'the logical slot; NULL, like the next three columns, if there is no rollup';
+    'name of the logical replication slot; NULL, like the next three columns, if there is no rollup';
 COMMENT ON COLUMN @extschema@.stream.format IS
     'format of the output of the slot''s plugin: notify_stats, pgoutput or wal2json';
 COMMENT ON COLUMN @extschema@.stream.applied_lsn IS
     'a transaction is in the rollups if and only if its commit record starts before this position';
 COMMENT ON COLUMN @extschema@.stream.applied_at IS
-    'when applied_lsn was written';
+    'time at which applied_lsn was written';
 
 COMMENT ON COLUMN @extschema@.stream.upgrade_from IS
     'system identifier of the server on which prepare_upgrade() was run; NULL otherwise';
 COMMENT ON COLUMN @extschema@.stream.upgrade_lsn IS
-    'position of the slot after prepare_upgrade(); there is nothing to apply between applied_lsn and this position';
+    'position of the slot after prepare_upgrade(); there are no changes to apply between applied_lsn and this position';
 
 COMMENT ON COLUMN @extschema@.stream.slot_requests IS
     'number of calls of recreate_slot() that have been carried out';
@@ -87,7 +87,7 @@ ALTER TABLE @extschema@.control REPLICA IDENTITY FULL;
 COMMENT ON TABLE @extschema@.control IS
     'control flags of the worker: one row';
 COMMENT ON COLUMN @extschema@.control.paused IS
-    'the worker does not apply changes';
+    'true if the worker must not apply changes';
 COMMENT ON COLUMN @extschema@.control.slot_requests IS
     'number of calls of recreate_slot()';
 
@@ -132,15 +132,15 @@ CREATE TABLE @extschema@.rollup (
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup IS
-    'the rollups of this database, as a dump carries them and as everybody may see them';
+    'the rollups of this database: the part that is included in a dump and visible to all roles';
 COMMENT ON COLUMN @extschema@.rollup.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollup.definition IS
-    'the view whose result the table holds';
+    'the view whose result the table contains';
 COMMENT ON COLUMN @extschema@.rollup.ignore_deletes IS
-    'the tables whose rows still count after they were deleted';
+    'the tables whose rows are still counted after they were deleted';
 COMMENT ON COLUMN @extschema@.rollup.state IS
-    'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt by hand';
+    'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt with rebuild()';
 COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
     'hash of the definition that the table was last built from';
 
@@ -161,19 +161,19 @@ CREATE TABLE @extschema@.rollup_activity (
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup_activity IS
-    'what has happened to the rollups; one without a row here has not been built in this database';
+    'history of the rollups; a rollup without a row has not been built in this database';
 COMMENT ON COLUMN @extschema@.rollup_activity.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollup_activity.reason IS
-    'why the rollup is stale or failed';
+    'reason why the rollup is stale or failed';
 COMMENT ON COLUMN @extschema@.rollup_activity.reason_lsn IS
-    'position in the write-ahead log at which the rollup became stale or failed, if known';
+    'WAL position at which the rollup became stale or failed, if known';
 COMMENT ON COLUMN @extschema@.rollup_activity.built_at IS
-    'when the table was last filled or rebuilt';
+    'time at which the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollup_activity.changed_at IS
-    'when changes were last applied, to the second';
+    'time at which changes were last applied, with a precision of one second';
 COMMENT ON COLUMN @extschema@.rollup_activity.failed_catalog IS
-    'catalog_state() that the rollup has failed with: it is tried again when that is another one; NULL: it is not tried again by itself';
+    'value of catalog_state() at which the rollup failed: it is rebuilt when the value differs; NULL if it is not rebuilt automatically';
 
 CREATE TABLE @extschema@.rollup_source (
     rollup       regclass NOT NULL,
@@ -237,7 +237,7 @@ CREATE FUNCTION @extschema@.catalog_state(rollup regclass, OUT state bigint, OUT
     FROM version v
     $$;
 COMMENT ON FUNCTION @extschema@.catalog_state(regclass) IS
-    'a hash of the catalog rows that decide whether a rollup can be kept, and the last transaction that wrote one';
+    'returns a hash of the catalog rows that determine whether a rollup can be maintained, and the last transaction that wrote such a row';
 REVOKE ALL ON FUNCTION @extschema@.catalog_state(regclass) FROM PUBLIC;
 
 
@@ -248,14 +248,14 @@ CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_d
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_create_rollup';
 COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
-    'creates a table that is kept equal to the result of a GROUP BY query, and the view <rollup>_definition; rows of the tables in ignore_deletes still count after they were deleted';
+    'creates a table that contains the result of a GROUP BY query and is kept up to date, and the view <rollup>_definition; rows of the tables in ignore_deletes are still counted after they were deleted';
 
 CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
     RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_adopt_rollup';
 COMMENT ON FUNCTION @extschema@.adopt_rollup(regclass, text[]) IS
-    'makes a table that was a rollup, and is left of a dump of the schema or of DROP EXTENSION, one again';
+    'turns a table and its view into a rollup again, after a restore of only the schema or after DROP EXTENSION';
 
 CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -267,14 +267,14 @@ CREATE FUNCTION @extschema@.rebuild(rollup regclass, forget_deleted boolean DEFA
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_rebuild';
 COMMENT ON FUNCTION @extschema@.rebuild(regclass, boolean) IS
-    'requests that a rollup is recomputed online, starting after commit; forget_deleted => true is needed for a rollup with ignore_deletes, as the deleted rows cannot be counted again';
+    'requests that a rollup is recomputed online, starting after commit; forget_deleted => true is required for a rollup with ignore_deletes, because deleted rows cannot be counted again';
 
 CREATE FUNCTION @extschema@.verify(rollup regclass,
         OUT group_key jsonb, OUT in_rollup jsonb, OUT in_definition jsonb) RETURNS SETOF record
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_verify';
 COMMENT ON FUNCTION @extschema@.verify(regclass) IS
-    'returns the groups in which a rollup differs from its definition, both as of one position of the write-ahead log';
+    'returns the groups in which a rollup differs from its definition, both as of the same WAL position';
 
 
 -- Waiting and catching up
@@ -289,7 +289,7 @@ CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg
                    NOT EXISTS (SELECT FROM @extschema@.source_fact f
                                WHERE f.fact LIKE 'shape %' OR f.fact LIKE 'detached partition %')));
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
-    'returns the position up to which the rollups contain every transaction, as of the calling snapshot; NULL for a rollup that is not live, or after DDL on a source until the worker has processed it';
+    'returns the position up to which the rollups contain every transaction, according to the snapshot of the query; NULL for a rollup that is not live, or after DDL on a source table until the worker has processed it';
 
 CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
         timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL,
@@ -303,7 +303,7 @@ CREATE PROCEDURE @extschema@.catch_up()
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'notify_stats_catch_up';
 COMMENT ON PROCEDURE @extschema@.catch_up() IS
-    'does the work of the background worker in this session: applies all changes written so far, and runs the builds that are due';
+    'does the work of the background worker in this session: applies all changes written so far, and runs all builds that are due';
 REVOKE ALL ON PROCEDURE @extschema@.catch_up() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.check_primary() RETURNS void
@@ -318,7 +318,7 @@ CREATE FUNCTION @extschema@.pause() RETURNS void
     AS $$ SELECT @extschema@.check_primary();
           UPDATE @extschema@.control SET paused = true $$;
 COMMENT ON FUNCTION @extschema@.pause() IS
-    'stops applying changes after the current cycle; the slot retains the write-ahead log until resume()';
+    'stops applying changes after the current cycle; the slot retains WAL until resume()';
 REVOKE ALL ON FUNCTION @extschema@.pause() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.resume() RETURNS void
@@ -341,7 +341,7 @@ CREATE PROCEDURE @extschema@.prepare_upgrade()
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'notify_stats_prepare_upgrade';
 COMMENT ON PROCEDURE @extschema@.prepare_upgrade() IS
-    'catches up, and advances the slot so that pg_upgrade can migrate it; no changes are applied after that until the server is upgraded, or until resume()';
+    'applies all changes and advances the slot so that pg_upgrade can migrate it; then no changes are applied until the server is upgraded, or until resume()';
 REVOKE ALL ON PROCEDURE @extschema@.prepare_upgrade() FROM PUBLIC;
 
 
@@ -351,7 +351,7 @@ CREATE FUNCTION @extschema@.note_ddl() RETURNS event_trigger
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'notify_stats_note_ddl';
 COMMENT ON FUNCTION @extschema@.note_ddl() IS
-    'records DDL on a source table, or on a type of its columns, after which unread changes cannot be decoded';
+    'records DDL on a source table, or on a type of its columns, that prevents the decoding of unread changes';
 REVOKE ALL ON FUNCTION @extschema@.note_ddl() FROM PUBLIC;
 
 CREATE EVENT TRIGGER notify_stats_ddl ON ddl_command_end
@@ -390,7 +390,7 @@ CREATE FUNCTION @extschema@.transaction_name(xid) RETURNS text
                              WHERE x.transaction = $1),
                             'transaction ' || $1::text));
 COMMENT ON FUNCTION @extschema@.transaction_name(xid) IS
-    'returns what a transaction is called for people; see the view status';
+    'returns a description of a transaction; see the view status';
 
 -- pg_blocking_pids() has 0 for a prepared transaction.
 CREATE FUNCTION @extschema@.blocked_by(pid int) RETURNS text
@@ -418,9 +418,9 @@ CREATE FUNCTION @extschema@.late_standbys(slot name, lsn pg_lsn) RETURNS text
     AS $$
     SELECT string_agg(format('replication slot %I in synchronized_standby_slots, which %s', n.name,
                              CASE WHEN t.slot_name IS NULL THEN 'does not exist'
-                                  WHEN t.slot_type <> 'physical' THEN 'is not one of a standby'
+                                  WHEN t.slot_type <> 'physical' THEN 'is not a physical slot'
                                   WHEN t.wal_status = 'lost' THEN 'was invalidated'
-                                  WHEN NOT t.active THEN 'no standby is connected to'
+                                  WHEN NOT t.active THEN 'is not in use by a standby'
                                   ELSE 'is behind' END), '; ')
         FROM pg_replication_slots p
              CROSS JOIN unnest(string_to_array(current_setting('synchronized_standby_slots', true), ',')) l (item)
@@ -431,7 +431,7 @@ CREATE FUNCTION @extschema@.late_standbys(slot name, lsn pg_lsn) RETURNS text
               (t.slot_type = 'physical' AND t.active AND $2 - t.restart_lsn < 1024 * 1024) IS NOT TRUE
     $$;
 COMMENT ON FUNCTION @extschema@.late_standbys(name, pg_lsn) IS
-    'the standbys because of which a failover slot is not advanced to a position, if they are missing or far behind';
+    'returns the standby slots because of which a failover slot cannot be advanced to a position, if they are missing or far behind';
 
 -- The planner takes a table that was never analyzed for ten pages full of rows.  So where
 -- stream and control, which have one row, are joined to something, they have a LIMIT 1, and
@@ -464,7 +464,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            a.last_error,
            a.last_error_at,
            CASE WHEN c.paused OR s.upgrade_from IS NOT NULL THEN 'resume()'
-                WHEN a.worker_listed AND NOT a.worker_registered THEN 'a worker: max_worker_processes does not allow one'
+                WHEN a.worker_listed AND NOT a.worker_registered THEN 'a worker: max_worker_processes is too low'
                 WHEN a.preloaded AND NOT a.worker_registered THEN 'a worker: the database is not in notify_stats.database'
                 WHEN a.waits_for_relation IS NOT NULL THEN
                     'a lock on ' || a.waits_for_relation::text
@@ -521,45 +521,45 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 COMMENT ON VIEW @extschema@.status IS
     'one row per stream: the main stream, and the streams of running builds and verifications; roles that are not members of pg_monitor see builds of their own rollups only';
 COMMENT ON COLUMN @extschema@.status.stream IS
-    'main, or what is built or verified';
+    'main, or the rollup that is being built or verified';
 COMMENT ON COLUMN @extschema@.status.state IS
-    'running, no rollups, creating slot, paused, left for upgrade (by prepare_upgrade()), starting, off, not preloaded; of a build: its phase';
+    'state of the main stream: running, no rollups, creating slot, paused, left for upgrade (after prepare_upgrade()), starting, off or not preloaded; for a build: its phase';
 COMMENT ON COLUMN @extschema@.status.pid IS
-    'the process that reads the stream';
+    'process ID of the process that reads the stream';
 COMMENT ON COLUMN @extschema@.status.slot_name IS
-    'the logical slot';
+    'name of the logical replication slot';
 COMMENT ON COLUMN @extschema@.status.format IS
     'format of the output of the slot''s plugin: notify_stats, pgoutput or wal2json';
 COMMENT ON COLUMN @extschema@.status.applied_lsn IS
-    'the position up to which the rollups contain every transaction';
+    'position up to which the rollups contain every transaction';
 COMMENT ON COLUMN @extschema@.status.reached_lsn IS
-    'the position up to which everything was read; between applied_lsn and this position no rollup had a change';
+    'position up to which WAL was read; there are no changes for any rollup between applied_lsn and this position';
 COMMENT ON COLUMN @extschema@.status.lag_bytes IS
-    'write-ahead log on disk beyond reached_lsn';
+    'amount of WAL on disk after reached_lsn';
 COMMENT ON COLUMN @extschema@.status.lag_seconds IS
-    'age of reached_lsn if there is more to read, else 0';
+    'age of reached_lsn if there is more WAL to read, otherwise 0';
 COMMENT ON COLUMN @extschema@.status.remaining_seconds IS
-    'estimated time to read the rest of a backlog at the current speed; NULL if that is not known yet';
+    'estimated time to read the rest of a backlog at the current rate, in seconds; NULL if the rate is not known yet';
 COMMENT ON COLUMN @extschema@.status.retained_bytes IS
-    'write-ahead log that the slot retains';
+    'amount of WAL that the slot retains';
 COMMENT ON COLUMN @extschema@.status.unconfirmed_bytes IS
-    'write-ahead log on disk beyond the confirmed position of the slot; the rest of what it retains is needed for open transactions';
+    'amount of WAL on disk after the confirmed position of the slot; the rest of the retained WAL is needed for open transactions';
 COMMENT ON COLUMN @extschema@.status.wal_status IS
-    'of the slot, as in pg_replication_slots';
+    'availability of WAL for the slot, as in pg_replication_slots';
 COMMENT ON COLUMN @extschema@.status.safe_wal_size IS
-    'write-ahead log that can still be written before the slot is in danger of being lost; NULL without max_slot_wal_keep_size';
+    'amount of WAL that can be written before the slot is in danger of being lost; NULL without max_slot_wal_keep_size';
 COMMENT ON COLUMN @extschema@.status.catalog_xmin_age IS
-    'transactions since the oldest one whose changes of system catalogs vacuum has to keep for the slot';
+    'age, in transactions, of the oldest transaction whose system catalog rows VACUUM must retain for the slot';
 COMMENT ON COLUMN @extschema@.status.changes_per_second IS
-    'row changes that mattered to a rollup, of the last seconds';
+    'rate of row changes that are relevant for a rollup, over the last seconds';
 COMMENT ON COLUMN @extschema@.status.last_error IS
-    'the last error of a cycle or build since the server started, with the rollup that it was met for; not that of a rollup that was dropped';
+    'last error of a cycle or build since the server started, with the rollup concerned; errors of dropped rollups are not shown';
 COMMENT ON COLUMN @extschema@.status.last_error_at IS
-    'when it was';
+    'time of the last error';
 COMMENT ON COLUMN @extschema@.status.waits_for IS
-    'what the stream waits for, if anything';
+    'lock, process, slot or function call that the stream waits for; NULL if it does not wait';
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
-    'the oldest open transaction, if the slot retains more than 1 MB because of it; slots of pgoutput and wal2json read that write-ahead log again in each cycle';
+    'the oldest open transaction, if the slot retains more than 1 MB because of it; with pgoutput and wal2json, each cycle reads that WAL again';
 
 -- A rollup calls itself live until the worker has seen that it is not.  A worker may never come,
 -- as in a copy of a database.
@@ -572,7 +572,7 @@ CREATE FUNCTION @extschema@.loss_reason() RETURNS text
                 NOT EXISTS (SELECT FROM pg_replication_slots p
                             WHERE p.slot_name = s.slot_name AND p.database = current_database()) $$;
 COMMENT ON FUNCTION @extschema@.loss_reason() IS
-    'returns why no rollup of this database can be live, as its replication slot is missing; NULL if it is not';
+    'returns the reason why no rollup of this database can be live, if the replication slot is missing; otherwise NULL';
 
 CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
     SELECT r.rollup,
@@ -593,36 +593,36 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying
     WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW @extschema@.rollups IS
-    'one row per rollup, to its owner and members of pg_monitor';
+    'one row per rollup, visible to its owner and to members of pg_monitor';
 COMMENT ON COLUMN @extschema@.rollups.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollups.definition IS
-    'the view whose result the table holds';
+    'the view whose result the table contains';
 COMMENT ON COLUMN @extschema@.rollups.ignore_deletes IS
-    'the tables whose rows still count after they were deleted';
+    'the tables whose rows are still counted after they were deleted';
 COMMENT ON COLUMN @extschema@.rollups.state IS
     'building, live, stale or failed';
 COMMENT ON COLUMN @extschema@.rollups.reason IS
-    'why the rollup is stale or failed';
+    'reason why the rollup is stale or failed';
 COMMENT ON COLUMN @extschema@.rollups.reason_lsn IS
-    'position in the write-ahead log at which the rollup became stale or failed, if known';
+    'WAL position at which the rollup became stale or failed, if known';
 COMMENT ON COLUMN @extschema@.rollups.build_phase IS
     'phase of a running build';
 COMMENT ON COLUMN @extschema@.rollups.build_started_at IS
-    'when the running build started';
+    'time at which the running build started';
 COMMENT ON COLUMN @extschema@.rollups.groups IS
     'number of rows of the table, as estimated by the last VACUUM or ANALYZE';
 COMMENT ON COLUMN @extschema@.rollups.built_at IS
-    'when the table was last filled or rebuilt';
+    'time at which the table was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollups.changed_at IS
-    'when changes were last applied, to the second';
+    'time at which changes were last applied, with a precision of one second';
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT refusal text, OUT hint text) RETURNS SETOF record
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 2
     AS 'MODULE_PATHNAME', 'notify_stats_source_gaps';
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
-    'returns the tables whose replica identity does not cover the columns that a rollup read at its last build, or for which the server refuses updates and deletes because of it, and how to fix that';
+    'returns the source tables whose replica identity does not cover the columns that a rollup reads, or prevents updates and deletes, with a hint';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
@@ -661,14 +661,14 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'worker', a.worker_registered,
            CASE WHEN a.worker_registered THEN format('a worker serves database %I', current_database())
                 WHEN a.worker_listed THEN
-                    format('no worker serves database %I: max_worker_processes = %s did not allow one', current_database(),
+                    format('no worker serves database %I: max_worker_processes = %s is too low', current_database(),
                            current_setting('max_worker_processes'))
                 ELSE format('no worker serves database %I', current_database()) END,
            CASE WHEN a.worker_registered THEN NULL
                 WHEN a.worker_listed THEN
-               'Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up() regularly.'
+               'Raise max_worker_processes and restart the server, or run CALL notify_stats.catch_up(); regularly.'
                 ELSE
-               format('Add %s to notify_stats.database in postgresql.conf and restart the server, or CALL notify_stats.catch_up() regularly.',
+               format('Add %s to notify_stats.database in postgresql.conf and restart the server, or run CALL notify_stats.catch_up(); regularly.',
                       quote_literal(quote_ident(current_database()))) END
         FROM @extschema@.stream_activity() a
     UNION ALL
@@ -680,13 +680,13 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'replication slots', slots - slots_used >= CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END,
            format('%s of max_replication_slots = %s are in use', slots_used, slots),
            CASE WHEN slots - slots_used < CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END THEN
-               'notify_stats needs one slot a database, and one for each build or verification: raise max_replication_slots and restart the server.' END
+               'Drop unused slots, or raise max_replication_slots and restart the server. notify_stats needs one slot for each database, and one for each build or verification.' END
         FROM setting, main s
     UNION ALL
     SELECT 'worker processes', current_setting('max_worker_processes')::int - w.used >= 1,
            format('%s of max_worker_processes = %s are in use', w.used, current_setting('max_worker_processes')),
            CASE WHEN current_setting('max_worker_processes')::int - w.used < 1 THEN
-               'A build or verification needs one: raise max_worker_processes and restart the server.' END
+               'Raise max_worker_processes and restart the server. Each build or verification needs a process.' END
         FROM (SELECT count(*) AS used FROM pg_stat_activity
               WHERE backend_type NOT IN ('client backend', 'walsender', 'checkpointer', 'background writer',
                                          'walwriter', 'archiver', 'startup', 'walreceiver', 'logger',
@@ -698,7 +698,7 @@ CREATE FUNCTION @extschema@."check"(
                 WHEN f.plugin = 'notify_stats' THEN 'notify_stats adds its own plugin to output_plugin_libraries for its own calls'
                 ELSE format('output_plugin_libraries is %s', plugins) END,
            CASE WHEN NOT p.allowed THEN
-               format('Write output_plugin_libraries = ''%s, %s'' in postgresql.conf and reload.', plugins, f.plugin) END
+               format('Set output_plugin_libraries = ''%s, %s'' in postgresql.conf and reload the configuration.', plugins, f.plugin) END
         FROM setting CROSS JOIN main s
              CROSS JOIN LATERAL (SELECT coalesce(s.format, current_setting('notify_stats.format', true), 'notify_stats')) f (plugin)
              CROSS JOIN LATERAL (SELECT plugins IS NULL OR f.plugin = 'notify_stats' OR
@@ -717,9 +717,9 @@ CREATE FUNCTION @extschema@."check"(
                 ELSE format('slot %I is %s%s', p.slot_name, p.wal_status,
                             ' (' || (to_jsonb(p) ->> 'invalidation_reason') || ')') END,
            CASE WHEN to_jsonb(p) ->> 'invalidation_reason' = 'idle_timeout' THEN
-               'The worker makes a new slot and, if changes were lost, rebuilds the rollups; raise idle_replication_slot_timeout, or set it to 0.'
+               'Raise idle_replication_slot_timeout, or set it to 0. The worker creates a new slot and, if changes were lost, rebuilds the rollups.'
                 WHEN coalesce(p.wal_status, 'none') NOT IN ('reserved', 'extended') THEN
-               'Changes were lost or are about to be: the worker makes a new slot and rebuilds the rollups; raise max_slot_wal_keep_size.' END
+               'Raise max_slot_wal_keep_size. Changes were lost or are about to be lost. The worker creates a new slot and rebuilds the rollups.' END
         FROM main s
              LEFT JOIN pg_replication_slots p ON p.slot_name = s.slot_name AND p.database = current_database()
         WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery()
@@ -727,28 +727,29 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'idle slot', a.worker_registered AND NOT c.paused,
            format('idle_replication_slot_timeout is %s', t.timeout),
            CASE WHEN c.paused THEN
-               format('The server invalidates slot %I if the pause lasts longer than that: resume before, or set it to 0.', s.slot_name)
+               format('Run SELECT notify_stats.resume(); in time, or set idle_replication_slot_timeout = 0. If the pause lasts longer than the timeout, the server invalidates slot %I.', s.slot_name)
                 WHEN NOT a.worker_registered THEN
-               format('The server invalidates slot %I if notify_stats.catch_up() is not called for longer than that: set it to 0.', s.slot_name) END
+               format('Set idle_replication_slot_timeout = 0. If notify_stats.catch_up() is not run for longer than the timeout, the server invalidates slot %I.', s.slot_name) END
         FROM main s CROSS JOIN (SELECT * FROM @extschema@.control LIMIT 1) c CROSS JOIN @extschema@.stream_activity() a
              CROSS JOIN current_setting('idle_replication_slot_timeout', true) t (timeout)
         WHERE s.slot_name IS NOT NULL AND t.timeout <> '0' AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'standby slots', false, format('slot %I waits for %s', s.slot_name, t.late),
-           'The slot retains WAL until the standbys have it: start them, create the slots, or take them out of synchronized_standby_slots and reload.'
+           'Start the standbys, create the missing slots, or remove them from synchronized_standby_slots and reload the configuration. Until then, the slot retains WAL.'
         FROM main s CROSS JOIN @extschema@.late_standbys(s.slot_name, s.applied_lsn) t (late)
         WHERE t.late IS NOT NULL
     UNION ALL
-    SELECT 'retained WAL', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
+    SELECT 'WAL limit', keep_size <> '-1', format('max_slot_wal_keep_size is %s', keep_size),
            CASE WHEN keep_size = '-1' THEN
-               'If the worker stands still, its slot keeps all WAL: set max_slot_wal_keep_size to what the disk can spare.' END
+               'Set max_slot_wal_keep_size to an amount for which the disk has space. Without a limit, the slot retains all WAL if the worker is stopped.' END
         FROM setting
     UNION ALL
-    SELECT 'WAL kept by the slot', p.kept <= p.limit OR p.limit = 0, format('slot %I keeps %s bytes', s.slot_name, p.kept),
-           CASE WHEN p.kept > p.limit AND p.limit > 0 THEN
-               'It is more than notify_stats.warn_retained_wal: the view notify_stats.status shows what holds it back.' END
+    SELECT 'WAL retained by the slot', p.retained <= p.limit OR p.limit = 0,
+           format('slot %I retains %s bytes', s.slot_name, p.retained),
+           CASE WHEN p.retained > p.limit AND p.limit > 0 THEN
+               'Check waits_for and held_back_by in the view notify_stats.status. The amount exceeds notify_stats.warn_retained_wal.' END
         FROM main s
-             JOIN LATERAL (SELECT pg_current_wal_flush_lsn() - restart_lsn AS kept,
+             JOIN LATERAL (SELECT pg_current_wal_flush_lsn() - restart_lsn AS retained,
                                   pg_size_bytes(current_setting('notify_stats.warn_retained_wal')) AS limit
                            FROM pg_replication_slots
                            WHERE slot_name = s.slot_name AND database = current_database() AND
@@ -758,7 +759,7 @@ CREATE FUNCTION @extschema@."check"(
     SELECT 'lock table', 2 * l.needed <= l.capacity,
            format('a cycle needs up to %s of %s locks of the server', l.needed, l.capacity),
            CASE WHEN 2 * l.needed > l.capacity THEN
-               'Without them all rollups stand still: raise max_locks_per_transaction and restart the server, or drop rollups.' END
+               'Raise max_locks_per_transaction and restart the server, or drop rollups. If the locks are not available, no rollup is updated.' END
         FROM locks l
     UNION ALL
     SELECT 'replica identity', false,
@@ -769,9 +770,9 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'subscription', false,
            format('subscription %I writes to %s, which %s', s.subname, c.oid::regclass,
-                  CASE WHEN r.rollup IS NULL THEN 'belongs to notify_stats: its rows are left out'
-                       ELSE 'is a rollup: it cannot be kept' END),
-           format('At the publisher, run CREATE PUBLICATION with FOR TABLE and the tables that rollups read, but no rollups; then run here: ALTER SUBSCRIPTION %I SET PUBLICATION with its name.',
+                  CASE WHEN r.rollup IS NULL THEN 'belongs to notify_stats: its rows are discarded'
+                       ELSE 'is a rollup: it cannot be maintained' END),
+           format('On the publisher, create a publication with FOR TABLE that lists the source tables but no rollups. Then, on this server, run ALTER SUBSCRIPTION %I SET PUBLICATION with the name of that publication.',
                   s.subname)
         FROM pg_subscription_rel l
              JOIN pg_subscription s ON s.oid = l.srsubid
@@ -780,7 +781,7 @@ CREATE FUNCTION @extschema@."check"(
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
     UNION ALL
     SELECT 'primary key', false,
-           format('pg_dump cannot write the primary key of rollup %s such that it can be restored: it is NULLS NOT DISTINCT', r.rollup),
+           format('the primary key of rollup %s cannot be restored from a dump because it is NULLS NOT DISTINCT', r.rollup),
            format('Run: ALTER TABLE %s DROP CONSTRAINT %I, ADD PRIMARY KEY (%s);', r.rollup, c.conname,
                   (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n)
                    FROM unnest(c.conkey) WITH ORDINALITY k (attnum, n)
@@ -793,7 +794,7 @@ CREATE FUNCTION @extschema@."check"(
            format('%s is %s%s', r.rollup, CASE WHEN d.reason IS NULL THEN r.state ELSE 'stale' END,
                   ': ' || coalesce(d.reason, v.reason)),
            CASE WHEN d.reason IS NOT NULL THEN
-               'The worker makes the slot and rebuilds the rollup. If no worker serves this database, CALL notify_stats.catch_up().'
+               'The worker will create the slot and rebuild the rollup. If no worker serves this database, run: CALL notify_stats.catch_up();'
                 WHEN r.state = 'failed' THEN
                format('Fix the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
                       CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
@@ -802,10 +803,10 @@ CREATE FUNCTION @extschema@."check"(
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
     UNION ALL
     -- left of a dump of the schema alone, or of an extension that was dropped
-    SELECT 'unkept table', false, format('table %s was a rollup, and nobody keeps it equal to %s', t.oid::regclass, v.oid::regclass),
+    SELECT 'former rollup', false, format('table %s is no longer maintained as a rollup of %s', t.oid::regclass, v.oid::regclass),
            format('Run: SELECT notify_stats.adopt_rollup(%L);%s', t.oid::regclass::text,
                   CASE WHEN obj_description(t.oid, 'pg_class') LIKE '%ignore\_deletes: %' THEN
-                      ' Its comment names the tables for ignore_deletes.' END)
+                      ' The comment on the table lists the tables for ignore_deletes.' END)
         FROM pg_class v
              JOIN pg_class t ON t.relnamespace = v.relnamespace AND t.relname || '_definition' = v.relname
              JOIN pg_rewrite w ON w.ev_class = v.oid
@@ -818,7 +819,7 @@ CREATE FUNCTION @extschema@."check"(
                           EXCEPT SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = t.oid)
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS
-    'checks the settings and the tables that notify_stats needs; a row that is not ok has a hint';
+    'checks settings, slots, tables and rollups; each row that is not ok has a hint';
 REVOKE ALL ON FUNCTION @extschema@."check"() FROM PUBLIC;
 
 

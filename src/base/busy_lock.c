@@ -119,5 +119,5 @@ busy_lock_name(BusyLock busy)
 	if (OidIsValid(busy.type))
 		return psprintf("type %s", format_type_be(busy.type));
 	name = qualified_name_or_null(busy.relid);
-	return name ? name : pstrdup("a table that is gone");
+	return name ? name : pstrdup("a table that no longer exists");
 }

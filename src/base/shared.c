@@ -155,7 +155,7 @@ shared_stream(void)
 	if (stream == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("notify_stats can serve at most %d databases",
+				 errmsg("notify_stats cannot serve more than %d databases",
 						SHARED_STREAMS)));
 	return stream;
 }
@@ -442,10 +442,10 @@ throw_verifications(bool same)
 			(errcode(same ?
 					 ERRCODE_OBJECT_IN_USE :
 					 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 same ? errmsg("this rollup is being verified already") :
-			 errmsg("%d rollups of this database are being verified already",
+			 same ? errmsg("this rollup is already being verified") :
+			 errmsg("%d rollups of this database are already being verified",
 					MAX_VERIFICATIONS),
-			 errhint("Try again when that has ended. The view notify_stats.status shows running verifications.")));
+			 errhint("Try again when that verification has ended. The view notify_stats.status shows running verifications.")));
 }
 
 /*
@@ -510,7 +510,7 @@ shared_build_begin(Oid rollup, bool verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("notify_stats can build or verify at most %d rollups at a time", SHARED_BUILDS),
-				 errhint("Try again when one has ended.")));
+				 errhint("Try again when a build or verification has ended.")));
 	return build;
 }
 

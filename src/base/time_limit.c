@@ -112,9 +112,9 @@ explain_error(void *arg)
 {
 	if (!OidIsValid(over) || geterrcode() != ERRCODE_QUERY_CANCELED)
 		return;
-	errdetail("Work for the rollup with OID %u has taken more than notify_stats.max_rollup_time, %d ms, while the others wait.",
+	errdetail("Work for the rollup with OID %u took longer than notify_stats.max_rollup_time (%d ms), while the other rollups waited.",
 			  over, notify_stats_max_rollup_time);
-	errhint("Simplify its definition and the triggers on its table, or raise notify_stats.max_rollup_time.");
+	errhint("Simplify the definition of the rollup or the triggers on its table, or raise notify_stats.max_rollup_time.");
 }
 
 /* A process that is terminated does not pass trouble_record(). */
@@ -176,7 +176,7 @@ time_limit_start(void)
 	max_looks = notify_stats_max_rollup_time / interval;
 	time_limit_charge(InvalidOid, false);
 	snprintf(reason, sizeof(reason),
-			 "its part of a cycle has taken more than notify_stats.max_rollup_time, %d ms",
+			 "its part of a cycle took longer than notify_stats.max_rollup_time (%d ms)",
 			 notify_stats_max_rollup_time);
 	error_context.callback = explain_error;
 	error_context.previous = error_context_stack;

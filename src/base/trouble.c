@@ -391,7 +391,7 @@ note_passing(SharedStream *stream, const ErrorData *edata, Oid relid,
 	}
 	else if (is_lock_timeout(edata))
 		note(stream, relid, !OidIsValid(working_for), true,
-			 psprintf("a lock was not free in time: %s", message));
+			 psprintf("a lock was not available in time: %s", message));
 	else if (count_passing_error(stream))
 		note(stream, relid, !OidIsValid(working_for), false,
 			 psprintf("%s (%d times in a row)", message,

@@ -105,18 +105,18 @@ open_table(CatalogTable table, LOCKMODE mode)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist", EXTENSION_SCHEMA,
 						table_names[table]),
-				 errhint("Drop and create the extension.")));
+				 errhint("Drop the extension and create it again.")));
 	/* the library may be of another version than the extension */
 	if (RelationGetNumberOfAttributes(relation) != table_widths[table])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" has %d columns, not %d",
+				 errmsg("table \"%s.%s\" has %d columns instead of %d",
 						EXTENSION_SCHEMA,
 						table_names[table],
 						RelationGetNumberOfAttributes(relation),
 						table_widths[table]),
-				 errdetail("The library in memory is of another version than the extension."),
-				 errhint("Run ALTER EXTENSION notify_stats UPDATE, and restart the server.")));
+				 errdetail("The loaded library and the extension have different versions."),
+				 errhint("Run ALTER EXTENSION notify_stats UPDATE; and restart the server.")));
 	return relation;
 }
 
@@ -188,7 +188,7 @@ read_only_row(CatalogTable table, Relation relation)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("tables \"stream\" and \"control\" in schema \"%s\" do not have exactly one row",
 						EXTENSION_SCHEMA),
-				 errhint("Drop and create the extension.")));
+				 errhint("Drop the extension and create it again.")));
 	row_block[table] =
 		ItemPointerGetBlockNumber(&((HeapTuple) linitial(rows))->t_self);
 	return (HeapTuple) linitial(rows);

@@ -92,9 +92,9 @@ check_name(const char *name, RangeVar **table, char **view_name)
 	if (isAnyTempNamespace(namespace))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a rollup cannot be temporary"),
-				 errdetail("The background worker has to write it."),
-				 errhint("Name a permanent schema.")));
+				 errmsg("cannot create a temporary rollup"),
+				 errdetail("The background worker cannot write to a temporary table."),
+				 errhint("Use a schema that is not temporary.")));
 	(*table)->schemaname = get_namespace_name(namespace);
 
 	*view_name = psprintf("%s%s", (*table)->relname, DEFINITION_SUFFIX);
@@ -102,7 +102,7 @@ check_name(const char *name, RangeVar **table, char **view_name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
 				 errmsg("rollup name \"%s\" is too long", (*table)->relname),
-				 errdetail("The view \"%s\" would need a name of more than %d bytes.",
+				 errdetail("The name of the view \"%s\" would have more than %d bytes.",
 						   *view_name, NAMEDATALEN - 1),
 				 errhint("Choose a name of at most %d bytes.",
 						 (int) (NAMEDATALEN - 1 - strlen(DEFINITION_SUFFIX)))));
@@ -115,7 +115,7 @@ check_name(const char *name, RangeVar **table, char **view_name)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_TABLE),
 					 errmsg("relation \"%s\" already exists", relname),
-					 errdetail("A rollup is a table, and a view of the same name with \"%s\" appended.",
+					 errdetail("A rollup consists of a table and a view, whose name is that of the table with \"%s\" appended.",
 							   DEFINITION_SUFFIX),
 					 errhint("Choose another name, or drop the relation.")));
 	}
@@ -168,7 +168,7 @@ create_comments(const char *table, const char *view,
 
 	initStringInfo(&comment);
 	appendStringInfo(&comment,
-					 "rollup: kept equal to %s by the extension notify_stats, if the view notify_stats.rollups has it as live",
+					 "rollup of %s, maintained by the extension notify_stats if the view notify_stats.rollups shows it as live",
 					 view);
 	foreach(lc, ignore_deletes)
 		appendStringInfo(&comment, "%s%s", lc == list_head(ignore_deletes) ?
@@ -177,7 +177,7 @@ create_comments(const char *table, const char *view,
 	xact_execute(psprintf("COMMENT ON TABLE %s IS %s", table,
 						  quote_literal_cstr(comment.data)));
 	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", view,
-						  quote_literal_cstr(psprintf("definition of the rollup %s of the extension notify_stats",
+						  quote_literal_cstr(psprintf("definition of rollup %s of the extension notify_stats",
 													  table))));
 }
 
@@ -217,17 +217,17 @@ resolve_ignored(List *names, const Definition *definition,
 		if (!list_member_oid(definition->sources, relid))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the definition does not read \"%s\", the deletes of which are to be ignored",
+					 errmsg("table \"%s\" in ignore_deletes is not read by the definition",
 							get_rel_name(relid)),
-					 errhint("Name tables that the definition reads in ignore_deletes.")));
+					 errhint("List only tables that the definition reads.")));
 		if (!format->tells_moves &&
 			(get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ||
 			 get_rel_relispartition(relid)))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot ignore the deletes of the partitioned table \"%s\"",
+					 errmsg("cannot ignore deletes of partitioned table \"%s\"",
 							get_rel_name(relid)),
-					 errdetail("Output plugin \"%s\" does not tell a deleted row from one that moves to another partition.",
+					 errdetail("Output plugin \"%s\" does not distinguish a deleted row from a row that moves to another partition.",
 							   format->plugin),
 					 errhint("Use notify_stats.format = 'notify_stats'.")));
 		sources = list_append_unique_oid(sources, relid);
@@ -366,10 +366,10 @@ find_left_view(Oid relid)
 		get_rel_relkind(view) != RELKIND_VIEW)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table that was a rollup", name),
-				 errdetail("A rollup is a table, and a view of the same name with \"%s\" appended.",
+				 errmsg("\"%s\" is not the table of a former rollup", name),
+				 errdetail("A rollup consists of a table and a view, whose name is that of the table with \"%s\" appended.",
 						   DEFINITION_SUFFIX),
-				 errhint("If either has been renamed, rename it back. To make a new rollup, call notify_stats.create_rollup().")));
+				 errhint("If either was renamed, rename it back. To create a new rollup, use notify_stats.create_rollup().")));
 	return view;
 }
 
@@ -386,7 +386,7 @@ check_adoptable(Oid relid)
 	if (rollup_exists(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("\"%s\" is a rollup already", get_rel_name(relid)),
+				 errmsg("\"%s\" is already a rollup", get_rel_name(relid)),
 				 errhint("The view notify_stats.rollups lists the rollups.")));
 }
 
@@ -406,9 +406,9 @@ open_left(Rollup *rollup, const Format *format)
 	if (rollup_open(rollup, &busy) != SHAPE_READY)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not lock what rollup \"%s\" needs",
+				 errmsg("could not lock the relations of rollup \"%s\"",
 						get_rel_name(rollup->relid)),
-				 errhint("Try again when nobody alters it, or the tables that it reads.")));
+				 errhint("Try again when no other session is altering the rollup or its source tables.")));
 	foreach(lc, rollup->shape->definition->sources)
 		format_check_source(format, rollup->shape->definition, lfirst_oid(lc));
 	table = relation_open(rollup->relid, NoLock);
@@ -440,5 +440,5 @@ rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
 	(void) rollup_adopt_view(&rollup);
 	register_rollup(relid, rollup.view, ignored, rollup.shape->definition);
 	rollup_give_up_restored(list_make1_oid(relid),
-							"it was not kept for a while");
+							"it was not maintained until it was adopted");
 }

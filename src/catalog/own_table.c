@@ -91,7 +91,7 @@ complain_of_type(const char *rollup, Form_pg_attribute column,
 					NameStr(column->attname),
 					rollup, column_type(column, collation),
 					column_type(wanted, collation)),
-			 errdetail("Values would not be stored or compared as the definition gives them."),
+			 errdetail("Values would not be stored or compared as in the definition."),
 			 errhint("Run: ALTER TABLE %s ALTER COLUMN %s TYPE %s%s; SELECT notify_stats.rebuild(%s);",
 					 rollup, name, column_type(wanted, true),
 					 conversion(column, name, wanted),
@@ -118,7 +118,7 @@ own_table_check_columns(const char *rollup, TupleDesc table,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("rollup %s no longer has the columns of its definition", rollup),
 					 errdetail("Column %d was dropped.", i + 1),
-					 errhint("Drop the rollup and create it anew.")));
+					 errhint("Drop the rollup and create it again.")));
 		if (column->atttypid != wanted->atttypid ||
 			column->atttypmod != wanted->atttypmod ||
 			column->attcollation != wanted->attcollation)

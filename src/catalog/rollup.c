@@ -252,11 +252,11 @@ check_forgettable(Oid relid)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rebuilding rollup %s would forget deleted rows",
+			 errmsg("cannot rebuild rollup %s without forgetting deleted rows",
 					qualified_name(relid)),
-			 errdetail("It goes on to count what was deleted from %s, and what is gone cannot be counted again.",
+			 errdetail("The rollup still counts rows that were deleted from %s. These rows cannot be counted again.",
 					   rollup_ignored_names(rollup)),
-			 errhint("Compare it with the view \"%s\" to see what would be left. To rebuild it all the same, run: %s",
+			 errhint("Compare it with the view \"%s\" to see what would remain. To rebuild it anyway, run: %s",
 					 get_rel_name(rollup->view),
 					 rollup_rebuild_statement(qualified_name(relid), true))));
 }
@@ -600,7 +600,7 @@ rollup_settle_restored(List *rollups, bool has_slot)
 	{
 		ereport(LOG, (errmsg("rollups were restored from a dump")));
 		rollup_give_up_restored(restored,
-								"restored from a dump, without its place in the write-ahead log");
+								"restored from a dump, which does not contain the WAL position");
 	}
 	return written || restored != NIL;
 }
@@ -791,7 +791,7 @@ rollup_check_name(const Rollup *rollup)
 						 true) != rollup->relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rollup %s has been renamed meanwhile",
+				 errmsg("rollup %s was renamed concurrently",
 						rollup->shape->name)));
 }
 
@@ -1083,9 +1083,9 @@ rollup_retry(Rollup *rollup)
 		catalog_execute_for(query, rollup->relid) == 0)
 		return false;
 	ereport(LOG,
-			(errmsg("rollup %s has failed and is tried again",
+			(errmsg("rollup %s has failed and will be rebuilt",
 					display_name(rollup)),
-			 errdetail("It, a table that it reads, or a privilege was altered.")));
+			 errdetail("The rollup, a source table or a privilege was altered.")));
 	return true;
 }
 
@@ -1105,9 +1105,9 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 	else
 		ereport(LOG,
 				(errmsg("rollup %s has failed: %s", name, reason),
-				 errdetail("To rebuild it would forget rows that it counts and that have been deleted from %s.",
+				 errdetail("A rebuild would forget rows that were deleted from %s and are still counted.",
 						   rollup_ignored_names(rollup)),
-				 errhint("To rebuild it all the same, run: %s",
+				 errhint("To rebuild it anyway, run: %s",
 						 rollup_rebuild_statement(name, true))));
 	rollup->state = rollup->ignores == NIL ? ROLLUP_STALE : ROLLUP_FAILED;
 	rollup_set_state(rollup->relid, rollup->state, reason, lsn);

@@ -318,24 +318,24 @@ check_not_ours(Oid relid, Oid source, const List *relids)
 	if (is_listed(relids, relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("definition reads \"%s\", which is a rollup itself",
+				 errmsg("definition reads \"%s\", which is a rollup",
 						get_rel_name(relid)),
 				 partition ?
-				 errdetail("It is a partition of \"%s\". Rollups of rollups are not supported.",
+				 errdetail("The rollup is a partition of \"%s\". Rollups of rollups are not supported.",
 						   get_rel_name(source)) :
 				 errdetail("Rollups of rollups are not supported."),
 				 partition ?
-				 errhint("Run: %s A rollup that has failed has to be rebuilt then.", detach_statement(relid)) :
-				 errhint("Write a definition over the tables that \"%s\" is made from.",
+				 errhint("Run: %s Then rebuild the rollups that have failed.", detach_statement(relid)) :
+				 errhint("Use the source tables of \"%s\".",
 						 get_rel_name(relid))));
 	if (get_rel_namespace(relid) == get_namespace_oid(EXTENSION_SCHEMA, false))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("definition reads \"%s\", which belongs to notify_stats itself",
+				 errmsg("definition reads \"%s\", which belongs to notify_stats",
 						get_rel_name(relid)),
-				 errdetail("Keeping such a rollup would change what it counts."),
+				 errdetail("Maintaining such a rollup would change the rows that it counts."),
 				 partition ? errhint("Run: %s", detach_statement(relid)) :
-				 errhint("Read a table of your own.")));
+				 errhint("Use a user table.")));
 }
 
 /*
@@ -451,8 +451,8 @@ check_table(const RollupShape *rollup, Relation table)
 	if (table->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the table of rollup %s is unlogged", rollup->name),
-				 errdetail("A crash would empty it, and what it held would not be counted again."),
+				 errmsg("table of rollup %s is unlogged", rollup->name),
+				 errdetail("A crash would empty the table, and its rows would not be counted again."),
 				 errhint("Run: ALTER TABLE %s SET LOGGED;", rollup->name)));
 }
 

@@ -80,9 +80,9 @@ set_slot(StreamRow *row, HeapTuple tuple, TupleDesc desc)
 	if (row->format == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("slot \"%s\" has the unknown format \"%s\"",
+				 errmsg("replication slot \"%s\" has unrecognized format \"%s\"",
 						NameStr(row->slot_name), format),
-				 errhint("Restart the server, so that it loads the library that belongs to the extension.")));
+				 errhint("Restart the server to load the library that matches the extension.")));
 	row->applied_lsn = DatumGetLSN(heap_getattr(tuple, STREAM_APPLIED_LSN,
 												desc, &isnull));
 }

@@ -91,9 +91,9 @@ notify_stats_keep_own_rows(PG_FUNCTION_ARGS)
 		if (IsLogicalWorker())
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("a subscription cannot truncate \"%s\", which belongs to notify_stats",
+					 errmsg("cannot truncate \"%s\" by a subscription because it belongs to notify_stats",
 							RelationGetRelationName(trigger->tg_relation)),
-					 errhint("Do not publish the tables of the extension. notify_stats.check() tells which subscription has them.")));
+					 errhint("Do not publish the tables of the extension. The function notify_stats.check() shows the subscription.")));
 		return PointerGetDatum(NULL);
 	}
 	if (IsLogicalWorker())

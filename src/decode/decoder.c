@@ -198,7 +198,7 @@ take_slot(void)
 		own.slot = NULL;
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("replication slot \"%s\" was dropped or released by code that this process has run",
+				 errmsg("replication slot \"%s\" was dropped or released by code run in this process",
 						NameStr(own.slot_name)),
 				 errhint("Only notify_stats may use this slot.")));
 	}
@@ -342,7 +342,7 @@ decode(XLogRecPtr upto)
 		/* the reader's buffers are allocated wherever it is called first */
 		MemoryContextSwitchTo(own.context);
 		if (XLogReadRecord(reader, &error) == NULL)
-			elog(ERROR, "could not read the write-ahead log at %X/%X: %s",
+			elog(ERROR, "could not read WAL at %X/%X: %s",
 				 LSN_FORMAT_ARGS(reader->EndRecPtr), error ?
 				 error : "no record");
 		LogicalDecodingProcessRecord(own.decoding, reader);

@@ -601,7 +601,7 @@ facts_break(const Format *format, List *before, List *now,
 		if (fact->source == source &&
 			is_broken(fact, now, partitions_may_go) &&
 			concerns(fact, format, definition))
-			return psprintf("the %s of table \"%s\" has changed, which output plugin \"%s\" does not tell",
+			return psprintf("the %s of table \"%s\" has changed, which output plugin \"%s\" does not report",
 							describe(fact), get_rel_name(source),
 							format->plugin);
 	}

@@ -142,7 +142,7 @@ read_relation(FormatReader *reader)
 	relation = bsearch(&key, reader->relations, reader->nrelations,
 					   sizeof(NativeRelation), compare_relations);
 	if (relation == NULL)
-		violation("Table %u was not asked for.", source.relid);
+		violation("Table %u was not requested.", source.relid);
 
 	return relation;
 }
@@ -179,7 +179,7 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 
 		expected = bms_next_member(source->columns, expected);
 		if (attnum != expected || attnum > source->desc->natts)
-			violation("Column %d of table %u was announced out of turn.",
+			violation("Column %d of table %u was announced out of order.",
 					  attnum, source->relid);
 
 		att = TupleDescAttr(source->desc, attnum - 1);
@@ -188,7 +188,7 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 		{
 			MemoryContext old_context = MemoryContextSwitchTo(reader->context);
 
-			relation->mistyped = psprintf("column \"%s\" had another type",
+			relation->mistyped = psprintf("column \"%s\" had a different type",
 										  NameStr(att->attname));
 			MemoryContextSwitchTo(old_context);
 		}
@@ -315,9 +315,9 @@ read_header(FormatReader *reader)
 	if (version != NATIVE_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("output plugin \"%s\" wrote version %d of its protocol, not version %d",
+				 errmsg("output plugin \"%s\" wrote version %d of its protocol instead of version %d",
 						NATIVE_PLUGIN_NAME, version, NATIVE_VERSION),
-				 errdetail("The library that this process has in memory is of another version than the one that the plugin was loaded from."),
+				 errdetail("The library loaded by this process and the output plugin have different versions."),
 				 errhint("Restart the server.")));
 	xid = pq_getmsgint(message, 4);
 	reader->commit_lsn = pq_getmsgint64(message);

@@ -195,7 +195,7 @@ read_column(FormatReader *reader, Announcement *announcement, int number,
 	if (!full && (flags & COLUMN_IN_IDENTITY) == 0)
 		table->covered = false;
 	if (type != table->types[column] && announcement->mistyped == NULL)
-		announcement->mistyped = psprintf("column \"%s\" had another type",
+		announcement->mistyped = psprintf("column \"%s\" had a different type",
 										  name);
 }
 
@@ -474,10 +474,10 @@ pgoutput_check_source(Oid relid, const Bitmapset *columns)
 		if (get_attgenerated(relid, attnum) != '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads the generated column \"%s\"",
+					 errmsg("definition reads generated column \"%s\"",
 							get_attname(relid, attnum, false)),
-					 errdetail("The output plugin pgoutput of this server version does not tell generated columns."),
-					 errhint("Write the expression of the column instead, or use notify_stats.format = 'notify_stats'.")));
+					 errdetail("On this server version, output plugin \"pgoutput\" does not write generated columns."),
+					 errhint("Use the generation expression instead of the column, or set notify_stats.format = 'notify_stats'.")));
 }
 
 static List *

@@ -293,10 +293,10 @@ wal2json_check_source(Oid relid, const Bitmapset *columns)
 		if (null_meaning(relation, attnum) == NULL_IS_EITHER)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads column \"%s\", of which wal2json does not tell all values",
+					 errmsg("definition reads column \"%s\", not all values of which can be decoded with wal2json",
 							get_attname(relid, attnum, false)),
-					 errdetail("wal2json writes NaN and infinity as null, so that a null could be either."),
-					 errhint("Declare the column NOT NULL, or add a constraint that excludes them, such as CHECK (%s > '-Infinity' AND %s < 'Infinity'); or set notify_stats.wal2json_numeric_as_string = on, with wal2json 2.6 or later; or use notify_stats.format = 'notify_stats'.",
+					 errdetail("wal2json writes NaN and infinity as null, so they cannot be distinguished from null."),
+					 errhint("Declare the column NOT NULL, or add a constraint that excludes NaN and infinity, such as CHECK (%s > '-Infinity' AND %s < 'Infinity'). Alternatively, set notify_stats.wal2json_numeric_as_string = on, which requires wal2json 2.6 or later, or notify_stats.format = 'notify_stats'.",
 							 quote_identifier(get_attname(relid, attnum,
 														  false)),
 							 quote_identifier(get_attname(relid, attnum,
@@ -538,7 +538,7 @@ find_table(FormatReader *reader, const char *schema, const char *name)
 			strcmp(table->schema, schema) == 0)
 			return reader->last_table = table;
 	}
-	violation("Table \"%s.%s\" was not asked for.", schema, name);
+	violation("Table \"%s.%s\" was not requested.", schema, name);
 	return NULL;				/* keep compiler quiet */
 }
 
@@ -563,7 +563,7 @@ continue_truncate(FormatReader *reader)
 	MemoryContext context = MemoryContextSwitchTo(reader->context);
 
 	if (!reader->in_transaction || reader->table == NULL)
-		violation("A TRUNCATE lacks its table, or is outside of a transaction.");
+		violation("A TRUNCATE has no table, or is outside of a transaction.");
 	if (reader->lsn != reader->truncate_lsn)
 		finish_truncate(reader);
 	reader->truncate_lsn = reader->lsn;
@@ -580,7 +580,7 @@ begin_transaction(FormatReader *reader)
 
 	if (!reader->has_xid || XLogRecPtrIsInvalid(reader->nextlsn) ||
 		XLogRecPtrIsInvalid(commit_lsn))
-		violation("A transaction lacks its xid or its position.");
+		violation("A transaction has no xid or no position.");
 	if (reader->in_transaction)
 		violation("A transaction begins within another.");
 	reader->in_transaction = true;
@@ -615,7 +615,7 @@ set_table(FormatReader *reader, const char *name)
 	DecodedTable *decoded;
 
 	if (reader->schema == NULL)
-		violation("Table \"%s\" comes without its schema.", name);
+		violation("Table \"%s\" has no schema.", name);
 	/* the rows' arrays are as long as their table has columns in use */
 	if (reader->table != NULL)
 		violation("A change has two tables.");
@@ -633,7 +633,7 @@ static void
 begin_row(FormatReader *reader, bool new_row)
 {
 	if (reader->table == NULL)
-		violation("A row comes without its table.");
+		violation("A row has no table.");
 	reader->row = new_row ?
 		reader->table->decoded->new_row : reader->table->decoded->old_row;
 	reader->guess = 0;
@@ -651,7 +651,7 @@ finish_row_change(FormatReader *reader)
 
 	check_in_transaction(reader);
 	if (reader->table == NULL || (kind == ROW_DELETE) == reader->has_new)
-		violation("A change lacks its table or its row, or has one too many.");
+		violation("A change has no table or no row, or an extra row.");
 	finish_truncate(reader);
 	table_decoder_change(reader->decoder, reader->table->decoded, kind,
 						 reader->has_old);
@@ -671,7 +671,7 @@ finish_change(FormatReader *reader)
 			 */
 			if (reader->version == 2 || reader->depth > 1 ||
 				!reader->has_changes)
-				violation("A record lacks its action.");
+				violation("A record has no action.");
 			break;
 		case ACTION_BEGIN:
 			begin_transaction(reader);
@@ -914,7 +914,7 @@ object_end(void *state)
 		MemoryContextReset(reader->change_context);
 	}
 	else if (place == IN_COLUMN && reader->column != NULL)
-		violation("Column \"%s\" comes without a value.", reader->column);
+		violation("Column \"%s\" has no value.", reader->column);
 	reader->depth--;
 	JSON_ACTION_DONE;
 }
@@ -949,7 +949,7 @@ array_start(void *state)
 		case KEY_COLUMNVALUES:
 		case KEY_KEYVALUES:
 			if (reader->table == NULL)
-				violation("A row comes without its table.");
+				violation("A row has no table.");
 			enter(reader, IN_VALUES);
 			break;
 		default:

@@ -78,7 +78,7 @@ read_record(MovedRowReader *reader, XLogRecPtr lsn)
 
 	XLogBeginRead(reader->xlog, lsn);
 	if (XLogReadRecord(reader->xlog, &error) == NULL)
-		elog(ERROR, "could not read the write-ahead log at %X/%X: %s",
+		elog(ERROR, "could not read WAL at %X/%X: %s",
 			 LSN_FORMAT_ARGS(lsn), error ? error : "no record");
 	MemoryContextSwitchTo(caller_context);
 }
@@ -96,7 +96,7 @@ moved_row_at(MovedRowReader *reader, XLogRecPtr lsn)
 	read_record(reader, lsn);
 	if (XLogRecGetRmid(reader->xlog) != RM_HEAP_ID ||
 		(XLogRecGetInfo(reader->xlog) & XLOG_HEAP_OPMASK) != XLOG_HEAP_DELETE)
-		elog(ERROR, "unexpected record at %X/%X of the write-ahead log",
+		elog(ERROR, "unexpected WAL record at %X/%X",
 			 LSN_FORMAT_ARGS(lsn));
 	record = (const xl_heap_delete *) XLogRecGetData(reader->xlog);
 	return (record->flags & XLH_DELETE_IS_PARTITION_MOVE) != 0;

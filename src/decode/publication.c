@@ -107,9 +107,9 @@ publication_ensure(void)
 	if (OidIsValid(publication) && !is_ours(publication))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("publication \"%s\" exists already", PUBLICATION_NAME),
-				 errdetail("notify_stats has to make a publication of that name for its slot."),
-				 errhint("Rename it: ALTER PUBLICATION %s RENAME TO another_name;", PUBLICATION_NAME)));
+				 errmsg("publication \"%s\" already exists", PUBLICATION_NAME),
+				 errdetail("notify_stats must create a publication with this name for its slot."),
+				 errhint("Run: ALTER PUBLICATION %s RENAME TO another_name;", PUBLICATION_NAME)));
 	if (OidIsValid(publication) && is_sound(publication))
 		return false;
 	(void) publication_drop();

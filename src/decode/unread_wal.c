@@ -128,7 +128,7 @@ read_record(XLogReaderState *reader)
 	char	   *error = NULL;
 
 	if (XLogReadRecord(reader, &error) == NULL)
-		elog(ERROR, "could not read the write-ahead log at %X/%X: %s",
+		elog(ERROR, "could not read WAL at %X/%X: %s",
 			 LSN_FORMAT_ARGS(reader->EndRecPtr), error ? error : "no record");
 	CHECK_FOR_INTERRUPTS();
 }

@@ -119,7 +119,7 @@ static const struct
 };
 
 #define MONEY_HINT \
-	"What a money value means as a number depends on lc_monetary: store it in a column of type numeric or bigint."
+	"The numeric value of type money depends on lc_monetary. Store it in a column of type numeric or bigint."
 
 /* What to say about the others; the last entry is for all that have none. */
 static const struct
@@ -131,21 +131,21 @@ static const struct
 }			refused_aggregates[] = {
 
 	{"sum", F_SUM_INTERVAL,
-		"Only sums of exact numbers can be taken back exactly.",
+		"Only sums of exact numbers can be subtracted exactly.",
 	"Sum the seconds: coalesce(sum(extract(epoch FROM x)), 0)."},
 	{"sum", F_SUM_MONEY,
-		"Only sums of exact numbers can be taken back exactly.",
+		"Only sums of exact numbers can be subtracted exactly.",
 	MONEY_HINT},
 	{"sum", InvalidOid,
-		"Only sums of exact numbers can be taken back exactly.",
-	"Sum a smallint, integer, bigint or numeric; a double precision can be cast: sum(x::numeric)."},
+		"Only sums of exact numbers can be subtracted exactly.",
+	"Use a smallint, integer, bigint or numeric argument. A double precision value can be cast: sum(x::numeric)."},
 	{"avg", InvalidOid, NULL,
 	"Use sum(x) and count(x), and divide when reading the rollup."},
 	{"min", InvalidOid,
-		"When the smallest row is deleted, the next one has to be searched for.",
+		"When the smallest value is deleted, the next one must be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
 	{"max", InvalidOid,
-		"When the greatest row is deleted, the next one has to be searched for.",
+		"When the greatest value is deleted, the next one must be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
 	{"bool_and", InvalidOid, NULL,
 	"Use count(*) FILTER (WHERE NOT x), and compare with 0 when reading the rollup."},
@@ -158,13 +158,13 @@ static const struct
 };
 
 #define CURRENT_TIME_HINT \
-	"Leave the current time out, and filter by it when reading the rollup."
+	"Omit the current time, and filter by it when reading the rollup."
 #define FORMAT_HINT \
 	"Use the value itself, or date_trunc() or extract(), and format it when reading the rollup."
 #define PARTS_HINT \
-	"Make the date from parts of the text: make_date(left(x, 4)::integer, substr(x, 6, 2)::integer, substr(x, 9, 2)::integer)."
+	"Construct the date from parts of the text: make_date(left(x, 4)::integer, substr(x, 6, 2)::integer, substr(x, 9, 2)::integer)."
 #define CONCATENATION_HINT \
-	"Use each value in a column of its own, or cast those that are not text: a || b::text."
+	"Use a separate column for each value, or cast values that are not text: a || b::text."
 
 /* What to write instead of functions that are not immutable. */
 static const struct
@@ -189,13 +189,13 @@ static const struct
 	{F_NUMERIC_MONEY, MONEY_HINT},
 	{F_CASH_OUT, MONEY_HINT},
 	{F_ENUM_OUT, "Use the enum itself, and cast it when reading the rollup."},
-	{F_RECORD_OUT, "Use the columns of the row one by one."},
+	{F_RECORD_OUT, "Use the columns of the row separately."},
 	{F_TO_TSVECTOR_TEXT,
-	"Name the text search configuration: to_tsvector('english', x)."},
+	"Specify the text search configuration: to_tsvector('english', x)."},
 	{F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8,
-	"Write make_timestamp(…) AT TIME ZONE 'Europe/London'."},
+	"Use make_timestamp(...) AT TIME ZONE 'Europe/London'."},
 	{F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8_TEXT,
-	"Write make_timestamp(…) AT TIME ZONE 'Europe/London'."},
+	"Use make_timestamp(...) AT TIME ZONE 'Europe/London'."},
 };
 
 pg_noreturn static void refuse(const char *construct, const char *detail,
@@ -389,7 +389,7 @@ refuse(const char *construct, const char *detail, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("definition uses %s, which cannot be kept from row changes",
+			 errmsg("%s is not supported in a rollup definition",
 					construct),
 			 detail ? errdetail("%s", detail) : 0,
 			 errhint("%s", hint)));
@@ -412,13 +412,13 @@ check_select(const Query *query)
 
 	if (into)
 		refuse("SELECT INTO", NULL,
-			   "Leave INTO out: the rollup is the table.");
+			   "Omit INTO. The rollup is the table.");
 
 	if (query->commandType != CMD_SELECT)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("definition is not a SELECT"),
-				 errhint("Write SELECT group columns, count(*) FROM table GROUP BY group columns.")));
+				 errmsg("definition is not a SELECT statement"),
+				 errhint("Write a query of the form SELECT columns, count(*) FROM table GROUP BY columns.")));
 }
 
 /*
@@ -432,24 +432,24 @@ check_query(const Query *query, bool in_from)
 		{query->cteList != NIL, "WITH",
 		"Write the query as a subquery in FROM."},
 		{query->hasDistinctOn, "DISTINCT ON",
-		"Leave it out: GROUP BY makes the rows distinct."},
+		"Omit it. GROUP BY makes the rows distinct."},
 		{query->distinctClause != NIL, "DISTINCT",
-		"Leave it out: GROUP BY makes the rows distinct."},
+		"Omit it. GROUP BY makes the rows distinct."},
 		{query->groupingSets != NIL,
 			"GROUPING SETS, ROLLUP, CUBE or GROUP BY ()",
 		"Create one rollup for each set of group columns."},
 		{query->havingQual != NULL, "HAVING",
 		"Filter the groups when reading the rollup."},
 		{query->hasWindowFuncs || query->windowClause != NIL,
-			"window functions",
-		"Compute them when reading the rollup."},
+			"a window function",
+		"Use the window function when reading the rollup."},
 		{query->hasTargetSRFs, "a set-returning function",
-		"Group by what the function is called with, and call it when reading the rollup."},
+		"Group by the argument of the function, and use the function when reading the rollup."},
 		{query->hasSubLinks, "a subquery in an expression",
-		"Use columns of the source only, and look the rest up when reading the rollup."},
+		"Use only columns of the source, and look up other values when reading the rollup."},
 		{query->hasForUpdate || query->rowMarks != NIL,
 			"FOR UPDATE or FOR SHARE",
-		"Leave it out."},
+		"Omit it."},
 		{query->limitCount != NULL || query->limitOffset != NULL,
 			"LIMIT or OFFSET",
 		"Limit the rows when reading the rollup."},
@@ -462,9 +462,9 @@ check_query(const Query *query, bool in_from)
 	};
 	const RefusedClause inside[] = {
 		{query->groupClause != NIL, "GROUP BY in a subquery",
-		"Group in the topmost SELECT only."},
+		"Use GROUP BY in the outermost SELECT only."},
 		{query->hasAggs, "an aggregate in a subquery",
-		"Aggregate in the topmost SELECT only."},
+		"Use aggregates in the outermost SELECT only."},
 	};
 
 	check_clauses(everywhere, lengthof(everywhere));
@@ -477,7 +477,7 @@ check_query(const Query *query, bool in_from)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("definition has no GROUP BY"),
-				 errhint("To have one row for all, group by a constant: SELECT 'all' AS part, count(*) FROM table GROUP BY 1.")));
+				 errhint("To get a single group, group by a constant: SELECT 'all' AS part, count(*) FROM table GROUP BY 1.")));
 }
 
 /*
@@ -511,7 +511,7 @@ read_query(const Query *query, Index *varno)
 	ListCell   *lc;
 
 	if (items == NIL)
-		refuse("a SELECT without FROM", NULL, "Read a table.");
+		refuse("a SELECT without FROM", NULL, "Use a table in FROM.");
 	if (list_length(items) > 1 || !IsA(linitial(items), RangeTblRef))
 		refuse("a join",
 			   "A change of one table would change many rows of the join.",
@@ -540,9 +540,9 @@ read_item(RangeTblEntry *rte)
 {
 	if (rte->tablesample != NULL)
 		refuse("TABLESAMPLE", NULL,
-			   "Filter by a condition on columns in WHERE.");
+			   "Use a condition on columns in WHERE.");
 	if (rte->lateral)
-		refuse("LATERAL", NULL, "Leave it out.");
+		refuse("LATERAL", NULL, "Omit it.");
 
 	switch (rte->rtekind)
 	{
@@ -552,12 +552,12 @@ read_item(RangeTblEntry *rte)
 			return read_subquery(rte->subquery);
 		case RTE_FUNCTION:
 		case RTE_TABLEFUNC:
-			refuse("a function in FROM", NULL, "Read a table.");
+			refuse("a function in FROM", NULL, "Use a table in FROM.");
 		case RTE_VALUES:
-			refuse("VALUES", NULL, "Read a table.");
+			refuse("VALUES", NULL, "Use a table in FROM.");
 		default:
-			refuse("something other than tables and subqueries in FROM", NULL,
-				   "Read a table.");
+			refuse("a FROM item other than a table or subquery", NULL,
+				   "Use a table in FROM.");
 	}
 }
 
@@ -635,7 +635,7 @@ read_union(Node *node, const Query *query)
 		refuse("EXCEPT", NULL, "Use a condition in WHERE.");
 	if (!setop->all)
 		refuse("UNION without ALL",
-			   "A row that both sides have would have to be searched for.",
+			   "Duplicate rows would need to be searched for.",
 			   "Use UNION ALL.");
 
 	inputs = list_concat(read_union(setop->larg, query),
@@ -712,7 +712,7 @@ substitute_mutator(Node *node, Substitution *context)
 	}
 
 	if (var->varattno == InvalidAttrNumber)
-		refuse("a whole-row reference", NULL, "Name the columns.");
+		refuse("a whole-row reference", NULL, "Use the columns of the row separately.");
 	return copyObject(list_nth(input->columns, var->varattno - 1));
 }
 
@@ -741,8 +741,8 @@ read_columns(Definition *definition, Columns *columns, const Query *query)
 		if (entry->resjunk)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("a GROUP BY expression of the definition is not in its SELECT list"),
-					 errdetail("Each row of a rollup is found by its group columns."),
+					 errmsg("GROUP BY expression of the definition is not in its SELECT list"),
+					 errdetail("Each row of a rollup is identified by its group columns."),
 					 errhint("Add every GROUP BY expression to the SELECT list.")));
 
 		clause = entry->ressortgroupref == 0 ? NULL :
@@ -771,11 +771,11 @@ group_hint(Oid type)
 	if (type == MONEYOID)
 		return MONEY_HINT;
 	if (type_is_rowtype(type))
-		return "Group by the columns of the row one by one.";
+		return "Group by the columns of the row separately.";
 	getTypeOutputInfo(type, &output, &is_varlena);
 	if (func_volatile(output) == PROVOLATILE_IMMUTABLE)
-		return "Cast the column to a type that has them, such as text.";
-	return "Group by something else that can be computed from the value.";
+		return "Cast the column to a type with such operator classes, for example text.";
+	return "Group by another value that can be computed from the column.";
 }
 
 /*
@@ -792,9 +792,9 @@ add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 	if (!clause->hashable || !OidIsValid(clause->sortop))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("definition cannot group by column \"%s\" of type %s",
+				 errmsg("cannot group by column \"%s\" of type %s",
 						entry->resname, format_type_be(type)),
-				 errdetail("The type needs default operator classes for both hash and btree."),
+				 errdetail("The type must have default operator classes for both hash and btree."),
 				 errhint("%s", group_hint(type))));
 
 	if (definition->ngroups == INDEX_MAX_KEYS)
@@ -831,13 +831,13 @@ add_measure(Definition *definition, Columns *columns, const TargetEntry *entry)
 		refuse(psprintf("an expression over aggregates as column \"%s\"",
 						entry->resname),
 			   NULL,
-			   "Give each aggregate a column of its own, and compute when reading the rollup.");
+			   "Use a separate column for each aggregate, and compute the expression when reading the rollup.");
 	if (aggregate == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("column \"%s\" of the definition is neither in GROUP BY nor an aggregate",
 						entry->resname),
-				 errhint("Add the column to GROUP BY by its number, or leave it out.")));
+				 errhint("Add the column to GROUP BY by its number, or omit it.")));
 
 	measure->kind = check_aggregate(aggregate);
 	if (aggregate->args != NIL)
@@ -936,7 +936,7 @@ check_aggregate(const Aggref *aggregate)
 			   "Add the argument to GROUP BY, and count the rows of the rollup.");
 	if (aggregate->aggorder != NIL)
 		refuse("ORDER BY in an aggregate", NULL,
-			   "Leave it out: count and sum do not depend on the order.");
+			   "Omit it. The results of count and sum do not depend on the order.");
 
 	return measure_kinds[kind].kind;
 }
@@ -983,7 +983,7 @@ find_row_count(Definition *definition, const Columns *columns)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("definition has no count(*) without FILTER"),
-			 errdetail("It tells when the last row of a group has gone."),
+			 errdetail("It shows when the last row of a group was deleted."),
 			 errhint("Add count(*) to the SELECT list.")));
 }
 
@@ -1100,10 +1100,10 @@ find_companions(Definition *definition, const Columns *columns)
 		if (measure->companion < 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("sum over a nullable argument needs a count of the same argument"),
-					 errdetail("Without it, nothing tells when column \"%s\" is NULL because no value is left.",
+					 errmsg("sum of a nullable argument requires a count of the same argument"),
+					 errdetail("The count shows when column \"%s\" must be NULL because no value is left.",
 							   measure->name),
-					 errhint("Write coalesce(sum(x), 0), or add count(x) with the same FILTER to the definition.")));
+					 errhint("Use coalesce(sum(x), 0), or add count(x) with the same FILTER to the definition.")));
 	}
 }
 
@@ -1320,15 +1320,15 @@ check_expression_walker(Node *node, Oid *relid)
 			refuse(psprintf("a cast to domain %s",
 							format_type_be(exprType(node))),
 				   "The constraints of a domain may change.",
-				   "Cast to the type that the domain is made of.");
+				   "Cast to the base type of the domain.");
 
 		case T_SQLValueFunction:
 			refuse(deparse_expression(node, NIL, false, false),
-				   "A row must count the same when it is inserted and when it is deleted.",
+				   "A row must be counted in the same way when it is inserted and when it is deleted.",
 				   "Filter by it when reading the rollup.");
 
 		case T_Param:
-			refuse("a parameter", NULL, "Write the value out.");
+			refuse("a parameter", NULL, "Use a constant.");
 
 		default:
 			if (!is_supported(node))
@@ -1385,18 +1385,18 @@ static void
 check_table_column(Oid relid, AttrNumber attnum)
 {
 	if (attnum == InvalidAttrNumber)
-		refuse("a whole-row reference", NULL, "Name the columns.");
+		refuse("a whole-row reference", NULL, "Use the columns of the row separately.");
 
 	if (attnum < 0)
 		refuse(psprintf("system column \"%s\"",
 						NameStr(SystemAttributeDefinition(attnum)->attname)),
-			   NULL, "Use the columns of the table itself.");
+			   NULL, "Use the user columns of the table.");
 
 	if (get_attgenerated(relid, attnum) == ATTRIBUTE_GENERATED_VIRTUAL)
 		refuse(psprintf("virtual generated column \"%s\"",
 						get_attname(relid, attnum, false)),
-			   "Virtual columns are not in the write-ahead log.",
-			   "Write out the expression that generates the column.");
+			   "Virtual generated columns are not written to WAL.",
+			   "Use the generation expression instead of the column.");
 }
 
 /*
@@ -1424,25 +1424,25 @@ refuse_function(Oid function, Node *node, Oid relid)
 
 	/* what the definition says, where that is not the name of the function */
 	if (IsA(node, CoerceViaIO))
-		caller = psprintf("The cast from %s to %s calls it. ",
+		caller = psprintf("The function is called by the cast from %s to %s. ",
 						  format_type_be(exprType((Node *) ((CoerceViaIO *) node)->arg)),
 						  format_type_be(exprType(node)));
 	else if (IsA(node, FuncExpr) &&
 			 ((FuncExpr *) node)->funcformat != COERCE_EXPLICIT_CALL
 			 && ((FuncExpr *) node)->funcformat != COERCE_SQL_SYNTAX)
-		caller = psprintf("The cast from %s to %s calls it. ",
+		caller = psprintf("The function is called by the cast from %s to %s. ",
 						  format_type_be(exprType(linitial(((FuncExpr *) node)->args))),
 						  format_type_be(exprType(node)));
 	else if (IsA(node, OpExpr))
-		caller = psprintf("Operator %s calls it. ",
+		caller = psprintf("The function is called by operator %s. ",
 						  format_operator(((OpExpr *) node)->opno));
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-			 errmsg("definition uses %s function %s",
+			 errmsg("%s function %s is not supported in a rollup definition",
 					is_volatile ? "volatile" : "stable",
 					format_procedure(function)),
-			 errdetail("%sA row must count the same when it is inserted and when it is deleted.",
+			 errdetail("%sA row must be counted in the same way when it is inserted and when it is deleted.",
 					   caller),
 			 errhint("%s", function_hint(function, node, relid))));
 }
@@ -1468,14 +1468,14 @@ function_hint(Oid function, Node *node, Oid relid)
 		return CURRENT_TIME_HINT;
 	if (func_volatile(function) == PROVOLATILE_VOLATILE ||
 		get_func_nargs(function) == 0)
-		return "Use columns, constants and immutable functions only.";
+		return "Use only columns, constants and immutable functions.";
 
 	hint = time_zone_hint(function, node, relid);
 	if (hint != NULL)
 		return hint;
 	return is_cast ?
 		"Use the value itself, and cast it when reading the rollup." :
-		"Use what the function is called with, and call it when reading the rollup.";
+		"Use the argument of the function, and call the function when reading the rollup.";
 }
 
 /*
@@ -1496,16 +1496,16 @@ time_zone_hint(Oid function, Node *node, Oid relid)
 		 function != F_TIMESTAMPTZ_TIMESTAMP))
 	{
 		local = in_time_zone(node);
-		return local ? psprintf("Write the time zone out: %s.",
+		return local ? psprintf("Specify the time zone: %s.",
 								deparse(local, relid)) : NULL;
 	}
 
 	is_explicit = ((FuncExpr *) node)->funcformat != COERCE_IMPLICIT_CAST;
 	arg = deparse(linitial(((FuncExpr *) node)->args), relid);
 	if (function == F_TIMESTAMPTZ_TIMESTAMP)
-		return psprintf("Write the time zone out: (%s) AT TIME ZONE 'Europe/London'.", arg);
+		return psprintf("Specify the time zone: (%s) AT TIME ZONE 'Europe/London'.", arg);
 	if (is_explicit)
-		return psprintf("Write the time zone out: (%s)::timestamp AT TIME ZONE 'Europe/London'.", arg);
+		return psprintf("Specify the time zone: (%s)::timestamp AT TIME ZONE 'Europe/London'.", arg);
 	return psprintf("Use a timestamp without time zone: (%s)::timestamp.",
 					arg);
 }

@@ -77,7 +77,7 @@ published_refusal_by_us(Relation rel, char identity)
 	for (int i = 0; i < desc->natts; i++)
 		if (TupleDescAttr(desc,
 						  i)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-			return "virtual generated columns, which are a part of the replica identity then, cannot be published";
+			return "virtual generated columns, which would be part of the replica identity, cannot be published";
 	return NULL;
 }
 

@@ -49,17 +49,17 @@ static const struct
 	const char *hint;
 }			refused_kinds[] = {
 
-	{RELKIND_VIEW, "a view",
+	{RELKIND_VIEW, "view",
 	"Write the query of the view as a subquery in FROM."},
-	{RELKIND_MATVIEW, "a materialized view",
+	{RELKIND_MATVIEW, "materialized view",
 	"Use the table that the materialized view reads."},
-	{RELKIND_FOREIGN_TABLE, "a foreign table",
+	{RELKIND_FOREIGN_TABLE, "foreign table",
 	"Create the rollup in the database that holds the table."},
-	{RELKIND_SEQUENCE, "a sequence",
+	{RELKIND_SEQUENCE, "sequence",
 	"Use a table."},
-	{RELKIND_TOASTVALUE, "a TOAST table",
+	{RELKIND_TOASTVALUE, "TOAST table",
 	"Use the table that the TOAST table belongs to."},
-	{RELKIND_COMPOSITE_TYPE, "a composite type",
+	{RELKIND_COMPOSITE_TYPE, "composite type",
 	"Use a table."},
 };
 
@@ -92,10 +92,10 @@ source_check_kind(Oid relid, bool inherit)
 		if (!inherit)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads only the partitioned table \"%s\" itself",
+					 errmsg("definition reads partitioned table \"%s\" with ONLY",
 							RelationGetRelationName(rel)),
-					 errdetail("A partitioned table has no rows without its partitions."),
-					 errhint("Leave ONLY out.")));
+					 errdetail("A partitioned table contains no rows itself."),
+					 errhint("Omit ONLY.")));
 		check_partitions(rel);
 	}
 	else if (inherit && find_inheritance_children(relid, NoLock) != NIL)
@@ -103,8 +103,8 @@ source_check_kind(Oid relid, bool inherit)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s\" has inheritance children",
 						RelationGetRelationName(rel)),
-				 errdetail("A change of a child is not a change of this table."),
-				 errhint("Write FROM ONLY %s, and UNION ALL for the children.",
+				 errdetail("Changes of the children are not changes of this table."),
+				 errhint("Use FROM ONLY %s, and add the children with UNION ALL.",
 						 qualified_name(RelationGetRelid(rel)))));
 
 	relation_close(rel, NoLock);
@@ -262,8 +262,8 @@ check_storage(Relation rel)
 		if (rel->rd_rel->relkind == refused_kinds[i].relkind)
 			ereport(ERROR,
 					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("\"%s\" is %s", name, refused_kinds[i].noun),
-					 errdetail("Rollups are kept from the row changes of tables."),
+					 errmsg("definition reads %s \"%s\"", refused_kinds[i].noun, name),
+					 errdetail("A rollup can be maintained only from row changes of tables."),
 					 errhint("%s", refused_kinds[i].hint)));
 	}
 	if (rel->rd_rel->relkind != RELKIND_RELATION &&
@@ -271,22 +271,22 @@ check_storage(Relation rel)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", name),
-				 errdetail("Rollups are kept from the row changes of tables."),
+				 errdetail("A rollup can be maintained only from row changes of tables."),
 				 errhint("Use a table.")));
 
 	/* as is_publishable_class() has it; the OID catches information_schema */
 	if (IsCatalogRelation(rel) || RelationGetRelid(rel) < FirstNormalObjectId)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" belongs to the system", name),
+				 errmsg("table \"%s\" is a system table", name),
 				 errdetail("Changes of system tables are not decoded."),
-				 errhint("Use a table of your own.")));
+				 errhint("Use a user table.")));
 
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s\" is temporary", name),
-				 errdetail("Changes of temporary tables are not in the write-ahead log."),
+				 errdetail("Changes of temporary tables are not written to WAL."),
 				 errhint("Use a permanent table.")));
 
 	/* of a partitioned table, it means nothing */
@@ -295,7 +295,7 @@ check_storage(Relation rel)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s\" is unlogged", name),
-				 errdetail("Changes of unlogged tables are not in the write-ahead log."),
+				 errdetail("Changes of unlogged tables are not written to WAL."),
 				 errhint("Run: ALTER TABLE %s SET LOGGED;",
 						 qualified_name(RelationGetRelid(rel)))));
 }
@@ -317,8 +317,8 @@ check_visible(Relation rel)
 			 errmsg("row-level security of table \"%s\" applies to role \"%s\"",
 					RelationGetRelationName(rel),
 					GetUserNameFromId(GetUserId(), false)),
-			 errdetail("The write-ahead log holds the rows of everybody."),
-			 errhint("Let a role create the rollup that row-level security does not apply to.")));
+			 errdetail("A rollup counts all rows of the table."),
+			 errhint("Create the rollup as a role that bypasses row-level security.")));
 }
 
 /*
@@ -341,9 +341,9 @@ check_partitions(Relation rel)
 							RelationGetRelationName(leaf),
 							RelationGetRelationName(rel),
 							foreign ? "a foreign table" : "unlogged"),
-					 errdetail("Its changes are not in the write-ahead log."),
+					 errdetail("Changes of this partition are not written to WAL."),
 					 foreign
-					 ? errhint("Read the other partitions instead, with UNION ALL.")
+					 ? errhint("Use the other partitions with UNION ALL instead.")
 					 : errhint("Run: ALTER TABLE %s SET LOGGED;",
 							   qualified_name(RelationGetRelid(leaf)))));
 

@@ -353,10 +353,10 @@ type_check_text(Oid relid, const Bitmapset *columns)
 		if (OidIsValid(naming))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads column \"%s\", which has values of type %s",
+					 errmsg("definition reads column \"%s\", which contains values of type %s",
 							get_attname(relid, attnum, false),
 							format_type_be(naming)),
-					 errdetail("The output plugin writes the names of the objects that they refer to, and these may be renamed before they are read."),
-					 errhint("Use notify_stats.format = 'notify_stats', or store OIDs or names in a column of type oid or text.")));
+					 errdetail("The output plugin writes the names of the referenced objects, which may be renamed before the names are read."),
+					 errhint("Set notify_stats.format = 'notify_stats', or store OIDs or names in a column of type oid or text.")));
 	}
 }

@@ -212,8 +212,8 @@ apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("could not write all groups of rollup %s",
 						rollup->shape->name),
-				 errdetail("A trigger or rule on the table has kept rows away."),
-				 errhint("Drop it, and run: %s",
+				 errdetail("A trigger or rule on the table has suppressed rows."),
+				 errhint("Drop the trigger or rule, then run: %s",
 						 rollup_rebuild_statement(rollup->shape->name,
 												  rollup->ignores != NIL))));
 }
@@ -292,9 +292,9 @@ plan_statement(const ApplyTarget *target, ApplyStatement statement,
 	if (plan == NULL || (target->is_own && !writes_only(plan, rollup->relid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("cannot write rollup %s, as its table has rules",
+				 errmsg("cannot write to rollup %s because its table has rules",
 						rollup->shape->name),
-				 errhint("Drop the rules, and run: %s",
+				 errhint("Drop the rules, then run: %s",
 						 rollup_rebuild_statement(rollup->shape->name,
 												  rollup->ignores != NIL))));
 	return plan;
@@ -433,7 +433,7 @@ choose_statement(const Rollup *rollup, TupleTableSlot *found,
 			 errmsg("rollup %s does not match its definition: a group would have a count of %s",
 					rollup->shape->name, isnull ?
 					"NULL" : psprintf(INT64_FORMAT, count)),
-			 errdetail("The table may have been changed by hand."),
+			 errdetail("The table may have been modified manually."),
 			 errhint("Run: %s", rollup_rebuild_statement(rollup->shape->name,
 														 rollup->ignores !=
 														 NIL))));
@@ -557,8 +557,8 @@ complain_of_missing(const Rollup *rollup, Relation table, uint64 written,
 		apply_check_written(rollup, written, expected);
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("rollup %s was changed by another session while it was written", rollup->shape->name),
-			 errhint("Only notify_stats should change the table of a rollup.")));
+			 errmsg("rollup %s was changed by another session while it was being written", rollup->shape->name),
+			 errhint("Only notify_stats should modify the table of a rollup.")));
 }
 
 static void

@@ -257,7 +257,7 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 	if (build->in_vain && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rollup with OID %u was dropped or changed meanwhile",
+				 errmsg("rollup with OID %u was concurrently dropped or changed",
 						build->relid)));
 	return access == SHAPE_READY && !build->in_vain ? rollup : NULL;
 }
@@ -280,9 +280,9 @@ wait_for_lock(Build *build, BusyLock busy, const char *locked)
 	if (busy_lock_wait(busy) || !may_end)
 		return true;
 	ereport(LOG,
-			(errmsg("could not begin to build rollup %s: %s is locked",
+			(errmsg("could not start to build rollup %s: %s is locked",
 					build->name, locked),
-			 errdetail("The build is tried again.")));
+			 errdetail("The build will be retried.")));
 	shared_stream()->locked_out_build = build->relid;
 	return false;
 }
@@ -353,7 +353,7 @@ retains_much(const SharedBuild *shared)
 }
 
 #define RETAINS_MUCH "the replication slot of a build or verification retains more than %d MB of WAL"
-#define RETAINS_MUCH_HINT "See in the view notify_stats.status what it waits for, or raise notify_stats.max_build_wal."
+#define RETAINS_MUCH_HINT "Check waits_for in the view notify_stats.status, or raise notify_stats.max_build_wal."
 
 /* Throws if the build's slot retains more than it may. */
 static void
@@ -428,8 +428,8 @@ check_free_slots(int needed)
 	if (slot_count_free() < needed)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("there are too few free replication slots to verify a rollup"),
-				 errdetail("A verification takes one, and leaves one for a build."),
+				 errmsg("not enough free replication slots to verify a rollup"),
+				 errdetail("A verification uses one slot, and must leave one slot for a build."),
 				 errhint("Try again later, drop unused slots, or raise max_replication_slots and restart the server.")));
 }
 
@@ -444,14 +444,14 @@ check_verifiable(const Rollup *rollup, const StreamRow *row)
 	if (row->paused)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot verify while the stream is paused"),
+				 errmsg("cannot verify a rollup while the stream is paused"),
 				 errhint("Run: SELECT notify_stats.resume();")));
 	if (rollup->state != ROLLUP_LIVE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot verify rollup %s: it is %s",
 						rollup->shape->name, names[rollup->state]),
-				 errhint("The view notify_stats.rollups shows its progress, or the reason.")));
+				 errhint("The view notify_stats.rollups shows the progress or the reason.")));
 }
 
 static void
@@ -675,7 +675,7 @@ run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 	/* the name may be another view's by now, if its schema has been renamed */
 	SetTuplestoreDestReceiverParams(receiver, rows, CurrentMemoryContext,
 									false, rollup->shape->desc,
-									"the definition was renamed meanwhile");
+									"the definition was renamed concurrently");
 	options.read_only = true;
 	options.must_return_tuples = true;
 	options.dest = receiver;
@@ -835,11 +835,11 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	if (output.stale != NIL)
 		ereport(build->verifying ? ERROR : LOG,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rollup %s was overtaken by a change: %s",
+				 errmsg("a concurrent change to a source of rollup %s cannot be decoded: %s",
 						rollup->shape->name,
 						(char *) linitial(output.reasons)),
 				 build->verifying ?
-				 errhint("Try again.") : errhint("Its build starts again.")));
+				 errhint("Try again.") : errdetail("The build will be restarted.")));
 	return output.stale == NIL;
 }
 
@@ -927,8 +927,8 @@ check_stream(const Build *build, StreamRow *row)
 	if (reason != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not end the build of a rollup: %s", reason),
-				 errhint("It starts again.")));
+				 errmsg("could not finish the build of a rollup: %s", reason),
+				 errdetail("The build will be restarted.")));
 }
 
 /*
@@ -1037,7 +1037,7 @@ join_main_stream(Build *build)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("rollup %s has become stale", rollup->shape->name),
-				 errhint("It is rebuilt by itself.")));
+				 errdetail("The rollup will be rebuilt.")));
 
 	time_limit_charge(build->relid, !build->verifying);
 	bring_up_to_date(build, rollup);
@@ -1143,7 +1143,7 @@ build_verify(Oid relid, VerifyCallback callback, void *arg)
 	if (build->differences == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("the rollup could not be verified, as the stream has no slot"),
+				 errmsg("could not verify the rollup because the stream has no slot"),
 				 errhint("Try again.")));
 	difference_report(build->differences, callback, arg);
 }

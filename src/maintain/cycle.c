@@ -130,7 +130,7 @@ enter_trouble(bool manual)
 	{
 		ereport(LOG,
 				(errmsg("rollup %s, restored from a dump, cannot be built yet: %s", name, trouble.reason),
-				 errdetail("It will be tried again.")));
+				 errdetail("The build will be retried.")));
 		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason,
 						 trouble.lsn);
 	}
@@ -194,8 +194,8 @@ settle_upgrade(Cycle *cycle)
 	if (cycle->row.upgrade_from != 0 && cycle->manual)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the stream is left for an upgrade of the server"),
-				 errhint("To go on without one, run: SELECT notify_stats.resume();")));
+				 errmsg("notify_stats has been prepared for pg_upgrade"),
+				 errhint("To resume without an upgrade, run: SELECT notify_stats.resume();")));
 	return SETTLED_NOTHING;
 }
 
@@ -776,14 +776,14 @@ watch_retained_wal(void)
 	{
 		if (shared_stream_retains_much(true))
 			ereport(WARNING,
-					(errmsg("replication slot \"%s\" keeps more than %d MB of write-ahead log",
+					(errmsg("replication slot \"%s\" retains more than %d MB of WAL",
 							NameStr(name), notify_stats_warn_retained_wal),
-					 errhint("The view notify_stats.status shows how far behind it is, and what holds it back.")));
+					 errhint("Check lag_bytes, waits_for and held_back_by in the view notify_stats.status.")));
 	}
 	/* not in turn at each rise and fall */
 	else if (retained <= limit / 2 && shared_stream_retains_much(false))
 		ereport(LOG,
-				(errmsg("replication slot \"%s\" keeps less than %d MB of write-ahead log again",
+				(errmsg("replication slot \"%s\" retains less than %d MB of WAL again",
 						NameStr(name), notify_stats_warn_retained_wal)));
 }
 

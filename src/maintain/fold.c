@@ -261,8 +261,8 @@ add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
 	if (numeric_is_nan(value) || numeric_is_inf(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("cannot keep a sum over NaN or infinity from row changes"),
-				 errhint("Leave such values out with FILTER (WHERE …) in the definition.")));
+				 errmsg("cannot maintain a sum of NaN or infinity"),
+				 errhint("Exclude such values with FILTER (WHERE ...) in the definition.")));
 
 	if (sign < 0)
 		value = DatumGetNumeric(DirectFunctionCall1(numeric_uminus,
@@ -348,10 +348,10 @@ add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
 		if (isnull && measure->arg_not_null)
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
-					 errmsg("the argument of sum in column \"%s\" is null",
+					 errmsg("argument of sum in column \"%s\" is null",
 							measure->name),
-					 errdetail("It could not be null when the rollup was created."),
-					 errhint("Create the rollup anew with a count of the same argument beside the sum.")));
+					 errdetail("The argument could not be null when the rollup was created."),
+					 errhint("Drop the rollup and create it again, with a count of the same argument in its definition.")));
 		if (isnull)
 			return;
 	}

@@ -51,8 +51,8 @@ main_slot_note_use(bool look)
 		ereport(LOG,
 				(errmsg("replication slot \"%s\" is in use by process %d",
 						NameStr(name), pid),
-				 errdetail("The worker waits until it is free."),
-				 errhint("Only notify_stats may read this slot: what others consume is lost to the rollups.")));
+				 errdetail("The worker waits until the slot is released."),
+				 errhint("Only notify_stats may read this slot. Changes consumed by other processes are missing from the rollups.")));
 	return pid != 0;
 }
 

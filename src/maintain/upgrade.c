@@ -54,7 +54,7 @@ upgrade_end(const StreamRow *row)
 			stream_set_applied(slot.confirmed_flush_lsn);
 			facts_store(facts_load(), NIL);
 			rollup_take_over(rollup_list(NULL));
-			ereport(LOG, (errmsg("notify_stats goes on after an upgrade of the server")));
+			ereport(LOG, (errmsg("notify_stats resumed after an upgrade of the server")));
 		}
 	}
 	else if (row->upgrade_from == 0 && !XLogRecPtrIsInvalid(row->upgrade_lsn))
@@ -85,7 +85,7 @@ read_before_upgrade(StreamRow *row, XLogRecPtr upto)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not lock table \"%s\"",
 						get_rel_name(busy.relid)),
-				 errhint("Try again when nobody else uses it.")));
+				 errhint("Try again when no other session uses the table.")));
 	return main_stream_read(row, live, Max(upto, row->applied_lsn), true);
 }
 
@@ -153,14 +153,14 @@ upgrade_prepare(void)
 	if (!main_stream_lock(&row) || !main_slot_is_sound(&row, &slot))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("there is no replication slot to be taken along"),
-				 errhint("Upgrade without it: the new server makes one if there are rollups, and rebuilds them.")));
+				 errmsg("there is no replication slot to migrate"),
+				 errhint("Run pg_upgrade without it. If there are rollups, the new server creates a slot and rebuilds them.")));
 	xact_commit();
 	for (int i = 0; i < UPGRADE_TRIES; i++)
 		if (try_pass_end())
 			return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("others go on changing the tables that rollups read"),
-			 errhint("Stop them, and call prepare_upgrade() again, or resume().")));
+			 errmsg("source tables are still being modified"),
+			 errhint("Stop all writers, then run: CALL notify_stats.prepare_upgrade(); To cancel the upgrade, run: SELECT notify_stats.resume();")));
 }

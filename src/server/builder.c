@@ -324,7 +324,7 @@ start_attempt(Attempt *attempt)
 		return;
 	ereport(LOG,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("notify_stats could not start a process to build a rollup"),
+			 errmsg("could not start a background process to build a rollup"),
 			 errhint("You may need to increase \"max_worker_processes\".")));
 	delay_retry(attempt);
 	look_at(attempt->retry_at);
@@ -531,8 +531,8 @@ receive(shm_mq_handle *queue, VerifyCallback callback, void *arg)
 		if (shm_mq_receive(queue, &len, &data, false) != SHM_MQ_SUCCESS)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONNECTION_FAILURE),
-					 errmsg("the process that verifies the rollup has ended"),
-					 errhint("The server log may tell why.")));
+					 errmsg("the process that verifies the rollup has exited"),
+					 errhint("See the server log for the reason.")));
 	} while (handle_message(data, len, callback, arg));
 }
 
@@ -573,9 +573,9 @@ builder_verify(Oid relid, VerifyCallback callback, void *arg)
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("verify() cannot run in a transaction that has written"),
-				 errdetail("It would wait for that transaction to end."),
-				 errhint("Commit first.")));
+				 errmsg("verify() cannot run in a transaction that has performed writes"),
+				 errdetail("It would wait for this transaction to end."),
+				 errhint("Commit the transaction first.")));
 
 	/* no lock that this session has taken may be in the process's way */
 	shares_locks = IsTransactionBlock() || has_locked(relid);
@@ -588,7 +588,7 @@ builder_verify(Oid relid, VerifyCallback callback, void *arg)
 	if (handle == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("could not start a process to verify the rollup"),
+				 errmsg("could not start a background process to verify the rollup"),
 				 errhint("You may need to increase \"max_worker_processes\".")));
 	/* also if this session is terminated */
 	PG_ENSURE_ERROR_CLEANUP(terminate_builder, PointerGetDatum(handle));

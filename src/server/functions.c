@@ -71,7 +71,7 @@ check_primary(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("recovery is in progress"),
-				 errhint("Run this on the primary. On a standby, notify_stats.applied_lsn() tells how fresh the rollups are.")));
+				 errhint("Run this on the primary. On a standby, use notify_stats.applied_lsn() to see how current the rollups are.")));
 }
 
 /*
@@ -108,8 +108,8 @@ check_server(void)
 	if (wal_level < WAL_LEVEL_LOGICAL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("notify_stats needs wal_level >= logical"),
-				 errdetail("Changes are read from the write-ahead log, which has to tell the old rows."),
+				 errmsg("notify_stats requires wal_level >= logical"),
+				 errdetail("Changes are read from WAL by logical decoding."),
 				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
 
 	/* one for the stream, if it has none yet, and one for the build */
@@ -122,7 +122,7 @@ check_server(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("all replication slots are in use"),
-				 errdetail("notify_stats needs one for each database, and one more while it builds."),
+				 errdetail("notify_stats needs one slot for each database, and one for each build."),
 				 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
 
 	worker_report_missing(NOTICE);
@@ -145,7 +145,7 @@ strings_of_array(ArrayType *array)
 		if (isnull[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("the name of a table must not be null")));
+					 errmsg("table name must not be null")));
 		strings = lappend(strings, TextDatumGetCString(values[i]));
 	}
 	return strings;
@@ -223,10 +223,10 @@ notice_ignored_deletes(Oid relid)
 
 	if (rollup != NULL && rollup->ignores != NIL)
 		ereport(NOTICE,
-				(errmsg("rollup %s counts rows that have been deleted from %s",
+				(errmsg("rollup %s still counts rows that were deleted from %s",
 						rollup_qualified_name(relid),
 						rollup_ignored_names(rollup)),
-				 errdetail("Groups that hold more than their definition gives cannot be checked.")));
+				 errdetail("Groups with more rows than in the definition cannot be checked.")));
 }
 
 Datum
@@ -421,8 +421,8 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("%s() cannot run inside a transaction block or a function", name),
-				 errdetail("It runs transactions of its own."),
-				 errhint("Run CALL notify_stats.%s() as a statement of its own.", name)));
+				 errdetail("It runs its own transactions."),
+				 errhint("Run CALL notify_stats.%s() as a separate statement.", name)));
 	check_primary();
 	shared_require();
 

@@ -235,8 +235,9 @@ empty_database(const DatabaseStatement *statement, Oid database)
 	{
 		if (!said)
 			ereport(LOG,
-					(errmsg("notify_stats leaves database \"%s\" for a while, which has to be empty for a statement",
-							statement->database)));
+					(errmsg("disconnecting notify_stats from database \"%s\"",
+							statement->database),
+					 errdetail("A statement requires that the database has no connections.")));
 		said = true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, 10,

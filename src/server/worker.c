@@ -168,13 +168,13 @@ worker_report_missing(int elevel)
 	if (settings_database_place(database) < 0)
 		ereport(elevel,
 				(errmsg("no worker serves database \"%s\"", database),
-				 errhint("Add the database to notify_stats.database and restart the server, or CALL notify_stats.catch_up().")));
+				 errhint("Add the database to notify_stats.database and restart the server, or run: CALL notify_stats.catch_up();")));
 	else
 		ereport(elevel,
 				(errmsg("no worker serves database \"%s\"", database),
-				 errdetail("When the server started, max_worker_processes = %d did not allow one.",
+				 errdetail("When the server started, max_worker_processes = %d was too low.",
 						   max_worker_processes),
-				 errhint("Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up().")));
+				 errhint("Raise max_worker_processes and restart the server, or run: CALL notify_stats.catch_up();")));
 }
 
 /* Says what this process does, in pg_stat_activity and in the process list. */
@@ -553,12 +553,12 @@ connection_error_callback(void *arg)
 	int			seconds = RESTART_SECONDS +
 	delay_seconds(*(const int *) arg + 1);
 
-	errcontext("connecting to a database that \"notify_stats.database\" names");
+	errcontext("connecting to a database listed in \"notify_stats.database\"");
 	if (geterrcode() == ERRCODE_UNDEFINED_DATABASE)
-		errhint("Create it, or take it out of \"notify_stats.database\" and restart the server. The worker tries again in %d s.",
+		errhint("Create the database, or remove it from \"notify_stats.database\" and restart the server. The worker will retry in %d s.",
 				seconds);
 	else
-		errhint("The worker tries again in %d s.", seconds);
+		errhint("The worker will retry in %d s.", seconds);
 }
 
 /* Connects; if the last attempts have failed, waits before that. */

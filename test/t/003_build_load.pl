@@ -335,7 +335,7 @@ wait_for_stop($node, 'build-filled', $offset);
 sql($node, 'ALTER TABLE sums RENAME COLUMN n TO number');
 write_without_waiting();
 continue_from_stop($node);
-like($verify->finish, qr/dropped or changed meanwhile/, 'verify() says that the rollup was changed');
+like($verify->finish, qr/concurrently dropped or changed/, 'verify() says that the rollup was changed');
 sql($node, 'ALTER TABLE sums RENAME COLUMN number TO n');
 is_exact($node, 'a rollup whose column was renamed, and back');
 is(state_of($node, 'sums'), 'live', 'it has been live throughout');

@@ -46,7 +46,7 @@ $node = new_node('bad', conf => "wal_level = replica\n");
 sql($node, $schema);
 $allow_plugin = sql($node, q{SELECT current_setting('output_plugin_libraries', true) IS NOT NULL}) eq 't';
 $error = sql_error($node, $create);
-like($error, qr/ERROR:  55000: notify_stats needs wal_level >= logical/, 'wal_level = replica is refused');
+like($error, qr/ERROR:  55000: notify_stats requires wal_level >= logical/, 'wal_level = replica is refused');
 like($error, qr/DETAIL: .*\nHINT:  Set wal_level = logical in postgresql.conf and restart/, 'with a hint');
 is(sql($node, $nothing_made), '0', 'and nothing is made');
 is(check_row($node, 'wal_level', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells');
@@ -133,7 +133,7 @@ restart_with("max_replication_slots = 3\n");
 wait_for_worker($node);
 sql($node, q{SELECT pg_create_physical_replication_slot('taken')});
 like(sql_error($node, q{SELECT * FROM notify_stats.verify('kinds')}),
-	qr/ERROR:  53400: there are too few free replication slots to verify a rollup\nDETAIL:/, 'verify() without a slot');
+	qr/ERROR:  53400: not enough free replication slots to verify a rollup\nDETAIL:/, 'verify() without a slot');
 sql($node, q{INSERT INTO source VALUES (6, 'd')});
 is_exact($node, 'while the stream goes on');
 sql($node, q{SELECT pg_drop_replication_slot('taken')});
@@ -148,13 +148,13 @@ poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'lo
 is(check_row($node, 'worker processes', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells that there is no process for a build');
 $offset = log_position($node);
 sql($node, q{SELECT notify_stats.rebuild('kinds')});
-$node->wait_for_log(qr/could not start a process to build a rollup/, $offset);
+$node->wait_for_log(qr/could not start a background process to build a rollup/, $offset);
 $node->wait_for_log(qr/HINT:  You may need to increase "max_worker_processes"/, $offset);
 sql($node, q{INSERT INTO source VALUES (7, 'd')});
 poll($node, q{SELECT sum(n) = 7 FROM kinds});
 pass('the stream goes on while a build waits for a process');
 $error = sql_error($node, q{SELECT * FROM notify_stats.verify('kinds')});
-like($error, qr/ERROR:  53400: could not start a process to verify the rollup\nHINT:  You may need to increase "max_worker_processes"/,
+like($error, qr/ERROR:  53400: could not start a background process to verify the rollup\nHINT:  You may need to increase "max_worker_processes"/,
 	'verify() without a process');
 sql($node, 'CALL notify_stats.catch_up()');
 is(sql($node, q{SELECT count(*) FROM notify_stats.rebuild_request}), '0', 'catch_up() builds without a process');
@@ -168,12 +168,12 @@ is_verified($node, 'kinds', 'and verify() finds nothing');
 restart_with("max_worker_processes = 1\n");
 sql($node, q{INSERT INTO source VALUES (9, 'f')});
 is(check_row($node, 'worker'),
-	'f|no worker serves database postgres: max_worker_processes = 1 did not allow one|'
-	. 'Raise max_worker_processes and restart the server, or CALL notify_stats.catch_up() regularly.', 'check() tells it');
-is(sql($node, 'SELECT state, waits_for FROM notify_stats.status'), 'off|a worker: max_worker_processes does not allow one',
+	'f|no worker serves database postgres: max_worker_processes = 1 is too low|'
+	. 'Raise max_worker_processes and restart the server, or run CALL notify_stats.catch_up(); regularly.', 'check() tells it');
+is(sql($node, 'SELECT state, waits_for FROM notify_stats.status'), 'off|a worker: max_worker_processes is too low',
 	'so does the status');
 like(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms', no_throw => true)}),
-	qr/WARNING:  no worker serves database "postgres"\nDETAIL:  .*max_worker_processes = 1 did not allow one.\nHINT:  Raise/,
+	qr/WARNING:  no worker serves database "postgres"\nDETAIL:  .*max_worker_processes = 1 was too low\.\nHINT:  Raise/,
 	'and wait_for_lsn(), before it waits');
 is(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '0', no_throw => true)}), '', 'but not if it is only asked');
 sql($node, 'CALL notify_stats.catch_up()');

@@ -242,8 +242,8 @@ for (1 .. 3)
 	sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1024 * 1024)); SELECT pg_current_wal_flush_lsn()});
 	change_notify($node);
 }
-$node->wait_for_log(qr/WARNING:  replication slot "$slot" keeps more than 2 MB of write-ahead log/, $offset);
-is(check_row($node, 'WAL kept by the slot', 'ok'), 'f', 'check() tells it, too');
+$node->wait_for_log(qr/WARNING:  replication slot "$slot" retains more than 2 MB of WAL/, $offset);
+is(check_row($node, 'WAL retained by the slot', 'ok'), 'f', 'check() tells it, too');
 cmp_ok(sql($node, q{SELECT retained_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024, 'and the status');
 cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024,
 	'which tells that it was not applied');
@@ -255,10 +255,10 @@ for (1 .. 100)
 	change_notify($node);
 	sql($node, 'CHECKPOINT');
 	wait_until_applied($node);
-	last if slurp_file($node->logfile, $offset) =~ /keeps less than 2 MB of write-ahead log again/;
+	last if slurp_file($node->logfile, $offset) =~ /retains less than 2 MB of WAL again/;
 }
-$node->wait_for_log(qr/keeps less than 2 MB of write-ahead log again/, $offset);
-is(() = slurp_file($node->logfile, $offset) =~ /keeps more than 2 MB/g, 1, 'it was said once');
+$node->wait_for_log(qr/retains less than 2 MB of WAL again/, $offset);
+is(() = slurp_file($node->logfile, $offset) =~ /retains more than 2 MB/g, 1, 'it was said once');
 set_and_reload($node, 'notify_stats.warn_retained_wal' => undef);
 
 # Without a rebuild, if that is what is wanted.

@@ -42,7 +42,7 @@ is(differences($standby, 'postgres', 'ft_service_stats'), '', 'exact on the stan
 is(sql($standby, q{SELECT sum(notification_count) FROM ft_service_stats WHERE notification_status = 'sending'}),
 	sql($node, q{SELECT count(*) FROM notifications WHERE key_type <> 'test'}), 'with the rows of the primary');
 like(sql_error($standby, 'SELECT notify_stats.wait_for_lsn()'),
-	qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\. On a standby, notify_stats\.applied_lsn\(\)/,
+	qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\. On a standby, use notify_stats\.applied_lsn\(\)/,
 	'wait_for_lsn() says what to do on a standby');
 is(sql($standby, q{SELECT stream, state FROM notify_stats.status}), 'main|off', 'the status can be read on a standby');
 is(sql($standby, q{SELECT state FROM notify_stats.rollups}), 'live', 'so can the rollups');

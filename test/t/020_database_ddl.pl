@@ -86,8 +86,8 @@ is_slot_open('app');
 $offset = log_position($node);
 runs('DROP DATABASE app');
 is(slots_of('app'), '0', 'the slot goes with the database');
-$node->wait_for_log(qr/notify_stats leaves database "app" for a while/, $offset);
-$node->wait_for_log(qr/FATAL: .*database "app" does not exist\n.*HINT: .*Create it, or take it out of "notify_stats.database" and restart the server. The worker tries again in \d+ s.\n.*CONTEXT: .*connecting to a database that "notify_stats.database" names/, $offset);
+$node->wait_for_log(qr/disconnecting notify_stats from database "app"/, $offset);
+$node->wait_for_log(qr/FATAL: .*database "app" does not exist\n.*HINT: .*Create the database, or remove it from "notify_stats.database" and restart the server. The worker will retry in \d+ s.\n.*CONTEXT: .*connecting to a database listed in "notify_stats.database"/, $offset);
 
 runs('CREATE DATABASE app');
 wait_for_worker($node, 'app');
@@ -251,7 +251,7 @@ like(sql_error($node, "BEGIN;\nDROP DATABASE app"), qr/cannot run inside a trans
 like(sql_error($node, 'DROP DATABASE app', 'app'), qr/cannot drop the currently open database/, 'DROP of the current database');
 like(sql_error($node, 'ALTER DATABASE app RENAME TO other', 'app'), qr/current database cannot be renamed/, 'RENAME of the current database');
 is(worker_pid($node, 'app'), $pid, 'who may not do it does not send the worker away');
-unlike(slurp_file($node->logfile, $offset), qr/notify_stats leaves database/, 'not for a moment');
+unlike(slurp_file($node->logfile, $offset), qr/disconnecting notify_stats/, 'not for a moment');
 
 # Whoever else is connected keeps the database, and the worker returns.
 $session = start_psql($node, '\connect app', 'SELECT 1', 'SELECT pg_sleep(1000)');
@@ -281,10 +281,10 @@ is(slots_of('app'), '0', 'and drop it, with its slot');
 
 # Its worker has been trying all the while.
 $offset = log_position($node);
-$node->wait_for_log(qr/database "later" does not exist\n.*tries again in \d+ s/, $offset);
+$node->wait_for_log(qr/database "later" does not exist\n.*will retry in \d+ s/, $offset);
 cmp_ok(scalar(() = slurp_file($node->logfile) =~ /database "later" does not exist/g), '<', 12,
 	'a database that does not exist is tried less and less often');
-($time, $pause) = slurp_file($node->logfile, $offset) =~ /^(\S+ \S+) .*database "later" does not exist\n.*tries again in (\d+) s/m;
+($time, $pause) = slurp_file($node->logfile, $offset) =~ /^(\S+ \S+) .*database "later" does not exist\n.*will retry in (\d+) s/m;
 cmp_ok($pause, '>', 16, 'and rarely by now');
 runs('CREATE DATABASE later');
 wait_for_worker($node, 'later');

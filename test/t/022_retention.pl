@@ -202,12 +202,12 @@ foreach my $damage (
 	sql($node, 'BEGIN; DELETE FROM of_history; INSERT INTO of_history TABLE saved; COMMIT; DROP TABLE saved');
 }
 like(($node->psql('postgres', q{SELECT notify_stats.verify('of_history')}))[2],
-	qr/NOTICE: .*counts rows that have been deleted from "history"/, 'verify() says what it cannot tell');
+	qr/NOTICE: .*still counts rows that were deleted from "history"/, 'verify() says what it cannot tell');
 is_kept('after it was damaged and put right');
 
 # No rebuild without being asked for what it loses.
 my $error = sql_error($node, q{SELECT notify_stats.rebuild('of_history')});
-like($error, qr/55000: rebuilding rollup public\.of_history would forget deleted rows/, 'rebuild() is refused');
+like($error, qr/55000: cannot rebuild rollup public\.of_history without forgetting deleted rows/, 'rebuild() is refused');
 like($error, qr/rebuild\('public\.of_history', forget_deleted => true\)/, 'and says how to do it all the same');
 is_kept('after a refused rebuild');
 

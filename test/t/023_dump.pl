@@ -59,7 +59,7 @@ sub is_restored
 	is(rollup_states($server, $db), qq{"Odd schema"."by Type"|live\nby_region|live\nft_service_stats|live\nkept_rows|failed},
 		"$title: all are live again that can be");
 	is($server->safe_psql($db, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'kept_rows'::regclass}),
-		'restored from a dump, without its place in the write-ahead log',
+		'restored from a dump, which does not contain the WAL position',
 		"$title: one with ignore_deletes tells why it is not");
 	is_exact($server, "$title: exact", db => $db, rollups => \@exact);
 	change($server, $db);
@@ -159,13 +159,13 @@ $node->command_ok([ 'pg_dump', '-s', '-f', "$dir/schema.sql", '-d', $node->conns
 $node->command_ok([ 'pg_dump', '-a', '-f', "$dir/data.sql", '-d', $node->connstr('postgres') ], 'dump the rows');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/schema.sql", '-d', $halves ], 'restore the schema');
 is($target->safe_psql('halves', q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'live'}), '0', 'no rollup is live');
-like($target->safe_psql('halves', q{SELECT obj_description('by_region'::regclass)}), qr/^rollup: .*notify_stats/,
+like($target->safe_psql('halves', q{SELECT obj_description('by_region'::regclass)}), qr/^rollup of .*notify_stats/,
 	'a comment tells what a table is');
-is($target->safe_psql('halves', q{SELECT string_agg(hint, chr(10) ORDER BY hint) FROM notify_stats.check() WHERE item = 'unkept table'}),
+is($target->safe_psql('halves', q{SELECT string_agg(hint, chr(10) ORDER BY hint) FROM notify_stats.check() WHERE item = 'former rollup'}),
 	q{Run: SELECT notify_stats.adopt_rollup('"Odd schema"."by Type"');
 Run: SELECT notify_stats.adopt_rollup('public.by_region');
 Run: SELECT notify_stats.adopt_rollup('public.ft_service_stats');
-Run: SELECT notify_stats.adopt_rollup('public.kept_rows'); Its comment names the tables for ignore_deletes.},
+Run: SELECT notify_stats.adopt_rollup('public.kept_rows'); The comment on the table lists the tables for ignore_deletes.},
 	'check() tells how to have them kept');
 $target->safe_psql('halves', 'SELECT notify_stats.pause()');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/data.sql", '-d', $halves ], 'restore the rows');

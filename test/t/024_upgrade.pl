@@ -77,7 +77,7 @@ autovacuum = off
 });
 my ($offset, $built_at);
 
-like(sql_error($node, $prepare), qr/ERROR:  55000: there is no replication slot to be taken along\nHINT:  /,
+like(sql_error($node, $prepare), qr/ERROR:  55000: there is no replication slot to migrate\nHINT:  /,
 	'there is nothing to prepare without rollups');
 poll($node, q{SELECT state = 'no rollups' FROM notify_stats.status});
 create_rollups($node);
@@ -91,7 +91,7 @@ is_left($node, 'the slot is left beyond our own commit');
 is(sql($node, q{SELECT count(*) FROM pg_replication_slots s, notify_stats.status
 	WHERE s.slot_name = status.slot_name AND confirmed_flush_lsn > pg_current_wal_insert_lsn()}), '0', 'but not beyond the end');
 like(sql_error($node, 'CALL notify_stats.catch_up()'),
-	qr/ERROR:  55000: the stream is left for an upgrade of the server\nHINT:  To go on without one, run: SELECT notify_stats\.resume\(\);/,
+	qr/ERROR:  55000: notify_stats has been prepared for pg_upgrade\nHINT:  To resume without an upgrade, run: SELECT notify_stats\.resume\(\);/,
 	'nothing is applied meanwhile');
 resume_stream($node);
 is_continued($node, $built_at, 1, 'resume() at once');
@@ -135,7 +135,7 @@ sql($node, q{
 	CREATE TRIGGER go_on AFTER INSERT OR UPDATE ON kept_rows EXECUTE FUNCTION go_on();
 	INSERT INTO kept VALUES (3);
 });
-like(sql_error($node, $prepare), qr/ERROR:  55006: others go on changing the tables that rollups read\nHINT:  Stop them, and call prepare_upgrade\(\) again, or resume\(\)\./,
+like(sql_error($node, $prepare), qr/ERROR:  55006: source tables are still being modified\nHINT:  Stop all writers, then run: CALL notify_stats\.prepare_upgrade\(\);/,
 	'who goes on writing is told of');
 sql($node, 'DROP TRIGGER go_on ON kept_rows');
 sql($node, $prepare);
@@ -214,7 +214,7 @@ $new->start;
 is_continued($new, $built_at, 2, 'upgraded');
 change($new);
 is_continued($new, $built_at, 3, 'and goes on');
-like(slurp_file($new->logfile), qr/notify_stats goes on after an upgrade of the server/, 'as the log says');
+like(slurp_file($new->logfile), qr/notify_stats resumed after an upgrade of the server/, 'as the log says');
 unlike(slurp_file($new->logfile), qr/changes were lost|stale/, 'and nothing was lost');
 is_verified($new, 'ft_service_stats', 'verify() finds nothing');
 sql($new, 'DROP TABLE ft_service_stats');

@@ -176,7 +176,7 @@ poll($node, q{SELECT waits_for = 'replication slot nobody in synchronized_standb
 	FROM notify_stats.status WHERE stream = 'main'});
 pass('the status names the slot that does not exist');
 like(complaints($node, 'standby slots'),
-	qr/waits for replication slot nobody .*\|The slot retains WAL/, 'so does check()');
+	qr/waits for replication slot nobody .*\|Start the standbys/, 'so does check()');
 $standby->stop;
 $lsn = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
 my $standby_lsn = sql($node, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'standby'");
@@ -198,7 +198,7 @@ cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stre
 	'the status tells how far it is behind');
 $built_at = built_at($node);
 $lsn = sql($node, q{SELECT applied_lsn FROM notify_stats.status WHERE stream = 'main'});
-like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby .*no standby is connected to; .*slot nobody/,
+like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby .*is not in use by a standby; .*slot nobody/,
 	'and whom it waits for');
 $node->wait_for_log(qr/WARNING:  replication slot "(standby|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
 pass('the log tells it');

@@ -926,8 +926,8 @@ sub test_publication
 		q{COMMENT ON PUBLICATION notify_stats IS 'made by notify_stats for its own slot'} ], role => 'nobody');
 	my $offset = log_position($node);
 	sql($node, $create);
-	is_held_up('last_error', 'publication "notify_stats" exists already%', $offset,
-		qr/ERROR:  publication "notify_stats" exists already/, 'a publication of our name');
+	is_held_up('last_error', 'publication "notify_stats" already exists%', $offset,
+		qr/ERROR:  publication "notify_stats" already exists/, 'a publication of our name');
 	is(sql($node, $trap), 'nobody|f|t|f|0', 'and the publication is as it was');
 	attack('a publication of our name, renamed', [ 'ALTER PUBLICATION notify_stats RENAME TO trap' ], role => 'nobody');
 	is_exact($node, 'a publication of our name: exact when it is renamed');

@@ -385,7 +385,7 @@ foreach my $case (@cases)
 	$error = sql_error($node, 'CREATE EXTENSION notify_stats', $db);
 	if ($case->{refused})
 	{
-		like($error, qr/ERROR:  42P06: schema "notify_stats" exists already.*HINT:  Look into it/s, "$title: refused");
+		like($error, qr/ERROR:  42P06: schema "notify_stats" already exists.*HINT:  Check the contents/s, "$title: refused");
 		is(inventory($db), $before, "$title: nothing is left behind");
 		is(ran($db), '0', "$title: nothing of his has run") if ($case->{mallory} // '') =~ /SEQUENCE/;
 		sql($node, $run->($case->{clean} // $drop_schema), $db);

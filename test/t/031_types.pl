@@ -258,8 +258,8 @@ foreach my $column (qw(class types pointers place))
 	{
 		my $error = sql_error($node, $create);
 
-		like($error, qr/definition reads column "$column", which has values of type \w+/, "column $column: refused");
-		like($error, qr/HINT:  Use notify_stats.format = 'notify_stats', or store OIDs/, "column $column: hint");
+		like($error, qr/definition reads column "$column", which contains values of type \w+/, "column $column: refused");
+		like($error, qr/HINT:  Set notify_stats.format = 'notify_stats', or store OIDs/, "column $column: hint");
 	}
 	else
 	{
@@ -287,7 +287,7 @@ if ($by_name)
 {
 	wait_for_state($node, 'data.by_plain', 'failed');
 	like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE state = 'failed'}),
-		qr/reads column "note", which has values of type regclass/, 'a type that gets such an attribute: failed');
+		qr/reads column "note", which contains values of type regclass/, 'a type that gets such an attribute: failed');
 }
 is_exact($node, 'the others are exact');
 

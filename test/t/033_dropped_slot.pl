@@ -119,7 +119,7 @@ my $end = spring(
 	"SELECT pg_copy_logical_replication_slot('copy', 'stranger')",
 	"SELECT pg_copy_logical_replication_slot('copy', '$main')",
 	"SELECT pg_drop_replication_slot('copy')");
-$node->wait_for_log(qr/replication slot "$main" was dropped or released by code that this process has run/, $offset);
+$node->wait_for_log(qr/replication slot "$main" was dropped or released by code run in this process/, $offset);
 is_well('replaced');
 is(sql($node, qq{SELECT confirmed_flush_lsn < '$end' AND NOT active FROM pg_replication_slots WHERE slot_name = 'stranger'}),
 	't', 'replaced: the other slot stays where it was');

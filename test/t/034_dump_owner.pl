@@ -79,7 +79,7 @@ sql($node, 'CREATE DATABASE restored OWNER boss');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", '-d', $node->connstr('restored') ], 'restore it');
 poll($node, q{SELECT count(*) = 0 FROM notify_stats.rollups WHERE state IN ('building', 'stale')}, 't', 'restored');
 is(sql($node, 'SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text', 'restored'),
-	"by_kind|live|\ndesk.numbers|failed|\nkept|failed|restored from a dump, without its place in the write-ahead log",
+	"by_kind|live|\ndesk.numbers|failed|\nkept|failed|restored from a dump, which does not contain the WAL position",
 	'what can be rebuilt is, and the others say why not, if that is known');
 is_exact($node, 'it is exact', db => 'restored', rollups => ['by_kind']);
 sql($node, q{INSERT INTO orders VALUES (11, 'kind 1'); DELETE FROM orders WHERE id < 4}, 'restored');

@@ -102,7 +102,7 @@ sub good_goes_on
 # What is locked for long, how, and the reason that the rollup gets.  Each time all wait half as
 # long for it as before.
 my @locks = (
-	[ 'a row of the rollup', 'SELECT * FROM bad WHERE kind = 2 FOR UPDATE', qr/^stale: a lock was not free in time: canceling statement due to lock timeout$/ ],
+	[ 'a row of the rollup', 'SELECT * FROM bad WHERE kind = 2 FOR UPDATE', qr/^stale: a lock was not available in time: canceling statement due to lock timeout$/ ],
 	[ 'the rollup', 'LOCK TABLE bad', qr/^stale: table "bad" was locked for more than 250 ms$/ ],
 	[ 'its source', 'LOCK TABLE bad_source', qr/^stale: table "bad_source" was locked for more than 125 ms$/ ],
 	[ 'a rollup that is dropped, which is taken back', q{SELECT notify_stats.drop_rollup('bad')}, qr/^stale: table "bad" was locked for more than 62 ms$/ ]);
@@ -126,7 +126,7 @@ foreach my $lock (@locks)
 	like(state_and_reason('bad'), $reason, "$title is locked: the rollup is stale, and the reason says so");
 	good_goes_on("$title is locked");
 	# a build that has not begun gives way, and says to what
-	ok($node->wait_for_log(qr/could not begin to build rollup public\.bad: public\.$1 is locked/, $offset),
+	ok($node->wait_for_log(qr/could not start to build rollup public\.bad: public\.$1 is locked/, $offset),
 		"$title is locked: the log has its name")
 	  if $statement =~ /^LOCK TABLE (\w+)/;
 	$holder->query_safe('ROLLBACK');
@@ -247,7 +247,7 @@ foreach my $what ('sleep', 'sleep on')
 	sql($node, "INSERT INTO behaviour VALUES ('$what')");
 	change('bad_source');
 	wait_for_state($node, 'bad', 'failed');
-	is(state_and_reason('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
+	is(state_and_reason('bad'), 'failed: its part of a cycle took longer than notify_stats.max_rollup_time (2000 ms)',
 		"a function that does not end ($what): failed");
 	good_goes_on("a function that does not end ($what)");
 	sql($node, q{DELETE FROM behaviour; SELECT notify_stats.rebuild('bad')});
@@ -269,7 +269,7 @@ wait_for_stop($node, 'build-filled', $offset);
 sql($node, q{INSERT INTO behaviour VALUES ('sleep')});
 continue_from_stop($node);
 wait_for_state($node, 'bad', 'failed');
-is(state_and_reason('bad'), 'failed: its part of a cycle has taken more than notify_stats.max_rollup_time, 2000 ms',
+is(state_and_reason('bad'), 'failed: its part of a cycle took longer than notify_stats.max_rollup_time (2000 ms)',
 	'a trigger that does not end, at the end of a build: failed');
 good_goes_on('a trigger that does not end');
 sql($node, q{DELETE FROM behaviour; DROP TRIGGER on_write ON bad; SELECT notify_stats.rebuild('bad')});
@@ -337,7 +337,7 @@ sql($node, 'CALL notify_stats.catch_up()');
 sql($node, q{INSERT INTO behaviour VALUES ('sleep')});
 change('bad_source');
 like(sql_error($node, 'CALL notify_stats.catch_up()'),
-	qr/ERROR:  57014: canceling statement due to user request\nDETAIL:  Work for the rollup with OID \d+ has taken more than notify_stats\.max_rollup_time, 2000 ms, while the others wait\.\nHINT:  /,
+	qr/ERROR:  57014: canceling statement due to user request\nDETAIL:  Work for the rollup with OID \d+ took longer than notify_stats\.max_rollup_time \(2000 ms\), while the other rollups waited\.\nHINT:  /,
 	'catch_up(): a function that does not end');
 change('good_source');
 sql($node, 'CALL notify_stats.catch_up()');

@@ -39,7 +39,7 @@ sub test_allowed_plugins
 		INSERT INTO source VALUES (1, 'old')});
 	$list = sql($node, 'SHOW output_plugin_libraries');
 	$error = sql_error($node, $create);
-	like($error, qr/ERROR:  42501: this server does not allow output plugin "wal2json"/,
+	like($error, qr/ERROR:  42501: output plugin "wal2json" is not allowed on this server/,
 		'a plugin that is not listed: an error');
 	like($error, qr/HINT: .*\boutput_plugin_libraries = '\Q$list\E, wal2json'/, 'the hint has the line to write');
 	is(sql($node, q{SELECT (SELECT count(*) FROM pg_replication_slots), to_regclass('kinds'),
@@ -60,7 +60,7 @@ sub test_allowed_plugins
 	poll($node, q{SELECT current_setting('output_plugin_libraries') NOT LIKE '%wal2json%'});
 	$before = sql($node, 'SELECT confirmed_flush_lsn FROM pg_replication_slots');
 	sql($node, q{INSERT INTO source VALUES (3, 'newer')});
-	poll($node, q{SELECT last_error LIKE 'this server does not allow output plugin "wal2json"%'
+	poll($node, q{SELECT last_error LIKE 'output plugin "wal2json" is not allowed%'
 		FROM notify_stats.status WHERE stream = 'main'});
 	pass('a permission that is gone: the status tells');
 	$before = sql($node, 'SELECT confirmed_flush_lsn FROM pg_replication_slots');
@@ -273,11 +273,11 @@ sub test_publication_with_worker
 		CREATE PUBLICATION notify_stats FOR TABLE beside;
 		CREATE TABLE p (id serial PRIMARY KEY, k text); ALTER TABLE p REPLICA IDENTITY FULL;
 		SELECT notify_stats.create_rollup('rp', 'SELECT k, count(*) AS c FROM p GROUP BY k')});
-	poll($node, q{SELECT last_error LIKE '%publication "notify_stats" exists already%'
+	poll($node, q{SELECT last_error LIKE '%publication "notify_stats" already exists%'
 		FROM notify_stats.status WHERE stream = 'main'});
 	pass('a publication of that name: the status tells');
 	like(sql_error($node, 'CALL notify_stats.catch_up()'),
-		qr/ERROR:  42710: publication "notify_stats" exists already.*HINT: .*ALTER PUBLICATION notify_stats RENAME/s,
+		qr/ERROR:  42710: publication "notify_stats" already exists.*HINT: .*ALTER PUBLICATION notify_stats RENAME/s,
 		'catch_up() tells what to do');
 	is(sql($node, 'SELECT count(*) FROM pg_replication_slots WHERE database = current_database()'), '0',
 		'there is no slot');

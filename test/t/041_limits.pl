@@ -72,10 +72,10 @@ is_verified($node, "slow$_", "slow$_ is exact") for 1 .. 2;
 sql($node, 'INSERT INTO brake VALUES (false)');
 push @sessions, start_verify('slow1');
 like(sql_error($node, q{SET statement_timeout = '60 s'; SELECT * FROM notify_stats.verify('slow1')}),
-	qr/ERROR:  55006: this rollup is being verified already\nHINT:  Try again when that has ended/, 'not twice the same rollup');
+	qr/ERROR:  55006: this rollup is already being verified\nHINT:  Try again when that verification has ended/, 'not twice the same rollup');
 push @sessions, start_verify("slow$_") for 2 .. 4;
 like(sql_error($node, q{SET statement_timeout = '60 s'; SELECT * FROM notify_stats.verify('slow5')}),
-	qr/ERROR:  53400: 4 rollups of this database are being verified already/, 'no more than four in a database');
+	qr/ERROR:  53400: 4 rollups of this database are already being verified/, 'no more than four in a database');
 
 # They retain too much: each is told so.
 write_wal();
@@ -91,7 +91,7 @@ like(sql($node, q{SELECT last_error FROM notify_stats.status WHERE stream = 'mai
 sql($node, 'UPDATE brake SET stubborn = true');
 $session = start_verify('slow1');
 write_wal();
-like($session->finish, qr/retains more than 1 MB of WAL|the process that verifies the rollup has ended/, 'one that ignores the cancellation is ended');
+like($session->finish, qr/retains more than 1 MB of WAL|the process that verifies the rollup has exited/, 'one that ignores the cancellation is ended');
 verifications_end();
 
 # A build: it is tried again, and ends when it can.
@@ -160,7 +160,7 @@ sql($node, 'DROP TABLE own.letters_b');
 my $free = sql($node, q{SELECT 8 - count(*) FROM pg_replication_slots});
 sql($node, "SELECT count(pg_create_physical_replication_slot('taken_' || i)) FROM generate_series(1, $free - 1) i");
 like(sql_error($node, q{SELECT * FROM notify_stats.verify('quick')}),
-	qr/ERROR:  53400: there are too few free replication slots to verify a rollup\nDETAIL:  .*\nHINT:  .*raise max_replication_slots/,
+	qr/ERROR:  53400: not enough free replication slots to verify a rollup\nDETAIL:  .*\nHINT:  .*raise max_replication_slots/,
 	'a verification does not take the last slot');
 sql($node, q{SELECT notify_stats.rebuild('quick')});
 wait_until_rebuilt($node, 'quick');
