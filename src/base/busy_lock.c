@@ -3,10 +3,10 @@
  * busy_lock.c
  *	  Locks that are taken only if they are free.
  *
- * A process that waits in the queue of a lock holds up all that come after
- * it, and the locks that it holds already hold up others.  So we take only
- * locks that are free.  If one is not, the transaction is ended, and begun
- * again when a look shows that the lock is free.
+ * A process that waits in the queue of a lock blocks all requests queued after
+ * it, and the locks that it already holds block other processes.  So we take
+ * only locks that are free.  If one is not free, the transaction is ended.  A
+ * new one is begun when a poll shows that the lock is free.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,12 +27,15 @@
 #include "xact.h"
 
 /*
- * How often at least a process looks whether a lock is free that it waits
- * for.
+ * Longest interval at which a process polls whether a lock that it waits for
+ * is free.
  */
 #define LOCK_POLL_MS 50
 
-/* The server has no such function: LockDatabaseObject, if the lock is free. */
+/*
+ * Takes a lock on a type if it is free.  This is a conditional
+ * LockDatabaseObject, which the server does not have.
+ */
 static bool
 try_lock_type(Oid type, LOCKMODE mode)
 {
@@ -45,7 +48,7 @@ try_lock_type(Oid type, LOCKMODE mode)
 	return true;
 }
 
-/* Takes a lock that was not free; false if it still is not. */
+/* Takes the lock if it is free; returns false if it is not. */
 bool
 busy_lock_try(BusyLock lock)
 {
@@ -53,7 +56,7 @@ busy_lock_try(BusyLock lock)
 		ConditionalLockRelationOid(lock.relid, lock.mode);
 }
 
-/* Takes a lock; false if somebody else has it. */
+/* The same, but also reports in *busy a lock that is not free. */
 bool
 busy_lock_take(BusyLock lock, BusyLock *busy)
 {
@@ -63,7 +66,10 @@ busy_lock_take(BusyLock lock, BusyLock *busy)
 	return false;
 }
 
-/* Locks a relation; false if somebody else has it. */
+/*
+ * Locks a relation if the lock is free.  Otherwise returns false, with the
+ * lock in *busy.
+ */
 bool
 busy_lock_relation(Oid relid, LOCKMODE mode, BusyLock *busy)
 {
@@ -72,7 +78,7 @@ busy_lock_relation(Oid relid, LOCKMODE mode, BusyLock *busy)
 	return busy_lock_take(lock, busy);
 }
 
-/* Whether a lock is free just now. */
+/* Returns whether a lock is currently free. */
 static bool
 is_lock_free(BusyLock busy)
 {
@@ -85,9 +91,9 @@ is_lock_free(BusyLock busy)
 }
 
 /*
- * Waits, outside of a transaction, until a lock is free, or until the time
- * has come that busy.until tells; returns whether it is free.  It does not
- * queue for the lock, and so lengthens no queue.
+ * Waits, outside of a transaction, until a lock is free or until the time
+ * busy.until.  Returns whether the lock is free.  It polls, and so does not
+ * lengthen the queue of the lock.
  */
 bool
 busy_lock_wait(BusyLock busy)
@@ -109,7 +115,8 @@ busy_lock_wait(BusyLock busy)
 }
 
 /*
- * What the lock is on, for messages; palloc'd.  Within a transaction.
+ * Returns a name of the locked object for messages; palloc'd.  Must be called
+ * within a transaction.
  */
 char	   *
 busy_lock_name(BusyLock busy)

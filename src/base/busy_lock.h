@@ -17,8 +17,8 @@ typedef struct BusyLock
 	Oid			relid;			/* InvalidOid: none */
 	LOCKMODE	mode;
 	TimestampTz until;			/* when to stop waiting for it; 0: never */
-	Oid			type;			/* if valid, it is on this type, of values in
-								 * that table */
+	Oid			type;			/* if valid, the lock is on this type, which
+								 * is the type of values in that table */
 } BusyLock;
 
 extern bool busy_lock_try(BusyLock lock);

@@ -13,19 +13,23 @@
 #include "catalog_version.h"
 
 /*
- * A number that is another one after anybody, in any database, has committed a
- * change of its catalogs, as far as a transaction started now would notice.
- * What was derived from the server's catalogs holds while it stays the same.
+ * Returns a number that changes whenever any session, in any database, has
+ * committed a change of its catalogs, as far as a transaction started now
+ * would notice.  Data derived from the catalogs is valid while the number
+ * stays the same.
  */
 uint64
 catalog_version(void)
 {
-	/* counts the messages by which backends tell each other of changes */
+	/* counts the messages by which backends notify each other of changes */
 	AcceptInvalidationMessages();
 	return SharedInvalidMessageCounter;
 }
 
-/* Something holds for that version, which was read before it was derived. */
+/*
+ * Marks derived data as valid for "version", which the caller read before it
+ * derived the data.
+ */
 void
 catalog_stamp(CatalogStamp *stamp, uint64 version)
 {
@@ -34,7 +38,8 @@ catalog_stamp(CatalogStamp *stamp, uint64 version)
 }
 
 /*
- * Whether it still holds, as far as a transaction started now would notice.
+ * Returns whether the data is still valid, as far as a transaction started now
+ * would notice.
  */
 bool
 catalog_stamp_holds(const CatalogStamp *stamp)

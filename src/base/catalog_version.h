@@ -10,7 +10,9 @@
 
 extern uint64 catalog_version(void);
 
-/* The version at which something was derived from the catalogs, if it was. */
+/*
+ * The catalog version at which some data was derived; not valid if none was.
+ */
 typedef struct CatalogStamp
 {
 	bool		valid;

@@ -13,8 +13,8 @@
 #endif
 
 /*
- * declares a function that SQL calls; before 16, only what it says of
- * itself is exported
+ * declares a function that SQL calls; before 16, PG_FUNCTION_INFO_V1 exports
+ * only the function's info record
  */
 #if PG_VERSION_NUM >= 160000
 #define sql_function(name) PG_FUNCTION_INFO_V1(name)
@@ -24,14 +24,16 @@
 	PG_FUNCTION_INFO_V1(name)
 #endif
 
-/* the reorder buffer hands out tuples in buffers of its own before 17 */
+/* before 17 the reorder buffer stores tuples in buffers of its own */
 #if PG_VERSION_NUM >= 170000
 #define change_tuple(buffer) (buffer)
 #else
 #define change_tuple(buffer) ((buffer) ? &(buffer)->tuple : NULL)
 #endif
 
-/* transactions with an xid that have ended since the server started */
+/*
+ * number of transactions with an xid that have ended since the server started
+ */
 #if PG_VERSION_NUM >= 170000
 #define completed_transactions() (TransamVariables->xactCompletionCount)
 #else
@@ -47,7 +49,7 @@
 	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
-/* the setting by which a slot was invalidated, or NULL */
+/* the setting that caused the invalidation of a slot, or NULL */
 #if PG_VERSION_NUM >= 180000
 #define slot_invalidated_by(slot) \
 	((slot)->data.invalidated == RS_INVAL_IDLE_TIMEOUT ? "idle_replication_slot_timeout" : \
@@ -60,8 +62,8 @@
 #endif
 
 /*
- * since when nobody has used a slot, and after how many seconds it is
- * invalidated; 0: never
+ * the time since which a slot has been inactive, and the number of seconds
+ * after which it is invalidated; 0: never
  */
 #if PG_VERSION_NUM >= 180000
 #define slot_inactive_since(slot) ((slot)->inactive_since)
@@ -82,7 +84,9 @@
 #define wal_relation_number(relation) ((relation).relNode)
 #endif
 
-/* slots that standbys take over; and whether those have the WAL up to there */
+/*
+ * failover slots; and whether the standbys have received the WAL up to an LSN
+ */
 #if PG_VERSION_NUM >= 170000
 #define FAILOVER_SLOTS true
 #define slot_is_failover(slot) ((slot)->data.failover)
@@ -105,8 +109,8 @@
 #endif
 
 /*
- * whether a part of ALTER TABLE computes a column again, in all rows,
- * without a change of them
+ * whether a subcommand of ALTER TABLE recomputes a column in all rows without
+ * row changes in the WAL
  */
 #if PG_VERSION_NUM >= 170000
 #define recomputes_column(subtype) ((subtype) == AT_SetExpression)
@@ -114,7 +118,10 @@
 #define recomputes_column(subtype) false
 #endif
 
-/* a hash table by all columns of a virtual tuple, wholly in one context */
+/*
+ * a hash table by all columns of a virtual tuple, with everything in one
+ * context
+ */
 #if PG_VERSION_NUM >= 180000
 #define build_tuple_hash_table(desc, ncolumns, columns, eq_functions, hash_functions, \
 							   collations, additional_size, context, temp_context) \
@@ -155,7 +162,10 @@
 	(pg_tablespace_aclcheck(tablespace, roleid, ACL_CREATE) == ACLCHECK_OK)
 #endif
 
-/* throws unless the tables of a query, not of its subqueries, may be read */
+/*
+ * throws if the tables of a query may not be read; does not check its
+ * subqueries
+ */
 #if PG_VERSION_NUM >= 160000
 #define check_query_permissions(query) \
 	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
@@ -163,22 +173,21 @@
 #define check_query_permissions(query) ((void) ExecCheckRTPerms((query)->rtable, true))
 #endif
 
-/*
- * a kind of wait of our own, which pg_stat_activity shows by its name since
- * 17
- */
+/* a wait event of our own; since 17 pg_stat_activity shows it by its name */
 #if PG_VERSION_NUM >= 170000
 #define new_wait_event(name) WaitEventExtensionNew(name)
 #else
 #define new_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
-/* a prefix since 18, as it has to be in C11 */
+/* a prefix since 18, as C11 requires */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
-/* the target list, in terms of FROM even where the parser adds an RTE_GROUP */
+/*
+ * the target list in terms of FROM, also if the parser has added an RTE_GROUP
+ */
 #if PG_VERSION_NUM >= 180000
 #define query_target_list(query) \
 	((query)->hasGroupRTE ? \
@@ -189,7 +198,10 @@
 #define query_target_list(query) ((query)->targetList)
 #endif
 
-/* whether no row has a null there; a NOT NULL may be NOT VALID since 18 */
+/*
+ * whether the column has no nulls; since 18 a NOT NULL constraint can be NOT
+ * VALID
+ */
 #if PG_VERSION_NUM >= 180000
 #define attribute_is_not_null(tupdesc, attnum) \
 	(TupleDescCompactAttr(tupdesc, (attnum) - 1)->attnullability == ATTNULLABLE_VALID)
@@ -198,7 +210,7 @@
 	(TupleDescAttr(tupdesc, (attnum) - 1)->attnotnull)
 #endif
 
-/* the background workers that the postmaster has room for */
+/* the list of registered background workers in the postmaster */
 #if PG_VERSION_NUM >= 180000
 #define background_worker_iter dlist_iter
 #define foreach_background_worker(iter) dlist_foreach(iter, &BackgroundWorkerList)
@@ -208,8 +220,8 @@
 #endif
 
 /*
- * SQL/JSON: queries (JSON_VALUE and the like) came with 17, what other
- * nodes are made of with 16
+ * SQL/JSON: query functions (JSON_VALUE and the like) exist since 17, the
+ * other node types since 16
  */
 #if PG_VERSION_NUM >= 170000
 #define is_json_query(node) IsA(node, JsonExpr)
@@ -229,8 +241,8 @@
 #endif
 
 /*
- * whether publications have all generated columns of the replica identity;
- * refused since 18
+ * whether publications contain all generated columns of the replica identity;
+ * if not, servers since 18 refuse updates and deletes
  */
 #if PG_VERSION_NUM >= 180000
 #define publishes_generated_identity(desc) \
@@ -239,7 +251,7 @@
 #define publishes_generated_identity(desc) ((void) (desc), true)
 #endif
 
-/* what pgoutput tells of stored generated columns */
+/* the generated columns that pgoutput publishes: the stored ones, since 18 */
 #if PG_VERSION_NUM >= 180000
 #define PUBLISHES_GENERATED_COLUMNS true
 #define PUBLICATION_OPTIONS ", publish_generated_columns = stored"
@@ -248,21 +260,21 @@
 #define PUBLICATION_OPTIONS ""
 #endif
 
-/* makes a slot this process's; throws if another one has it */
+/* acquires a slot for this process; throws if another process has it */
 #if PG_VERSION_NUM >= 180000
 #define acquire_slot(name) ReplicationSlotAcquire(name, true, true)
 #else
 #define acquire_slot(name) ReplicationSlotAcquire(name, true)
 #endif
 
-/* runs a started query to its end */
+/* runs a started query to completion */
 #if PG_VERSION_NUM >= 180000
 #define executor_run(query) ExecutorRun(query, ForwardScanDirection, 0)
 #else
 #define executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
 #endif
 
-/* starts a scan of an index by that many keys */
+/* starts an index scan with the given number of keys */
 #if PG_VERSION_NUM >= 180000
 #define begin_index_scan(table, index, snapshot, nkeys) \
 	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
@@ -271,7 +283,7 @@
 	index_beginscan(table, index, snapshot, nkeys, 0)
 #endif
 
-/* functions that the JSON parser calls return an error code since 16 */
+/* since 16 the functions that the JSON parser calls return an error code */
 #if PG_VERSION_NUM >= 160000
 #define JSON_ACTION_RESULT JsonParseErrorType
 #define JSON_ACTION_DONE return JSON_SUCCESS

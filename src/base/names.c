@@ -13,7 +13,8 @@
 #include "names.h"
 
 /*
- * The name of a relation that exists, schema-qualified and quoted; palloc'd.
+ * Returns the name of an existing relation, schema-qualified and quoted;
+ * palloc'd.
  */
 char	   *
 qualified_name(Oid relid)
@@ -23,8 +24,8 @@ qualified_name(Oid relid)
 }
 
 /*
- * The same, or NULL if there is no such relation.  The relation need not be
- * locked.
+ * The same, but returns NULL if there is no such relation.  The relation need
+ * not be locked.
  */
 char	   *
 qualified_name_or_null(Oid relid)

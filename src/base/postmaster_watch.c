@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * postmaster_watch.c
- *	  Noticing that the postmaster has died, while there is work to do.
+ *	  Detects the death of the postmaster while there is work to do.
  *
- * Until the last child of a dead postmaster has let go of the shared
- * memory, the server cannot be started again.  A process that waits notices
- * by itself.  One that reads the WAL, runs a query, or evaluates an
- * expression only looks for interrupts, in loops that are the server's or a
- * user's.  So a timer looks for the postmaster, and if it has gone does
- * what a request to terminate does.
+ * The server cannot be started again until the last child of a dead postmaster
+ * has detached from the shared memory.  A process that waits on a latch
+ * notices the death.  A process that reads the WAL, runs a query or evaluates
+ * an expression only checks for interrupts, in loops of the server or of
+ * users' code.  So a timer checks whether the postmaster is alive.  If it is
+ * not, the timer does the same as a request to terminate.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,7 +27,7 @@
 
 static volatile bool died = false;
 
-/* The handler of the timer. */
+/* Handler of the timer. */
 static void
 look(void)
 {
@@ -39,7 +39,7 @@ look(void)
 	SetLatch(MyLatch);
 }
 
-/* Says why, since the server's own message blames an administrator. */
+/* Logs the reason, since the server's own message blames an administrator. */
 static void
 explain_exit(int code, Datum arg)
 {
@@ -61,11 +61,14 @@ timer(void)
 	return id;
 }
 
-/* Ends the process if the postmaster has died, or does so from here on. */
+/* Ends the process if the postmaster has died or dies from now on. */
 void
 postmaster_watch_start(void)
 {
-	/* a row of short transactions would end before the timer is due */
+	/*
+	 * a series of short transactions would end each time before the timer
+	 * fires
+	 */
 	look();
 	CHECK_FOR_INTERRUPTS();
 	enable_timeout_every(timer(),
@@ -74,7 +77,7 @@ postmaster_watch_start(void)
 						 INTERVAL_MS);
 }
 
-/* From here on it does not any more. */
+/* Stops watching. */
 void
 postmaster_watch_stop(void)
 {

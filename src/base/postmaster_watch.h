@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * postmaster_watch.h
- *	  Noticing that the postmaster has died, while there is work to do.
+ *	  Detects the death of the postmaster while there is work to do.
  *
  *-------------------------------------------------------------------------
  */

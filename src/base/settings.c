@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * settings.c
- *	  Settings, and the points at which tests have processes wait.
+ *	  Settings, and the points at which tests make processes wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,7 +50,10 @@ static const struct config_enum_entry lost_slot_options[] = {
 	{NULL, 0, false}
 };
 
-/* What the rollups of one role may cost the others. */
+/*
+ * Limits on the resources that the rollups of one role can take from the
+ * others.
+ */
 static void
 define_limits(void)
 {
@@ -80,7 +83,7 @@ define_limits(void)
 							NULL, NULL, NULL);
 }
 
-/* Defines them; to be called while libraries are preloaded. */
+/* Defines the settings.  Must be called while libraries are preloaded. */
 void
 settings_define(void)
 {
@@ -193,14 +196,14 @@ settings_define(void)
 }
 
 /*
- * Has a background process follow changes of the settings, those since it was
- * forked included.
+ * Makes a background process follow changes of the settings, including those
+ * since it was forked.
  */
 void
 settings_follow(void)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	/* until here the server has had this process ignore the signal */
+	/* until now the server made this process ignore the signal */
 	ConfigReloadPending = true;
 }
 
@@ -217,8 +220,8 @@ settings_reload(void)
 }
 
 /*
- * Waits, interruptibly, for as long as notify_stats.debug_stop_at names this
- * point.  For tests that kill a process at a certain point.
+ * Waits, interruptibly, while notify_stats.debug_stop_at names this point.
+ * Tests use it to kill a process at a certain point.
  */
 void
 debug_stop(const char *point)
@@ -227,7 +230,7 @@ debug_stop(const char *point)
 
 	for (;;)
 	{
-		/* the latch may have been reset since the signal came */
+		/* the latch may have been reset since the signal arrived */
 		settings_reload();
 		if (debug_stop_at == NULL || strcmp(debug_stop_at, point) != 0)
 			return;
@@ -242,7 +245,10 @@ debug_stop(const char *point)
 	}
 }
 
-/* Its names, each once; throws if it is not a list. */
+/*
+ * Returns the names in notify_stats.database, without duplicates.  Throws if
+ * the value is not a list.
+ */
 List	   *
 settings_databases(void)
 {
@@ -273,7 +279,10 @@ settings_databases(void)
 	return names;
 }
 
-/* The place of a name among these, which is its worker's number, or -1. */
+/*
+ * Returns the position of a database in that list, which is the number of its
+ * worker; or -1.
+ */
 int
 settings_database_place(const char *database)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * settings.h
- *	  Settings, and the points at which tests have processes wait.
+ *	  Settings, and the points at which tests make processes wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,49 +19,49 @@ extern List *settings_databases(void);
 extern int	settings_database_place(const char *database);
 
 /*
- * notify_stats.naptime: milliseconds between two looks at the WAL, if
- * nobody wakes
+ * notify_stats.naptime: milliseconds between two reads of the WAL, if no
+ * commit wakes the worker
  */
 extern int	notify_stats_naptime;
 
 /*
- * notify_stats.max_cpu_percent: of one core, 1 to 100, unless there is a
- * backlog
+ * notify_stats.max_cpu_percent: 1 to 100, of one core; does not apply while
+ * there is a backlog
  */
 extern int	notify_stats_max_cpu_percent;
 
 /*
- * notify_stats.lock_timeout: milliseconds that all wait for a lock of one;
- * 0: no limit
+ * notify_stats.lock_timeout: milliseconds for which all rollups wait for a
+ * lock that one of them needs; 0: no limit
  */
 extern int	notify_stats_lock_timeout;
 
 /*
- * notify_stats.max_rollup_time: milliseconds of a rollup in a cycle; 0: no
- * limit
+ * notify_stats.max_rollup_time: milliseconds that one rollup may take in a
+ * cycle; 0: no limit
  */
 extern int	notify_stats_max_rollup_time;
 
 /* notify_stats.max_batch_wal: kilobytes of WAL that one cycle reads */
 extern int	notify_stats_max_batch_wal;
 
-/* notify_stats.format: of a new slot; an index into the formats of format.c */
+/* notify_stats.format: of a new slot; an index into the formats in format.c */
 extern int	notify_stats_format;
 
 /* notify_stats.wal2json_format_version: 1 or 2 */
 extern int	notify_stats_wal2json_format_version;
 
-/* notify_stats.wal2json_numeric_as_string: wal2json 2.6 or later can do it */
+/* notify_stats.wal2json_numeric_as_string: needs wal2json 2.6 or later */
 extern bool notify_stats_wal2json_numeric_as_string;
 
 /*
- * notify_stats.on_lost_slot: what becomes of the rollups when changes were
+ * notify_stats.on_lost_slot: what is done with the rollups when changes were
  * lost
  */
 typedef enum LostSlotAction
 {
 	LOST_SLOT_REBUILD,			/* they are rebuilt */
-	LOST_SLOT_STOP				/* they fail, and somebody has to rebuild them */
+	LOST_SLOT_STOP				/* they fail and must be rebuilt by a user */
 } LostSlotAction;
 
 extern int	notify_stats_on_lost_slot;
@@ -70,14 +70,14 @@ extern int	notify_stats_on_lost_slot;
 extern bool notify_stats_failover;
 
 /*
- * notify_stats.warn_retained_wal: megabytes of WAL that the slot keeps; 0:
- * never
+ * notify_stats.warn_retained_wal: megabytes of WAL retained by the slot above
+ * which a warning is logged; 0: never
  */
 extern int	notify_stats_warn_retained_wal;
 
 /*
- * notify_stats.max_build_wal: megabytes of WAL that the slot of a build
- * retains at most; 0: no limit
+ * notify_stats.max_build_wal: megabytes of WAL that the slot of a build may
+ * retain; 0: no limit
  */
 extern int	notify_stats_max_build_wal;
 
@@ -85,8 +85,8 @@ extern int	notify_stats_max_build_wal;
 extern int	notify_stats_max_rollups;
 
 /*
- * notify_stats.max_rollups_per_role: in a database, of a role that is no
- * superuser
+ * notify_stats.max_rollups_per_role: in a database; does not apply to
+ * superusers
  */
 extern int	notify_stats_max_rollups_per_role;
 extern void settings_define(void);

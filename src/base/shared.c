@@ -1,24 +1,27 @@
 /*-------------------------------------------------------------------------
  *
  * shared.c
- *	  What the processes of notify_stats tell each other.
+ *	  Shared state of the processes of notify_stats.
  *
- * There are three entries: a stream for each database that was ever worked
- * on, a build for each that runs, and a worker for each place in the list
- * notify_stats.database, which is known before there is such a database.
+ * There are three kinds of entries: a stream for each database that
+ * notify_stats has worked on since the server started, a build for each one
+ * that is running, and a worker for each position in the list
+ * notify_stats.database.  A worker's entry exists even if its database does
+ * not exist yet.
  *
  * Locks:
- *	- most fields are written under the LWLock of SharedState, which is held
- *	  for a few instructions, and never during a wait;
- *	- the fields that shared.h says are under stream_lock (stream.c) are
- *	  written by the process that runs a cycle: a worker, a builder at its
- *	  join, or catch_up().  stream_lock is taken first, and the LWLock within
- *	  it;
- *	- the atomic variables are written without a lock: each stands alone.
- *	  reached_lsn is written after the commit that it reports, so that nobody
- *	  believes a position before its rows are visible.
  *
- * A process that exits leaves its entry, and clears its pid in it
+ * - most fields are written under the LWLock of SharedState, which is held
+ *   for a few instructions, and never during a wait;
+ * - the fields that shared.h says are under stream_lock (stream.c) are
+ *   written by the process that runs a cycle: a worker, a builder at its
+ *   join, or catch_up().  stream_lock is taken first, and the LWLock within
+ *   it;
+ * - the atomic variables are written without a lock, as each is independent
+ *   of the others.  reached_lsn is written after the commit that it reports,
+ *   so no process sees a position before the rows are visible.
+ *
+ * A process that exits leaves its entry, but clears its pid in it
  * (before_shmem_exit).  After a crash the postmaster initializes all of this
  * memory again.
  *
@@ -43,7 +46,7 @@
 #include "settings.h"
 #include "shared.h"
 
-/* For so long it is remembered that all have waited in vain for a lock. */
+/* How long a lock timeout of a rollup is remembered. */
 #define OFFENCE_MEMORY_MS (3600 * 1000)
 
 /* When to try again to alter the slot, after an error. */
@@ -100,7 +103,7 @@ startup_shared_memory(void)
 	LWLockRelease(AddinShmemInitLock);
 }
 
-/* Reserves the memory; to be called while libraries are preloaded. */
+/* Reserves the memory.  Must be called while libraries are preloaded. */
 void
 shared_init(void)
 {
@@ -110,7 +113,7 @@ shared_init(void)
 	shmem_startup_hook = startup_shared_memory;
 }
 
-/* Throws, with the line to add, unless the library was preloaded. */
+/* Throws unless the library was preloaded; the hint shows the line to add. */
 void
 shared_require(void)
 {
@@ -122,8 +125,8 @@ shared_require(void)
 }
 
 /*
- * The entry of this database, made when there is none.  Throws if the library
- * was not preloaded, or if there are too many databases.
+ * Returns the entry of this database, and creates it if there is none.  Throws
+ * if the library was not preloaded, or if there are too many databases.
  */
 SharedStream *
 shared_stream(void)
@@ -161,12 +164,13 @@ shared_stream(void)
 }
 
 /*
- * The entry of this database if there is one, at little cost; else NULL.
+ * Returns the entry of this database, or NULL if there is none.  This is
+ * cheap.
  *
- * Without the lock: entries are taken in order, and an entry stays that of
- * its database for as long as anybody can be connected to that.  A process
- * that looks while another entry is reused may miss its own, and looks
- * again next time.
+ * It needs no lock: entries are taken in order, and an entry belongs to its
+ * database as long as any process can be connected to that.  A process that
+ * searches while another entry is reused may miss its own entry, but finds it
+ * the next time.
  */
 SharedStream *
 shared_stream_if_any(void)
@@ -190,7 +194,9 @@ shared_stream_if_any(void)
 	return known;
 }
 
-/* A database has been dropped, and so nobody uses its entry. */
+/*
+ * Marks the entry of a dropped database as free.  No process uses it any more.
+ */
 void
 shared_stream_drop(Oid database)
 {
@@ -201,7 +207,7 @@ shared_stream_drop(Oid database)
 	LWLockRelease(shared_state->lock);
 }
 
-/* Says what the worker does, if this process is the worker. */
+/* Sets the state of the worker, if this process is the worker. */
 void
 shared_stream_set_state(StreamState state)
 {
@@ -215,7 +221,7 @@ shared_stream_set_state(StreamState state)
 
 /*
  * Publishes how far the stream has come, as of "at", and wakes the processes
- * that wait.  The position never goes back, even if another process has
+ * that wait for it.  The position never goes back, even if another process has
  * published a later one.
  */
 void
@@ -234,14 +240,14 @@ shared_stream_reached(XLogRecPtr lsn, TimestampTz at)
 	shared_stream_broadcast();
 }
 
-/* Wakes who waits, to look at the catalog again. */
+/* Wakes the waiting processes, so that they read the catalog again. */
 void
 shared_stream_broadcast(void)
 {
 	ConditionVariableBroadcast(&shared_state->reached_cv);
 }
 
-/* Says for which relation's lock the stream waits; InvalidOid: for none. */
+/* Sets the relation whose lock the stream waits for; InvalidOid: none. */
 void
 shared_stream_waits_for(Oid relid)
 {
@@ -252,7 +258,7 @@ shared_stream_waits_for(Oid relid)
 	LWLockRelease(shared_state->lock);
 }
 
-/* The entry of a rollup, or else the one that is free, or the oldest. */
+/* Returns the entry of a rollup, or else a free one, or else the oldest. */
 static SharedOffender *
 find_offender(SharedStream *stream, Oid rollup)
 {
@@ -271,8 +277,9 @@ find_offender(SharedStream *stream, Oid rollup)
 }
 
 /*
- * How often all have waited in vain for the lock of a rollup, each time
- * within an hour of the one before.  "again": they have once more.
+ * Returns how many times in succession all rollups have waited in vain for a
+ * lock of this one, each time within an hour of the one before.  "again" adds
+ * one.
  */
 int
 shared_stream_offences(Oid rollup, bool again)
@@ -283,8 +290,8 @@ shared_stream_offences(Oid rollup, bool again)
 	int			times;
 
 	/*
-	 * each rollup that is written asks; entries are taken in order, so mostly
-	 * there is none
+	 * this is called for each rollup that is written; entries are taken in
+	 * order, so mostly there is none
 	 */
 	if (stream == NULL || (!again && !OidIsValid(stream->offenders[0].rollup)))
 		return 0;
@@ -304,8 +311,8 @@ shared_stream_offences(Oid rollup, bool again)
 }
 
 /*
- * Says which process, not one of ours, has the slot open; 0: none.  True if
- * that is news.
+ * Sets the process that has the slot open and is not one of ours; 0: none.
+ * Returns true if that is a change.
  */
 bool
 shared_stream_slot_user(int pid)
@@ -321,9 +328,9 @@ shared_stream_slot_user(int pid)
 }
 
 /*
- * Notes that the slot is about to be altered.  False if that was tried not
- * long ago, by an attempt that has not said since that it was done: an error
- * ends the worker, and the next one should work rather than try again.
+ * Records that the slot is about to be altered.  Returns false if that was
+ * tried recently and has not been reported as done since: an error ends the
+ * worker, and the next one must work rather than try again.
  */
 bool
 shared_stream_try_failover(void)
@@ -352,7 +359,8 @@ shared_stream_failover_done(void)
 }
 
 /*
- * Says whether the slot keeps more WAL than it should.  True if that is news.
+ * Sets whether the slot retains more WAL than it should.  Returns true if that
+ * is a change.
  */
 bool
 shared_stream_retains_much(bool much)
@@ -367,7 +375,7 @@ shared_stream_retains_much(bool much)
 	return news;
 }
 
-/* Counts changes, for the rate that the status shows. */
+/* Counts changes for the rate in the view status. */
 void
 shared_stream_count(uint64 nchanges)
 {
@@ -389,7 +397,7 @@ shared_stream_count(uint64 nchanges)
 	LWLockRelease(shared_state->lock);
 }
 
-/* Notes how long it took to read and apply so much of a backlog. */
+/* Records how long it took to read and apply a part of a backlog. */
 void
 shared_stream_backlog(uint64 bytes, TimestampTz started)
 {
@@ -404,8 +412,9 @@ shared_stream_backlog(uint64 bytes, TimestampTz started)
 }
 
 /*
- * Transactions of others that have ended, cluster-wide since an arbitrary
- * time.  If it stands still, all WAL since is our own or the server's.
+ * Returns the number of ended transactions of other processes in the whole
+ * cluster, counted from an arbitrary time.  If it has not changed, all WAL
+ * since then is our own or the server's.
  */
 uint64
 shared_foreign_transactions(void)
@@ -423,7 +432,10 @@ end_builds_of_process(int code, Datum arg)
 	LWLockRelease(shared_state->lock);
 }
 
-/* Whether this process is one of ours that builds or verifies. */
+/*
+ * Returns whether this is one of our background processes, which build or
+ * verify.
+ */
 static bool
 am_builder(void)
 {
@@ -432,8 +444,8 @@ am_builder(void)
 }
 
 /*
- * Throws for a verification too many: of the same rollup, or of the
- * database.
+ * Throws because the same rollup is being verified already ("same"), or
+ * because too many are in this database.
  */
 static void
 throw_verifications(bool same)
@@ -449,10 +461,10 @@ throw_verifications(bool same)
 }
 
 /*
- * Claims an entry for a build in this process; NULL if that rollup is being
- * built already.  Throws if all are taken; and for a verification, if that
- * rollup is being verified already, or too many are.  Given back by
- * shared_build_end, or when the process exits.
+ * Claims an entry for a build in this process.  Returns NULL if that rollup is
+ * already being built.  Throws if all entries are taken.  A verification also
+ * throws if that rollup is already being verified, or if too many are.  The
+ * entry is released by shared_build_end, or when the process exits.
  */
 SharedBuild *
 shared_build_begin(Oid rollup, bool verifying)
@@ -524,8 +536,8 @@ shared_build_end(SharedBuild *build)
 }
 
 /*
- * Whether that rollup is being built; with InvalidOid: any is built or
- * verified.
+ * Returns whether that rollup is being built; with InvalidOid, whether any is
+ * being built or verified.
  */
 bool
 shared_build_running(Oid rollup)
@@ -579,16 +591,19 @@ shared_build_reached(SharedBuild *build, XLogRecPtr lsn)
 }
 
 /*
- * Cancels what a build does.  If it goes on, the process is ended, unless
- * that is a session of somebody's.  The entry is given back before the
- * process is gone, so that under the lock the pid is right.
+ * Cancels a build.  If it continues nevertheless, the process is terminated
+ * the next time, unless it is a user's session.  The entry is released before
+ * the process exits, so the pid is correct while the lock is held.
  */
 static void
 end_build(SharedBuild *build)
 {
 	bool		told = build->retains_much;
 
-	/* before the signal, as the process looks at it when that arrives */
+	/*
+	 * set before the signal, since the process reads it when the signal
+	 * arrives
+	 */
 	build->retains_much = true;
 	pg_memory_barrier();
 	(void) kill(build->pid, told && build->is_builder ? SIGTERM : SIGINT);
@@ -623,9 +638,9 @@ shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
 }
 
 /*
- * A worker begins to connect; returns how many before it have failed in a row,
- * and whether the last one has failed to connect.  It counts as failed itself
- * until it says that it succeeded.
+ * Registers that a worker begins to connect.  Returns how many workers before
+ * it have failed in a row, and whether the last one failed to connect.  The
+ * new one counts as failed until it calls shared_worker_succeeded.
  */
 int
 shared_worker_begin(int worker, bool *could_not_connect)
@@ -657,7 +672,7 @@ shared_worker_succeeded(int worker)
 	LWLockRelease(shared_state->lock);
 }
 
-/* Says that this process waits, and returns whether there is a reason to. */
+/* Registers that this process waits, and returns whether it should. */
 static bool
 begin_wait(SharedWorker *entry)
 {
@@ -694,8 +709,9 @@ wait_for_retry(SharedWorker *entry, TimestampTz until)
 }
 
 /*
- * Waits, interruptibly, before a worker connects: so many milliseconds, or
- * until shared_worker_retry says that it may succeed now.
+ * Waits, interruptibly, before a worker connects: for the given number of
+ * milliseconds, or until shared_worker_retry reports that connecting may
+ * succeed now.
  */
 void
 shared_worker_wait(int worker, long milliseconds)

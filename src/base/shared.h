@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * shared.h
- *	  What the processes of notify_stats tell each other.
+ *	  Shared state of the processes of notify_stats.
  *
- * Shared memory holds nothing that a crash may not lose: how far a stream has
- * read, who works, and what went wrong.  What must last is in the catalog.
+ * Shared memory holds only data that a crash may lose: how far a stream has
+ * read, which processes are at work, and what went wrong.  Everything that
+ * must survive a crash is in the catalog.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,26 +24,26 @@
 typedef enum StreamState
 {
 	STREAM_OFF,					/* no worker runs */
-	STREAM_STARTING,			/* it connects, or waits out a failure */
+	STREAM_STARTING,			/* it connects, or waits after a failure */
 	STREAM_NO_ROLLUPS,			/* nothing to do, and no slot */
 	STREAM_CREATING_SLOT,		/* waits for running transactions */
 	STREAM_RUNNING
 } StreamState;
 
-/* A rollup for the lock of which all have waited in vain. */
+/* A rollup with a lock that all rollups have waited for in vain. */
 typedef struct SharedOffender
 {
 	Oid			rollup;			/* InvalidOid: free */
-	int			times;			/* each within an hour of the one before */
+	int			times;			/* each time within an hour of the one before */
 	TimestampTz last;
 } SharedOffender;
 
 #define SHARED_OFFENDERS 16
 
 /*
- * When a position was written last, how many transactions of others had
- * ended by then, and whether one more is to be written that lies after that
- * commit.  Of cycle.c, under stream_lock.
+ * When a position was last written, how many transactions of others had ended
+ * by then, and whether another position after that commit must still be
+ * written.  Used by cycle.c, under stream_lock.
  */
 typedef struct SharedProgress
 {
@@ -52,19 +53,19 @@ typedef struct SharedProgress
 } SharedProgress;
 
 /*
- * When a record of the running transactions was logged last, and what for.  Of
- * cycle.c, under stream_lock.
+ * When a record of the running transactions was last written, and the
+ * restart_lsn at that time.  Used by cycle.c, under stream_lock.
  */
 typedef struct SharedStandbySnapshot
 {
 	TimestampTz at;
 	XLogRecPtr	restart_lsn;
-	int			interval;		/* ms to the next */
+	int			interval;		/* ms until the next one */
 } SharedStandbySnapshot;
 
 /*
- * How often in a row a change was too large for the output plugin, and from
- * where on it was read.  Of oversize.c.
+ * How many times in a row a change was too large for the output plugin, and
+ * the position from which it was read.  Used by oversize.c.
  */
 typedef struct SharedOversize
 {
@@ -72,7 +73,7 @@ typedef struct SharedOversize
 	XLogRecPtr	lsn;
 } SharedOversize;
 
-/* Changes since the window began, and the rate of the window before. */
+/* Changes since the window began, and the rate in the window before. */
 typedef struct SharedRate
 {
 	uint64		window_changes;
@@ -80,46 +81,47 @@ typedef struct SharedRate
 	double		changes_per_second;
 } SharedRate;
 
-/* How fast the last large stretch of a backlog was read, and when. */
+/* The speed at which the last large part of a backlog was read, and when. */
 typedef struct SharedBacklog
 {
 	double		bytes_per_second;
 	TimestampTz at;
 } SharedBacklog;
 
-/* The last error, for the status. */
+/* The last error, for the view status. */
 typedef struct SharedError
 {
 	TimestampTz at;				/* 0: none */
-	Oid			rollup;			/* that work was done for; InvalidOid: none */
+	Oid			rollup;			/* the rollup being worked on; InvalidOid:
+								 * none */
 	char		message[SHARED_MESSAGE_LENGTH];
 } SharedError;
 
 /*
- * An error that is one rollup's own, noted by the process that met it, to
- * be entered in the catalog by the next cycle.  Of trouble.c, as are the
+ * An error of one rollup.  The process that gets the error records it here,
+ * and the next cycle enters it in the catalog.  Used by trouble.c, as are the
  * next three.
  */
 typedef struct SharedTrouble
 {
 	Oid			rollup;			/* InvalidOid: none */
 	XLogRecPtr	lsn;
-	int64		request;		/* rebuilds asked for up to this one failed */
-	bool		heals;			/* it is to become stale rather than failed */
-	bool		of_catalog;		/* a change of the catalogs may put it right
-								 * ... */
-	int64		catalog;		/* ... which were in this state before; 0: not
-								 * known */
-	TransactionId xmin;			/* it did not see what this one and later ones
-								 * have written */
+	int64		request;		/* the requests for a rebuild up to this one
+								 * have failed */
+	bool		heals;			/* it becomes stale rather than failed */
+	bool		of_catalog;		/* a change of the catalogs may resolve it ... */
+	int64		catalog;		/* ...  which were in this state before; 0:
+								 * unknown */
+	TransactionId xmin;			/* changes by this and later transactions were
+								 * not seen */
 	uint64		others;			/* transactions of others that had ended then;
-								 * 0: no matter */
+								 * 0: irrelevant */
 	char		reason[SHARED_MESSAGE_LENGTH];
 } SharedTrouble;
 
 /*
- * Passing errors in a row with some rollup or source at work at the same
- * position.
+ * Consecutive temporary errors at the same position, while any rollup or
+ * source was at work.
  */
 typedef struct SharedPassingErrors
 {
@@ -128,7 +130,7 @@ typedef struct SharedPassingErrors
 	TimestampTz since;
 } SharedPassingErrors;
 
-/* A value of a source's changes that cannot be read. */
+/* A value in a source's changes that cannot be read. */
 typedef struct SharedUnreadable
 {
 	Oid			source;			/* InvalidOid: none */
@@ -136,8 +138,8 @@ typedef struct SharedUnreadable
 } SharedUnreadable;
 
 /*
- * The last build that failed when all waited for it, by an error that may
- * pass.
+ * The last build that failed with a temporary error while all rollups waited
+ * for it.
  */
 typedef struct SharedJoinFailure
 {
@@ -145,40 +147,44 @@ typedef struct SharedJoinFailure
 	int64		request;
 } SharedJoinFailure;
 
-/* The main stream of one database; "lock" of SharedState guards it. */
+/* The main stream of one database; protected by "lock" of SharedState. */
 typedef struct SharedStream
 {
 	Oid			database;		/* InvalidOid: free */
-	bool		dropped;		/* the database is gone; another one may take
-								 * its place */
+	bool		dropped;		/* the database is gone; the entry can be
+								 * reused */
 	int			pid;			/* of the worker, or 0 */
 	StreamState state;
 
 	/*
-	 * The worker sleeps, and its latch is to be set when there is something
-	 * to read; see wake.c, which also keeps the next two positions
+	 * The worker sleeps, and its latch must be set when there is WAL to read.
+	 * See wake.c, which also maintains the next two positions.
 	 */
 	pg_atomic_uint32 sleeping;
 	pg_atomic_uint32 slot_wanted;	/* another process waits for the open slot
 									 * ... */
-	int			slot_holder;	/* ... which this one may have; stream_lock
-								 * guards it */
-	int			worker_procno;	/* index of its PGPROC, as long as pid is set */
+	int			slot_holder;	/* ...  of this process; protected by
+								 * stream_lock */
+	int			worker_procno;	/* index of its PGPROC, valid while pid is set */
 	pg_atomic_uint64 async_lsn; /* end of the last asynchronous commit */
-	pg_atomic_uint64 wanted_lsn;	/* what wait_for_lsn() waits for, at most */
+	pg_atomic_uint64 wanted_lsn;	/* the highest LSN that wait_for_lsn()
+									 * waits for */
 
-	/* everything before it is in the rollups; written by whoever runs a cycle */
+	/*
+	 * all before it is in the rollups; written by the process that runs a
+	 * cycle
+	 */
 	pg_atomic_uint64 reached_lsn;
 	TimestampTz reached_at;		/* when that was the end of the WAL */
 
-	Oid			waits_for;		/* a relation that somebody has locked, or 0 */
-	SharedOffender offenders[SHARED_OFFENDERS];
-	int			slot_user;		/* a process not ours that has the slot open,
+	Oid			waits_for;		/* a relation that another session has locked,
 								 * or 0 */
-	bool		retains_much;	/* the slot keeps more WAL than it should */
-	TimestampTz failover_tried_at;	/* when it was last tried in vain to have
-									 * the slot follow
-									 * notify_stats.failover; or 0 */
+	SharedOffender offenders[SHARED_OFFENDERS];
+	int			slot_user;		/* a process of others that has the slot open,
+								 * or 0 */
+	bool		retains_much;	/* the slot retains more WAL than it should */
+	TimestampTz failover_tried_at;	/* last failed attempt to make the slot
+									 * follow notify_stats.failover; or 0 */
 
 	SharedProgress progress;
 	SharedStandbySnapshot standby_snapshot;
@@ -192,16 +198,16 @@ typedef struct SharedStream
 	SharedJoinFailure join_failure;
 
 	/*
-	 * pgoutput has failed to send some value in binary form; set by whoever
-	 * met that, until the server restarts
+	 * pgoutput has failed to send some value in binary form; set by the
+	 * process that gets the error, until the server restarts
 	 */
 	bool		text_only;
 
-	Oid			locked_out_build;	/* rollup whose last build has only waited
-									 * for a lock */
+	Oid			locked_out_build;	/* rollup whose last build did nothing but
+									 * wait for a lock */
 } SharedStream;
 
-/* How far a build or verification is. */
+/* Progress of a build or verification. */
 typedef enum BuildPhase
 {
 	BUILD_STARTING,
@@ -211,33 +217,33 @@ typedef enum BuildPhase
 	BUILD_JOINING
 } BuildPhase;
 
-/* A running build or verification; "lock" of SharedState guards it. */
+/* A running build or verification; protected by "lock" of SharedState. */
 typedef struct SharedBuild
 {
 	int			pid;			/* 0: free */
 	Oid			database;
 	Oid			rollup;
 	bool		verifying;
-	bool		is_builder;		/* not a session that runs catch_up() */
+	bool		is_builder;		/* false: a session that runs catch_up() */
 	BuildPhase	phase;
 	NameData	slot_name;
 	XLogRecPtr	start_lsn;		/* the end of the WAL when it began */
-	bool		retains_much;	/* its slot retains more WAL than it may: it
-								 * was told to end */
-	TransactionId waits_for;	/* whose end it waits for, or invalid */
+	bool		retains_much;	/* its slot retains more WAL than allowed, and
+								 * it was signaled to end */
+	TransactionId waits_for;	/* transaction whose end it waits for, or
+								 * invalid */
 	XLogRecPtr	reached_lsn;
 	TimestampTz started_at;
 } SharedBuild;
 
 /*
- * A worker that notify_stats.database asks for, by its place in that list;
- * known also while there is no such database.  "lock" of SharedState guards
- * it.
+ * A worker for one position in the list notify_stats.database.  The entry
+ * exists even if that database does not.  Protected by "lock" of SharedState.
  */
 typedef struct SharedWorker
 {
 	int			failures;		/* in a row, for the delay of a restart */
-	bool		connecting;		/* it has not yet come further than that */
+	bool		connecting;		/* it has not finished connecting */
 	int			waiting_procno; /* PGPROC of the process that waits to
 								 * connect, or -1 */
 } SharedWorker;
@@ -246,17 +252,20 @@ typedef struct SharedWorker
 #define SHARED_BUILDS 32
 
 /*
- * Verifications in a database at a time, each of which takes a slot and a
- * process.
+ * Maximum number of simultaneous verifications in a database.  Each takes a
+ * slot and a process.
  */
 #define MAX_VERIFICATIONS 4
 
 typedef struct SharedState
 {
 	LWLock	   *lock;
-	ConditionVariable reached_cv;	/* some stream moved, or a build ended */
+	ConditionVariable reached_cv;	/* a stream has advanced, or a build ended */
 
-	/* transactions with an xid that our own processes have committed */
+	/*
+	 * number of transactions with an xid that our own processes have
+	 * committed
+	 */
 	pg_atomic_uint64 own_commits;
 
 	SharedStream streams[SHARED_STREAMS];
@@ -292,8 +301,8 @@ extern void shared_build_waits_for(SharedBuild *build, TransactionId xid);
 extern void shared_build_reached(SharedBuild *build, XLogRecPtr lsn);
 
 /*
- * Tells those of this database's builds to end whose slot retains more WAL
- * than it may, as "retains_much" says; notes why as the last error.
+ * Ends those builds of this database whose slot retains more WAL than allowed,
+ * as determined by "retains_much".  Records the reason as the last error.
  */
 typedef bool (*SharedBuildTest) (const SharedBuild *build);
 

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * time_limit.c
- *	  How long one rollup may hold up the others.
+ *	  How long one rollup may delay the others.
  *
- * The timer's handler runs in a signal handler.  It reads and writes only
- * words of this process, and sets the flags that the server's own handlers
- * of cancellation and termination set.
+ * The timer's function runs in a signal handler.  It reads and writes only
+ * words of this process, and sets the flags that the server's own handlers of
+ * cancellation and termination set.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,28 +22,29 @@
 #include "trouble.h"
 
 /*
- * Looks at the rollup at work: so many within the limit, but not further
- * apart than that.
+ * The handler determines the rollup at work this many times within the limit,
+ * but at least once per MAX_INTERVAL_MS.
  */
 #define LOOKS 20
 #define MAX_INTERVAL_MS 1000
 
 /*
- * Looks after which a process that has caught the cancellation is
+ * Number of looks after which a process that has caught the cancellation is
  * terminated.
  */
 #define MAX_LOOKS_OVERDUE 5
 
 /*
- * Rollups whose time is counted.  One more takes the place, and the count,
- * of the one that was found least often: so none can hide behind others.
+ * Number of rollups whose time is counted.  One more replaces the rollup with
+ * the lowest count, and inherits that count.  So no rollup can hide behind
+ * others.
  */
 #define MAX_PARTS 32
 
 typedef struct Part
 {
 	Oid			rollup;			/* InvalidOid: free */
-	int			looks;			/* that found it at work */
+	int			looks;			/* number of looks that found it at work */
 } Part;
 
 static volatile Part parts[MAX_PARTS];
@@ -54,10 +55,10 @@ static volatile Oid over = InvalidOid;	/* the rollup that has exceeded the
 										 * limit */
 static volatile int looks_overdue;
 static bool running = false;
-static char reason[128];		/* why a rollup fails that has exceeded it */
+static char reason[128];		/* the error of a rollup that has exceeded it */
 static ErrorContextCallback error_context;
 
-/* The part of a rollup. */
+/* Returns the entry of a rollup. */
 static volatile Part *
 find_part(Oid rollup)
 {
@@ -87,7 +88,7 @@ interrupt(void)
 	SetLatch(MyLatch);
 }
 
-/* The handler of the timer. */
+/* Handler of the timer. */
 static void
 look(void)
 {
@@ -117,7 +118,7 @@ explain_error(void *arg)
 	errhint("Simplify the definition of the rollup or the triggers on its table, or raise notify_stats.max_rollup_time.");
 }
 
-/* A process that is terminated does not pass trouble_record(). */
+/* Needed because a terminated process does not call trouble_record(). */
 static void
 note_at_exit(int code, Datum arg)
 {
@@ -138,10 +139,10 @@ timer(void)
 }
 
 /*
- * From here on, time that is spent for no rollup in particular counts as
- * that of "otherwise", unless that is InvalidOid.  "blames" tells whether
- * that rollup is to fail if it exceeds the limit, or whether only the
- * process is to end with an error.
+ * From now on, time that is not spent for a particular rollup is charged to
+ * "otherwise", unless that is InvalidOid.  "blames" decides whether that
+ * rollup fails if it exceeds the limit, or whether only the process ends with
+ * an error.
  */
 void
 time_limit_charge(Oid otherwise, bool blames)
@@ -151,9 +152,9 @@ time_limit_charge(Oid otherwise, bool blames)
 }
 
 /*
- * Starts to count.  Does nothing if there is no limit.  A process that
- * exceeds it is first cancelled (SQLSTATE 57014), with a detail that names
- * the rollup, and if that is caught, terminated.
+ * Starts counting.  Does nothing if there is no limit.  A process that exceeds
+ * the limit is first canceled (SQLSTATE 57014), with a detail that names the
+ * rollup.  If it catches that, it is terminated.
  */
 void
 time_limit_start(void)
@@ -187,7 +188,7 @@ time_limit_start(void)
 						 interval);
 }
 
-/* Stops counting; and the same after an error. */
+/* Stops counting.  time_limit_forget is used instead after an error. */
 void
 time_limit_stop(void)
 {

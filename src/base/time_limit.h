@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * time_limit.h
- *	  How long one rollup may hold up the others.
+ *	  How long one rollup may delay the others.
  *
  * In a cycle, and while a build joins the main stream, all rollups of a
  * database wait for the code of each owner.  That code may never end.  So
- * while the limit is on, a timer looks at regular intervals for which
- * rollup work is done (trouble.h), and interrupts the process when the sum
- * of one rollup exceeds notify_stats.max_rollup_time.  Work itself costs
- * nothing more.
+ * while the limit is on, a timer determines at regular intervals which rollup
+ * is being worked on (trouble.h).  It interrupts the process when the sum for
+ * one rollup exceeds notify_stats.max_rollup_time.  The work itself has no
+ * additional cost.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * trouble.c
- *	  Whose error it is.
+ *	  Determines which rollup or source an error belongs to.
  *
- * What this process works for is in static variables, which are set around
- * the work (trouble_begin and trouble_end, and those for values of a
- * source).  On the way out of a cycle or a build by an error,
- * trouble_record() enters that in the stream's shared memory, under the
- * LWLock.  The next cycle of any process brings it into the catalog,
- * commits that before it reads anything, and clears the entry
- * (trouble_forget).  There is one entry: the rollup of one that is
- * overwritten before it was read fails again.
+ * Static variables hold the rollup or source that this process is working on.
+ * They are set around the work (trouble_begin and trouble_end, and the similar
+ * functions for values of a source).  When an error ends a cycle or a build,
+ * trouble_record() enters it in the stream's shared memory, under the LWLock.
+ * The next cycle of any process writes it to the catalog, commits that before
+ * it reads anything, and clears the entry (trouble_forget).  There is only one
+ * entry.  If it is overwritten before it was read, the rollup that was in it
+ * fails again.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,8 +28,9 @@
 #include "trouble.h"
 
 /*
- * After so many errors in a row at one position, or some for so long, the
- * last one is that of the rollup at work, whatever it says.
+ * After MAX_PASSING_ERRORS errors in a row at one position, or
+ * MIN_PASSING_ERRORS within more than MAX_PASSING_MS, the last one counts as
+ * an error of the rollup at work, whatever its code.
  */
 #define MAX_PASSING_ERRORS 5
 #define MIN_PASSING_ERRORS 3
@@ -44,8 +45,8 @@ static Oid	building = InvalidOid;
 static bool joining = false;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
-static int64 catalog_before = 0;	/* the build */
-static uint64 others_before = 0;	/* the work at hand */
+static int64 catalog_before = 0;	/* of the build */
+static uint64 others_before = 0;	/* of the current work */
 static bool ignoring = false;
 static volatile Oid reading_values_of = InvalidOid;
 static volatile bool noting_values = false;
@@ -53,7 +54,7 @@ static NameData reading_slot;	/* empty: no record is being read */
 static XLogRecPtr reading_lsn;
 static TransactionId reading_xid;
 
-/* From here on, until trouble_end, work is done for that rollup alone. */
+/* From now on, until trouble_end, work is done for that rollup only. */
 void
 trouble_begin(Oid rollup)
 {
@@ -61,8 +62,8 @@ trouble_begin(Oid rollup)
 }
 
 /*
- * While set, errors are nobody's: a rollup is only looked at, and whoever does
- * so is told.
+ * While set, errors do not count as errors of a rollup.  The rollup is only
+ * inspected, and the caller gets the error.
  */
 void
 trouble_ignore(bool ignore)
@@ -78,9 +79,9 @@ trouble_end(void)
 }
 
 /*
- * Which part of the rollup's definition is evaluated, to report with an
- * error, such as 'in WHERE'; kept by reference until trouble_end, which
- * forgets it.
+ * Sets the part of the rollup's definition that is evaluated, such as 'in
+ * WHERE', to be reported with an error.  Stores the pointer only.  trouble_end
+ * resets it.
  */
 void
 trouble_set_part(const char *new_part)
@@ -88,7 +89,7 @@ trouble_set_part(const char *new_part)
 	part = new_part;
 }
 
-/* The part, or NULL. */
+/* Returns the part, or NULL. */
 const char *
 trouble_part(void)
 {
@@ -96,8 +97,8 @@ trouble_part(void)
 }
 
 /*
- * The rollup that work is done for, or the source the values of which are
- * read, or InvalidOid.  May be called in a signal handler.
+ * Returns the rollup that work is done for, or the source whose values are
+ * being read, or InvalidOid.  May be called in a signal handler.
  */
 Oid
 trouble_at_work(void)
@@ -108,9 +109,10 @@ trouble_at_work(void)
 }
 
 /*
- * The next error is that rollup's or source's own, whatever it says and
- * whoever is at work then, for this reason; InvalidOid: it is not.  May be
- * called in a signal handler; the reason is kept by reference.
+ * Makes the next error count as that rollup's or source's own, whatever its
+ * code and whichever rollup is then at work.  The error gets this reason; the
+ * pointer is stored.  InvalidOid resets this.  May be called in a signal
+ * handler.
  */
 void
 trouble_blame(Oid relid, const char *reason)
@@ -121,9 +123,10 @@ trouble_blame(Oid relid, const char *reason)
 }
 
 /*
- * This process builds that rollup, or with InvalidOid, none (any more).  A
- * passing error of it holds up nobody, since the build is tried again at
- * leisure; but for the end of the build, "joining", when all others wait.
+ * Sets the rollup that this process is building; InvalidOid: none.  A
+ * temporary error of a build does not delay others, since the build is simply
+ * tried again later.  The exception is the end of the build ("joining"), for
+ * which all rollups wait.
  */
 void
 trouble_set_building(Oid rollup, bool is_joining)
@@ -134,7 +137,9 @@ trouble_set_building(Oid rollup, bool is_joining)
 	joining = is_joining;
 }
 
-/* From here on, until trouble_end_values, values of that source are read. */
+/*
+ * From now on, until trouble_end_values, values of that source are being read.
+ */
 void
 trouble_begin_values(Oid source)
 {
@@ -148,8 +153,9 @@ trouble_end_values(void)
 }
 
 /*
- * While not set, errors that values raise are nobody's: another stream than
- * the main one is read, and its reader starts again.
+ * While not set, errors raised by values do not count as errors of a source.
+ * This is used when reading another stream than the main one, whose reader
+ * starts again.
  */
 void
 trouble_note_values(bool note)
@@ -159,8 +165,8 @@ trouble_note_values(bool note)
 }
 
 /*
- * From here on errors of the rollup are those of its build, which serves the
- * requests for a rebuild up to this one; 0: they are not.
+ * From now on, errors of the rollup are those of its build, which serves the
+ * requests for a rebuild up to this one.  0 resets this.
  */
 void
 trouble_set_request(int64 request)
@@ -168,7 +174,10 @@ trouble_set_request(int64 request)
 	serving = request;
 }
 
-/* Work begins: what others commit from here on may put right its errors. */
+/*
+ * Marks the beginning of work.  Transactions that others commit from now on
+ * may resolve its errors.
+ */
 void
 trouble_start(void)
 {
@@ -176,7 +185,8 @@ trouble_start(void)
 }
 
 /*
- * The rollup_catalog_state() from before the build that this process is at.
+ * Sets the rollup_catalog_state() from before the build that this process
+ * runs.
  */
 void
 trouble_set_catalog(int64 state)
@@ -184,7 +194,7 @@ trouble_set_catalog(int64 state)
 	catalog_before = state;
 }
 
-/* The position that is being applied, to report with an error. */
+/* Sets the position that is being applied, to be reported with an error. */
 void
 trouble_set_lsn(XLogRecPtr lsn)
 {
@@ -192,19 +202,22 @@ trouble_set_lsn(XLogRecPtr lsn)
 }
 
 /*
- * The record of a slot's output that is being read, to report with an error;
- * NULL: none.
+ * Sets the record of a slot's output that is being read, to be reported with
+ * an error; NULL: none.
  */
 void
 trouble_set_record(const char *slot_name, XLogRecPtr lsn, TransactionId xid)
 {
-	/* the caller's copy is gone when an error is noted */
+	/* copied, since the caller's string is gone when an error is recorded */
 	strlcpy(NameStr(reading_slot), slot_name ? slot_name : "", NAMEDATALEN);
 	reading_lsn = lsn;
 	reading_xid = xid;
 }
 
-/* Errors that may say nothing about the rollup.  They are tried again. */
+/*
+ * Returns whether an error may be temporary and unrelated to the rollup.  Such
+ * errors are tried again.
+ */
 static bool
 is_passing(int sqlerrcode)
 {
@@ -221,9 +234,9 @@ is_passing(int sqlerrcode)
 }
 
 /*
- * Errors of what is said in the catalogs: a privilege or a replica identity
- * that is missing, a column of another type, a constraint.  Values of rows
- * raise others.
+ * Returns whether an error is caused by the contents of the catalogs: a
+ * missing privilege or replica identity, a column of another type, a
+ * constraint.  Values of rows raise other errors.
  */
 static bool
 is_of_catalog(int sqlerrcode)
@@ -240,8 +253,8 @@ is_of_catalog(int sqlerrcode)
 }
 
 /*
- * Whether the server itself says so: procedural languages report what users
- * raise under a text domain of their own.
+ * Returns whether the server itself raised the error.  Procedural languages
+ * report errors of users under a text domain of their own.
  */
 static bool
 is_servers(const ErrorData *edata)
@@ -251,8 +264,8 @@ is_servers(const ErrorData *edata)
 }
 
 /*
- * A disk that is full, or fails, stops everybody; and somebody may cancel
- * us.
+ * Returns whether an error concerns no rollup in particular: a full or failing
+ * disk, which stops all of them, or a cancellation.
  */
 static bool
 is_nobodys(const ErrorData *edata)
@@ -263,7 +276,7 @@ is_nobodys(const ErrorData *edata)
 		 edata->sqlerrcode == ERRCODE_QUERY_CANCELED);
 }
 
-/* The error of xact_limit_lock_waits. */
+/* Returns whether it is the error that xact_limit_lock_waits causes. */
 static bool
 is_lock_timeout(const ErrorData *edata)
 {
@@ -275,10 +288,11 @@ is_lock_timeout(const ErrorData *edata)
 }
 
 /*
- * Counts a passing error of some rollup or source at work, with the lock of
- * shared memory held: they may fail in turn, so it is the position that
- * counts.  True if such errors have come too often, or for too long.  Each
- * cycle that succeeds forgets what was counted (shared_stream_reached).
+ * Counts a temporary error of a rollup or source at work.  The lock of shared
+ * memory must be held.  Several rollups may fail in turn, so errors are
+ * counted per position.  Returns true if there were too many, or if they have
+ * lasted too long.  Each successful cycle resets the count
+ * (shared_stream_reached).
  */
 static bool
 count_passing_error(SharedStream *stream)
@@ -310,8 +324,9 @@ copy_message(char *target, const char *source)
 }
 
 /*
- * An error for the status, with where it was if that is a record of a slot.
- * Of the details only ours are shown, as others may hold values of rows.
+ * Formats an error for the view status, with its position if it is a record of
+ * a slot.  Only details of our own errors are included, since others may
+ * contain values of rows.
  */
 static char *
 describe(const ErrorData *edata, const char *message)
@@ -332,8 +347,8 @@ describe(const ErrorData *edata, const char *message)
 }
 
 /*
- * Notes the trouble of a rollup, or that a source has a value that cannot
- * be read, with the lock of shared memory held.
+ * Records an error of a rollup, or that a source has a value that cannot be
+ * read.  The lock of shared memory must be held.
  */
 static void
 note(SharedStream *stream, Oid relid, bool is_source, bool heals,
@@ -355,10 +370,10 @@ note(SharedStream *stream, Oid relid, bool is_source, bool heals,
 }
 
 /*
- * Notes whether a change of the catalogs may put right what was noted of a
- * rollup, and what tells later whether there was one.  A child table that
- * is dropped, which is an unsupported feature, leaves no trace in the
- * catalogs.
+ * Records whether a change of the catalogs may resolve the rollup's error, and
+ * the data needed to detect such a change later.  Dropping a child table,
+ * which resolves an unsupported feature, leaves no trace in the catalogs.  So
+ * in that case ended transactions are counted.
  */
 static void
 note_catalog(SharedStream *stream, int sqlerrcode)
@@ -372,11 +387,11 @@ note_catalog(SharedStream *stream, int sqlerrcode)
 	stream->trouble.xmin = TransactionXmin;
 	stream->trouble.others = 0;
 	if (sqlerrcode == ERRCODE_FEATURE_NOT_SUPPORTED)
-		/* this transaction will be aborted, and is counted then */
+		/* this transaction will be aborted, and is then counted as well */
 		stream->trouble.others = others_before + (counts_as_ended ? 1 : 0);
 }
 
-/* Notes an error that may pass, of the rollup or source at work. */
+/* Records an error that may be temporary, of the rollup or source at work. */
 static void
 note_passing(SharedStream *stream, const ErrorData *edata, Oid relid,
 			 const char *message)
@@ -399,8 +414,8 @@ note_passing(SharedStream *stream, const ErrorData *edata, Oid relid,
 }
 
 /*
- * Notes whose error it is, if it is anybody's, with the lock of shared
- * memory held.
+ * Records the rollup or source that the error belongs to, if there is one.
+ * The lock of shared memory must be held.
  */
 static void
 note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
@@ -421,7 +436,7 @@ note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 	}
 }
 
-/* Nobody is at work. */
+/* Resets everything: no rollup or source is at work. */
 void
 trouble_reset(void)
 {
@@ -434,9 +449,9 @@ trouble_reset(void)
 }
 
 /*
- * To be called in PG_CATCH, before PG_RE_THROW: notes the error in shared
- * memory, for the rollup if it is the rollup's own, and for the status if
- * it is not just the answer to one caller.
+ * Records the error in shared memory: for the rollup if it is the rollup's
+ * own, and for the status unless it only answers one caller.  Must be called
+ * in PG_CATCH, before PG_RE_THROW.
  */
 void
 trouble_record(bool for_status)
@@ -474,8 +489,8 @@ trouble_record(bool for_status)
 }
 
 /*
- * Whether the last error of that rollup's build was a passing one, at its
- * join.  Asked once for each error.
+ * Returns whether the last error of that rollup's build was a temporary one,
+ * during its join.  Returns true only once for each error.
  */
 bool
 trouble_failed_at_join(Oid rollup)
@@ -489,7 +504,7 @@ trouble_failed_at_join(Oid rollup)
 }
 
 /*
- * Enters that a build has failed so often in that way: the next cycle marks
+ * Records that a build has failed this way too often.  The next cycle marks
  * the rollup.
  */
 void
@@ -506,8 +521,8 @@ trouble_give_up_build(Oid rollup, int failures)
 }
 
 /*
- * To be called when the process ends: notes whom trouble_blame has named,
- * if anybody.
+ * Records the rollup or source that trouble_blame has named, if any.  Must be
+ * called when the process ends.
  */
 void
 trouble_record_blame(void)
@@ -523,7 +538,7 @@ trouble_record_blame(void)
 	blamed = InvalidOid;
 }
 
-/* Reads the note of a rollup's trouble; false if there is none. */
+/* Reads the recorded error of a rollup; returns false if there is none. */
 bool
 trouble_read(Trouble *trouble)
 {
@@ -547,7 +562,8 @@ trouble_read(Trouble *trouble)
 }
 
 /*
- * Forgets the note if it is that rollup's: it is in the catalog, or gone.
+ * Clears the entry if it is that rollup's: the error is now in the catalog, or
+ * the rollup is gone.
  */
 void
 trouble_forget(Oid rollup)
@@ -561,8 +577,8 @@ trouble_forget(Oid rollup)
 }
 
 /*
- * The source with a value that cannot be read, and why, palloc'd; or
- * InvalidOid.
+ * Returns the source with a value that cannot be read, and the reason,
+ * palloc'd; or InvalidOid.
  */
 Oid
 trouble_unreadable_source(char **reason)
@@ -581,8 +597,8 @@ trouble_unreadable_source(char **reason)
 }
 
 /*
- * Forgets that a value of the source cannot be read: its rollups do without
- * it.
+ * Clears the note of an unreadable value of the source, since its rollups no
+ * longer depend on it.
  */
 void
 trouble_forget_source(Oid source)

@@ -1,24 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * trouble.h
- *	  Whose error it is.
+ *	  Determines which rollup or source an error belongs to.
  *
- * An error while a rollup's own expressions, table or privileges are at
- * work is that rollup's alone, and must not stop the others.  There is no
- * subtransaction to catch it in.  Instead the error ends the process (or
- * the caller's command) as any error does, after it has been noted here for
- * whom work was being done; the next cycle marks that rollup as failed, and
- * goes on without it.
+ * An error raised by a rollup's own expressions, table or privileges belongs
+ * to that rollup alone and must not stop the others.  There is no
+ * subtransaction to catch it in.  Instead the error ends the process (or the
+ * caller's command), as any error does.  Before that, it is recorded here for
+ * the rollup that was being worked on.  The next cycle marks that rollup as
+ * failed and continues without it.
  *
- * Errors that pass by themselves (a deadlock, a cancellation, a connection
- * limit) are tried again.  But users' code can raise any of them.  So if
- * such errors occur again and again while some rollup is at work at the
- * same position, the last one is that rollup's own as well.  A lock that is
- * not free within notify_stats.lock_timeout makes the rollup stale at once:
- * it is rebuilt when the lock is free.
+ * Temporary errors (a deadlock, a cancellation, a connection limit) are tried
+ * again.  But users' code can raise any of them.  So if such errors are
+ * repeated while some rollup is at work at the same position, the last one
+ * counts as that rollup's own.  A lock that is not free within
+ * notify_stats.lock_timeout makes the rollup stale at once.  It is rebuilt
+ * when the lock is free.
  *
- * An error while a value of a table's changes is read is that of the
- * rollups that read this table, and is noted for the table.
+ * An error while reading a value of a table's changes belongs to the rollups
+ * that read this table, and is recorded for the table.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,20 +47,20 @@ extern void trouble_set_record(const char *slot_name, XLogRecPtr lsn,
 							   TransactionId xid);
 extern void trouble_record(bool for_status);
 
-/* A rollup's trouble; the reason is palloc'd. */
+/* The recorded error of a rollup; the reason is palloc'd. */
 typedef struct Trouble
 {
 	Oid			rollup;
 	char	   *reason;
-	bool		heals;			/* a rebuild may put it right: it is stale
+	bool		heals;			/* a rebuild may resolve it: it becomes stale
 								 * rather than failed */
-	bool		of_catalog;		/* a change of the catalogs may put it right */
-	int64		catalog;		/* rollup_catalog_state() before; 0: not known */
-	TransactionId xmin;			/* it did not see what this one and later ones
-								 * have written */
-	uint64		others;			/* if others have ended since, it may be gone;
-								 * 0: not by that */
-	XLogRecPtr	lsn;			/* invalid: not known */
+	bool		of_catalog;		/* a change of the catalogs may resolve it */
+	int64		catalog;		/* rollup_catalog_state() before; 0: unknown */
+	TransactionId xmin;			/* changes by this and later transactions were
+								 * not seen */
+	uint64		others;			/* if more of others have ended since, the
+								 * cause may be gone; 0: irrelevant */
+	XLogRecPtr	lsn;			/* invalid: unknown */
 	int64		request;
 } Trouble;
 

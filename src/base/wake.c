@@ -1,17 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * wake.c
- *	  How a worker sleeps, and who wakes it.
+ *	  How a worker sleeps, and how it is woken.
  *
  * Each backend has a callback that runs at the end of its transactions.  If
- * the transaction had an xid, and the worker of the database has said that it
- * sleeps, the first to find that sets the worker's latch.  While the worker
- * works or rests, that is one look at a flag in shared memory.
+ * the transaction had an xid, and the flag of the database's worker shows that
+ * it sleeps, the first backend that clears the flag sets the worker's latch.
+ * While the worker works or rests, this costs one read of a flag in shared
+ * memory.
  *
- * Nobody misses the other: the worker sets the flag and then looks at the WAL;
- * a backend has flushed its commit record, and left the list of running
- * transactions, before it looks at the flag.  In both, a memory barrier
- * lies between the two.
+ * No wakeup is lost.  The worker sets the flag and then reads the end of the
+ * WAL.  A backend flushes its commit record and leaves the list of running
+ * transactions before it reads the flag.  In both, a memory barrier lies
+ * between the two steps.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,7 +29,7 @@
 #include "settings.h"
 #include "wake.h"
 
-/* the transaction at hand is notify_stats' own */
+/* the current transaction is one of notify_stats itself */
 static bool own_end = false;
 
 /* Raises a position in shared memory; it never goes back. */
@@ -76,7 +77,7 @@ at_transaction_end(XactEvent event, void *arg)
 		wake_worker(stream);
 }
 
-/* Has every backend wake the worker of its database when it commits. */
+/* Makes every backend wake the worker of its database when it commits. */
 void
 wake_init(void)
 {
@@ -84,8 +85,9 @@ wake_init(void)
 }
 
 /*
- * The next commit of this process is notify_stats' own, and wakes nobody.
- * Holds until that transaction ends, whichever way.
+ * Marks the current transaction of this process as one of notify_stats itself,
+ * so that its commit does not wake the worker.  Applies until that transaction
+ * ends, by commit or abort.
  */
 void
 wake_ignore_next_end(void)
@@ -93,7 +95,7 @@ wake_ignore_next_end(void)
 	own_end = true;
 }
 
-/* Wakes the worker if it sleeps: somebody waits for this position. */
+/* Wakes the worker if it sleeps, because a process waits for this position. */
 void
 wake_for_lsn(SharedStream *stream, XLogRecPtr lsn)
 {
@@ -102,9 +104,9 @@ wake_for_lsn(SharedStream *stream, XLogRecPtr lsn)
 }
 
 /*
- * Asks the worker for the slot that it keeps open, should it be asleep, and
- * the worker's side of it: whether somebody asks, which is answered by
- * closing it.
+ * wake_for_slot asks the worker to close the slot that it holds open while it
+ * sleeps.  wake_slot_is_wanted is the worker's side: it returns whether that
+ * was requested, and the worker then closes the slot.
  */
 void
 wake_for_slot(SharedStream *stream)
@@ -122,8 +124,9 @@ wake_slot_is_wanted(SharedStream *stream)
 }
 
 /*
- * The position after the last asynchronous commit in this database, which
- * wakes nobody, as it cannot be read before it is on disk.
+ * Returns the position after the last asynchronous commit in this database.
+ * Such a commit does not wake the worker, as it cannot be read before it is on
+ * disk.
  */
 XLogRecPtr
 wake_async_lsn(const SharedStream *stream)
@@ -133,10 +136,10 @@ wake_async_lsn(const SharedStream *stream)
 }
 
 /*
- * Sleeps for at most so many milliseconds, or until a signal comes; if
- * "wakeable", until a commit or wake_worker as well.  "is_due" is asked
- * once when wakes arrive already; if it says so, there is no sleep.
- * Handles interrupts, and reloads settings.
+ * Sleeps until the given number of milliseconds has passed or a signal
+ * arrives; if "wakeable", also until a commit or wake_worker.  "is_due" is
+ * called once after wakeups have been enabled.  If it returns true, there is
+ * no sleep.  Handles interrupts, and reloads settings.
  */
 void
 wake_sleep(SharedStream *stream, long milliseconds, bool wakeable,

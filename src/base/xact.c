@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * xact.c
- *	  The transactions that cycles and builds are made of, in a worker or in
- *	  a procedure.
+ *	  The transactions of cycles and builds, in a worker or in a procedure.
  *
  * A worker has no transaction until it starts one.  A procedure always has
  * one: SPI_commit ends it and starts the next.  The settings that our own
- * statements need are made for the worker once, and for a procedure again in
- * each transaction, since a commit undoes them.  While one runs, the
- * postmaster's death is looked for.
+ * statements need are made once for a worker.  For a procedure they are made
+ * in each transaction, since a commit undoes them.  While a transaction runs,
+ * the death of the postmaster is watched for.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,17 +31,17 @@
 #include "xact.h"
 
 /*
- * Only the server's own objects are found without their schema.  Left out,
- * pg_temp would come first for tables and types, and users' code can make
- * types there.
+ * Only the server's own objects are found without a schema.  If pg_temp were
+ * left out, it would be searched first for tables and types, and users' code
+ * can create types there.
  */
 #define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
 
 /*
- * What ALTER DATABASE or ALTER ROLE must not change for us.  A commit has
- * to be on disk (if it is not one of xact_commit_lazily), but does not wait
- * for a standby.  In a deadlock (a user drops what is being built) who
- * looks first is the victim, and that had better be us.
+ * Settings that ALTER DATABASE or ALTER ROLE must not change for us.  A commit
+ * must be on disk (except one of xact_commit_lazily), but does not wait for a
+ * standby.  In a deadlock (a user drops a rollup that is being built) the
+ * process that checks first is the victim.  That should be ours.
  */
 static const struct
 {
@@ -60,9 +59,9 @@ static const struct
 	{"transaction_timeout", "0"},	/* since 17 */
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_read_only", "off"},
-	{"default_table_access_method", "heap"},	/* ours are updated */
-	{"temp_file_limit", "-1"},	/* what does not fit would never fit */
-	{"exit_on_error", "off"},	/* which would not tell whose error it was */
+	{"default_table_access_method", "heap"},	/* our tables are updated */
+	{"temp_file_limit", "-1"},	/* a file that does not fit would never fit */
+	{"exit_on_error", "off"},	/* would hide which rollup an error belongs to */
 	{"restrict_nonsystem_relation_kind", ""},	/* definitions are views */
 	{"session_replication_role", "origin"},
 	{"row_security", "off"},
@@ -79,7 +78,7 @@ static const struct
 
 static bool in_procedure = false;
 
-/* who has called the procedure */
+/* the role that called the procedure */
 static Oid	caller_userid;
 static int	caller_sec_context;
 
@@ -96,29 +95,33 @@ apply_settings(GucSource source, GucAction action)
 }
 
 /*
- * Says where we are: in a worker (the default), where each transaction is
- * started and committed, or in a non-atomic procedure that has called
- * SPI_connect_ext(SPI_OPT_NONATOMIC), where one transaction follows the other
- * without a gap.
+ * Sets the environment: a worker (the default), where each transaction is
+ * started and committed; or a non-atomic procedure that has called
+ * SPI_connect_ext(SPI_OPT_NONATOMIC), where each transaction directly follows
+ * the one before.
  */
 void
 xact_in_procedure(bool value)
 {
 	in_procedure = value;
-	/* it may end with an error */
+	/* the procedure may end with an error */
 	if (!value)
 		postmaster_watch_stop();
 }
 
 /*
- * Gives a worker's whole life the settings that xact_begin gives to single
- * transactions.
+ * Makes the settings that xact_begin makes for single transactions once for
+ * the whole life of a worker.
  */
 void
 xact_set_worker_defaults(void)
 {
 	apply_settings(PGC_S_OVERRIDE, GUC_ACTION_SET);
-	/* a procedure is its caller's, but a worker's role is nobody's to choose */
+
+	/*
+	 * a procedure has its caller's role, but nobody may choose a worker's
+	 * role
+	 */
 	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
@@ -137,7 +140,7 @@ begin(int isolation_level)
 	XactReadOnly = false;
 	if (in_procedure)
 	{
-		/* a worker's rights: it may be called by whom EXECUTE was granted to */
+		/* runs with a worker's rights, whichever role with EXECUTE calls it */
 		GetUserIdAndSecContext(&caller_userid, &caller_sec_context);
 		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
 							   caller_sec_context |
@@ -148,9 +151,9 @@ begin(int isolation_level)
 }
 
 /*
- * Starts a transaction, read committed, with a snapshot, and with the settings
- * that our statements rely on, whatever the database or role has set.  The
- * memory context stays what it was.  Nothing may be open.
+ * Starts a read committed transaction, with a snapshot and with the settings
+ * that our statements rely on, whatever the database or role has set.  Does
+ * not change the current memory context.  Nothing may be open.
  */
 void
 xact_begin(void)
@@ -160,8 +163,8 @@ xact_begin(void)
 }
 
 /*
- * The same, but repeatable read and without a snapshot: the caller takes its
- * locks and then pushes the one snapshot.
+ * The same, but repeatable read and without a snapshot.  The caller takes its
+ * locks and then pushes its only snapshot.
  */
 void
 xact_begin_repeatable_read(void)
@@ -193,7 +196,10 @@ commit(bool on_disk)
 
 	if (wrote)
 	{
-		/* a superuser's own synchronous_commit = off must not bite us */
+		/*
+		 * synchronous_commit = off, set by a superuser, must have no effect
+		 * here
+		 */
 		if (on_disk)
 			XLogFlush(XactLastCommitEnd);
 		pg_atomic_fetch_add_u64(&shared_state->own_commits, 1);
@@ -204,8 +210,8 @@ commit(bool on_disk)
 }
 
 /*
- * Commits.  If the transaction wrote, its commit is on disk on return.  The
- * memory context stays what it was.
+ * Commits.  If the transaction wrote, its commit is on disk on return.  Does
+ * not change the current memory context.
  */
 void
 xact_commit(void)
@@ -214,8 +220,8 @@ xact_commit(void)
 }
 
 /*
- * Commits, and leaves it to the server to write that to disk soon.  Returns
- * the end of the commit record, or an invalid LSN if nothing was written.
+ * Commits asynchronously.  Returns the end of the commit record, or an invalid
+ * LSN if nothing was written.
  */
 XLogRecPtr
 xact_commit_lazily(void)
@@ -227,8 +233,8 @@ xact_commit_lazily(void)
 }
 
 /*
- * Until the transaction ends, what the server converts for clients stays in
- * the server's encoding: the text that pgoutput writes.
+ * Until the transaction ends, text that the server converts for clients stays
+ * in the server's encoding.  This is for the text that pgoutput writes.
  */
 void
 xact_use_server_encoding(void)
@@ -241,8 +247,9 @@ xact_use_server_encoding(void)
 }
 
 /*
- * Executes a statement of any kind by SPI, which the caller has connected, and
- * throws if that is refused.  SPI_processed and SPI_tuptable are the result.
+ * Executes a statement of any kind by SPI, which the caller has connected.
+ * Throws if the statement is refused.  SPI_processed and SPI_tuptable hold the
+ * result.
  */
 void
 xact_execute(const char *query)
@@ -255,8 +262,8 @@ xact_execute(const char *query)
 }
 
 /*
- * The OIDs that a query of one column gives, in a list in the current memory
- * context.  Connects SPI itself.
+ * Returns the OIDs that a query with one column returns, in a list in the
+ * current memory context.  Connects to SPI itself.
  */
 List	   *
 xact_query_oids(const char *query)
@@ -293,8 +300,8 @@ xact_become(Oid role)
 	saved.guc_nestlevel = NewGUCNestLevel();
 
 	/*
-	 * a fold comes here for each change, in a process where it is set for
-	 * good
+	 * a fold calls this for each change, in a process where it is set
+	 * permanently
 	 */
 	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
 		(void) set_config_option("search_path", SAFE_SEARCH_PATH, PGC_USERSET,
@@ -304,9 +311,9 @@ xact_become(Oid role)
 }
 
 /*
- * Until the bracket of xact_become, or nest level of settings, at hand
- * ends, waits for a lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE)
- * after so many milliseconds; 0: they do not.
+ * Makes waits for a lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after
+ * the given number of milliseconds; 0: no limit.  Applies until the current
+ * bracket of xact_become, or nest level of settings, ends.
  */
 void
 xact_limit_lock_waits(int milliseconds)
@@ -322,10 +329,7 @@ xact_limit_lock_waits(int milliseconds)
 void
 xact_restore_role(SavedRole saved)
 {
-	/*
-	 * as if the settings had been rolled back: SET would outlive them
-	 * otherwise
-	 */
+	/* restored as by a rollback; otherwise the effects of SET would remain */
 	AtEOXact_GUC(false, saved.guc_nestlevel);
 	SetUserIdAndSecContext(saved.userid, saved.sec_context);
 }

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * xact.h
- *	  The transactions that cycles and builds are made of, in a worker or in
- *	  a procedure.
+ *	  The transactions of cycles and builds, in a worker or in a procedure.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,11 +22,11 @@ extern void xact_execute(const char *query);
 extern List *xact_query_oids(const char *query);
 
 /*
- * Runs as "role" from here on, under SECURITY_RESTRICTED_OPERATION and with
- * a search_path in which nobody can put anything: for expressions and
- * statements that may call code of users.  Undone by xact_restore_role,
- * along with whatever that code has done to settings, and by the abort of
- * the transaction.
+ * xact_become runs the following code as "role", under
+ * SECURITY_RESTRICTED_OPERATION and with a search_path in which users cannot
+ * create objects.  It is for expressions and statements that may call code of
+ * users.  xact_restore_role undoes it, including all changes of settings by
+ * that code.  So does the abort of the transaction.
  */
 typedef struct SavedRole
 {

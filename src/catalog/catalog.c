@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.c
- *	  Our own tables.
+ *	  Access to the extension's own tables.
  *
- * To plan the simplest query takes longer than all else that a cycle of few
- * changes does, most of all after decoding has emptied the server's caches,
- * and there may be a hundred cycles a second.  So what every cycle reads
- * and writes is read and written as the server does with its catalogs.
+ * Planning even the simplest query takes longer than everything else in a
+ * cycle with few changes, especially after decoding has emptied the server's
+ * caches.  There may be a hundred cycles per second.  So rows that every cycle
+ * reads and writes are accessed in the way the server accesses its catalogs.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +41,7 @@ static const char *const table_names[] = {
 static const int table_widths[] = {STREAM_COLUMNS, CONTROL_COLUMNS,
 ROLLUP_COLUMNS, REQUEST_COLUMNS};
 
-/* OIDs of the tables, as of a version of the catalogs. */
+/* OIDs of the tables, valid for one version of the catalogs. */
 static struct
 {
 	CatalogStamp stamp;
@@ -49,8 +49,9 @@ static struct
 }			known;
 
 /*
- * Only the extension's own.  If its schema has been renamed, anybody who may
- * create one can make tables of these names, and say what we do as whom.
+ * Looks up only tables of the extension itself.  Otherwise, if its schema was
+ * renamed, any user with the privilege to create a schema could create tables
+ * with these names.  Such tables would control what we do, and as which role.
  */
 static void
 look_up_tables(void)
@@ -75,7 +76,7 @@ look_up_tables(void)
 }
 
 /*
- * The OID of one of our tables, or InvalidOid if the extension is not
+ * Returns the OID of one of our tables, or InvalidOid if the extension is not
  * installed.
  */
 Oid
@@ -95,7 +96,7 @@ open_table(CatalogTable table, LOCKMODE mode)
 
 	if (relation == NULL)
 	{
-		/* this transaction itself may have made the extension anew */
+		/* this transaction itself may have created the extension again */
 		look_up_tables();
 		relid = known.oids[table];
 		relation = OidIsValid(relid) ? try_table_open(relid, mode) : NULL;
@@ -106,7 +107,7 @@ open_table(CatalogTable table, LOCKMODE mode)
 				 errmsg("table \"%s.%s\" does not exist", EXTENSION_SCHEMA,
 						table_names[table]),
 				 errhint("Drop the extension and create it again.")));
-	/* the library may be of another version than the extension */
+	/* the library may have another version than the extension */
 	if (RelationGetNumberOfAttributes(relation) != table_widths[table])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -122,7 +123,8 @@ open_table(CatalogTable table, LOCKMODE mode)
 
 /*
  * Copies the rows of an open table: all of them, or those in one of its
- * blocks.  A synchronized scan would not start at that block.
+ * blocks.  The scan must not be synchronized, as it would then not start at
+ * that block.
  */
 static List *
 read_blocks(Relation relation, BlockNumber first, BlockNumber nblocks)
@@ -148,9 +150,9 @@ read_rows(Relation relation)
 }
 
 /*
- * The rows of one of our tables as they are now, whatever the isolation level:
- * a list of HeapTuple, palloc'd.  *desc, with which to read them, stays valid
- * until the end of the transaction.  Checks no privileges.
+ * Returns the current rows of one of our tables, regardless of the isolation
+ * level, as a list of HeapTuple, palloc'd.  *desc is needed to read them, and
+ * is palloc'd as well.  Checks no privileges.
  */
 List	   *
 catalog_read(CatalogTable table, TupleDesc *desc)
@@ -163,16 +165,16 @@ catalog_read(CatalogTable table, TupleDesc *desc)
 	return rows;
 }
 
-/* Where this process has last seen the only row of a table. */
+/* The block in which this process last saw the only row of a table. */
 static BlockNumber row_block[lengthof(table_names)];
 
 /*
- * The only row of an open table.  While somebody holds a snapshot, each
- * cycle leaves one more dead version of the stream's row that cannot be
- * removed, and the table keeps the room for them afterwards.  So a look at
- * the block where the row was comes before one at the whole table.  To scan
- * the block, rather than to fetch a remembered ctid, finds what other
- * processes have made of the row, and prunes the block.
+ * Returns the only row of an open table.  While any session holds a snapshot,
+ * each cycle leaves one more dead version of the stream's row that cannot be
+ * removed, and the table stays large afterwards.  So the block where the row
+ * was last seen is read first, and the whole table only if the row is not
+ * there.  Scanning the block, rather than fetching a remembered ctid, finds
+ * new versions written by other processes, and prunes the block.
  */
 static HeapTuple
 read_only_row(CatalogTable table, Relation relation)
@@ -195,7 +197,8 @@ read_only_row(CatalogTable table, Relation relation)
 }
 
 /*
- * Likewise the only row of a table; throws if there is none, or another one.
+ * The same for a table that is not open.  Throws unless there is exactly one
+ * row.
  */
 HeapTuple
 catalog_read_only_row(CatalogTable table, TupleDesc *desc)
@@ -209,8 +212,9 @@ catalog_read_only_row(CatalogTable table, TupleDesc *desc)
 }
 
 /*
- * Replaces some columns of the only row of a table: those that "replace", of
- * the table's width, tells.  Throws if somebody else has written it meanwhile.
+ * Replaces some columns of the only row of a table: those for which "replace"
+ * is true.  It has one entry per column.  Throws if another transaction has
+ * written the row concurrently.
  */
 void
 catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
@@ -244,8 +248,8 @@ catalog_delete_free(CatalogTable table, CatalogFilter is_meant,
 		TM_FailureData failure;
 
 		/*
-		 * whatever comes of it, a row that is not free stays, or goes without
-		 * us
+		 * the result does not matter: a row that is not free stays, or is
+		 * deleted by the other transaction
 		 */
 		if (is_meant(row, RelationGetDescr(relation), arg))
 			(void) heap_delete(relation, &row->t_self, command,
@@ -256,9 +260,7 @@ catalog_delete_free(CatalogTable table, CatalogFilter is_meant,
 	CommandCounterIncrement();
 }
 
-/*
- * With SQL: what is done rarely.
- */
+/* The following functions use SQL, for operations that are rare. */
 
 SavedRole
 catalog_enter(void)
@@ -276,7 +278,7 @@ catalog_leave(SavedRole saved)
 	xact_restore_role(saved);
 }
 
-/* Runs a statement that changes the catalog; returns the number of rows. */
+/* Runs a statement that changes the catalog.  Returns the number of rows. */
 uint64
 catalog_execute(const char *query, int nargs, Oid *argtypes, Datum *args,
 				const char *nulls)

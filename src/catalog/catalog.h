@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.h
- *	  Our own tables.
+ *	  Access to the extension's own tables.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,8 +16,7 @@
 #include "xact.h"
 
 /*
- * The tables that every cycle reads, in the order of their names in
- * catalog.c.
+ * The tables that every cycle reads, in the order of their names in catalog.c.
  */
 typedef enum CatalogTable
 {
@@ -72,9 +71,9 @@ extern void catalog_update_row(CatalogTable table, const Datum *values,
 							   const bool *replace);
 
 /*
- * Deletes the rows of one of our tables for which "is_meant" is true, as
- * far as nobody else has locked or changed them: it waits for no other
- * transaction.
+ * Deletes the rows of one of our tables for which "is_meant" is true, except
+ * those that another transaction has locked or changed.  Does not wait for
+ * other transactions.
  */
 typedef bool (*CatalogFilter) (HeapTuple row, TupleDesc desc, const void *arg);
 

@@ -39,12 +39,15 @@
 #define DEFINITION_SUFFIX "_definition"
 
 /*
- * Room on each page for new versions of its rows, so that a counter's update
- * stays on the page and touches no index.
+ * Leaves room on each page for new versions of its rows, so that updates of
+ * counters stay on the page and touch no index.
  */
 #define ROLLUP_FILLFACTOR 70
 
-/* Makes the position of an error one within the definition's text. */
+/*
+ * Converts the position of an error to a position within the definition's
+ * text.
+ */
 static void
 definition_error_callback(void *arg)
 {
@@ -58,7 +61,7 @@ definition_error_callback(void *arg)
 	}
 }
 
-/* Parses the definition; throws unless it is exactly one statement. */
+/* Parses the definition.  Throws unless it is exactly one statement. */
 static RawStmt *
 parse_definition(const char *definition)
 {
@@ -81,7 +84,7 @@ parse_definition(const char *definition)
 	return statement;
 }
 
-/* Checks name, schema and privileges; returns the table's schema. */
+/* Checks name, schema and privileges.  Returns the OID of the schema. */
 static Oid
 check_name(const char *name, RangeVar **table, char **view_name)
 {
@@ -134,9 +137,10 @@ check_sources(const Definition *definition, const Format *format)
 }
 
 /*
- * Makes what finds a group, NULLs included: a primary key if none can be
- * NULL.  Then it is also what subscribers find a row by, and what an update
- * has to log of the old one.
+ * Creates the index that finds a group, NULLs included.  It is a primary key
+ * if no group column can be NULL.  Then it is also the replica identity, by
+ * which subscribers find a row and which determines how much of the old row an
+ * update logs.
  */
 static void
 create_index(const char *table, const Definition *definition)
@@ -151,13 +155,17 @@ create_index(const char *table, const Definition *definition)
 	}
 	xact_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT",
 						  table, columns));
-	/* the server refuses updates without one if somebody publishes all tables */
+
+	/*
+	 * otherwise the server refuses updates if there is a publication of all
+	 * tables
+	 */
 	xact_execute(psprintf("ALTER TABLE %s REPLICA IDENTITY FULL", table));
 }
 
 /*
- * Says what table and view are, also where they have come without our
- * catalog, as by a dump of the schema alone.
+ * Adds comments that describe table and view.  They remain where our catalog
+ * does not, for example in a dump of the schema alone.
  */
 static void
 create_comments(const char *table, const char *view,
@@ -181,13 +189,13 @@ create_comments(const char *table, const char *view,
 													  table))));
 }
 
-/* Creates the table as its definition's view has it. */
+/* Creates the table with the columns of its definition's view. */
 static void
 create_table(const char *table, const char *view, const Definition *definition,
 			 const List *ignore_deletes)
 {
 	SPI_connect();
-	/* reads nothing, but fails if the user may not read the sources */
+	/* reads no rows, but fails if the user may not read the sources */
 	xact_execute(psprintf("SELECT FROM %s LIMIT 0", view));
 	xact_execute(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
 						  table, ROLLUP_FILLFACTOR, view));
@@ -197,8 +205,8 @@ create_table(const char *table, const char *view, const Definition *definition,
 }
 
 /*
- * The sources of these names, or a part of their rows, are to be kept
- * though deleted.
+ * Resolves the names in "ignore_deletes": sources, or parts of them, whose
+ * deleted rows continue to count.
  */
 static List *
 resolve_ignored(List *names, const Definition *definition,
@@ -252,7 +260,7 @@ create_view(const RangeVar *table, const char *view_name,
 	return address.objectId;
 }
 
-/* Enters a rollup whose view goes with its table. */
+/* Registers a rollup, and makes its view dependent on its table. */
 static void
 register_rollup(Oid relid, Oid view, List *ignored,
 				const Definition *definition)
@@ -269,10 +277,9 @@ register_rollup(Oid relid, Oid view, List *ignored,
 }
 
 /*
- * Throws if there are as many rollups as there may be.  Each one costs a
- * cycle some locks and time, which all rollups of the database share.
- * Sessions that create one at the same time may exceed the limits by one
- * each.
+ * Throws if the maximum number of rollups has been reached.  Each rollup adds
+ * locks and time to a cycle, which all rollups of the database share.
+ * Sessions that create rollups concurrently may exceed the limits by one each.
  */
 static void
 check_number(void)
@@ -302,10 +309,11 @@ check_number(void)
 
 /*
  * Creates the table and the definition view as the current user, and registers
- * the rollup as building.  Returns the table.  "ignore_deletes" are names of
- * sources (char *) whose deleted rows shall go on to count.  Throws for a
- * definition that cannot be kept, a source whose changes do not tell enough in
- * that format, a name in use, a rollup too many.
+ * the rollup as building.  Returns the OID of the table.  "ignore_deletes" are
+ * names of sources (char *) whose deleted rows continue to count.  Throws if
+ * the definition is not supported, if the changes of a source contain too
+ * little in that format, if a name is in use, or if there are too many
+ * rollups.
  */
 Oid
 rollup_create(const char *name, const char *definition_text,
@@ -351,8 +359,8 @@ rollup_create(const char *name, const char *definition_text,
 }
 
 /*
- * The view that create_rollup has made with a table; throws if there is
- * none.
+ * Returns the view that create_rollup has created for a table; throws if there
+ * is none.
  */
 static Oid
 find_left_view(Oid relid)
@@ -373,7 +381,10 @@ find_left_view(Oid relid)
 	return view;
 }
 
-/* Throws unless the current user owns a table that exists and is no rollup. */
+/*
+ * Throws unless the table exists, the current user owns it, and it is not a
+ * rollup.
+ */
 static void
 check_adoptable(Oid relid)
 {
@@ -391,8 +402,8 @@ check_adoptable(Oid relid)
 }
 
 /*
- * Opens it as what it is to be; throws if it cannot be opened, or could not
- * be built.
+ * Opens the table as the rollup that it will be.  Throws if it cannot be
+ * opened or could not be built.
  */
 static void
 open_left(Rollup *rollup, const Format *format)
@@ -401,7 +412,9 @@ open_left(Rollup *rollup, const Format *format)
 	BusyLock	busy;
 	ListCell   *lc;
 
-	/* what is found out is of this transaction alone, see keep_shape */
+	/*
+	 * the shape found here is valid in this transaction only, see keep_shape
+	 */
 	(void) GetTopTransactionId();
 	if (rollup_open(rollup, &busy) != SHAPE_READY)
 		ereport(ERROR,
@@ -417,10 +430,10 @@ open_left(Rollup *rollup, const Format *format)
 }
 
 /*
- * Makes a table and the view <table>_definition, which are left of a rollup
- * that the catalog does not have, one again: as after a full restore, it is
- * stale, or with "ignore_deletes" failed.  The current user must own them.
- * Throws if it could not be built.
+ * Turns a table and the view <table>_definition into a rollup again, if they
+ * were one but the catalog no longer has it.  As after a full restore it is
+ * stale, or with "ignore_deletes" failed.  The current user must own both.
+ * Throws if the rollup could not be built.
  */
 void
 rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
@@ -433,7 +446,7 @@ rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
 	rollup.view = find_left_view(relid);
 	rollup.all = rollup_relids();
 	open_left(&rollup, format);
-	check_adoptable(relid);		/* it may have changed hands before it was
+	check_adoptable(relid);		/* the owner may have changed before it was
 								 * locked */
 	ignored = resolve_ignored(ignore_deletes, rollup.shape->definition,
 							  format);

@@ -1,18 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * ddl.c
- *	  Notices what DDL does to sources.
+ *	  Detects DDL that affects sources.
  *
  * A cycle compares the facts of sources (facts.h) with those of its last
- * position, and so sees what a column was renamed to, but not that it had
- * another name for a while, nor whether a new partition has brought rows
- * along.  An event trigger looks at them after each command, and notes when
- * changes that are unread by then cannot be told any more.
+ * position.  So it sees the new name of a renamed column.  But it does not see
+ * that the column had another name in between, or whether a new partition
+ * already contained rows.  An event trigger checks the facts after each
+ * command.  It records when changes that are still unread can no longer be
+ * decoded correctly.
  *
- * It runs in the transactions of others, so it does nothing but look at
- * catalogs, and takes no lock: the command holds those on what it has
- * altered.  Types that values of a source are made of are looked at as the
- * source is.
+ * The trigger runs in the transactions of other users, so it only reads
+ * catalogs and takes no lock: the command holds the locks on everything that
+ * it has altered.  Types that the values of a source consist of are checked in
+ * the same way as the source.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,15 +35,16 @@
 
 sql_function(notify_stats_note_ddl);
 
-/* A command, as far as it matters. */
+/* The properties of a command that are needed here. */
 typedef struct Command
 {
 	Oid			class;
 	Oid			object;
-	bool		alters;			/* rather than creates */
-	bool		brings;			/* may add rows that no change has told */
-	List	   *recomputed;		/* of ObjectAddress: columns that it may alter
-								 * likewise */
+	bool		alters;			/* false: it creates the object */
+	bool		brings;			/* may add rows for which there are no row
+								 * changes */
+	List	   *recomputed;		/* of ObjectAddress: columns whose values it
+								 * may change without row changes */
 } Command;
 
 static ObjectAddress *
@@ -54,7 +56,7 @@ copy_address(const ObjectAddress *address)
 	return copy;
 }
 
-/* Notes what a command does that no change of a row tells. */
+/* Determines what a command does without row changes. */
 static void
 look_into(const CollectedCommand *collected, Command *command)
 {
@@ -78,7 +80,10 @@ look_into(const CollectedCommand *collected, Command *command)
 	}
 }
 
-/* The commands on relations, types and schemas that the event is about. */
+/*
+ * Lists the commands on relations, types and schemas that fired the event
+ * trigger.
+ */
 static List *
 list_commands(void)
 {
@@ -115,8 +120,8 @@ list_commands(void)
 }
 
 /*
- * The sources that a command on a relation, a type or a schema may have
- * changed.
+ * Returns the sources that a command on a relation, a type or a schema may
+ * have changed.
  */
 static List *
 sources_of(List *facts, const Command *command)
@@ -135,9 +140,9 @@ sources_of(List *facts, const Command *command)
 }
 
 /*
- * Whether a command may have made a new partition other than what its changes
- * tell.  To formats that go by name, what it is called, and its replica
- * identity, matter as well.
+ * Returns whether the changes of a new partition may not describe it correctly
+ * after a command.  For formats that go by name, its name and its replica
+ * identity matter as well.
  */
 static bool
 may_mislead(const Format *format, const Command *command)
@@ -146,8 +151,8 @@ may_mislead(const Format *format, const Command *command)
 }
 
 /*
- * The facts of a source that the command has broken.  An expression that
- * looks the same may give other values now.
+ * Returns the facts of a source that the command has broken.  An expression
+ * that looks the same may return other values now.
  */
 static List *
 broken_by(const Command *command, List *before, List *now, Oid source)
@@ -168,8 +173,8 @@ broken_by(const Command *command, List *before, List *now, Oid source)
 }
 
 /*
- * Notes the sources whose unread changes the command has broken, or a part
- * of their rows.
+ * Records the sources for which the command has made unread changes, or some
+ * of them, unusable.
  */
 static void
 note_command(const Format *format, List *before, const Command *command)

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * own_table.c
- *	  Whether a rollup's own table can hold what its definition gives.
+ *	  Whether a rollup's own table can hold the result of its definition.
  *
- * The table belongs to the rollup's owner, who may alter it.  Where it
- * rounds or merges values, the rollup would be wrong and look right, so all
- * that decides how values are stored and compared has to be the
- * definition's: types, type modifiers, collations, and the equality of the
- * index that finds a group.  What the server refuses by itself (a NOT NULL,
- * an identity) is no matter here.
+ * The table belongs to the rollup's owner, who may alter it.  If it rounds or
+ * merges values, the rollup would be wrong without an error.  So everything
+ * that determines how values are stored and compared must match the
+ * definition: types, type modifiers, collations, and the equality of the index
+ * that finds a group.  Restrictions that make the server raise an error by
+ * itself (a NOT NULL, an identity) are not checked here.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,8 +28,8 @@
 #include "own_table.h"
 
 /*
- * The type of a column; SQL under our search_path, with its collation if
- * asked for.
+ * Returns the type of a column as SQL under our search_path, optionally with
+ * its collation.
  */
 static char *
 column_type(Form_pg_attribute attribute, bool with_collation)
@@ -43,7 +43,7 @@ column_type(Form_pg_attribute attribute, bool with_collation)
 					generate_collation_name(attribute->attcollation));
 }
 
-/* Columns as CREATE TABLE takes them. */
+/* Returns the columns in the syntax of CREATE TABLE. */
 char	   *
 own_table_columns_of(TupleDesc desc)
 {
@@ -59,8 +59,8 @@ own_table_columns_of(TupleDesc desc)
 }
 
 /*
- * How ALTER TABLE makes values of the new type, or nothing if it knows by
- * itself.
+ * Returns the USING clause with which ALTER TABLE converts values to the new
+ * type, or "" if none is needed.
  */
 static char *
 conversion(Form_pg_attribute column, const char *name,
@@ -76,7 +76,7 @@ conversion(Form_pg_attribute column, const char *name,
 	return psprintf(" USING %s::%s", name, column_type(wanted, false));
 }
 
-/* Complains of a column that is not as the definition has it. */
+/* Throws because a column differs from the definition. */
 static void
 complain_of_type(const char *rollup, Form_pg_attribute column,
 				 Form_pg_attribute wanted)
@@ -99,9 +99,9 @@ complain_of_type(const char *rollup, Form_pg_attribute column,
 }
 
 /*
- * Throws unless the table has the columns that the definition gives, first and
- * in that order, with their types, type modifiers and collations.  "rollup" is
- * its name as SQL.
+ * Throws unless the first columns of the table are those of the definition, in
+ * the same order, with the same types, type modifiers and collations.
+ * "rollup" is its name as SQL.
  */
 void
 own_table_check_columns(const char *rollup, TupleDesc table,
@@ -136,8 +136,8 @@ find_group(const Definition *definition, AttrNumber attnum)
 }
 
 /*
- * Whether the key columns of an index are the group columns, compared as
- * GROUP BY does.
+ * Returns whether the key columns of an index are the group columns, compared
+ * as GROUP BY does.
  */
 static bool
 compares_groups(HeapTuple tuple, const Definition *definition)
@@ -155,7 +155,7 @@ compares_groups(HeapTuple tuple, const Definition *definition)
 															Anum_pg_index_indclass, &isnull));
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
-		/* an expression has no number, and is none of them */
+		/* an expression has number 0, and is no group column */
 		const GroupColumn *group = find_group(definition,
 											  form->indkey.values[i]);
 		Oid			family;
@@ -192,10 +192,10 @@ is_group_index(Oid index, const Definition *definition)
 }
 
 /*
- * A unique index of the table that finds a group, NULLs included; or
- * InvalidOid.  That of a definition compares its group columns as GROUP BY
- * does, so that no other index, of a collation that takes more for equal,
- * merges groups; without a definition (NULL) any columns will do.
+ * Returns a unique index of the table that finds a group, NULLs included; or
+ * InvalidOid.  For a definition, the index must compare its group columns as
+ * GROUP BY does.  An index with a collation in which more values are equal
+ * would merge groups.  Without a definition (NULL), any columns are accepted.
  */
 Oid
 own_table_find_index(Relation table, const Definition *definition)

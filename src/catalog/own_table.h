@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * own_table.h
- *	  Whether a rollup's own table can hold what its definition gives.
+ *	  Whether a rollup's own table can hold the result of its definition.
  *
  *-------------------------------------------------------------------------
  */

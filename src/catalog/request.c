@@ -3,21 +3,22 @@
  * request.c
  *	  Requests for a rebuild.
  *
- * A request is a row with a number.  The last one of a rollup is as good as
- * all of them: a build that begins after it has committed serves those
- * before it as well.  So whoever asks takes away the others, and there is
- * one row of a rollup, however often a rebuild is asked for.
+ * A request is a row with a number.  The last request of a rollup can stand
+ * for all of them: a build that begins after it was committed also serves the
+ * earlier ones.  So each request deletes the others, and a rollup has one row
+ * however often a rebuild is requested.
  *
- * Nobody waits here for another transaction: a build forgets what it has
- * served while it holds the stream's lock, and a session that asks should
- * not wait for another one that does.  A request that another transaction
- * is at may stay, and is then served once more.
+ * No process waits here for another transaction.  A build deletes requests
+ * that it has served while it holds the stream's lock.  A session that adds a
+ * request should not wait for another session that does the same.  A request
+ * that another transaction is working on may remain, and is then served once
+ * more.
  *
- * None gets lost.  Numbers are not in the order of commits, so that a build
- * forgets at its end no others than the very one that it was begun for: one
- * with a lower number may have been committed after the build's snapshot.
- * Those that are there when it begins it forgets then, as its own stands
- * for them.
+ * No request gets lost.  The order of the numbers is not the order of the
+ * commits.  So at its end a build deletes only the request for which it began:
+ * one with a lower number may have been committed after the build's snapshot.
+ * When a build begins, it deletes the other requests that exist then, since
+ * its own stands for them.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,13 +31,13 @@
 #include "catalog.h"
 #include "request.h"
 
-/* Which requests of a rollup are to be deleted. */
+/* Selects the requests of a rollup that are to be deleted. */
 typedef struct Meant
 {
 	Oid			rollup;
-	int64		first;			/* of these numbers */
+	int64		first;			/* range of their numbers */
 	int64		last;
-	bool		others;			/* none of this transaction */
+	bool		others;			/* only those of other transactions */
 } Meant;
 
 static Oid
@@ -54,7 +55,7 @@ is_made_here(HeapTuple row)
 }
 
 /*
- * Whether this very transaction has already asked for a rebuild of that
+ * Returns whether this transaction has already requested a rebuild of that
  * rollup.
  */
 bool
@@ -87,9 +88,9 @@ is_meant(HeapTuple row, TupleDesc desc, const void *arg)
 }
 
 /*
- * Deletes requests, but none that another transaction is at: those of a
- * rollup that other transactions have made; the one of that number; those
- * before it; those of rollups that are gone.
+ * These functions delete requests, except those that another transaction is
+ * working on: the requests of a rollup that other transactions have made; the
+ * one with that number; those before it; those of dropped rollups.
  */
 void
 request_forget_others(Oid rollup)

@@ -4,18 +4,20 @@
  *	  The catalog of rollups.
  *
  * A rollup is a table, and a view that holds its definition.  The view is an
- * internal dependent of the table: DROP TABLE takes it along, and it cannot
- * be dropped alone.  As a view it also makes the server refuse to drop or
- * retype a column in use, and follow renames.
+ * internal dependent of the table: DROP TABLE also drops the view, and the
+ * view cannot be dropped alone.  Because of the view, the server refuses to
+ * drop a column in use or to change its type, and the definition follows
+ * renames.
  *
- * The catalog belongs to the extension's owner.  Functions that users call act
- * as the user, and switch to the owner for the catalog alone.
+ * The catalog belongs to the extension's owner.  Functions called by users run
+ * as the user, and switch to the owner only to access the catalog.
  *
  * The state is written under the stream's lock (stream.c): a cycle makes a
  * rollup stale or failed, and the join of a build makes it live.  Only two
- * things are written without that lock: the row of a new rollup, which nobody
- * else sees before it is committed, and requests for a rebuild (request.c).
- * So a state that was read under the lock holds until the transaction ends.
+ * things are written without that lock: the row of a new rollup, which no
+ * other session sees before it is committed, and requests for a rebuild
+ * (request.c).  So a state that was read under the lock is valid until the
+ * transaction ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -64,13 +66,13 @@
 #include "trouble.h"
 #include "xact.h"
 
-/* How often at most the time is halved for which all wait for a lock. */
+/* Maximum number of times the waiting time for a lock is halved. */
 #define MAX_HALVINGS 10
 
-/* How often at most a process notes that a rollup was changed. */
+/* Minimum interval at which a process records that a rollup was changed. */
 #define CHANGE_NOTE_INTERVAL_MS 1000
 
-/* When this process has noted last that a rollup was changed. */
+/* The time at which this process last recorded a change of a rollup. */
 typedef struct ChangeNote
 {
 	Oid			rollup;			/* hash key */
@@ -82,8 +84,8 @@ static const char *const state_names[] = {
 };
 
 /*
- * The name of a relation, schema-qualified and quoted, or its OID if it is
- * gone; palloc'd.
+ * Returns the name of a relation, schema-qualified and quoted, or its OID if
+ * it no longer exists; palloc'd.
  */
 char	   *
 rollup_qualified_name(Oid relid)
@@ -93,7 +95,7 @@ rollup_qualified_name(Oid relid)
 	return name ? name : psprintf("with OID %u", relid);
 }
 
-/* The statement that rebuilds a rollup of that name; palloc'd. */
+/* Returns the statement that rebuilds a rollup of that name; palloc'd. */
 char	   *
 rollup_rebuild_statement(const char *name, bool forgets)
 {
@@ -103,9 +105,9 @@ rollup_rebuild_statement(const char *name, bool forgets)
 }
 
 /*
- * The statement that enters new states, with the reason for them and where
- * it was met.  A rollup has no row in rollup_activity before the first of
- * these.
+ * A statement that sets new states, with the reason and the position where it
+ * occurred.  A rollup has no row in rollup_activity before the first of these
+ * statements.
  */
 #define SETTING_STATE(changes, reason, reason_lsn) \
 	"WITH changed AS (UPDATE " EXTENSION_SCHEMA ".rollup SET" changes " RETURNING rollup)" \
@@ -131,7 +133,10 @@ rollup_exists(Oid relid)
 	return found;
 }
 
-/* Has the view go with its table, and not without it. */
+/*
+ * Makes the view dependent on its table: it is dropped with the table, and not
+ * without it.
+ */
 void
 rollup_make_dependent(Oid relid, Oid view)
 {
@@ -157,7 +162,7 @@ make_column_array(const Bitmapset *columns)
 										   true, TYPALIGN_SHORT));
 }
 
-/* Notes what a rollup reads, in place of what was noted before. */
+/* Replaces the stored list of what a rollup reads. */
 void
 rollup_store_sources(Oid relid, const Definition *definition)
 {
@@ -181,14 +186,12 @@ rollup_store_sources(Oid relid, const Definition *definition)
  * EXTENSION
  */
 
-/*
- * Dropping, and asking for a rebuild
- */
+/* Dropping, and requesting a rebuild */
 
 /*
- * Whether the current user may know more of a rollup than its rows: why it
- * failed, which may tell a value, and how it is built.  Its owner may, and who
- * monitors the server.
+ * Returns whether the current user may see more of a rollup than its rows: why
+ * it failed, which may contain a value, and how it is built.  This is allowed
+ * to its owner and to members of pg_monitor.
  */
 bool
 rollup_is_visible(Oid relid)
@@ -219,7 +222,9 @@ rollup_check_owner(Oid relid)
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 }
 
-/* Drops table, view and entry.  The current user must own the table. */
+/*
+ * Drops table, view and catalog entry.  The current user must own the table.
+ */
 void
 rollup_drop(Oid relid)
 {
@@ -227,27 +232,24 @@ rollup_drop(Oid relid)
 
 	rollup_check_owner(relid);
 	LockRelationOid(relid, AccessExclusiveLock);
-	rollup_check_owner(relid);	/* it may have changed hands meanwhile */
+	rollup_check_owner(relid);	/* the owner may have changed in between */
 	ObjectAddressSet(address, RelationRelationId, relid);
 
 	/*
-	 * As after DROP TABLE, the next cycle deletes what the catalog has of it.
-	 * Done here, it would lock the row that a cycle updates to give up a
-	 * table that is locked for long.
+	 * As after DROP TABLE, the next cycle deletes the catalog entries.
+	 * Deleting them here would lock the row that a cycle updates when it
+	 * gives up a table that is locked for long.
 	 */
 	performDeletion(&address, DROP_RESTRICT, 0);
 }
 
-/*
- * Throws if a rollup counts rows that are deleted, and that a rebuild would
- * forget.
- */
+/* Throws if a rollup counts deleted rows, which a rebuild would forget. */
 static void
 check_forgettable(Oid relid)
 {
 	Rollup	   *rollup = rollup_find(rollup_list(NULL), relid);
 
-	/* one that was never built has nothing to forget */
+	/* a rollup that was never built has nothing to forget */
 	if (rollup == NULL || rollup->ignores == NIL || rollup->built_from == 0)
 		return;
 	ereport(ERROR,
@@ -272,10 +274,9 @@ request_rebuild(Oid relid)
 }
 
 /*
- * Notes that a rebuild is wanted.  The current user must own the table.
- * Throws if that would forget rows that are deleted and still count, unless
- * told to.  Several requests are as good as one, and there is one row of
- * them.
+ * Records a request for a rebuild.  The current user must own the table.
+ * Throws if the rebuild would forget deleted rows that still count, unless
+ * "forget_deleted" is true.  One row stands for any number of requests.
  */
 void
 rollup_request_rebuild(Oid relid, bool forget_deleted)
@@ -372,7 +373,7 @@ compare_relids(const ListCell *a, const ListCell *b)
 		-1 : rollup1->relid > rollup2->relid;
 }
 
-/* Enters the requests for a rebuild. */
+/* Adds the requests for a rebuild to the list. */
 static void
 load_requests(List *rollups)
 {
@@ -398,9 +399,9 @@ load_requests(List *rollups)
 }
 
 /*
- * Lists (of Rollup, not opened) the rollups of this database, by OID.
- * *some_dropped, unless NULL, tells whether the catalog has one whose table is
- * gone.
+ * Lists (of Rollup, not opened) the rollups of this database, ordered by OID.
+ * *some_dropped, unless NULL, is set to whether the catalog contains a rollup
+ * whose table was dropped.
  */
 List	   *
 rollup_list(bool *some_dropped)
@@ -431,7 +432,7 @@ rollup_list(bool *some_dropped)
 	return rollups;
 }
 
-/* The OIDs of these, in their order. */
+/* Returns the OIDs of all rollups, in order. */
 List	   *
 rollup_relids(void)
 {
@@ -441,7 +442,7 @@ rollup_relids(void)
 		NIL : unconstify(List *, ((Rollup *) linitial(rollups))->all);
 }
 
-/* What a row of rollup_known_sources' query says. */
+/* Converts a row of the query in rollup_known_sources. */
 static RollupSource *
 known_source(HeapTuple tuple, TupleDesc desc)
 {
@@ -462,15 +463,17 @@ known_source(HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * Lists (of RollupSource) what the rollups that have not failed read.
- * Compiles no definition and locks no source, so that nobody's rollup can
- * hold up or stop the caller; a source may have been dropped when it is
- * looked at.
+ * Lists (of RollupSource) the sources of all rollups that have not failed.  It
+ * compiles no definition and locks no source, so no user's rollup can delay or
+ * stop the caller.  A source may have been dropped by the time the caller
+ * reads it.
  */
 List	   *
 rollup_known_sources(void)
 {
-	/* a definition that was replaced may have let a column go */
+	/*
+	 * a replaced definition may no longer prevent a column from being dropped
+	 */
 	static const char query[] =
 	"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
 	" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
@@ -491,7 +494,7 @@ rollup_known_sources(void)
 	return sources;
 }
 
-/* Forgets the rollups whose table has been dropped. */
+/* Deletes the catalog entries of rollups whose table has been dropped. */
 void
 rollup_forget_dropped(void)
 {
@@ -501,7 +504,11 @@ rollup_forget_dropped(void)
 	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
 					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
 					0, NULL, NULL, NULL);
-	/* another one may be dropped meanwhile: these go by the rows above */
+
+	/*
+	 * another rollup may be dropped concurrently, so these follow the rows
+	 * deleted above
+	 */
 	for (int i = 0; i < lengthof(tables); i++)
 		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s o WHERE NOT EXISTS"
 								 " (SELECT FROM " EXTENSION_SCHEMA ".rollup r WHERE r.rollup = o.rollup)",
@@ -509,7 +516,7 @@ rollup_forget_dropped(void)
 						0, NULL, NULL, NULL);
 }
 
-/* Whether the view goes with its table. */
+/* Returns whether the view depends on its table. */
 static bool
 is_dependent(const Rollup *rollup)
 {
@@ -540,9 +547,10 @@ is_dependent(const Rollup *rollup)
 }
 
 /*
- * Marks rollups as not exact, which were kept elsewhere or before.  They
- * have no fingerprint, unless a rebuild has to be asked for, by which they
- * are known.
+ * Marks rollups as not exact because they were not maintained here in the
+ * meantime.  Their fingerprint is removed, by which they are recognized as
+ * restored.  It is kept for rollups with "ignore_deletes", for which a rebuild
+ * must be requested.
  */
 void
 rollup_give_up_restored(List *relids, const char *reason)
@@ -559,8 +567,8 @@ rollup_give_up_restored(List *relids, const char *reason)
 }
 
 /*
- * Has the view of a rollup go with its table again; false if there is
- * nothing to do.
+ * Makes the view of a rollup dependent on its table again.  Returns false if
+ * there is nothing to do.
  */
 bool
 rollup_adopt_view(const Rollup *rollup)
@@ -572,10 +580,9 @@ rollup_adopt_view(const Rollup *rollup)
 }
 
 /*
- * Rollups that are live though there is no slot, or though their view does
- * not go with their table, were restored from a dump: they are given up,
- * and the view is made to go with its table again.  True if anything was
- * written.
+ * Handles rollups restored from a dump.  These are live although there is no
+ * slot, or although their view does not depend on their table.  They are given
+ * up, and the dependency is restored.  Returns true if anything was written.
  */
 bool
 rollup_settle_restored(List *rollups, bool has_slot)
@@ -606,7 +613,8 @@ rollup_settle_restored(List *rollups, bool has_slot)
 }
 
 /*
- * Whether a rollup was restored from a dump, and has not been built since.
+ * Returns whether a rollup was restored from a dump and has not been built
+ * since.
  */
 bool
 rollup_is_restored(const Rollup *rollup)
@@ -615,8 +623,8 @@ rollup_is_restored(const Rollup *rollup)
 }
 
 /*
- * Enters again what an upgrade of the server does not carry, or changes,
- * though the rollups are what they were.
+ * Restores data that pg_upgrade does not carry over, or that differs between
+ * server versions, although the rollups themselves are unchanged.
  */
 void
 rollup_take_over(List *rollups)
@@ -641,8 +649,8 @@ rollup_take_over(List *rollups)
 }
 
 /*
- * The index that finds a group of an opened rollup, in its own table or in
- * one made for the same definition.  Throws if there is none.
+ * Returns the index that finds a group of an opened rollup, in its own table
+ * or in one created for the same definition.  Throws if there is none.
  */
 Oid
 rollup_group_index(const Rollup *rollup, Relation table)
@@ -661,14 +669,20 @@ rollup_group_index(const Rollup *rollup, Relation table)
 	return index;
 }
 
-/* Whether the table has a unique index that can be that of its groups. */
+/*
+ * Returns whether the table has a unique index that can be the index of its
+ * groups.
+ */
 bool
 rollup_has_index(const Rollup *rollup)
 {
 	Relation	table;
 	bool		result;
 
-	/* who has locked it will see to it, and a build waits for him */
+	/*
+	 * the session that has locked it may create the index, and a build waits
+	 * for the lock
+	 */
 	if (!ConditionalLockRelationOid(rollup->relid, AccessShareLock))
 		return true;
 	table = try_relation_open(rollup->relid, NoLock);
@@ -707,10 +721,10 @@ rollup_open(Rollup *rollup, BusyLock *busy)
 }
 
 /*
- * Brackets work for a rollup that runs what its owner wrote: until
- * rollup_end_as_owner, with what this returns, code runs as the owner
- * (xact_become) and errors are the rollup's own (trouble_begin).  Without
- * "blame" they are the caller's: the rollup is only looked at.
+ * Starts a section of work that runs code of a rollup's owner.  Until
+ * rollup_end_as_owner is called with the result, code runs as the owner
+ * (xact_become) and errors count as the rollup's own (trouble_begin).  Without
+ * "blame", errors are the caller's, since the rollup is only inspected.
  */
 SavedRole
 rollup_begin_as_owner(const Rollup *rollup, bool blame)
@@ -727,7 +741,7 @@ rollup_end_as_owner(SavedRole saved)
 	trouble_end();
 }
 
-/* The definitions of opened rollups. */
+/* Returns the definitions of opened rollups. */
 List	   *
 rollup_definitions(List *rollups)
 {
@@ -741,12 +755,12 @@ rollup_definitions(List *rollups)
 }
 
 /*
- * For how many milliseconds the others wait for a lock that an opened or
- * listed rollup needs; 0: without a limit.  That is
- * notify_stats.lock_timeout.  But one that counts deleted rows could not be
- * rebuilt without forgetting them, so for such a one they wait as long as
- * for slow code, notify_stats.max_rollup_time.  Each time that this was in
- * vain they wait half as long the next time, unless that is an hour later.
+ * Returns for how many milliseconds all rollups wait for a lock that this one,
+ * opened or listed, needs; 0: no limit.  This is notify_stats.lock_timeout.
+ * But a rollup that counts deleted rows cannot be rebuilt without forgetting
+ * them.  For it the others wait as long as for slow code,
+ * notify_stats.max_rollup_time, if that is longer.  Each wait in vain halves
+ * the time for the next one, unless that is more than an hour later.
  */
 int
 rollup_lock_patience(const Rollup *rollup)
@@ -760,7 +774,7 @@ rollup_lock_patience(const Rollup *rollup)
 								  MAX_HALVINGS));
 }
 
-/* The longer of these times. */
+/* Returns the longer of the two times. */
 int
 rollup_long_patience(void)
 {
@@ -770,8 +784,8 @@ rollup_long_patience(void)
 }
 
 /*
- * Takes the lock that keeps everybody but readers from a rollup's table, if
- * it is free: nobody else has a row of it locked then.
+ * Takes, if it is free, the lock that keeps all but readers from a rollup's
+ * table.  Then no other transaction has a row of it locked.
  */
 bool
 rollup_lock_rows(const Rollup *rollup, BusyLock *busy)
@@ -779,14 +793,14 @@ rollup_lock_rows(const Rollup *rollup, BusyLock *busy)
 	return busy_lock_relation(rollup->relid, ExclusiveLock, busy);
 }
 
-/* Throws a transient error if another table has taken the rollup's name. */
+/* Throws a temporary error if another table now has the rollup's name. */
 void
 rollup_check_name(const Rollup *rollup)
 {
 	List	   *names =
 	textToQualifiedNameList(cstring_to_text(rollup->shape->name));
 
-	/* a schema can be renamed without a lock on its tables */
+	/* renaming a schema does not lock its tables */
 	if (RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock,
 						 true) != rollup->relid)
 		ereport(ERROR,
@@ -795,14 +809,14 @@ rollup_check_name(const Rollup *rollup)
 						rollup->shape->name)));
 }
 
-/* Whether rows of that source go on to count when they are deleted. */
+/* Returns whether deleted rows of that source continue to count. */
 bool
 rollup_ignores_deletes(const Rollup *rollup, Oid source)
 {
 	return list_member_oid(rollup->ignores, source);
 }
 
-/* The names of these sources, for people; palloc'd. */
+/* Returns the names of these sources for messages; palloc'd. */
 char	   *
 rollup_ignored_names(const Rollup *rollup)
 {
@@ -816,7 +830,7 @@ rollup_ignored_names(const Rollup *rollup)
 	return buf.data;
 }
 
-/* Whether the rollup has to be built or built anew by the worker. */
+/* Returns whether the worker must build or rebuild the rollup. */
 bool
 rollup_wants_build(const Rollup *rollup)
 {
@@ -828,7 +842,10 @@ rollup_wants_build(const Rollup *rollup)
  * Waiting
  */
 
-/* Throws if a rollup that is waited for will not come; "visible": says why. */
+/*
+ * Throws if a rollup that is waited for has failed; "visible": with the
+ * reason.
+ */
 static void
 check_awaited(Oid relid, SPITupleTable *table, bool visible)
 {
@@ -852,8 +869,8 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 }
 
 /*
- * How far the stream has come, by shared memory or its row, if that is
- * before "target"; else an invalid position.
+ * Returns the position that the stream has reached, according to shared memory
+ * or its row, if that is before "target"; else an invalid position.
  */
 static XLogRecPtr
 position_before(XLogRecPtr target, XLogRecPtr reached)
@@ -874,22 +891,22 @@ position_before(XLogRecPtr target, XLogRecPtr reached)
 }
 
 /*
- * Whether this rollup, or with InvalidOid every one that has not failed,
- * holds all transactions before "target", given how far the stream has come
- * by shared memory.  If not, *missing is what is not done.  Throws if the
- * rollup does not exist, or has failed.  Sees the catalog as it is now,
- * whatever the isolation level.
+ * Returns whether this rollup, or with InvalidOid every rollup that has not
+ * failed, contains all transactions before "target".  "reached" is the
+ * position of the stream in shared memory.  If not, *missing says what is not
+ * done yet.  Throws if the rollup does not exist or has failed.  Sees the
+ * current catalog, regardless of the isolation level.
  */
 bool
 rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
 			   Unreached *missing)
 {
 	/*
-	 * State 'failed' counts as waiting only when a rebuild was asked for, and
-	 * 'live' if there is no slot: that is what a dump says, see
-	 * rollup_settle_restored; or if a new slot was asked for.  What DDL has noted of a source may make any
-	 * rollup stale as soon as a cycle sees it, whatever position was reached
-	 * before.
+	 * State 'failed' counts as waiting only if a rebuild was requested.  So
+	 * does 'live' if there is no slot, since such a rollup comes from a dump,
+	 * see rollup_settle_restored, and if a new slot was requested.  A note of
+	 * the event trigger about a source may make any rollup stale as soon as a
+	 * cycle sees it, whatever position was reached before.
 	 */
 	static const char query[] =
 	"SELECT CASE WHEN r.state = 'building' THEN 'built'"
@@ -938,7 +955,7 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
  * Changes of state
  */
 
-/* Enters a new state; the reason may be NULL, the position invalid. */
+/* Sets a new state.  The reason may be NULL, and the position invalid. */
 void
 rollup_set_state(Oid relid, RollupState state, const char *reason,
 				 XLogRecPtr lsn)
@@ -957,7 +974,7 @@ rollup_set_state(Oid relid, RollupState state, const char *reason,
 					4, argtypes, args, nulls);
 }
 
-/* Enters the end of a build. */
+/* Records the end of a build. */
 void
 rollup_set_built(const Rollup *rollup)
 {
@@ -975,7 +992,7 @@ rollup_set_built(const Rollup *rollup)
 	rollup_store_sources(rollup->relid, rollup->shape->definition);
 }
 
-/* Whether that is what the catalog says of the state of a rollup. */
+/* Returns whether this is the recorded reason of a rollup's state. */
 static bool
 has_reason(Oid relid, const char *reason)
 {
@@ -989,8 +1006,8 @@ has_reason(Oid relid, const char *reason)
 }
 
 /*
- * Whether something else writes a rollup's table, so that it cannot be built.
- * That becomes the reason for its state, if it is not yet.
+ * Returns whether a subscription writes to a rollup's table, so that it cannot
+ * be built.  If so, makes that the recorded reason of its state.
  */
 bool
 rollup_is_obstructed(const Rollup *rollup)
@@ -1000,7 +1017,11 @@ rollup_is_obstructed(const Rollup *rollup)
 	if (reason == NULL)
 		return false;
 	if (!has_reason(rollup->relid, reason))
-		/* one that was never built stays that; "stale" would tell of a dump */
+
+		/*
+		 * a rollup that was never built stays "building"; "stale" would mean
+		 * that it comes from a dump
+		 */
 		rollup_set_state(rollup->relid,
 						 rollup->built_from == 0 &&
 						 rollup->state != ROLLUP_STALE ?
@@ -1009,7 +1030,7 @@ rollup_is_obstructed(const Rollup *rollup)
 	return true;
 }
 
-/* The name for messages, of one that need not be opened. */
+/* Returns a rollup's name for messages.  The rollup need not be opened. */
 static const char *
 display_name(const Rollup *rollup)
 {
@@ -1022,10 +1043,10 @@ display_name(const Rollup *rollup)
 }
 
 /*
- * A hash of what the catalogs say of a rollup, its sources, their
- * privileges and their children: what makes a rollup fail that could be
- * opened before, and the other way round.  *youngest, unless NULL, is the
- * last transaction that has written of that.
+ * Returns a hash of the catalog contents about a rollup, its sources, their
+ * privileges and their children.  These determine whether a rollup that could
+ * be opened before fails, and the reverse.  *youngest, unless NULL, is set to
+ * the last transaction that has written any of these.
  */
 int64
 rollup_catalog_state(Oid relid, TransactionId *youngest)
@@ -1051,8 +1072,8 @@ rollup_catalog_state(Oid relid, TransactionId *youngest)
 }
 
 /*
- * Enters that a failed rollup is to be tried again when that state is
- * another one.
+ * Makes a failed rollup be tried again when its catalog state differs from
+ * this one.
  */
 void
 rollup_set_retry(Oid relid, int64 state)
@@ -1065,8 +1086,8 @@ rollup_set_retry(Oid relid, int64 state)
 }
 
 /*
- * Does so if it is: the rollup is to be built then.  True if anything was
- * written.
+ * Makes the rollup one to be built if its catalog state differs now.  Returns
+ * true if anything was written.
  */
 bool
 rollup_retry(Rollup *rollup)
@@ -1090,8 +1111,9 @@ rollup_retry(Rollup *rollup)
 }
 
 /*
- * Notes, in the log too, that a rollup is not exact any more: it is stale,
- * to be rebuilt, or if a rebuild would forget deleted rows it has failed.
+ * Records, also in the server log, that a rollup is no longer exact.  It
+ * becomes stale and will be rebuilt.  If a rebuild would forget deleted rows,
+ * it becomes failed.
  */
 void
 rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
@@ -1114,9 +1136,10 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 }
 
 /*
- * The same of all rollups that are live, and without "rebuild" of those, too,
- * that would be rebuilt by themselves: all of them fail then.  One that would
- * forget deleted rows may, if somebody has asked for a rebuild.
+ * The same for all live rollups.  Without "rebuild", all of them become
+ * failed, including stale ones that would otherwise be rebuilt automatically.
+ * A rollup that would forget deleted rows is rebuilt only if a rebuild was
+ * requested.
  */
 void
 rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
@@ -1136,9 +1159,10 @@ rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
 }
 
 /*
- * Whether it is a second since this process has noted last that a rollup was
- * changed, which is remembered for the next time.  Once a second is enough for
- * people, and saves dead rows; to read the row in each cycle would cost more.
+ * Returns whether a second has passed since this process last recorded a
+ * change of this rollup, and if so, remembers the current time.  Recording it
+ * once per second is sufficient for users and avoids dead rows.  Reading the
+ * row in each cycle would cost more.
  */
 static bool
 is_change_to_be_noted(Oid relid)
@@ -1164,7 +1188,10 @@ is_change_to_be_noted(Oid relid)
 	return true;
 }
 
-/* Notes that changes of rollups (a list of Rollup) were applied just now. */
+/*
+ * Records that changes of these rollups (a list of Rollup) have just been
+ * applied.
+ */
 void
 rollup_set_changed(List *rollups)
 {

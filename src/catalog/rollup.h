@@ -33,13 +33,13 @@ typedef struct Rollup
 	Oid			relid;
 	Oid			view;			/* the definition */
 	RollupState state;
-	int64		request;		/* the last rebuild that was asked for, or 0 */
+	int64		request;		/* the last requested rebuild, or 0 */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
 	List	   *ignores;		/* OIDs of the sources whose deleted rows
 								 * still count */
 
-	const List *all;			/* OIDs of all rollups, in their order */
+	const List *all;			/* OIDs of all rollups, in order */
 	RollupShape *shape;			/* set by rollup_open, under its locks */
 } Rollup;
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * shape.c
- *	  What the catalogs say of a rollup and its definition.
+ *	  The catalogs' information about a rollup and its definition.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,20 +40,18 @@
 #include "type_parts.h"
 #include "xact.h"
 
-/*
- * Shapes are kept for the next transactions, as long as no catalog changes.
- */
+/* Shapes are kept for the next transactions as long as no catalog changes. */
 
 static struct
 {
-	MemoryContext context;		/* of them all; NULL: none */
-	CatalogStamp stamp;			/* of the first one */
+	MemoryContext context;		/* of all shapes; NULL: none */
+	CatalogStamp stamp;			/* of the first shape */
 	List	   *shapes;			/* of RollupShape */
 }			known;
 
 /*
- * Forgets what is kept of opened rollups if it might not be right any more.
- * To be called when none is in use.
+ * Discards the kept shapes if they may be outdated.  Must be called while none
+ * is in use.
  */
 void
 shape_forget_outdated(void)
@@ -66,9 +64,9 @@ shape_forget_outdated(void)
 }
 
 /*
- * Whether a kept shape can be right in this transaction.  One that has written
- * may itself have changed catalogs, of which nobody is told before it commits,
- * and never if it does not.
+ * Returns whether a kept shape is valid in this transaction.  If the
+ * transaction has written, it may itself have changed catalogs.  Other
+ * processes are not notified of that before it commits, or ever if it aborts.
  */
 static bool
 shapes_hold(void)
@@ -78,7 +76,7 @@ shapes_hold(void)
 		catalog_stamp_holds(&known.stamp);
 }
 
-/* The shape of a rollup as it was last opened, or NULL. */
+/* Returns the kept shape of a rollup, or NULL. */
 static RollupShape *
 find_shape(Oid relid, Oid view)
 {
@@ -95,8 +93,8 @@ find_shape(Oid relid, Oid view)
 }
 
 /*
- * Keeps a shape, in place of an older one of the same rollup.  If it may be of
- * this transaction alone, it goes with the memory context at hand.
+ * Keeps a shape, in place of an older one of the same rollup.  If it may be
+ * valid in this transaction only, it stays in the current memory context.
  */
 static void
 keep_shape(RollupShape *shape, uint64 version)
@@ -130,7 +128,7 @@ collect_relations(Node *node, void *context)
 	{
 		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
 			*relids = list_append_unique_oid(*relids, ((RangeTblEntry *) node)->relid);
-		return false;			/* its subquery is walked as a Query */
+		return false;			/* its subquery is visited as a Query */
 	}
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, collect_relations, context,
@@ -139,8 +137,8 @@ collect_relations(Node *node, void *context)
 }
 
 /*
- * Locks tables and their partitions against changes of shape, if they are
- * free.
+ * Locks tables and their partitions against changes of their shape, if the
+ * locks are free.
  */
 bool
 shape_lock_sources(List *relids, BusyLock *busy)
@@ -162,8 +160,8 @@ shape_lock_sources(List *relids, BusyLock *busy)
 }
 
 /*
- * Locks a source, if it is partitioned, against partitions coming and
- * going.
+ * Locks a source, if it is partitioned, so that no partitions can be added or
+ * removed.
  */
 static bool
 lock_partitioning(Oid source, BusyLock *busy)
@@ -179,11 +177,11 @@ lock_partitioning(Oid source, BusyLock *busy)
 								busy))
 			return false;
 	}
-	/* those that have come before the lock */
+	/* partitions that were added before the lock was taken */
 	return shape_lock_sources(list_make1_oid(source), busy);
 }
 
-/* Locks the enums among what the values of a rollup's source are made of. */
+/* Locks the enums that occur in the values of a rollup's source. */
 static bool
 lock_labels(const RollupShape *shape, Oid source, BusyLock *busy)
 {
@@ -203,9 +201,10 @@ lock_labels(const RollupShape *shape, Oid source, BusyLock *busy)
 }
 
 /*
- * Locks what an opened rollup reads against partitions coming and going,
- * and with "labels" also its enums against changes of their labels, if
- * these locks are free.  Writers do not wait for them.
+ * Locks the sources of an opened rollup so that no partitions can be added or
+ * removed.  With "labels", also locks its enums against changes of their
+ * labels.  Takes only locks that are free.  Writers do not wait for these
+ * locks.
  */
 bool
 shape_lock_facts(const RollupShape *shape, bool labels, BusyLock *busy)
@@ -222,8 +221,8 @@ shape_lock_facts(const RollupShape *shape, bool labels, BusyLock *busy)
 }
 
 /*
- * Whether ALTER TYPE may change the order of the group columns, so that
- * indexes on them do not find groups any more, nor keep them unique.
+ * Returns whether ALTER TYPE may change the order of the group columns.  Then
+ * indexes on them may no longer find groups or keep them unique.
  */
 bool
 shape_order_may_change(const RollupShape *shape)
@@ -236,7 +235,7 @@ shape_order_may_change(const RollupShape *shape)
 	return type_relations(type_parts(types)) != NIL;
 }
 
-/* The indexes of a rollup's table, whoever has made them. */
+/* Lists the indexes of a rollup's table, including those created by users. */
 static List *
 list_indexes(const RollupShape *shape)
 {
@@ -248,8 +247,8 @@ list_indexes(const RollupShape *shape)
 }
 
 /*
- * Locks the table and its indexes such that these can be made again, if
- * that is free.
+ * Locks the table and its indexes so that the indexes can be rebuilt, if the
+ * locks are free.
  */
 bool
 shape_lock_indexes(const RollupShape *shape, BusyLock *busy)
@@ -266,7 +265,7 @@ shape_lock_indexes(const RollupShape *shape, BusyLock *busy)
 	return true;
 }
 
-/* Makes the indexes again, as the current user, who owns the table. */
+/* Rebuilds the indexes, as the current user, who owns the table. */
 void
 shape_make_indexes_again(const RollupShape *shape)
 {
@@ -287,7 +286,7 @@ compare_oids(const void *a, const void *b)
 	return list_oid_cmp((const ListCell *) a, (const ListCell *) b);
 }
 
-/* Whether a list of OIDs, in their order, has this one. */
+/* Returns whether a sorted list of OIDs contains this one. */
 static bool
 is_listed(const List *relids, Oid relid)
 {
@@ -298,7 +297,7 @@ is_listed(const List *relids, Oid relid)
 				compare_oids) != NULL;
 }
 
-/* What ends that a table is read as a partition. */
+/* Returns the statement that detaches a table which is read as a partition. */
 static char *
 detach_statement(Oid relid)
 {
@@ -309,7 +308,9 @@ detach_statement(Oid relid)
 					qualified_name(relid));
 }
 
-/* Throws if a table that a definition reads is one that we write ourselves. */
+/*
+ * Throws if a table that a definition reads is written by notify_stats itself.
+ */
 static void
 check_not_ours(Oid relid, Oid source, const List *relids)
 {
@@ -339,9 +340,9 @@ check_not_ours(Oid relid, Oid source, const List *relids)
 }
 
 /*
- * Throws if a definition reads tables that we write ourselves, as sources
- * or as their partitions: it would count what it does.  "relids" are those
- * of all rollups, in their order.
+ * Throws if a definition reads tables that notify_stats itself writes, as
+ * sources or as their partitions: it would count its own writes.  "relids" are
+ * the OIDs of all rollups, in order.
  */
 void
 shape_check_sources(const Definition *definition, const List *relids)
@@ -361,7 +362,7 @@ shape_check_sources(const Definition *definition, const List *relids)
 }
 
 /*
- * A hash of the definition as it is stored.  Renames do not change it; CREATE
+ * Returns a hash of the stored definition.  Renames do not change it; CREATE
  * OR REPLACE VIEW does.
  */
 int64
@@ -384,7 +385,9 @@ shape_fingerprint(Oid view)
 	return hash;
 }
 
-/* The owner of the table, who has to own the definition as well. */
+/*
+ * Returns the owner of the table.  Throws unless it also owns the definition.
+ */
 static Oid
 common_owner(Relation table, Relation view)
 {
@@ -400,8 +403,8 @@ common_owner(Relation table, Relation view)
 }
 
 /*
- * Throws unless the current user, the owner, may read what the definition
- * reads, as the executor does.
+ * Throws unless the current user, the owner, may read everything that the
+ * definition reads.  Checks this as the executor does.
  */
 static bool
 check_privileges(Node *node, void *context)
@@ -415,8 +418,8 @@ check_privileges(Node *node, void *context)
 }
 
 /*
- * The names of columns are the table's, whatever the definition calls them:
- * either may have been renamed.  Throws if the table has others.
+ * Uses the column names of the table, since columns of the table or of the
+ * view may have been renamed.  Throws if the columns themselves differ.
  */
 static void
 use_table_names(RollupShape *rollup, TupleDesc table)
@@ -441,10 +444,7 @@ use_table_names(RollupShape *rollup, TupleDesc table)
 	}
 }
 
-/*
- * Throws unless the table is as lasting as the position in the WAL that
- * stands for it.
- */
+/* Throws unless the table is as durable as the position that belongs to it. */
 static void
 check_table(const RollupShape *rollup, Relation table)
 {
@@ -472,7 +472,10 @@ source_descs(const Definition *definition)
 	return descs;
 }
 
-/* Compiles what is locked.  "all" are the OIDs of all rollups. */
+/*
+ * Compiles the definition.  The relations must be locked.  "all" are the OIDs
+ * of all rollups.
+ */
 static void
 compile(RollupShape *shape, Relation table, Relation view, Query *query,
 		const List *all)
@@ -498,8 +501,8 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query,
 }
 
 /*
- * Locks what a definition reads, and notes it in the shape, so that it need
- * not be found out again.
+ * Locks what a definition reads, and stores the list in the shape for the next
+ * time.
  */
 static bool
 lock_and_note_sources(RollupShape *shape, Query *query, BusyLock *busy)
@@ -516,7 +519,10 @@ lock_and_note_sources(RollupShape *shape, Query *query, BusyLock *busy)
 	return true;
 }
 
-/* Likewise the composite types of the values, after it was compiled. */
+/*
+ * The same for the composite types of the values, after the definition was
+ * compiled.
+ */
 static bool
 lock_and_note_types(RollupShape *shape, BusyLock *busy)
 {
@@ -537,7 +543,10 @@ lock_and_note_types(RollupShape *shape, BusyLock *busy)
 	return true;
 }
 
-/* Locks all that a definition is about, and compiles it as it is then. */
+/*
+ * Locks everything that a definition depends on, and compiles the locked
+ * state.
+ */
 static bool
 compile_locked(RollupShape *shape, Relation table, Relation view, Query *query,
 			   const List *all, BusyLock *busy)
@@ -557,8 +566,8 @@ compile_locked(RollupShape *shape, Relation table, Relation view, Query *query,
 }
 
 /*
- * Finds out the shape of a locked rollup.  NULL: a source's lock is not
- * free.
+ * Creates the shape of a locked rollup.  Returns NULL if the lock of a source
+ * is not free.
  */
 static RollupShape *
 make_shape(Oid relid, Oid view_relid, const List *all, BusyLock *busy)
@@ -572,7 +581,7 @@ make_shape(Oid relid, Oid view_relid, const List *all, BusyLock *busy)
 	Relation	table = relation_open(relid, NoLock);
 	Relation	view = relation_open(view_relid, NoLock);
 	Query	   *query = copyObject(get_view_query(view));	/* the relcache's own
-															 * may go away */
+															 * query may be freed */
 	bool		locked;
 
 	shape->context = context;
@@ -592,8 +601,8 @@ make_shape(Oid relid, Oid view_relid, const List *all, BusyLock *busy)
 }
 
 /*
- * A known shape, with all its locks, if it still holds; *busy if one is not
- * free.
+ * Returns a kept shape with all its locks, if it is still valid; otherwise
+ * NULL.  If a lock is not free, sets *busy.
  */
 static RollupShape *
 reuse_shape(Oid relid, Oid view, BusyLock *busy)
@@ -608,17 +617,21 @@ reuse_shape(Oid relid, Oid view, BusyLock *busy)
 		if (!busy_lock_relation(lfirst_oid(lc), AccessShareLock, busy))
 			return NULL;
 	}
-	/* having the locks, nobody changes it any more; but was it before? */
+
+	/*
+	 * after the locks are taken it cannot change, but it may have changed
+	 * before
+	 */
 	return shapes_hold() ? shape : NULL;
 }
 
 /*
  * Locks a rollup and what it reads against changes of their shape until the
- * transaction ends, and compiles the definition, as the rollup's owner.  It
- * takes only locks that are free; if one is not, it is in *busy, and the
- * caller should end the transaction, since others may wait for the locks
- * that it has, and then call busy_lock_wait.  "all" are the OIDs of all
- * rollups, in their order.
+ * transaction ends, and compiles the definition as the rollup's owner.  Takes
+ * only locks that are free.  If one is not free, stores it in *busy.  The
+ * caller should then end the transaction, since other sessions may wait for
+ * the locks that it holds, and call busy_lock_wait.  "all" are the OIDs of all
+ * rollups, in order.
  */
 ShapeAccess
 shape_open(RollupShape **shape, Oid relid, Oid view, const List *all,
@@ -640,14 +653,16 @@ shape_open(RollupShape **shape, Oid relid, Oid view, const List *all,
 	return *shape == NULL ? SHAPE_BUSY : SHAPE_READY;
 }
 
-/* Whether it is known already, and nothing was altered since. */
+/* Returns whether the shape is kept and nothing was altered since. */
 bool
 shape_is_kept(Oid relid, Oid view)
 {
 	return shapes_hold() && find_shape(relid, view) != NULL;
 }
 
-/* The columns of an opened rollup, quoted, in the definition's order. */
+/*
+ * Returns the columns of an opened rollup, quoted, in the definition's order.
+ */
 char	   *
 shape_columns(const RollupShape *shape)
 {
@@ -661,7 +676,7 @@ shape_columns(const RollupShape *shape)
 	return buf.data;
 }
 
-/* Its group columns, each behind a prefix such as "d.". */
+/* Returns its group columns, each after a prefix such as "d.". */
 char	   *
 shape_group_columns(const Definition *definition, const char *prefix)
 {

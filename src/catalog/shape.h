@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * shape.h
- *	  What the catalogs say of a rollup and its definition.
+ *	  The catalogs' information about a rollup and its definition.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,12 +15,13 @@
 #include "definition.h"
 
 /*
- * What the catalogs say of a rollup and its definition.  It is found out once,
- * and shared by all who open the rollup, until some catalog changes.
+ * The catalogs' information about a rollup and its definition.  It is
+ * determined once, and shared by all users of the rollup in this process,
+ * until some catalog changes.
  */
 typedef struct RollupShape
 {
-	MemoryContext context;		/* in which it is; apply.c keeps its plan
+	MemoryContext context;		/* contains the shape; apply.c keeps its plan
 								 * there */
 	Oid			relid;
 	Oid			view;
@@ -32,9 +33,10 @@ typedef struct RollupShape
 	int64		fingerprint;	/* of the definition as it is now */
 	Definition *definition;		/* with the table's column names */
 	List	   *source_descs;	/* a TupleDesc for each of its sources */
-	TupleDesc	desc;			/* of the definition's result, likewise */
-	Oid			group_index;	/* of the table, that finds a group; invalid:
-								 * there is none */
+	TupleDesc	desc;			/* of the definition's result, with the same
+								 * names */
+	Oid			group_index;	/* the index of the table that finds a group;
+								 * invalid: none */
 	char	   *obstacle;		/* subscription_reason() of its table; NULL:
 								 * none */
 	struct ApplyPlan *plans;	/* apply.c's; NULL: none yet */
@@ -43,8 +45,9 @@ typedef struct RollupShape
 typedef enum ShapeAccess
 {
 	SHAPE_READY,				/* locked and compiled */
-	SHAPE_BUSY,					/* somebody has locked something it needs */
-	SHAPE_GONE					/* dropped just now */
+	SHAPE_BUSY,					/* another session has locked something it
+								 * needs */
+	SHAPE_GONE					/* it has just been dropped */
 } ShapeAccess;
 
 extern ShapeAccess shape_open(RollupShape **shape, Oid relid, Oid view,

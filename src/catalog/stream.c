@@ -3,16 +3,17 @@
  * stream.c
  *	  The main stream's row in the catalog.
  *
- * The row holds the position and the slot, and is written in the transaction
- * that writes the rollups.  To write it, or the rollups, a process holds the
- * lock of stream_lock until that transaction ends: in a cycle of the worker or
- * of catch_up(), the join of a build, the creation or loss of the slot, and
- * prepare_upgrade().  Readers take no lock.
+ * The row holds the position and the slot.  It is written in the transaction
+ * that writes the rollups.  To write the row or the rollups, a process holds
+ * the lock of stream_lock until that transaction ends.  This applies to a
+ * cycle of the worker or of catch_up(), the join of a build, the creation or
+ * loss of the slot, and prepare_upgrade().  Readers take no lock.
  *
- * The lock comes first of all.  Then come those on rollups and sources, which
- * are taken only if they are free (busy_lock.c); else the transaction ends,
- * and this lock with it, before anybody waits.  The slot comes last: a
- * process that holds it open never waits for this lock (main_stream.c).
+ * This lock is taken first.  The locks on rollups and sources come next, and
+ * are taken only if they are free (busy_lock.c).  If one is not, the
+ * transaction ends, which also releases this lock, before the process waits.
+ * The slot comes last: a process that holds it open never waits for this lock
+ * (main_stream.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -37,8 +38,8 @@ lock(bool wait)
 	LOCKTAG		tag;
 
 	/*
-	 * Relations are locked by another kind of tag, so this object of pg_class
-	 * is locked by nobody else.
+	 * Locks on relations have another kind of tag.  So no other code locks
+	 * this object of pg_class.
 	 */
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
 					   catalog_table(CATALOG_STREAM), 0);
@@ -47,8 +48,9 @@ lock(bool wait)
 }
 
 /*
- * Makes this transaction the only one that may move the main stream; waits.
- * The lock is not one on the table: it blocks no reader, and no vacuum.
+ * Makes this transaction the only one that may advance the main stream; waits
+ * for the lock.  It is not a lock on the table, so it does not block readers
+ * or vacuum.
  */
 void
 stream_lock(void)
@@ -56,7 +58,7 @@ stream_lock(void)
 	(void) lock(true);
 }
 
-/* The same, but only if nobody else has it. */
+/* The same, but only if the lock is free. */
 bool
 stream_try_lock(void)
 {
@@ -87,7 +89,7 @@ set_slot(StreamRow *row, HeapTuple tuple, TupleDesc desc)
 												desc, &isnull));
 }
 
-/* Reads the row as it is now.  False if the extension is not installed. */
+/* Reads the current row.  Returns false if the extension is not installed. */
 bool
 stream_load(StreamRow *row)
 {
@@ -119,7 +121,7 @@ stream_load(StreamRow *row)
 	return true;
 }
 
-/* What is to be written of the row. */
+/* The columns of the row to be written. */
 typedef struct StreamUpdate
 {
 	Datum		values[STREAM_COLUMNS];
@@ -143,7 +145,7 @@ write_row(const StreamUpdate *update)
 					   update->replace);
 }
 
-/* Enters the slot that the stream reads from now on, at a position. */
+/* Sets the slot that the stream reads from now on, and a position. */
 void
 stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn)
 {
@@ -161,7 +163,7 @@ stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn)
 	facts_store(facts_load(), NIL);
 }
 
-/* The stream has no slot any more. */
+/* Records that the stream has no slot. */
 void
 stream_clear_slot(void)
 {
@@ -184,9 +186,8 @@ stream_set_applied(XLogRecPtr lsn)
 }
 
 /*
- * Asks for a new slot.  Such requests are numbered, so that a cycle enters
- * which one it has done in the stream's row, and never writes a row that
- * users write.
+ * Requests a new slot.  Requests are numbered: a cycle records in the stream's
+ * row which one it has carried out, and never writes a row that users write.
  */
 void
 stream_request_slot(void)
@@ -205,9 +206,9 @@ stream_set_slot_request_done(int64 request)
 }
 
 /*
- * Enters that this server is to be upgraded, or with 0, that this is over;
- * and the position where the slot is left, until that is taken for the
- * stream's own.
+ * Records that this server is prepared for an upgrade, or with 0, that this
+ * has ended.  Also records the position where the slot is left, which later
+ * becomes the stream's own.
  */
 void
 stream_set_upgrade(uint64 system_identifier, XLogRecPtr lsn)

@@ -18,13 +18,14 @@ typedef struct StreamRow
 	NameData	slot_name;
 	const Format *format;
 	XLogRecPtr	applied_lsn;
-	bool		paused;			/* by pause(), or because of the next */
-	uint64		upgrade_from;	/* system identifier of a server that was left
-								 * to be upgraded; or 0 */
-	XLogRecPtr	upgrade_lsn;	/* the slot was left there, with nothing
-								 * between applied_lsn and it; or invalid */
-	int64		slot_request;	/* a call of recreate_slot() that is not done
-								 * yet; or 0 */
+	bool		paused;			/* by pause(), or because upgrade_from is set */
+	uint64		upgrade_from;	/* system identifier of a server that was
+								 * prepared for an upgrade; or 0 */
+	XLogRecPtr	upgrade_lsn;	/* position where the slot was left, with no
+								 * changes between applied_lsn and it; or
+								 * invalid */
+	int64		slot_request;	/* a call of recreate_slot() that is not carried
+								 * out yet; or 0 */
 } StreamRow;
 
 extern void stream_lock(void);

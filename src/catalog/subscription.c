@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * subscription.c
- *	  What a subscription of this database writes.
+ *	  Tables that a subscription of this database writes.
  *
- * A publication of all tables, or of a schema, also has the rollups of the
- * publisher, and the tables of its extension.  A subscriber that keeps
- * rollups as well would count what has been counted already, and what says
- * how far the publisher has come would be taken for its own.  So a rollup
- * that a subscription writes is not kept as long as it does, and the rows
- * of our own tables are not taken from anybody else.
+ * A publication of all tables, or of a schema, also contains the rollups of
+ * the publisher and the tables of its extension.  If the subscriber maintained
+ * the same rollups, changes would be counted twice.  It would also mistake the
+ * publisher's position for its own.  So a rollup is not maintained while a
+ * subscription writes to it.  Our own tables do not accept rows from other
+ * servers.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +31,7 @@
 
 sql_function(notify_stats_keep_own_rows);
 
-/* The name of a subscription that writes to a table, or NULL. */
+/* Returns the name of a subscription that writes to a table, or NULL. */
 static char *
 subscription_of(Oid relid)
 {
@@ -50,8 +50,9 @@ subscription_of(Oid relid)
 }
 
 /*
- * Why a rollup cannot be kept in this table: a subscription writes to it,
- * or to a table that it is a partition of.  Palloc'd; NULL if none does.
+ * Returns why a rollup in this table cannot be maintained: a subscription
+ * writes to it, or to a table that it is a partition of.  Palloc'd; NULL if
+ * there is none.
  */
 char	   *
 subscription_reason(Oid relid)
@@ -73,8 +74,9 @@ subscription_reason(Oid relid)
 }
 
 /*
- * A trigger before each row of our own tables, and before TRUNCATE: what
- * comes by a subscription is another server's, and is left out.
+ * A trigger before each row of our own tables, and before TRUNCATE.  It
+ * discards changes that arrive by a subscription, since they belong to another
+ * server.
  */
 Datum
 notify_stats_keep_own_rows(PG_FUNCTION_ARGS)

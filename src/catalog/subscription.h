@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * subscription.h
- *	  What a subscription of this database writes.
+ *	  Tables that a subscription of this database writes.
  *
  *-------------------------------------------------------------------------
  */

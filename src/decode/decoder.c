@@ -3,31 +3,29 @@
  * decoder.c
  *	  A logical slot that a process keeps open.
  *
- * The server's SQL functions start anew in each call: they read the WAL
- * from the slot's restart_lsn, which lies a good deal before what is new,
- * once to peek and once to advance.  A worker that runs some fifty cycles a
+ * The server's SQL functions start from scratch in each call.  They read the
+ * WAL from the slot's restart_lsn, which lies well before the new changes,
+ * once to peek and once to advance.  A worker that runs some fifty cycles per
  * second would spend most of its time on that, and catch_up() a third.  So
- * they do what a walsender does, with the same functions of the server:
- * they keep the decoding context, and go on reading where they stopped.
+ * they do what a walsender does, with the same functions of the server: they
+ * keep the decoding context, and continue reading where they stopped.
  *
- * The context belongs to the process, not to a transaction.  If anything
- * goes wrong, it is not used any more, as what was read would not be read
+ * The context belongs to the process, not to a transaction.  After any error
+ * it is not used again, since changes that were already read would not be read
  * again.
  *
- * The server knows one slot of a process, MyReplicationSlot.  Between our
- * calls code of users runs, in expressions and triggers, which may use
- * slots of its own.  So ours is set aside then, and nobody else's business.
- * But who has the right to may drop it from within this process, which
- * holds it, and then it may be another one's place in the array.  So we
- * look before we use it again.
+ * The server supports one slot per process, MyReplicationSlot.  Between our
+ * calls, code of users runs in expressions and triggers, and may use other
+ * slots.  So our slot is set aside then.  But a role with the privilege may
+ * drop it from within this process, which holds it.  Its place in the array
+ * may then be used by another slot.  So it is checked before each use.
  *
- * Decoding looks at the catalogs as they were when a transaction committed.
- * So the functions empty all caches before and after, and each cycle would
- * have to fill them again, twice.  Here they are emptied only if the
- * catalogs may differ between then and now: if any invalidation message of
- * anybody has come that tells of a change after where decoding starts.
- * What changes in between is invalidated by the WAL itself, as it is for a
- * walsender.
+ * Decoding uses the catalogs as they were when a transaction committed.  So
+ * the server's functions empty all caches before and after, and each cycle
+ * would have to fill them twice.  Here they are emptied only if the catalogs
+ * may differ between then and now: if any process has sent an invalidation
+ * message for a change after the position where decoding starts.  Changes in
+ * between are invalidated by the WAL itself, as for a walsender.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,7 +54,7 @@
 #include "compat.h"
 #include "decoder.h"
 
-/* Between two looks whether the rest of a record is on disk. */
+/* Interval at which it is checked whether the rest of a record is on disk. */
 #define FLUSH_WAIT_MS 1
 
 /* The open slot of this process. */
@@ -69,7 +67,10 @@ static struct
 	ReplicationSlot *slot;		/* set aside while nothing is decoded; NULL:
 								 * not ours */
 
-	/* the last known version of the catalogs, and how old it is at most */
+	/*
+	 * the last known version of the catalogs, and the end of the WAL when it
+	 * was first seen
+	 */
 	CatalogStamp catalogs;
 	XLogRecPtr	catalogs_lsn;
 }			own;
@@ -162,8 +163,9 @@ set_slot_aside(void)
 }
 
 /*
- * Whether the slot that was set aside is still the one that this process has
- * opened, and holds.  If so it stays that, as nobody else can drop it.
+ * Returns whether the slot that was set aside is still the one that this
+ * process has opened and holds.  If so, this remains true, since no other
+ * process can drop it.
  */
 static bool
 is_held(void)
@@ -185,8 +187,8 @@ is_held(void)
 }
 
 /*
- * Makes the slot MyReplicationSlot.  Throws if it is not ours any more, and
- * forgets it.
+ * Makes the slot MyReplicationSlot.  If it is no longer ours, forgets it and
+ * throws.
  */
 static void
 take_slot(void)
@@ -205,7 +207,9 @@ take_slot(void)
 	MyReplicationSlot = own.slot;
 }
 
-/* Releases the slot, if it is still ours, whatever other one may be in use. */
+/*
+ * Releases the slot if it is still ours, whichever other slot may be in use.
+ */
 static void
 release_slot(void)
 {
@@ -224,9 +228,8 @@ release_slot(void)
 }
 
 /*
- * The server would release MyReplicationSlot alone.  Its own callback comes
- * after the one that gives up what locks an error has left behind; this one
- * before.
+ * The server would release only MyReplicationSlot.  Its own callback runs
+ * after the one that releases locks left by an error; this one runs before it.
  */
 static void
 release_slot_at_exit(int code, Datum arg)
@@ -237,9 +240,9 @@ release_slot_at_exit(int code, Datum arg)
 }
 
 /*
- * Reads a page of the WAL.  The last record may be on disk in part, and the
- * server's function would wait for the rest without a look at the
- * postmaster, for ever if that has died.  So we wait before.
+ * Reads a page of the WAL.  The last record may be only partly on disk.  The
+ * server's function would then wait for the rest without checking for the
+ * death of the postmaster, possibly forever.  So we wait here first.
  */
 static int
 read_page(XLogReaderState *reader, XLogRecPtr page, int length,
@@ -254,7 +257,7 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int length,
 	return read_local_xlog_page(reader, page, length, record, buffer);
 }
 
-/* Makes the slot this process's. */
+/* Acquires the slot for this process. */
 static void
 acquire(const char *slot_name)
 {
@@ -315,9 +318,9 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 }
 
 /*
- * Whether no catalog has changed after a position.  Whatever the version
- * counts was logged before the end of the WAL at the time when it was first
- * seen.
+ * Returns whether no catalog has changed after a position.  All changes
+ * counted by the version were logged before the end of the WAL at the time
+ * when the version was first seen.
  */
 static bool
 catalogs_stand_still(XLogRecPtr since)
@@ -351,11 +354,11 @@ decode(XLogRecPtr upto)
 }
 
 /*
- * Decodes from where the last call stopped up to a position that is on
- * disk, and adds what the output plugin writes to a tuplestore of (pg_lsn,
- * xid, bytea).  Within a transaction.  If it throws, or if what was read is
- * not applied, the process must end, or call decoder_forget on its way out
- * of the command.
+ * Decodes from where the last call stopped up to a position that is on disk.
+ * Adds the output of the output plugin to a tuplestore of (pg_lsn, xid,
+ * bytea).  Must be called within a transaction.  If it throws, or if what was
+ * read is not applied, the process must end, or must call decoder_forget
+ * before its command ends.
  */
 void
 decoder_read(XLogRecPtr upto, Tuplestorestate *rows, TupleDesc desc)
@@ -380,7 +383,7 @@ decoder_read(XLogRecPtr upto, Tuplestorestate *rows, TupleDesc desc)
 	}
 	PG_CATCH();
 	{
-		/* what is cached now may be of back then */
+		/* the caches may contain entries of that time */
 		InvalidateSystemCaches();
 		PG_RE_THROW();
 	}
@@ -396,14 +399,15 @@ decoder_read(XLogRecPtr upto, Tuplestorestate *rows, TupleDesc desc)
 }
 
 /*
- * Lets the slot forget what lies before a position, which must be read by now.
+ * Allows the slot to discard everything before a position, which must have
+ * been read.
  */
 void
 decoder_confirm(XLogRecPtr lsn)
 {
 	take_slot();
 	LogicalConfirmReceivedLocation(lsn);
-	/* a clean shutdown should write it, though it need not survive a crash */
+	/* a clean shutdown should save it, although it need not survive a crash */
 	ReplicationSlotMarkDirty();
 	set_slot_aside();
 }
@@ -435,8 +439,8 @@ decoder_close(void)
 }
 
 /*
- * After an error in a session: forgets what is open.  The slot is released
- * when the command is aborted, and the memory goes with its context.
+ * Forgets the open slot after an error in a session.  The slot is released
+ * when the command is aborted, and the memory is freed with its context.
  */
 void
 decoder_forget(void)

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * facts.c
- *	  What has to stay as it is between a change and its reading.
+ *	  Properties that must not change between a change of a row and its
+ *	  reading.
  *
- * The tables are locked against changes of their shape whenever facts are
- * collected and until they are written with the new position.  So if they are
- * now what they were at the old position, nothing has changed in between.
+ * The tables are locked against changes of their shape from when facts are
+ * collected until they are written with the new position.  So if the facts are
+ * the same as at the old position, nothing has changed in between.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +38,9 @@
 #include "settings.h"
 #include "type_parts.h"
 
-/* names of facts that may go, or come, with a definition or a partition */
+/*
+ * names of facts that may be removed or added with a definition or a partition
+ */
 #define COLUMN_FACT "column "
 #define EXPRESSION_FACT "expression of column "
 #define TYPE_FACT "type "
@@ -160,10 +163,7 @@ add_expression(List *facts, Oid source, AttrNumber attnum, Oid relid)
 {
 	AttrNumber	number = get_attnum(relid, get_attname(source, attnum, false));
 
-	/*
-	 * nobody keeps a partition from being dropped while an event trigger
-	 * looks
-	 */
+	/* while an event trigger runs, a partition can be dropped concurrently */
 	if (number == InvalidAttrNumber ||
 		get_attgenerated(relid, number) != ATTRIBUTE_GENERATED_STORED)
 		return facts;
@@ -329,7 +329,7 @@ type_of(const Fact *fact)
 		strtoul(fact->name + strlen(TYPE_FACT), NULL, 10) : InvalidOid;
 }
 
-/* The columns that the facts of a source tell of. */
+/* Returns the columns that the facts of a source refer to. */
 static Bitmapset *
 columns_of(List *facts, Oid source)
 {
@@ -346,7 +346,7 @@ columns_of(List *facts, Oid source)
 	return columns;
 }
 
-/* The types that the facts of a source tell of. */
+/* Returns the types that the facts of a source refer to. */
 static List *
 types_of(List *facts, Oid source)
 {
@@ -377,8 +377,8 @@ facts_renew(const Format *format, List *facts, Oid source)
 }
 
 /*
- * The sources that a relation is, is a leaf partition of, or the row type
- * of which their values are made of, in a set of facts.
+ * Returns the sources in a set of facts that a relation affects: the relation
+ * itself, its ancestors, and sources whose values contain its row type.
  */
 List	   *
 facts_sources_of(List *facts, Oid relid)
@@ -440,7 +440,7 @@ fact_version(const Format *format, const Fact *fact)
 	Oid			namespace = get_rel_namespace(relid);
 	AttrNumber	attnum = column_of(fact);
 
-	/* what happens to attributes of composite types cannot be undone */
+	/* changes of attributes of composite types cannot be undone */
 	if (OidIsValid(type_of(fact)))
 		return format->by_name ? type_label_versions(type_of(fact)) : "";
 	return psprintf("%u %u %u",
@@ -454,8 +454,9 @@ fact_version(const Format *format, const Fact *fact)
 }
 
 /*
- * The same, and the versions of the catalog rows that they are from: nothing
- * about the sources was altered, not even for a while, as long as these hold.
+ * The same, together with the versions of the catalog rows they come from.  As
+ * long as these are unchanged, nothing about the sources was altered, not even
+ * temporarily.
  */
 List	   *
 facts_collect_versions(const Format *format, List *definitions)
@@ -482,8 +483,8 @@ is_note(const Fact *fact)
 }
 
 /*
- * The fact that a note tells the break of; any other fact is its own
- * subject.
+ * Returns the fact that a note reports as broken; for any other fact, the fact
+ * itself.
  */
 static const Fact *
 subject_of(const Fact *fact)
@@ -502,7 +503,7 @@ subject_of(const Fact *fact)
 	return subject;
 }
 
-/* What a fact is of, for people. */
+/* Returns a description of a fact for messages. */
 static const char *
 describe(const Fact *fact)
 {
@@ -533,7 +534,7 @@ describe(const Fact *fact)
 		"set of partitions";
 }
 
-/* Whether a fact that was, and is no more, does not matter. */
+/* Returns whether it does not matter that a fact no longer exists. */
 static bool
 may_go(const Fact *fact, bool partitions_may_go)
 {
@@ -545,7 +546,7 @@ may_go(const Fact *fact, bool partitions_may_go)
 		(has_prefix(fact, PARTITION_FACT) || has_prefix(fact, DETACHED_FACT));
 }
 
-/* Whether a fact is still what it was, as far as it matters. */
+/* Returns whether a fact is unchanged, as far as that matters. */
 static bool
 holds(const Fact *before, const Fact *now)
 {
@@ -564,8 +565,9 @@ is_broken(const Fact *before, List *now, bool partitions_may_go)
 }
 
 /*
- * Whether a rollup reads what a fact is of.  Formats that read text read
- * all that any rollup wants of a row, so to them a type matters to all.
+ * Returns whether a rollup depends on a fact.  Formats that read text read all
+ * columns of a row that any rollup uses, so for them a type concerns all
+ * rollups.
  */
 static bool
 concerns(const Fact *fact, const Format *format, const Definition *definition)
@@ -584,8 +586,8 @@ concerns(const Fact *fact, const Format *format, const Definition *definition)
 }
 
 /*
- * Why changes of a source cannot be told to a rollup between two sets of
- * facts, or NULL.
+ * Returns why changes of a source between two sets of facts cannot be decoded
+ * for a rollup, or NULL.
  */
 const char *
 facts_break(const Format *format, List *before, List *now,
@@ -609,8 +611,8 @@ facts_break(const Format *format, List *before, List *now,
 }
 
 /*
- * The facts of a source in the first set that do not hold in the second, other
- * than that of a partition that is gone, and notes.
+ * Returns the facts of a source in the first set that do not hold in the
+ * second, except notes and removed partitions.
  */
 List	   *
 facts_broken(List *before, List *now, Oid source)
@@ -665,9 +667,9 @@ is_brand_new(Oid relid)
 }
 
 /*
- * Whether a partition is new in the second set, or was not one for a while,
- * and so may have rows, or another replica identity, that no change has
- * told.
+ * Returns whether a partition is new in the second set, or was temporarily
+ * detached.  It may then have rows, or another replica identity, for which
+ * there were no changes.
  */
 bool
 facts_bring_rows(List *before, List *now, Oid source)
@@ -718,7 +720,10 @@ facts_load(void)
 	MemoryContext context = CurrentMemoryContext;
 	List	   *facts = NIL;
 
-	/* as they are now, whatever the isolation level of who alters a source */
+	/*
+	 * reads the current rows, whatever the isolation level of the session
+	 * that alters a source
+	 */
 	SPI_connect();
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute("SELECT source::pg_catalog.oid, fact, value FROM " EXTENSION_SCHEMA ".source_fact",
@@ -774,7 +779,10 @@ make_arrays(List *facts, Datum *args)
 void
 facts_store(List *loaded, List *facts)
 {
-	/* those that were not seen, of facts_note_break, are for the next time */
+	/*
+	 * facts added by facts_note_break that were not seen here are left for
+	 * the next time
+	 */
 	static const char delete[] =
 	"DELETE FROM " EXTENSION_SCHEMA ".source_fact f"
 	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
@@ -798,9 +806,8 @@ facts_store(List *loaded, List *facts)
 }
 
 /*
- * Writes the facts that are not among those already stored, and leaves
- * these as they are: what has come of their sources since is for the next
- * look.
+ * Writes the facts that are not yet stored.  Does not change stored facts:
+ * changes of their sources since then are left for the next comparison.
  */
 void
 facts_store_others(List *stored, List *facts)
@@ -817,8 +824,8 @@ facts_store_others(List *stored, List *facts)
 }
 
 /*
- * Notes that the source was altered, in this transaction, such that unread
- * changes cannot be told: to any rollup.
+ * Records that this transaction has altered the source so that unread changes
+ * cannot be decoded, for any rollup.
  */
 void
 facts_note_break(Oid source)
@@ -830,7 +837,7 @@ facts_note_break(Oid source)
 	facts_store(facts, facts);
 }
 
-/* The same, as far as a rollup reads what one of these facts is of. */
+/* The same, but only for rollups that depend on one of these facts. */
 void
 facts_note_broken(List *broken)
 {
@@ -850,8 +857,8 @@ facts_note_broken(List *broken)
 }
 
 /*
- * Notes the partitions that are in the first set of facts alone.  They may
- * come back before anybody looks again.
+ * Records the partitions that are only in the first set of facts.  They may be
+ * attached again before the next comparison.
  */
 void
 facts_note_detached(List *before, List *now, Oid source)
@@ -863,7 +870,7 @@ facts_note_detached(List *before, List *now, Oid source)
 	{
 		const Fact *fact = (const Fact *) lfirst(lc);
 
-		/* each transaction has its own, so that none waits for another's */
+		/* each transaction has its own, so that none waits for another */
 		if (fact->source == source && has_prefix(fact, PARTITION_FACT) &&
 			find_fact(now, fact) == NULL &&
 			find_detached(before, source, partition_of(fact)) == NULL)

@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * facts.h
- *	  What has to stay as it is between a change and its reading.
+ *	  Properties that must not change between a change of a row and its
+ *	  reading.
  *
- * Rows come and go with partitions that are attached and detached, and
- * while a table is unlogged, without a change of a row in the WAL.  And
- * some output plugins call tables and columns by the names that they had
- * when the change was made, and we look these up in the catalogs as they
- * are now.  Types that users have made can be altered, which changes what
- * stored values mean, and how they are written as text (type_parts.h).  So
- * the facts that all this rests on are written down with the position of
- * the stream.  If one has changed since, then unread changes cannot be told
- * any more, and the rollups of that source are stale.
+ * Attaching or detaching a partition adds or removes rows without row changes
+ * in the WAL.  So does anything done while a table is unlogged.  Some output
+ * plugins identify tables and columns by their names at the time of the
+ * change, and we look these up in the current catalogs.  Altering user-defined
+ * types changes the meaning of stored values and their text form
+ * (type_parts.h).  So the facts that decoding relies on are stored with the
+ * position of the stream.  If one has changed since then, unread changes can
+ * no longer be decoded, and the rollups of that source become stale.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,23 +28,23 @@
 typedef struct Fact
 {
 	Oid			source;
-	const char *name;			/* what it is a fact of, for people */
+	const char *name;			/* the subject of the fact, for messages */
 	const char *value;
 } Fact;
 
 /*
- * What DDL has noted, and what is never true when facts are compared: that
- * it has broken unread changes; and that a partition has been one no more
- * for a while.  Each transaction notes its own.  A break of one fact has
- * the name of that behind the transaction, as it may matter to some rollups
- * only.
+ * Notes written by DDL.  No comparison of facts ever finds them true.  One
+ * kind records that unread changes are unusable, the other that a partition
+ * was detached temporarily.  Each transaction writes its own.  If only one
+ * fact is broken, its name follows the transaction, since it may concern only
+ * some rollups.
  */
 #define BREAK_FACT "shape"
 #define DETACHED_FACT "detached partition "
 
 /*
- * The condition on a row of source_fact, as f, that DDL has noted it; also
- * in applied_lsn().
+ * The condition on a row of source_fact, as f, that it is a note of DDL; also
+ * used in applied_lsn().
  */
 #define FACT_IS_NOTE "f.fact LIKE '" BREAK_FACT " %' OR f.fact LIKE '" DETACHED_FACT "%'"
 

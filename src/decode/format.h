@@ -62,19 +62,20 @@ typedef struct RowChange
 {
 	RowChangeKind kind;
 	Source	   *source;
-	XLogRecPtr	commit_lsn;		/* as ChangeConsumer.wants was told */
-	const char *reason;			/* of ROW_UNKNOWN: why, for people */
+	XLogRecPtr	commit_lsn;		/* as passed to ChangeConsumer.wants */
+	const char *reason;			/* of ROW_UNKNOWN: the reason, for messages */
 	bool		moves;			/* of ROW_DELETE: to another partition, by an
 								 * UPDATE */
 } RowChange;
 
-/* Who is given the changes. */
+/* The receiver of the changes. */
 typedef struct ChangeConsumer
 {
 	/*
-	 * Asked at the beginning of a transaction whether its changes are wanted.
-	 * "xid" is its top-level one.  "commit_lsn" lies in its commit record: it
-	 * is the start, or, where the plugin tells only the end, the last byte.
+	 * Called at the beginning of a transaction; returns whether its changes
+	 * are wanted.  "xid" is the top-level transaction.  "commit_lsn" lies
+	 * within its commit record.  It is the start, or the last byte if the
+	 * plugin provides only the end.
 	 */
 	bool		(*wants) (void *arg, TransactionId xid, XLogRecPtr commit_lsn);
 
@@ -90,46 +91,45 @@ typedef struct Format
 	const char *plugin;			/* output plugin of its slots */
 	bool		binary;			/* its output is bytea, not text */
 
-	bool		resumable;		/* a reader can take over from another, if
-								 * asked for */
+	bool		resumable;		/* a reader can continue where another
+								 * stopped, if requested */
 
 	bool		tells_moves;	/* sets RowChange.moves, if the source wants
 								 * it */
 
 	/*
-	 * The plugin tells tables or columns by their names, and finds partitions
-	 * by other ways than the catalogs as of the change.  So what has to be as
-	 * it was is checked in each cycle, and partitions are locked.
-	 * "check_source" throws if the plugin cannot tell the changes of these
-	 * columns.
+	 * The plugin identifies tables or columns by their names, and does not
+	 * find partitions in the catalogs as of the change.  So each cycle checks
+	 * that the facts are unchanged, and locks partitions.  "check_source"
+	 * throws if the plugin cannot write the changes of these columns.
 	 */
 	bool		by_name;
-	bool		needs_identity; /* else it passes over changes in silence */
+	bool		needs_identity; /* without one, it silently skips changes */
 	void		(*check_source) (Oid relid, const Bitmapset *columns);
 
-	/* Appends what has to stay as it is of a source, see facts.h. */
+	/* Appends the facts of a source that must not change, see facts.h. */
 	List	   *(*facts_of) (List *facts, Oid relid, const Bitmapset *columns);
 
 	/*
-	 * Makes a reader of the slot's output, in the current memory context,
-	 * which has to live as long as the reader.  "sources" is a list of
-	 * Source, kept by reference, as the consumer is.
+	 * Creates a reader of the slot's output, in the current memory context,
+	 * which must live as long as the reader.  "sources" is a list of Source.
+	 * The list and the consumer are not copied.
 	 */
 	FormatReader *(*reader_create) (List *sources,
 									const ChangeConsumer *consumer);
 
 	/*
-	 * The options to peek with: a list of char *, names and values in turn.
-	 * "text_only": some type has proved to have no binary form.  "resumable":
-	 * a new reader is to understand the output after any transaction.
+	 * Returns the options to peek with: a list of char *, names and values in
+	 * turn.  "text_only": some type has no binary form.  "resumable": a new
+	 * reader can understand the output after any transaction.
 	 */
 	List	   *(*reader_options) (FormatReader *reader, bool text_only,
 								   bool resumable);
 
 	/*
-	 * Reads one row of the slot's output, and hands its changes to the
-	 * consumer.  Throws, most often ERRCODE_PROTOCOL_VIOLATION, if it is not
-	 * what the plugin writes.
+	 * Reads one row of the slot's output, and passes its changes to the
+	 * consumer.  If the plugin cannot have written it, throws, usually
+	 * ERRCODE_PROTOCOL_VIOLATION.
 	 */
 	void		(*reader_feed) (FormatReader *reader, const char *data,
 								int len);

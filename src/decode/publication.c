@@ -5,19 +5,16 @@
  *
  * pgoutput looks the publication up as it was when a change was made.
  *
- * - If there was none then, reading that change is an error, for ever.  So
- * the
- *   publication is made before the slot, and if it was dropped meanwhile, all
- *   rollups become stale, nothing is read up to where it was made again, and
- *   builds begin after that (build.c).
- * - A table that was not in it then is passed over.  So tables are added
- * before
- *   the barrier of a build (build.c): who has changed one before has ended when
- *   the build takes its snapshot.
- * - If somebody else takes a table out, or changes what is published,
- * changes
- *   are passed over in silence.  Therefore the row versions of the catalog are
- *   facts (facts.h) that must not change.
+ * - If there was none at that time, reading that change always fails.  So the
+ *   publication is created before the slot.  If it was dropped in between, all
+ *   rollups become stale, nothing is read up to where it was created again,
+ *   and builds begin after that (build.c).
+ * - Changes of a table that was not in it at that time are skipped.  So tables
+ *   are added before the barrier of a build (build.c): transactions that
+ *   changed one earlier have ended when the build takes its snapshot.
+ * - If another user removes a table or alters what is published, changes are
+ *   silently skipped.  Therefore the row versions of the catalog are facts
+ *   (facts.h) that must not change.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,7 +41,7 @@
 #include "publication.h"
 #include "xact.h"
 
-/* by which we know it for ours */
+/* identifies the publication as ours */
 #define PUBLICATION_COMMENT "made by notify_stats for its own slot"
 
 static void
@@ -56,8 +53,9 @@ execute(const char *command)
 }
 
 /*
- * Whether the publication is one that we have made.  Anybody can write the
- * comment on his own, and then change it as he likes.
+ * Returns whether the publication was created by notify_stats.  The comment
+ * alone is no proof: any user can put it on a publication of their own, and
+ * alter that later.
  */
 static bool
 is_ours(Oid publication)
@@ -95,9 +93,10 @@ is_sound(Oid publication)
 }
 
 /*
- * Makes the publication if there is none, anew if it is not as we make it.
- * Returns whether it wrote, so that the caller has to commit before it makes a
- * slot.  Throws if there is one of that name that somebody else made.
+ * Creates the publication if there is none, and recreates it if its properties
+ * are not ours.  Returns whether it wrote; the caller must then commit before
+ * it creates a slot.  Throws if another user has created a publication of that
+ * name.
  */
 bool
 publication_ensure(void)
@@ -179,7 +178,10 @@ publication_add(List *relids, BusyLock *busy)
 
 		if (is_published_whole(relid, publication, &member))
 			continue;
-		/* the command would wait for it, with our other locks in hand */
+
+		/*
+		 * the command would wait for the lock while it holds our other locks
+		 */
 		if (!ConditionalLockRelationOid(relid, ShareUpdateExclusiveLock))
 		{
 			busy->relid = relid;

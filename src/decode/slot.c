@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * slot.c
- *	  Logical slots and positions of the write-ahead log.
+ *	  Logical slots and positions of the WAL.
  *
- * The server's own SQL-callable functions do the work, called directly rather
- * than by a query, which would copy the result once more and be planned anew
- * each time, as every peek empties the plan cache.  The worker has a cheaper
- * way: decoder.c.
+ * The server's own SQL functions do the work.  They are called directly rather
+ * than by a query.  A query would copy the result once more and be planned
+ * again each time, as every peek empties the plan cache.  The worker has a
+ * cheaper way: decoder.c.
  *
  * A position X stands for all transactions whose commit record starts before
  * it.  That is the server's own rule (SnapBuildXactNeedsSkip: a transaction is
- * skipped if its commit record starts before confirmed_flush_lsn), and it
- * makes any X usable, whether or not a record begins there: a peek up to X
- * reads the record that spans X to its end.
+ * skipped if its commit record starts before confirmed_flush_lsn).  It makes
+ * any X usable, whether or not a record begins there: a peek up to X reads the
+ * record that spans X to its end.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,8 +62,8 @@ struct SlotPeek
 };
 
 /*
- * we are within a call of the server's that decodes, whose routine messages
- * nobody wants
+ * a decoding function of the server is running, whose routine messages are
+ * suppressed
  */
 static bool quiet = false;
 
@@ -73,9 +73,9 @@ static MemoryContext keep_open = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 
 /*
- * Each peek and each advance logs several lines, on each cycle, and so does
- * the creation of a slot.  The server has no setting for that, so they are
- * kept out here, and nothing else is.
+ * Each peek, each advance and each creation of a slot logs several lines.  The
+ * server has no setting for that, so these messages are suppressed here, and
+ * no others.
  */
 static void
 drop_routine_messages(ErrorData *edata)
@@ -98,7 +98,7 @@ drop_routine_messages(ErrorData *edata)
 		prev_emit_log_hook(edata);
 }
 
-/* Has our slot calls' routine messages kept out of the server log. */
+/* Suppresses the routine messages of our slot calls in the server log. */
 void
 slot_init(void)
 {
@@ -170,8 +170,8 @@ extended_identifiers(const char *plugin)
 }
 
 /*
- * Throws, with the line to write, if this server does not let that output
- * plugin be used.
+ * Throws if this server does not allow that output plugin.  The hint shows the
+ * line to add.
  */
 void
 slot_check_plugin(const char *plugin)
@@ -188,9 +188,9 @@ slot_check_plugin(const char *plugin)
 
 /*
  * Since 2026 servers refuse output plugins that output_plugin_libraries does
- * not list.  Our own code is in this server already, preloaded or called by a
- * superuser, so listing our own plugin for the rest of this transaction grants
- * nothing new.  Other plugins are the administrator's to list.
+ * not list.  Our own code is already in this server, preloaded or called by a
+ * superuser.  So listing our own plugin for the rest of this transaction
+ * grants nothing new.  The administrator must list other plugins.
  */
 static void
 prepare_plugin(const char *plugin)
@@ -235,8 +235,8 @@ slot_lookup(const char *name, SlotInfo *info)
 }
 
 /*
- * For how many seconds a slot may be left unused before the server
- * invalidates it (idle_replication_slot_timeout); 0: for ever.
+ * Returns after how many seconds without use the server invalidates a slot
+ * (idle_replication_slot_timeout); 0: never.
  */
 int
 slot_idle_timeout(void)
@@ -244,7 +244,7 @@ slot_idle_timeout(void)
 	return idle_slot_timeout();
 }
 
-/* Whether nobody has used a slot for half that time. */
+/* Returns whether a slot has not been used for half that time. */
 bool
 slot_is_idle(const char *name)
 {
@@ -257,7 +257,10 @@ slot_is_idle(const char *name)
 									(int64) idle_slot_timeout() * 500);
 }
 
-/* Uses a slot, which nobody else does, for a moment, to no other end. */
+/*
+ * Acquires and releases a slot that no process uses, only to reset its idle
+ * time.
+ */
 void
 slot_touch(const char *name)
 {
@@ -266,10 +269,9 @@ slot_touch(const char *name)
 }
 
 /*
- * The server takes a temporary slot for idle when it was released, and ends
- * the process it belongs to after idle_replication_slot_timeout, in the
- * middle of a build for instance.  So it is acquired again, and set aside,
- * as decoder.c does it.
+ * The server considers a temporary slot idle once it was released, and ends
+ * its process after idle_replication_slot_timeout, for example during a build.
+ * So the slot is acquired again and set aside, as in decoder.c.
  */
 static void
 hold_if_temporary(const char *name)
@@ -282,7 +284,7 @@ hold_if_temporary(const char *name)
 	MyReplicationSlot = NULL;
 }
 
-/* How many slots can still be made. */
+/* Returns how many more slots can be created. */
 int
 slot_count_free(void)
 {
@@ -420,8 +422,8 @@ slot_drop(const char *name)
 }
 
 /*
- * Makes a slot one that standbys take over, or not (from 17 on).  Also one
- * that this process has open; waits until nobody else has it.
+ * Makes a slot one that is synchronized to standbys, or not (from 17 on), even
+ * if this process has it open.  Waits until no other process uses it.
  */
 void
 slot_set_failover(const char *name, bool failover)
@@ -431,8 +433,9 @@ slot_set_failover(const char *name, bool failover)
 }
 
 /*
- * Drops the main slot of any database, whoever calls, and gives its name;
- * false if there is none.  Waits until nobody has it.
+ * Drops the main slot of any database, whichever database the caller is
+ * connected to, and returns its name.  Returns false if there is none.  Waits
+ * until no process uses it.
  */
 bool
 slot_drop_main_of(Oid database, NameData *name)
@@ -447,8 +450,8 @@ slot_drop_main_of(Oid database, NameData *name)
 }
 
 /*
- * Lets the slot forget what lies before "lsn"; a no-op if it has already.
- * Survives a rollback, and may be undone by a crash.
+ * Allows the slot to discard everything before "lsn"; does nothing if it
+ * already has.  Survives a rollback, and may be undone by a crash.
  */
 void
 slot_advance(const char *name, XLogRecPtr lsn)
@@ -480,9 +483,9 @@ slot_standbys_have(XLogRecPtr lsn, int elevel)
 }
 
 /*
- * Logs which transactions are running, at which point a slot may move its
- * restart_lsn when it is advanced past it, and returns the end of the record.
- * The server does it each 15 seconds.
+ * Writes a record of the running transactions to the WAL, and returns its end.
+ * When a slot is advanced past such a record, its restart_lsn may move.  The
+ * server writes one every 15 seconds.
  */
 XLogRecPtr
 slot_log_running_transactions(void)
@@ -560,7 +563,10 @@ slot_flush_written(void)
 	return lsn;
 }
 
-/* Where a segment begins after some more records, this transaction's own. */
+/*
+ * Returns the start of a segment that leaves enough room before it for this
+ * transaction's own records.
+ */
 XLogRecPtr
 slot_next_segment(void)
 {
@@ -582,9 +588,9 @@ slot_fill_segment(XLogRecPtr end)
 }
 
 /*
- * Has this process keep a slot open between peeks, where the format allows
- * it (see decoder.h), in that memory context; with NULL no more.  It has to
- * end with any error, or to call slot_forget on the way out of its command.
+ * Makes this process keep a slot open between peeks, in that memory context,
+ * if the format allows it (see decoder.h); NULL ends this.  After any error
+ * the process must end, or must call slot_forget before its command ends.
  */
 void
 slot_keep_open(MemoryContext context)
@@ -623,8 +629,8 @@ slot_close(void)
 }
 
 /*
- * Waits, interruptibly, until that process does not have the slot any more.
- * It has to be asked for it before.
+ * Waits, interruptibly, until that process no longer has the slot.  The caller
+ * must have requested the slot before.
  */
 void
 slot_wait_until_free(const char *name, int pid)
@@ -681,8 +687,8 @@ peek_open_slot(SlotPeek *peek, const char *name, const char *plugin,
 }
 
 /*
- * Has the server's functions wait for no standby, until the nest level of
- * settings ends: to read is not yet to advance, and who reads holds the
+ * Makes the server's functions wait for no standby, until the nest level of
+ * settings ends.  Reading does not advance the slot, and the reader holds the
  * stream's lock.
  */
 static void

@@ -3,27 +3,27 @@
  * definition.c
  *	  Compiles the query that a rollup is kept equal to.
  *
- * A query can be kept from the changes of single rows if each row of a
- * source gives, on its own and for ever, the group that it counts in and
- * what it adds there.  So FROM must come down to tables one by one, without
- * joins, every expression must be immutable, and every aggregate must be
- * one that a deleted row can be taken out of again.  The steps are:
+ * A query can be maintained from the changes of single rows if each source row
+ * alone permanently determines its group and what it adds to the group.  So
+ * FROM must be reducible to single tables without joins.  Every expression
+ * must be immutable.  For every aggregate, it must be possible to subtract a
+ * deleted row again.  The steps are:
  *
  *	check_query			refuses clauses, for each SELECT of the query
- *	read_query			turns FROM and WHERE into Inputs, one a table: subqueries
+ *	read_query			turns FROM and WHERE into Inputs, one per table: subqueries
  *						and UNION ALL are multiplied out, as the planner does when
  *						it pulls them up
  *	read_columns		sorts the output columns into group columns and measures
  *	compile_branch		puts the group columns and measures in terms of one Input,
  *						and makes the expressions ready for the executor
- *	find_companions		settles how each sum knows that it is NULL
+ *	find_companions		finds for each sum the count that shows when it is NULL
  *
- * What is supported is listed, never what is not: a clause, FROM item, node
- * or aggregate that a later server may add is refused.  Lists of refusals
- * only serve to give better messages.
+ * The code lists what is supported, not what is unsupported: a clause, FROM
+ * item, node or aggregate that a later server adds is refused.  Lists of
+ * refused constructs only serve to give better messages.
  *
- * Nothing is evaluated before it has been found to be immutable; what is
- * then folded to a constant calls functions as the current user.
+ * An expression is evaluated only after it has been found to be immutable.
+ * Folding it to a constant then calls functions as the current user.
  *
  *-------------------------------------------------------------------------
  */
@@ -78,14 +78,14 @@ typedef struct Input
 } Input;
 
 /*
- * The output columns, the expressions of which are in terms of the FROM item
- * of the topmost query.
+ * The output columns.  Their expressions are in terms of the FROM item of the
+ * topmost query.
  */
 typedef struct Columns
 {
-	List	   *groups;			/* an Expr a group column */
-	List	   *args;			/* an Expr a measure, NULL for count(*) */
-	List	   *filters;		/* an Expr a measure, NULL without FILTER */
+	List	   *groups;			/* an Expr per group column */
+	List	   *args;			/* an Expr per measure, NULL for count(*) */
+	List	   *filters;		/* an Expr per measure, NULL without FILTER */
 	Bitmapset  *nullable_sums;	/* measures that are a sum without coalesce */
 } Columns;
 
@@ -96,7 +96,7 @@ typedef struct Substitution
 	Index		varno;			/* the FROM item that the input belongs to */
 } Substitution;
 
-/* A clause of SELECT that is refused if it is there. */
+/* A clause of SELECT that is refused if it is present. */
 typedef struct RefusedClause
 {
 	bool		present;
@@ -104,7 +104,7 @@ typedef struct RefusedClause
 	const char *hint;
 } RefusedClause;
 
-/* The aggregates that a row can be taken out of again. */
+/* The aggregates from which a row can be subtracted again. */
 static const struct
 {
 	Oid			aggregate;
@@ -121,7 +121,10 @@ static const struct
 #define MONEY_HINT \
 	"The numeric value of type money depends on lc_monetary. Store it in a column of type numeric or bigint."
 
-/* What to say about the others; the last entry is for all that have none. */
+/*
+ * Messages for other aggregates; the last entry applies to all that are not
+ * listed.
+ */
 static const struct
 {
 	const char *name;
@@ -166,7 +169,7 @@ static const struct
 #define CONCATENATION_HINT \
 	"Use a separate column for each value, or cast values that are not text: a || b::text."
 
-/* What to write instead of functions that are not immutable. */
+/* Hints on what to write instead of functions that are not immutable. */
 static const struct
 {
 	Oid			function;
@@ -250,9 +253,9 @@ static Node *in_time_zone(Node *node);
 
 /*
  * Compiles an analyzed query (from parse_analyze, or the stored query of the
- * definition view), in the current memory context.  The query is not changed.
- * Throws, naming the construct, if the query is not one that can be kept from
- * row changes.
+ * definition view), in the current memory context.  Does not change the query.
+ * Throws, naming the construct, if the query cannot be maintained from row
+ * changes.
  */
 Definition *
 definition_compile(const Query *query)
@@ -308,9 +311,7 @@ calls_users_code(const Definition *definition)
 	return false;
 }
 
-/*
- * Looks up what it takes to find groups in a hash table.
- */
+/* Looks up the data needed to find groups in a hash table. */
 static void
 prepare_group_hash(Definition *definition)
 {
@@ -341,7 +342,8 @@ prepare_group_hash(Definition *definition)
 }
 
 /*
- * The columns of one source that the definition uses, all branches together.
+ * Returns the columns of one source that the definition uses, for all branches
+ * together.
  */
 Bitmapset  *
 definition_source_columns(const Definition *definition, Oid source)
@@ -361,8 +363,8 @@ definition_source_columns(const Definition *definition, Oid source)
 }
 
 /*
- * The alterable types of the columns of one source that the definition
- * uses, and of expressions over them, all branches together.
+ * Returns the alterable types of the columns of one source that the definition
+ * uses, and of expressions over them, for all branches together.
  */
 List	   *
 definition_source_types(const Definition *definition, Oid source)
@@ -381,9 +383,7 @@ definition_source_types(const Definition *definition, Oid source)
 	return types;
 }
 
-/*
- * Throws: the definition has something that no rollup can have.
- */
+/* Throws because the definition has a construct that no rollup can have. */
 static void
 refuse(const char *construct, const char *detail, const char *hint)
 {
@@ -400,9 +400,7 @@ refuse(const char *construct, const char *detail, const char *hint)
  * ----------------------------------------------------------------
  */
 
-/*
- * Throws unless the query is a SELECT that gives rows.
- */
+/* Throws unless the query is a SELECT that returns rows. */
 static void
 check_select(const Query *query)
 {
@@ -422,8 +420,8 @@ check_select(const Query *query)
 }
 
 /*
- * Throws if the query has clauses that are not supported: FROM, WHERE, and
- * GROUP BY in the topmost query, are what remains.
+ * Throws if the query has clauses that are not supported.  Only FROM and WHERE
+ * are, and in the topmost query also GROUP BY.
  */
 static void
 check_query(const Query *query, bool in_from)
@@ -480,9 +478,7 @@ check_query(const Query *query, bool in_from)
 				 errhint("To get a single group, group by a constant: SELECT 'all' AS part, count(*) FROM table GROUP BY 1.")));
 }
 
-/*
- * Throws for the first clause that is there.
- */
+/* Throws for the first clause that is present. */
 static void
 check_clauses(const RefusedClause *clauses, int n)
 {
@@ -499,8 +495,8 @@ check_clauses(const RefusedClause *clauses, int n)
  */
 
 /*
- * Reads FROM and WHERE of a SELECT into a list of Inputs.  Sets the varno that
- * the other expressions of the SELECT know the FROM item by.
+ * Reads FROM and WHERE of a SELECT into a list of Inputs.  Sets the varno by
+ * which the other expressions of the SELECT refer to the FROM item.
  */
 static List *
 read_query(const Query *query, Index *varno)
@@ -520,7 +516,7 @@ read_query(const Query *query, Index *varno)
 	*varno = ((RangeTblRef *) linitial(items))->rtindex;
 	inputs = read_item(rt_fetch(*varno, query->rtable));
 
-	/* the quals of the item come first: these may rely on them */
+	/* the quals of the item come first, since these may depend on them */
 	foreach(lc, inputs)
 	{
 		Input	   *input = lfirst(lc);
@@ -562,8 +558,8 @@ read_item(RangeTblEntry *rte)
 }
 
 /*
- * Reads a table.  The lock, kept to the end of the transaction, is nothing new
- * after parse analysis; a stored query may come without.
+ * Reads a table.  Parse analysis already holds the lock, but a stored query
+ * may come without it.  The lock is kept until the transaction ends.
  */
 static Input *
 read_table(const RangeTblEntry *rte)
@@ -597,7 +593,7 @@ read_subquery(const Query *query)
 
 	inputs = read_query(query, &varno);
 
-	/* no resjunk: nothing is left that would add it */
+	/* there is no resjunk entry, since no remaining clause adds one */
 	foreach(lc, query->targetList)
 		columns = lappend(columns, lfirst_node(TargetEntry, lc)->expr);
 
@@ -647,8 +643,8 @@ read_union(Node *node, const Query *query)
 }
 
 /*
- * Gives the columns of one side the types and collations of the UNION ALL, in
- * the way of generate_setop_tlist() of the planner.
+ * Gives the columns of one side the types and collations of the UNION ALL, as
+ * generate_setop_tlist() of the planner does.
  */
 static void
 coerce_input(Input *input, const SetOperationStmt *setop)
@@ -701,7 +697,7 @@ substitute_mutator(Node *node, Substitution *context)
 		elog(ERROR, "unexpected reference to range table entry %d, level %u",
 			 (int) var->varno, var->varlevelsup);
 
-	/* which columns of a table are allowed matters only once they are used */
+	/* columns of a table are checked only when they are used */
 	if (input->is_table)
 	{
 		var = copyObject(var);
@@ -759,8 +755,8 @@ read_columns(Definition *definition, Columns *columns, const Query *query)
 }
 
 /*
- * What to group by instead of values of a type that cannot be hashed or
- * sorted.
+ * Returns a hint on what to group by instead of values of a type that cannot
+ * be hashed or sorted.
  */
 static const char *
 group_hint(Oid type)
@@ -778,9 +774,7 @@ group_hint(Oid type)
 	return "Group by another value that can be computed from the column.";
 }
 
-/*
- * Adds an output column of GROUP BY.
- */
+/* Adds an output column that is in GROUP BY. */
 static void
 add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 		  const SortGroupClause *clause)
@@ -788,7 +782,10 @@ add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 	GroupColumn *group = &definition->groups[definition->ngroups];
 	Oid			type = exprType((Node *) entry->expr);
 
-	/* the deltas of a group meet in a hash table, its row is found by btree */
+	/*
+	 * the deltas of a group are found in a hash table, its row by a btree
+	 * index
+	 */
 	if (!clause->hashable || !OidIsValid(clause->sortop))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -857,9 +854,9 @@ add_measure(Definition *definition, Columns *columns, const TargetEntry *entry)
 }
 
 /*
- * The aggregate of an output column: the column itself, or sum(x) in
- * coalesce(sum(x), 0), which is never NULL (around a count, coalesce is but
- * idle).  NULL if it is none of these.
+ * Returns the aggregate of an output column: the column itself, or the sum(x)
+ * in coalesce(sum(x), 0), which is never NULL.  (Around a count, coalesce has
+ * no effect.)  Returns NULL for other expressions.
  */
 static Aggref *
 measure_aggregate(Expr *expr, bool *never_null)
@@ -884,7 +881,8 @@ measure_aggregate(Expr *expr, bool *never_null)
 }
 
 /*
- * Whether the expression is the constant zero, of the type of an aggregate.
+ * Returns whether the expression is the constant zero, of the type of an
+ * aggregate.
  */
 static bool
 is_zero(Node *node, Oid type)
@@ -895,7 +893,7 @@ is_zero(Node *node, Oid type)
 		contain_mutable_functions(node))
 		return false;
 
-	/* 0 as a numeric is a cast, until it is folded */
+	/* the numeric constant 0 is a cast until it is folded */
 	node = eval_const_expressions(NULL, node);
 	if (!IsA(node, Const))
 		return false;
@@ -917,9 +915,7 @@ is_zero(Node *node, Oid type)
 	}
 }
 
-/*
- * Throws unless the aggregate is one that a row can be taken out of again.
- */
+/* Throws unless a row can be subtracted from the aggregate again. */
 static MeasureKind
 check_aggregate(const Aggref *aggregate)
 {
@@ -950,7 +946,10 @@ refuse_aggregate(Oid aggregate)
 	const char *name = "";
 	int			i = 0;
 
-	/* what is known of count and sum is not known of a namesake */
+	/*
+	 * the messages for count and sum do not apply to functions of the same
+	 * name in other schemas
+	 */
 	if (get_func_namespace(aggregate) == PG_CATALOG_NAMESPACE)
 		name = get_func_name(aggregate);
 
@@ -963,9 +962,7 @@ refuse_aggregate(Oid aggregate)
 		   refused_aggregates[i].detail, refused_aggregates[i].hint);
 }
 
-/*
- * Finds the column that tells when a group has gone.
- */
+/* Finds the measure that shows when a group no longer has rows. */
 static void
 find_row_count(Definition *definition, const Columns *columns)
 {
@@ -1014,9 +1011,9 @@ compile_branch(const Columns *columns, const Input *input, Index varno)
 }
 
 /*
- * Does what the planner does for expressions.  They are checked twice, and
- * their types noted: before immutable parts are evaluated, and after, when
- * default arguments are in place.
+ * Prepares expressions as the planner does.  They are checked and their types
+ * noted twice: before immutable parts are evaluated, and afterwards, when
+ * default arguments have been inserted.
  */
 static List *
 ready_expressions(List *expressions, Branch *branch)
@@ -1031,15 +1028,15 @@ ready_expressions(List *expressions, Branch *branch)
 }
 
 /*
- * Notes the alterable types of the parts of an expression that has been
- * checked.
+ * Notes the alterable types of the parts of an expression that has passed the
+ * check.
  */
 static bool
 note_types_walker(Node *node, List **types)
 {
 	if (node == NULL)
 		return false;
-	/* all that the check lets pass have a type, but for these */
+	/* all nodes that pass the check have a type, except these */
 	if (!IsA(node, List) && !IsA(node, CaseWhen) &&
 		type_is_alterable(exprType(node)))
 		*types = list_append_unique_oid(*types, exprType(node));
@@ -1047,9 +1044,7 @@ note_types_walker(Node *node, List **types)
 	return expression_tree_walker(node, note_types_walker, types);
 }
 
-/*
- * The columns of the table that the expressions of a branch use.
- */
+/* Returns the columns of the table that the expressions of a branch use. */
 static Bitmapset *
 used_columns(const Branch *branch)
 {
@@ -1069,9 +1064,7 @@ used_columns(const Branch *branch)
 	return columns;
 }
 
-/*
- * Finds the count that tells when a sum is NULL, for each sum that can be.
- */
+/* Finds, for each sum that can be NULL, the count that shows whether it is. */
 static void
 find_companions(Definition *definition, const Columns *columns)
 {
@@ -1082,7 +1075,7 @@ find_companions(Definition *definition, const Columns *columns)
 		Measure    *measure = &definition->measures[i];
 		ListCell   *lc;
 
-		/* a count of the values serves whether or not there are NULLs */
+		/* a count of the values works with or without NULLs */
 		measure->companion = find_count(definition, columns, i, false);
 		if (measure->companion >= 0)
 			continue;
@@ -1108,8 +1101,8 @@ find_companions(Definition *definition, const Columns *columns)
 }
 
 /*
- * Finds a count with the FILTER of a sum, of its rows or of its argument.
- * Returns -1 if there is none.
+ * Finds a count with the FILTER of a sum, either of its rows or of its
+ * argument.  Returns -1 if there is none.
  */
 static int
 find_count(const Definition *definition, const Columns *columns, int sum,
@@ -1117,7 +1110,7 @@ find_count(const Definition *definition, const Columns *columns, int sum,
 {
 	Node	   *arg = list_nth(columns->args, sum);
 
-	/* sum() of a domain relabels its argument, count() does not */
+	/* sum() relabels an argument of a domain type, count() does not */
 	while (IsA(arg, RelabelType))
 		arg = (Node *) ((RelabelType *) arg)->arg;
 
@@ -1134,9 +1127,9 @@ find_count(const Definition *definition, const Columns *columns, int sum,
 }
 
 /*
- * Functions that return NULL for nothing but NULL: those by which times are
- * made days, hours and the like.  The server does not tell this of any
- * function.
+ * Returns whether a function returns NULL only for NULL.  These are the
+ * functions that turn times into days, hours and the like.  The server has no
+ * such information about functions.
  */
 static bool
 is_never_null_function(Oid function)
@@ -1172,8 +1165,8 @@ are_never_null(List *nodes, Oid relid)
 }
 
 /*
- * Whether it is certain that no group column is NULL in any row, as the
- * sources are now.
+ * Returns whether no group column can be NULL in any row, given the current
+ * state of the sources.
  */
 bool
 definition_groups_not_null(const Definition *definition)
@@ -1190,9 +1183,7 @@ definition_groups_not_null(const Definition *definition)
 	return true;
 }
 
-/*
- * Whether the expression is certain not to be NULL.
- */
+/* Returns whether the expression can never be NULL. */
 static bool
 is_never_null(Node *node, Oid relid)
 {
@@ -1240,8 +1231,8 @@ is_never_null(Node *node, Oid relid)
  */
 
 /*
- * Whether a node without what is inside it depends on its arguments alone,
- * if the functions that it calls do.
+ * Returns whether a node, apart from its children, depends on its arguments
+ * alone, provided that the functions that it calls do.
  */
 static bool
 is_supported(Node *node)
@@ -1280,7 +1271,7 @@ is_supported(Node *node)
 }
 
 /*
- * A function that a node calls itself and that is not immutable, or
+ * Returns a function that the node itself calls and that is not immutable, or
  * InvalidOid.
  */
 static Oid
@@ -1298,8 +1289,8 @@ mutable_function(Node *node)
 }
 
 /*
- * Throws unless the expression depends on nothing but the columns of one row
- * of the table.
+ * Throws unless the expression depends only on the columns of one row of the
+ * table.
  */
 static bool
 check_expression_walker(Node *node, Oid *relid)
@@ -1316,7 +1307,7 @@ check_expression_walker(Node *node, Oid *relid)
 			return false;
 
 		case T_CoerceToDomain:
-			/* a column that is of the domain already needs no cast */
+			/* a column that already has the domain type needs no cast */
 			refuse(psprintf("a cast to domain %s",
 							format_type_be(exprType(node))),
 				   "The constraints of a domain may change.",
@@ -1337,8 +1328,8 @@ check_expression_walker(Node *node, Oid *relid)
 	}
 
 	/*
-	 * what is inside comes first: now() is to be named, rather than what it
-	 * is added to
+	 * children are checked first, so that the error names now() rather than
+	 * the expression around it
 	 */
 	function = mutable_function(node);
 	(void) expression_tree_walker(node, check_expression_walker, relid);
@@ -1348,10 +1339,9 @@ check_expression_walker(Node *node, Oid *relid)
 }
 
 /*
- * Whether the node is an SQL/JSON predicate or query whose result depends
- * on nothing but its arguments, or a part of one.  The server looks at the
- * path of a query, but not at what makes its result a value of the
- * RETURNING type.
+ * Returns whether the node is a part of SQL/JSON, or an SQL/JSON predicate or
+ * query whose result depends only on its arguments.  The server checks the
+ * path of a query, but not the conversion of its result to the RETURNING type.
  */
 static bool
 is_immutable_json(Node *node)
@@ -1369,7 +1359,8 @@ is_immutable_json(Node *node)
 }
 
 /*
- * An expression over the columns of the table as a definition would have it.
+ * Returns an expression over the columns of the table as text, in the way a
+ * definition would write it.
  */
 static char *
 deparse(Node *node, Oid relid)
@@ -1378,9 +1369,7 @@ deparse(Node *node, Oid relid)
 														relid), false, false);
 }
 
-/*
- * Throws unless the column is in the rows that logical decoding gives.
- */
+/* Throws unless the column is in the rows that logical decoding returns. */
 static void
 check_table_column(Oid relid, AttrNumber attnum)
 {
@@ -1400,8 +1389,8 @@ check_table_column(Oid relid, AttrNumber attnum)
 }
 
 /*
- * Callback of check_functions_in_node: notes the function, and stops there, if
- * its result depends on more than its arguments.
+ * Callback of check_functions_in_node.  If the result of the function depends
+ * on more than its arguments, notes the function and stops the walk.
  */
 static bool
 note_mutable_function(Oid function, void *context)
@@ -1413,16 +1402,17 @@ note_mutable_function(Oid function, void *context)
 	return true;
 }
 
-/*
- * Throws for a function that is not immutable, called by the node.
- */
+/* Throws because the node calls a function that is not immutable. */
 static void
 refuse_function(Oid function, Node *node, Oid relid)
 {
 	bool		is_volatile = func_volatile(function) == PROVOLATILE_VOLATILE;
 	const char *caller = "";
 
-	/* what the definition says, where that is not the name of the function */
+	/*
+	 * what the definition contains, where that is not the name of the
+	 * function
+	 */
 	if (IsA(node, CoerceViaIO))
 		caller = psprintf("The function is called by the cast from %s to %s. ",
 						  format_type_be(exprType((Node *) ((CoerceViaIO *) node)->arg)),
@@ -1448,8 +1438,8 @@ refuse_function(Oid function, Node *node, Oid relid)
 }
 
 /*
- * What to write instead of a function that is not immutable, called by the
- * node.
+ * Returns a hint on what to write instead of a function that is not immutable
+ * and that the node calls.
  */
 static const char *
 function_hint(Oid function, Node *node, Oid relid)
@@ -1479,8 +1469,8 @@ function_hint(Oid function, Node *node, Oid relid)
 }
 
 /*
- * How to do without the time zone of the session, or NULL if that is not
- * known.
+ * Returns a hint on how to avoid the time zone of the session, or NULL if none
+ * is known.
  */
 static const char *
 time_zone_hint(Oid function, Node *node, Oid relid)
@@ -1511,7 +1501,7 @@ time_zone_hint(Oid function, Node *node, Oid relid)
 }
 
 /*
- * x AT TIME ZONE zone, which makes a local time of a point in time.
+ * Returns x AT TIME ZONE zone, which converts a point in time to a local time.
  */
 static Node *
 local_time(Node *arg, Node *zone)
@@ -1523,8 +1513,9 @@ local_time(Node *arg, Node *zone)
 }
 
 /*
- * Makes local times of the points in time among arguments; notes the types.
- * False if one of them cannot be written down.
+ * Converts the arguments that are points in time to local times, and stores
+ * the types of all arguments.  Returns false if one of them cannot be written
+ * as SQL.
  */
 static bool
 make_local(List *args, Node *zone, Oid *types)
@@ -1545,8 +1536,8 @@ make_local(List *args, Node *zone, Oid *types)
 }
 
 /*
- * The server's function of that name for arguments of these types, if it is
- * immutable.
+ * Returns the server's function of that name for arguments of these types, if
+ * it is immutable; otherwise InvalidOid.
  */
 static Oid
 find_immutable(const char *name, int nargs, const Oid *types)
@@ -1561,8 +1552,8 @@ find_immutable(const char *name, int nargs, const Oid *types)
 }
 
 /*
- * The call of a function with local times instead of points in time; NULL
- * if there is no such function, or it is not immutable either.
+ * Returns the call of a function with local times instead of points in time.
+ * Returns NULL if there is no such function, or if it is not immutable either.
  */
 static Node *
 call_in_time_zone(FuncExpr *call, Node *zone)

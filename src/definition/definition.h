@@ -41,38 +41,37 @@ typedef struct Measure
 
 	/*
 	 * A sum over no non-null input is NULL.  "companion" is the index of the
-	 * count that tells how many inputs there are, or -1 if the sum is never
-	 * NULL because the definition says coalesce(sum(x), 0).
+	 * count that shows how many inputs there are.  It is -1 if the sum is
+	 * never NULL because the definition has coalesce(sum(x), 0).
 	 */
 	int			companion;
 
 	/*
-	 * The companion counts rows, not values: sound as long as the argument is
-	 * never NULL, so a NULL is an error.
+	 * The companion counts rows, not values.  That is correct as long as the
+	 * argument is never NULL, so a NULL is an error.
 	 */
 	bool		arg_not_null;
 } Measure;
 
 /*
- * One SELECT of the definition's FROM: a table, and every expression in terms
- * of its columns (Vars of varno 1, attribute numbers of the source).
- * Expressions have been through expression_planner and are ready for
+ * One SELECT of the definition's FROM: a table, and all expressions in terms
+ * of its columns (Vars of varno 1, attribute numbers of the source).  The
+ * expressions have been processed by expression_planner and are ready for
  * ExecInitExpr.
  */
 typedef struct Branch
 {
 	Oid			source;
 	List	   *quals;			/* implicitly ANDed; NIL: every row counts */
-	List	   *groups;			/* an Expr a group column */
-	List	   *args;			/* an Expr a measure, NULL for count(*) */
-	List	   *filters;		/* an Expr a measure, NULL without FILTER */
+	List	   *groups;			/* an Expr per group column */
+	List	   *args;			/* an Expr per measure, NULL for count(*) */
+	List	   *filters;		/* an Expr per measure, NULL without FILTER */
 	Bitmapset  *columns;		/* attribute numbers of the source in use */
-	List	   *types;			/* alterable types (type_parts.h) that occur
-								 * in it */
+	List	   *types;			/* alterable types (type_parts.h) in use */
 } Branch;
 
 /*
- * How rows are told apart by their group columns, as for
+ * The data for comparing rows by their group columns, as for
  * execTuplesHashPrepare.
  */
 typedef struct GroupHash
@@ -95,7 +94,8 @@ typedef struct Definition
 	int			row_count;		/* index of the measure count(*) */
 	List	   *branches;		/* of Branch */
 	List	   *sources;		/* OIDs of the distinct sources */
-	bool		calls_users_code;	/* to group rows may (users_code.h) */
+	bool		calls_users_code;	/* grouping rows may call code of users
+									 * (users_code.h) */
 } Definition;
 
 extern Definition *definition_compile(const Query *query);

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * published.c
- *	  What publications demand of the replica identity of a table.
+ *	  Requirements of publications on the replica identity of a table.
  *
- * The server refuses updates and deletes of a published table if a
- * subscriber could not tell which row they are of: if its replica identity
- * has columns that are not published.  REPLICA IDENTITY FULL has all of
- * them, those that a column list leaves out, and generated ones that cannot
- * be published.
+ * The server refuses updates and deletes of a published table if subscribers
+ * could not identify the row: if its replica identity has columns that are not
+ * published.  REPLICA IDENTITY FULL has all columns.  That includes columns
+ * that a column list omits, and generated columns that cannot be published.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +25,10 @@
 #include "compat.h"
 #include "published.h"
 
-/* What the server itself finds, if the table had this replica identity. */
+/*
+ * Returns what the server would determine if the table had this replica
+ * identity.
+ */
 static PublicationDesc
 describe(Relation rel, char identity)
 {
@@ -45,9 +47,10 @@ describe(Relation rel, char identity)
 }
 
 /*
- * Why the server refuses updates and deletes of a table because of the
- * publications that it is in, or would refuse them if it had this replica
- * identity: FULL, or the one that it has.  NULL if it does not.
+ * Returns why the server refuses updates and deletes of a table because of its
+ * publications, or would refuse them if it had this replica identity.
+ * "identity" is FULL or the current one.  Returns NULL if the server does not
+ * refuse them.
  */
 const char *
 published_refusal(Relation rel, char identity)
@@ -64,8 +67,8 @@ published_refusal(Relation rel, char identity)
 }
 
 /*
- * The same for a publication of all its columns that it is not in yet, with
- * the replica identity that it has: ours for pgoutput.
+ * The same for our own publication for pgoutput, which has all columns and
+ * does not contain the table yet, with the given replica identity.
  */
 const char *
 published_refusal_by_us(Relation rel, char identity)
@@ -82,9 +85,9 @@ published_refusal_by_us(Relation rel, char identity)
 }
 
 /*
- * Whether these publications have all of the columns that are generated, as
- * far as can be told: not if there are such ones, and some generated column
- * is left out.
+ * Returns whether the publications of a table contain the generated ones among
+ * these columns, as far as can be determined.  Returns false if there are any
+ * and the publications omit some generated column.
  */
 bool
 published_generated(Relation rel, const Bitmapset *columns)
@@ -102,8 +105,8 @@ published_generated(Relation rel, const Bitmapset *columns)
 }
 
 /*
- * Whether an entry of a table in a publication has no column list, or one
- * with all of these columns.
+ * Returns whether an entry of a table in a publication has no column list, or
+ * a list with all of these columns.
  */
 static bool
 entry_has(Relation rel, HeapTuple entry, const Bitmapset *columns)
@@ -122,7 +125,7 @@ entry_has(Relation rel, HeapTuple entry, const Bitmapset *columns)
 	array = DatumGetArrayTypeP(list);
 	for (int i = 0; i < ARR_DIMS(array)[0]; i++)
 		listed = bms_add_member(listed, ((int16 *) ARR_DATA_PTR(array))[i]);
-	/* the list may be of a table that this one is a partition of */
+	/* the list may belong to a table that this one is a partition of */
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		if (!bms_is_member(get_attnum(relid,
 									  get_attname(RelationGetRelid(rel),
@@ -132,7 +135,10 @@ entry_has(Relation rel, HeapTuple entry, const Bitmapset *columns)
 	return true;
 }
 
-/* Whether all column lists of these publications have all of the columns. */
+/*
+ * Returns whether all column lists of the table's publications have all of the
+ * columns.
+ */
 bool
 published_lists_have(Relation rel, const Bitmapset *columns)
 {

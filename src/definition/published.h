@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * published.h
- *	  What publications demand of the replica identity of a table.
+ *	  Requirements of publications on the replica identity of a table.
  *
  *-------------------------------------------------------------------------
  */

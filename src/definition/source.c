@@ -3,17 +3,17 @@
  * source.c
  *	  Whether the changes of a table can be counted.
  *
- * A table can be a source if two things hold.  Its changes reach logical
- * decoding, under its own name: that is a matter of its kind, and refused once
- * and for all (source_check_kind).  And a change of a row tells the old values
- * of every column in use: that is a matter of its replica identity, which
- * anybody may alter at any time, so it is also reported without throwing
- * (source_identity_gaps).
+ * A table can be a source if two conditions are met.  First, its changes must
+ * reach logical decoding under its own name.  That depends on the kind of
+ * table, so other kinds are always refused (source_check_kind).  Second, a
+ * change of a row must contain the old values of every column in use.  That
+ * depends on the replica identity, which its owner may alter at any time.  So
+ * it is also reported without throwing (source_identity_gaps).
  *
  * Replica identity belongs to the tables that hold rows.  That of a
- * partitioned table means nothing, and a new partition does not take it over;
- * so leaf partitions are looked at, by column name, because attribute numbers
- * differ between partitions.
+ * partitioned table has no effect, and a new partition does not inherit it.
+ * So the leaf partitions are checked.  Columns are matched by name, because
+ * attribute numbers differ between partitions.
  *
  *-------------------------------------------------------------------------
  */
@@ -76,7 +76,7 @@ static char *statement_for_all(Oid relid);
 
 /*
  * Throws unless "relid" is a permanent ordinary or partitioned table whose
- * changes the WAL tells.  "inherit" is false for FROM ONLY.  The caller holds
+ * changes are in the WAL.  "inherit" is false for FROM ONLY.  The caller holds
  * a lock on the table.
  */
 void
@@ -110,7 +110,7 @@ source_check_kind(Oid relid, bool inherit)
 	relation_close(rel, NoLock);
 }
 
-/* The tables that hold the rows of a source. */
+/* Returns the tables that hold the rows of a source. */
 static List *
 tables_of(Oid relid)
 {
@@ -120,7 +120,8 @@ tables_of(Oid relid)
 }
 
 /*
- * Lists what is found in the tables that hold the rows of a source.
+ * Lists the gaps that "find" returns for the tables that hold the rows of a
+ * source.
  */
 static List *
 gaps_of_tables(Oid relid, const Bitmapset *columns, bool by_us,
@@ -141,10 +142,10 @@ gaps_of_tables(Oid relid, const Bitmapset *columns, bool by_us,
 }
 
 /*
- * Lists (of IdentityGap) where "columns", attribute numbers of "relid", are
- * not covered by the replica identity: of the table itself, or of each leaf
- * partition.  NIL if all is well.  "by_us" is that of source_refusals,
- * for the hints.
+ * Lists (of IdentityGap) the tables whose replica identity does not cover
+ * "columns", attribute numbers of "relid": the table itself, or its leaf
+ * partitions.  Returns NIL if there are none.  "by_us" is used for the hints,
+ * see source_refusals.
  */
 List	   *
 source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
@@ -153,9 +154,9 @@ source_identity_gaps(Oid relid, const Bitmapset *columns, bool by_us)
 }
 
 /*
- * Lists the same tables where the replica identity has all columns, but
- * makes the server refuse updates and deletes because of a publication;
- * with "by_us" also if it does as soon as we publish the table.
+ * Lists those of the same tables whose replica identity has all columns, but
+ * makes the server refuse updates and deletes because of a publication.  With
+ * "by_us", also those for which it would once we publish the table.
  */
 List	   *
 source_refusals(Oid relid, const Bitmapset *columns, bool by_us)
@@ -165,7 +166,8 @@ source_refusals(Oid relid, const Bitmapset *columns, bool by_us)
 
 /*
  * Throws if the server would refuse updates and deletes because we publish the
- * table.  If it does so already it is not our doing.
+ * table.  Does not throw if the server already refuses them for another
+ * reason.
  */
 static void
 check_refusals(Oid relid, const Bitmapset *columns)
@@ -192,8 +194,8 @@ check_refusals(Oid relid, const Bitmapset *columns)
 }
 
 /*
- * Gives all partitions of a table the replica identity FULL, however many
- * there are.
+ * Returns a statement that gives all partitions of a table the replica
+ * identity FULL, regardless of their number.
  */
 static char *
 statement_for_all(Oid relid)
@@ -209,8 +211,8 @@ statement_for_all(Oid relid)
 }
 
 /*
- * Throws for the first gap, and if updates and deletes would be refused
- * because we publish the table, if we do.
+ * Throws for the first gap.  With "by_us", also throws if publishing the table
+ * would make the server refuse updates and deletes.
  */
 void
 source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
@@ -249,7 +251,7 @@ source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
 }
 
 /*
- * Throws unless the relation holds rows, or is made of partitions that do,
+ * Throws unless the relation holds rows, or consists of partitions that do,
  * and its changes are decoded.
  */
 static void
@@ -274,7 +276,10 @@ check_storage(Relation rel)
 				 errdetail("A rollup can be maintained only from row changes of tables."),
 				 errhint("Use a table.")));
 
-	/* as is_publishable_class() has it; the OID catches information_schema */
+	/*
+	 * the same test as is_publishable_class(); the OID excludes
+	 * information_schema
+	 */
 	if (IsCatalogRelation(rel) || RelationGetRelid(rel) < FirstNormalObjectId)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -289,7 +294,7 @@ check_storage(Relation rel)
 				 errdetail("Changes of temporary tables are not written to WAL."),
 				 errhint("Use a permanent table.")));
 
-	/* of a partitioned table, it means nothing */
+	/* the persistence of a partitioned table has no effect */
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED &&
 		rel->rd_rel->relkind == RELKIND_RELATION)
 		ereport(ERROR,
@@ -302,8 +307,8 @@ check_storage(Relation rel)
 
 /*
  * Throws if policies hide rows of the table from the current user, the owner
- * of the rollup: the write-ahead log has no policies, so that the rollup would
- * both differ from its definition and show what the user may not see.
+ * of the rollup.  Policies do not apply to the WAL.  So the rollup would
+ * differ from its definition, and would show rows that the user may not see.
  */
 static void
 check_visible(Relation rel)
@@ -352,8 +357,8 @@ check_partitions(Relation rel)
 }
 
 /*
- * The partitions that hold rows, or would in another server, locked so that
- * they stay.
+ * Returns the partitions that hold rows (foreign tables included), locked so
+ * that they cannot be removed.
  */
 static List *
 leaf_partitions(Oid relid)
@@ -371,8 +376,8 @@ leaf_partitions(Oid relid)
 }
 
 /*
- * Whether a key, in the form of RelationGetIndexAttrBitmap(), has the
- * column of that name.
+ * Returns whether a key, in the form of RelationGetIndexAttrBitmap(), contains
+ * the column of that name.
  */
 static bool
 key_has(Relation rel, const Bitmapset *key, const char *name)
@@ -383,9 +388,9 @@ key_has(Relation rel, const Bitmapset *key, const char *name)
 }
 
 /*
- * The columns of a table that an index over these columns of "root" and the
- * primary key would have, and those of the present replica identity, which
- * others may need.
+ * Returns the columns for an index of a table that could be its replica
+ * identity: these columns of "root", the primary key, and the current replica
+ * identity, which other consumers may need.
  */
 static Bitmapset *
 index_columns(Relation rel, Oid root, const Bitmapset *columns)
@@ -409,8 +414,8 @@ index_columns(Relation rel, Oid root, const Bitmapset *columns)
 }
 
 /*
- * The names of columns, or with "nullable" of those that may be null,
- * quoted; "" if none.
+ * Returns the names of columns, quoted; with "nullable", only of those that
+ * may be null.  Returns "" if there are none.
  */
 static char *
 column_names(Relation rel, const Bitmapset *columns, bool nullable)
@@ -432,8 +437,8 @@ column_names(Relation rel, const Bitmapset *columns, bool nullable)
 }
 
 /*
- * How to have a replica identity of the columns that is not FULL: a unique
- * index over them and the primary key.
+ * Returns a hint on how to create a replica identity of the columns that is
+ * not FULL: a unique index over them and the primary key.
  */
 static char *
 index_hint(Relation rel, Oid root, const Bitmapset *columns)
@@ -465,7 +470,7 @@ index_hint(Relation rel, Oid root, const Bitmapset *columns)
 }
 
 /*
- * Why the server refuses, or would refuse, updates and deletes with a
+ * Returns why the server refuses, or would refuse, updates and deletes with a
  * replica identity, or NULL.
  */
 static const char *
@@ -478,8 +483,8 @@ refusal_of(Relation rel, char identity, bool by_us)
 }
 
 /*
- * Whether the replica identity of a table makes the server refuse updates
- * and deletes; NULL: no.
+ * Returns a gap if the replica identity of a table makes the server refuse
+ * updates and deletes; otherwise NULL.
  */
 static IdentityGap *
 refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
@@ -501,8 +506,8 @@ refusal(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 }
 
 /*
- * Which of "columns", attribute numbers of "root", the replica identity of
- * the table "relid" lacks; NULL if none.
+ * Returns a gap with those of "columns", attribute numbers of "root", that the
+ * replica identity of the table "relid" does not cover; NULL if it covers all.
  */
 static IdentityGap *
 identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
@@ -528,9 +533,10 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 		}
 
 		/*
-		 * A definition may read no column, say to count all rows.  It needs
-		 * an identity even so: without any, a DELETE comes without an old
-		 * row, and whoever folds it cannot tell that nothing of it is needed.
+		 * A definition may read no column, for example to count all rows.  It
+		 * still needs an identity.  Without one, a DELETE arrives without an
+		 * old row, and the code that folds it cannot know that no column of
+		 * it is needed.
 		 */
 		if (bms_is_empty(key) && missing.len == 0)
 			appendStringInfoString(&missing, "any column");
@@ -553,8 +559,8 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 }
 
 /*
- * Whether the replica identity of one table, which is not FULL, covers columns
- * of these names.
+ * Returns whether the replica identity of one table, which is not FULL, covers
+ * the columns of these names.
  */
 bool
 source_identity_covers(Relation rel, char **names, int nnames)
@@ -568,7 +574,7 @@ source_identity_covers(Relation rel, char **names, int nnames)
 	return true;
 }
 
-/* The owner of a table. */
+/* Returns the owner of a table. */
 Oid
 source_owner(Oid relid)
 {

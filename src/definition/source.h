@@ -12,8 +12,9 @@
 #include "utils/relcache.h"
 
 /*
- * A table whose replica identity lacks columns, or because of which the
- * server refuses its updates and deletes, or would with FULL.
+ * A table whose replica identity lacks columns, or for which the server
+ * refuses updates and deletes because of the replica identity, or would refuse
+ * them with FULL.
  */
 typedef struct IdentityGap
 {

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * type_parts.c
- *	  The types that values are made of, and what can be altered about them.
+ *	  The types that values consist of, and how ALTER TYPE can change them.
  *
- * Everything is looked up by the system caches, without a lock: an event
- * trigger does so as well, and must not wait.  Callers that need the answer
- * to hold lock the relations of composite types, and enums, beforehand.
+ * Everything is looked up in the system caches, without locks.  One caller is
+ * an event trigger, which must not wait.  Callers that need the answer to stay
+ * valid first lock the relations of composite types, and the enums.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,7 +24,7 @@
 
 #include "type_parts.h"
 
-/* how the description of an enum begins */
+/* prefix of the description of an enum */
 #define ENUM_PREFIX "enum"
 
 /*
@@ -38,8 +38,7 @@ static const Oid naming_types[] = {
 };
 
 /*
- * Whether a type can be altered at all: those that came with the server
- * cannot.
+ * Returns whether a type can be altered.  Types of the server itself cannot.
  */
 bool
 type_is_alterable(Oid type)
@@ -47,7 +46,7 @@ type_is_alterable(Oid type)
 	return type >= FirstNormalObjectId;
 }
 
-/* The catalog's row of a type; false if it does not exist any more. */
+/* Copies the catalog row of a type; returns false if it no longer exists. */
 static bool
 look_up(Oid type, FormData_pg_type *form)
 {
@@ -60,7 +59,7 @@ look_up(Oid type, FormData_pg_type *form)
 	return true;
 }
 
-/* The number of attributes of a relation, dropped ones included. */
+/* Returns the number of attributes of a relation, including dropped ones. */
 static int
 count_attributes(Oid relid)
 {
@@ -74,7 +73,7 @@ count_attributes(Oid relid)
 	return natts;
 }
 
-/* The catalog's row of an attribute; false if it is dropped. */
+/* Copies the catalog row of an attribute; returns false if it is dropped. */
 static bool
 look_up_attribute(Oid relid, AttrNumber attnum, FormData_pg_attribute *form)
 {
@@ -88,7 +87,7 @@ look_up_attribute(Oid relid, AttrNumber attnum, FormData_pg_attribute *form)
 	return !form->attisdropped;
 }
 
-/* Appends the types that a type is directly made of. */
+/* Appends the types that a type directly consists of. */
 static List *
 add_direct_parts(List *parts, Oid type)
 {
@@ -117,15 +116,15 @@ add_direct_parts(List *parts, Oid type)
 }
 
 /*
- * The types, and all that they are made of; without "builtin" those that
- * are alterable.
+ * Returns the types and all their parts; without "builtin", only the alterable
+ * ones.
  */
 static List *
 all_parts(List *types, bool builtin)
 {
 	List	   *parts = list_copy(types);
 
-	/* the list grows behind the one that is looked at */
+	/* new parts are appended to the list while it is traversed */
 	for (int i = 0; i < list_length(parts);)
 	{
 		if (!builtin && !type_is_alterable(list_nth_oid(parts, i)))
@@ -137,9 +136,9 @@ all_parts(List *types, bool builtin)
 }
 
 /*
- * The alterable types among the given ones and all that their values are
- * made of: attributes, elements, and what domains and ranges are over.
- * Takes no lock.
+ * Returns the alterable types among the given ones and among all parts of
+ * their values: attributes, elements, and the base types of domains and
+ * ranges.  Takes no lock.
  */
 List	   *
 type_parts(List *types)
@@ -148,8 +147,9 @@ type_parts(List *types)
 }
 
 /*
- * Names do not matter: the text and the binary form of a composite value give
- * its attributes in order, and definitions number them.
+ * Describes a composite type.  Attribute names do not matter: both the text
+ * and the binary form of a composite value have its attributes in order, and
+ * definitions refer to them by number.
  */
 static char *
 describe_composite(Oid relid)
@@ -182,8 +182,8 @@ compare_labels(const ListCell *a, const ListCell *b)
 }
 
 /*
- * Copies of the rows of pg_enum, in the order of their OIDs: new ones come
- * last.
+ * Returns copies of the rows of pg_enum, in the order of their OIDs, so that
+ * new labels come last.
  */
 static List *
 list_labels(Oid type)
@@ -208,7 +208,7 @@ describe_enum(Oid type, bool as_text)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, ENUM_PREFIX);
 	if (!as_text)
-		return buf.data;		/* values are OIDs, whatever they are called */
+		return buf.data;		/* values are OIDs, independent of the labels */
 	foreach(lc, list_labels(type))
 	{
 		Form_pg_enum label = (Form_pg_enum) GETSTRUCT((HeapTuple) lfirst(lc));
@@ -220,9 +220,9 @@ describe_enum(Oid type, bool as_text)
 }
 
 /*
- * What is to be known of one type to understand its values.  With "as_text",
- * also what is to be known to read them as its output function wrote them.
- * Palloc'd.
+ * Returns a string with all properties of a type that are needed to understand
+ * its values.  With "as_text", also those that are needed to read the output
+ * of its output function.  Palloc'd.
  */
 char	   *
 type_description(Oid type, bool as_text)
@@ -251,24 +251,21 @@ type_description(Oid type, bool as_text)
 }
 
 /*
- * Whether values that were written when a type had the first description
- * can be understood now that it has the second.
+ * Returns whether values written when a type had the first description can be
+ * understood now that it has the second.
  */
 bool
 type_description_holds(const char *before, const char *now)
 {
-	/*
-	 * labels that are added to an enum come last, and change nothing about
-	 * the others
-	 */
+	/* labels added to an enum come last, and do not affect the others */
 	if (strncmp(before, ENUM_PREFIX, strlen(ENUM_PREFIX)) == 0)
 		return strncmp(before, now, strlen(before)) == 0;
 	return strcmp(before, now) == 0;
 }
 
 /*
- * The relations of the composite types out of a list: their locks guard the
- * attributes.
+ * Returns the relations of the composite types in a list.  Locks on them
+ * protect the attributes.
  */
 List	   *
 type_relations(List *types)
@@ -286,7 +283,7 @@ type_relations(List *types)
 	return relids;
 }
 
-/* The enums out of a list. */
+/* Returns the enums in a list. */
 List	   *
 type_enums(List *types)
 {
@@ -302,8 +299,8 @@ type_enums(List *types)
 }
 
 /*
- * A number that is another one after a label of an enum was renamed, even
- * if it has the same name again; "" for other types.
+ * Returns a string that differs after a label of an enum was renamed, even if
+ * it has its old name again.  Returns "" for other types.
  */
 char	   *
 type_label_versions(Oid type)
@@ -320,8 +317,8 @@ type_label_versions(Oid type)
 }
 
 /*
- * A type whose text names other objects, out of a type and its parts; or
- * InvalidOid.
+ * Returns a type whose text form names other objects, from a type and its
+ * parts; or InvalidOid.
  */
 static Oid
 find_naming_type(Oid type)
@@ -338,8 +335,8 @@ find_naming_type(Oid type)
 }
 
 /*
- * Throws if columns of a table have values whose text names other objects,
- * which may be renamed between the writing and the reading of the text.
+ * Throws if columns of a table have values whose text form names other
+ * objects.  These might be renamed between writing and reading the text.
  */
 void
 type_check_text(Oid relid, const Bitmapset *columns)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * type_parts.h
- *	  The types that values are made of, and what can be altered about them.
+ *	  The types that values consist of, and how ALTER TYPE can change them.
  *
- * ALTER TYPE changes what stored values mean, or how they are written as
- * text, without a change of any row: attributes of composite types come and
- * go, labels of enums are renamed.
+ * ALTER TYPE can change the meaning of stored values, or their text form,
+ * without a change of any row.  Examples are adding or dropping attributes of
+ * composite types, and renaming labels of enums.
  *
  *-------------------------------------------------------------------------
  */

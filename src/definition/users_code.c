@@ -3,8 +3,8 @@
  * users_code.c
  *	  Whether an expression may call code of users.
  *
- * What initdb has made is known by its OID.  All else counts as users', be
- * it of an extension or of a superuser.
+ * Objects created by initdb are recognized by their OID.  Everything else
+ * counts as code of users, also that of extensions or superusers.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,8 +18,8 @@
 #include "users_code.h"
 
 /*
- * The same of the functions that a type comes with.  Those of an enum are the
- * server's.
+ * Returns whether the functions of a type may be code of users.  Those of an
+ * enum belong to the server.
  */
 bool
 users_code_in_type(Oid type)
@@ -34,8 +34,8 @@ is_users_function(Oid function, void *context)
 }
 
 /*
- * Whether values of a users' type come in here, which other nodes then
- * compare.
+ * Returns whether the node produces values of a user-defined type, which other
+ * nodes then compare.
  */
 static bool
 brings_users_type(Node *node)
@@ -70,9 +70,9 @@ users_code_walker(Node *node, void *context)
 }
 
 /*
- * Whether to evaluate an expression, or a list of them, may call anything
- * but what came with the server: a function of its own, or one that
- * compares, reads or checks values of a type.  Rather true than false.
+ * Returns whether evaluating an expression, or a list of expressions, may call
+ * code that did not come with the server: a function that it names, or one
+ * that compares, reads or checks values of a type.  If in doubt, returns true.
  */
 bool
 users_code_in(Node *expression)
