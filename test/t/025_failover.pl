@@ -1,9 +1,9 @@
 # 025_failover.pl
 #
-# With notify_stats.failover the slot is one that standbys take over (from PostgreSQL 17 on).
-# The rollups are fresh even if a standby is not there; but the slot does not get ahead of what
-# the standbys have.  So the server that is promoted goes on where the slot is, without a
-# rebuild, whatever the primary was doing when it died.
+# With notify_stats.failover, standbys can take over the slot (from PostgreSQL 17 on).  The
+# rollups are fresh even if a standby is not connected; but the slot does not advance past the
+# WAL that the standbys have.  So a promoted server continues with the slot, without a rebuild,
+# regardless of what the primary was doing when it crashed.
 #
 # versions: all
 
@@ -63,8 +63,8 @@ sync_replication_slots = on
 $standby->start;
 set_and_reload($node, synchronized_standby_slots => 'standby');
 
-# The standby takes the slot over once that has moved on from where it was when the standby
-# started, so somebody has to write meanwhile.
+# The standby synchronizes the slot once it has advanced past its position when the standby
+# started, so there must be writes.
 sub wait_for_synced_slot
 {
 	my $confirmed = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
@@ -107,15 +107,15 @@ sql($node, q{SELECT notify_stats.rebuild('ft_service_stats')});
 is_exact($node, 'so does rebuild()', rollups => ['ft_service_stats']);
 sql($node, 'CALL notify_stats.catch_up()');
 is(sql($node, "SELECT confirmed_flush_lsn <= '$standby_lsn' FROM pg_replication_slots WHERE slot_name = '$slot'"), 't',
-	'the slot is not ahead of what the standby has');
+	'the slot is not ahead of the standby');
 cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 10000,
-	'the status tells how far it is behind');
+	'the status shows how far it is behind');
 $built_at = built_at($node);
 $lsn = sql($node, q{SELECT applied_lsn FROM notify_stats.status WHERE stream = 'main'});
 like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby .*no standby is connected to; .*slot nobody/,
-	'and whom it waits for');
+	'and which slot it waits for');
 $node->wait_for_log(qr/WARNING:  replication slot "(standby|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
-pass('the log tells it');
+pass('it is logged');
 set_and_reload($node, synchronized_standby_slots => 'standby');
 $standby->start;
 poll($node, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = '$slot'");
@@ -135,7 +135,7 @@ my @writers = map { start_psql($node, qq{DO \$\$ BEGIN
 my $before = sql($node, "SELECT applied_lsn FROM notify_stats.stream");
 poll($node, "SELECT confirmed_flush_lsn > '$before' AND count(*) OVER () = 1 FROM pg_replication_slots WHERE slot_name = '$slot'");
 poll($node, 'SELECT count(*) > 2000 FROM kept');
-# the worker, the standby and its slot are each somewhere else in the log
+# the positions of worker, standby and slot all differ
 kill_server($node);
 $_->finish foreach @writers;
 $offset = log_position($standby);
@@ -143,8 +143,8 @@ $standby->promote;
 wait_for_worker($standby);
 is_exact($standby, 'exact after the failover', rollups => ['ft_service_stats']);
 is(built_at($standby), $built_at, 'without a rebuild');
-is(sql($standby, 'SELECT a, n FROM kept_rows WHERE a = 2'), '2|2', 'with what was deleted');
-is(sql($standby, 'SELECT n - (SELECT count(*) FROM kept) FROM kept_rows WHERE a = 1'), '0', 'and what was not');
+is(sql($standby, 'SELECT a, n FROM kept_rows WHERE a = 2'), '2|2', 'including deleted rows');
+is(sql($standby, 'SELECT n - (SELECT count(*) FROM kept) FROM kept_rows WHERE a = 1'), '0', 'and the others');
 unlike(slurp_file($standby->logfile, $offset), qr/changes were lost/, 'nothing was lost');
 sql($standby, notify_insert(301, 350));
 is_exact($standby, 'and goes on', rollups => ['ft_service_stats']);
