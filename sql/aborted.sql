@@ -1,12 +1,12 @@
--- Transactions that are larger than the memory of decoding, and are rolled back, in whole or in
--- part, with subtransactions.
+-- Transactions that exceed logical_decoding_work_mem and are rolled back, completely or in part,
+-- with subtransactions.
 CREATE SCHEMA aborted;
 SET search_path = aborted;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
--- PostgreSQL 18 takes what is discarded so for streamed, and tells a plugin that has no callback
--- for it, as wal2json: it must not become necessary there
+-- PostgreSQL 18 treats such discarded changes as streamed, and calls a callback that wal2json does
+-- not have: this must not happen there
 SELECT current_setting('notify_stats.format') = 'wal2json'
     AND current_setting('server_version_num')::integer >= 180000 AS needs_memory \gset
 \if :needs_memory
@@ -20,7 +20,7 @@ SELECT notify_stats.create_rollup('by_kind', $$
     SELECT kind, count(*) AS letters FROM letters GROUP BY kind $$);
 CALL notify_stats.catch_up();
 
--- all of it
+-- the whole transaction
 BEGIN;
 INSERT INTO letters VALUES (2, 'lost');
 SAVEPOINT a;
@@ -39,7 +39,7 @@ ROLLBACK;
 CALL notify_stats.catch_up();
 SELECT * FROM by_kind;
 
--- a part of it
+-- a part of the transaction
 BEGIN;
 INSERT INTO letters VALUES (3, 'kept');
 SAVEPOINT a;
@@ -53,7 +53,7 @@ COMMIT;
 CALL notify_stats.catch_up();
 SELECT * FROM by_kind;
 
--- and with others beside it, in one cycle
+-- with other transactions in the same cycle
 INSERT INTO letters VALUES (4, 'kept');
 BEGIN;
 SAVEPOINT a;

@@ -1,5 +1,5 @@
--- What cannot be done is refused with a SQLSTATE, and a hint that can be followed; nothing is
--- left half-made.  (What a definition cannot say is in definition.sql.)
+-- Invalid calls fail with the right SQLSTATE and a usable hint, and leave nothing
+-- behind.  (For unsupported definitions see definition.sql.)
 CREATE SCHEMA badinput;
 SET search_path = badinput;
 \getenv srcdir PG_ABS_SRCDIR
@@ -23,7 +23,7 @@ CREATE FOREIGN TABLE abroad (kind text) SERVER badinput_server;
 CREATE SEQUENCE numbers;
 CREATE TYPE pair AS (a integer, b integer);
 
--- Tries to create a rollup; tells the error whole, and whether something is left of it.
+-- Tries to create a rollup; returns the complete error, and whether anything is left behind.
 CREATE FUNCTION try(name text, definition text) RETURNS TABLE (field text, value text) LANGUAGE plpgsql AS $$
 DECLARE
     rollups bigint := (SELECT count(*) FROM notify_stats.rollup);
@@ -46,7 +46,7 @@ END $$;
 \pset tuples_only on
 \pset fieldsep ': '
 
--- the text
+-- the text of the definition
 SELECT * FROM try('bad', '');
 SELECT * FROM try('bad', '-- nothing');
 SELECT * FROM try('bad', 'SELECT kind, count(*) FROM full_letters GROUP BY 1; DROP TABLE letters');
@@ -59,19 +59,19 @@ SELECT * FROM try('bad', 'SELECT kind, count(*) FROM full_letters GROUP BY $1');
 SELECT * FROM try('bad', 'SELECT kind, count(*) FROM full_letters GROUP BY kund');
 SELECT * FROM try('bad', 'SELECT kind, kount(*) FROM full_letters GROUP BY kind');
 SELECT * FROM try('bad', 'SELECT kind, count(*), count(*) FROM full_letters GROUP BY kind');
--- where in the text the error is
+-- the error position in the text
 SELECT notify_stats.create_rollup('bad', $$
     SELECT kind, count(*)
     FORM full_letters GROUP BY kind $$);
 SELECT notify_stats.create_rollup('bad', $$
     SELECT kind, count(*)
     FROM full_letters WHERE poges > 1 GROUP BY kind $$);
--- a semicolon at the end is fine
+-- a semicolon at the end is allowed
 BEGIN;
 SELECT * FROM try('fine', 'SELECT kind, count(*) FROM full_letters GROUP BY 1;');
 ROLLBACK;
 
--- the name
+-- the name of the rollup
 SELECT * FROM try('', 'SELECT kind, count(*) FROM full_letters GROUP BY 1');
 SELECT * FROM try('a.b.c.d', 'SELECT kind, count(*) FROM full_letters GROUP BY 1');
 SELECT * FROM try('two words', 'SELECT kind, count(*) FROM full_letters GROUP BY 1');
@@ -112,7 +112,7 @@ SELECT * FROM try('bad', 'SELECT kind, count(*) FROM (SELECT kind FROM full_lett
 SELECT * FROM try('bad', 'SELECT state, count(*) FROM notify_stats.rollup GROUP BY 1');
 SELECT * FROM try('bad', 'SELECT kind, count(*) FROM good_definition GROUP BY 1');
 
--- the hint of a replica identity that falls short, followed
+-- follow the hint for an insufficient replica identity
 SELECT * FROM try('bad', 'SELECT kind, count(*) FROM letters GROUP BY 1');
 SELECT substring(value FROM 'Run: (.*)') AS hint FROM try('bad', 'SELECT kind, count(*) FROM letters GROUP BY 1')
 WHERE field = 'hint' \gset
@@ -123,7 +123,7 @@ ROLLBACK;
 ALTER TABLE letters REPLICA IDENTITY NOTHING;
 SELECT * FROM try('bad', 'SELECT pages, count(*) FROM (SELECT pages FROM full_letters UNION ALL SELECT id FROM letters) s GROUP BY 1');
 ALTER TABLE letters REPLICA IDENTITY FULL;
--- and that of an unlogged table
+-- follow the hint for an unlogged table
 SELECT substring(value FROM 'Run: (.*)') AS hint FROM try('bad', 'SELECT kind, count(*) FROM scribbles GROUP BY 1')
 WHERE field = 'hint' \gset
 :hint
@@ -168,10 +168,10 @@ ROLLBACK;
 CREATE FUNCTION caught_up() RETURNS void LANGUAGE plpgsql AS 'BEGIN CALL notify_stats.catch_up(); END';
 SELECT caught_up();
 DO 'BEGIN BEGIN CALL notify_stats.catch_up(); EXCEPTION WHEN division_by_zero THEN NULL; END; END';
--- a procedure that is called outside may
+-- inside a procedure that can commit
 DO 'BEGIN CALL notify_stats.catch_up(); END';
 
--- verify(), rebuild() and drop_rollup() of what is no rollup; verify() after a write
+-- verify(), rebuild() and drop_rollup() of a table that is not a rollup; verify() after a write
 SELECT * FROM notify_stats.verify('letters');
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM notify_stats.verify('missing');
@@ -195,7 +195,7 @@ SELECT * FROM notify_stats.verify('good');
 \echo :LAST_ERROR_SQLSTATE
 SELECT notify_stats.resume();
 
--- nothing is left, and what was there still works
+-- nothing is left behind, and the existing rollup still works
 SELECT relname FROM pg_class WHERE relnamespace = 'badinput'::regnamespace AND relname ~ 'bad|fine|x{10}|ü';
 SELECT rollup, state FROM notify_stats.rollups;
 INSERT INTO full_letters VALUES (2, 'b', 2);

@@ -1,4 +1,4 @@
--- The extension itself, and how to start: what the README shows.
+-- The extension itself, and the first steps shown in the README.
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS notify_stats CASCADE;
@@ -8,7 +8,7 @@ SET search_path = basics;
 CREATE TABLE letters (id integer PRIMARY KEY, kind text NOT NULL);
 INSERT INTO letters VALUES (1, 'first class'), (2, 'second class'), (3, 'first class');
 
--- getting started; a server without a worker says what to do
+-- getting started; without a worker there is a warning with a hint
 CREATE EXTENSION notify_stats;
 ALTER TABLE letters REPLICA IDENTITY FULL;
 SELECT notify_stats.create_rollup('letters_by_kind', $$
@@ -18,7 +18,7 @@ SELECT * FROM letters_by_kind ORDER BY kind;
 
 SET client_min_messages = warning;
 
--- waiting: what was caught up with is there, what comes later is not
+-- waiting: applied changes are visible, later ones are not
 INSERT INTO letters VALUES (4, 'parcel');
 SELECT pg_current_wal_insert_lsn() AS written \gset
 SELECT notify_stats.wait_for_lsn(:'written', '0', no_throw => true);
@@ -57,7 +57,7 @@ SELECT * FROM letters_by_kind_definition ORDER BY kind;
 SELECT * FROM notify_stats.verify('letters_by_kind');
 SELECT notify_stats.wait_for_lsn(rollup => 'letters');
 
--- one slot a database; a paused stream is caught up with by hand all the same
+-- one slot per database; catch_up() applies changes even if the stream is paused
 SELECT slot_name ~ '^notify_stats_\d+$' AS name, plugin = current_setting('notify_stats.format') AS plugin, slot_type, temporary, active
 FROM pg_replication_slots;
 SELECT notify_stats.pause();
@@ -86,7 +86,7 @@ FROM pg_depend d
 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
       AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'notify_stats');
 
--- what everybody may do
+-- privileges of PUBLIC
 SELECT p.oid::regprocedure AS function, has_function_privilege('public', p.oid, 'EXECUTE') AS public
 FROM pg_proc p
 WHERE p.pronamespace = 'notify_stats'::regnamespace
@@ -97,7 +97,7 @@ FROM pg_class c
 WHERE c.relnamespace = 'notify_stats'::regnamespace AND c.relkind IN ('r', 'v')
 ORDER BY c.oid::regclass::text;
 
--- an ordinary role has rollups of its own, over what it may read
+-- an ordinary role can create rollups over tables that it can read
 CREATE ROLE regress_basics_owner;
 CREATE ROLE regress_basics_other;
 CREATE SCHEMA basics_owner AUTHORIZATION regress_basics_owner;
@@ -126,7 +126,7 @@ SELECT notify_stats.rebuild('basics_owner.mine');
 SELECT notify_stats.drop_rollup('basics_owner.mine');
 RESET ROLE;
 
--- the slot goes with the last rollup
+-- the slot is dropped with the last rollup
 SELECT notify_stats.drop_rollup('letters_by_kind');
 SELECT count(*) FROM pg_replication_slots;
 CALL notify_stats.catch_up();

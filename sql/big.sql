@@ -1,11 +1,11 @@
--- Transactions of many rows, and of more groups than are held in memory at once.
+-- Transactions with many rows, and with more groups than are held in memory at once.
 CREATE SCHEMA big;
 SET search_path = big;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
 
--- After each big step a checkpoint lets the slot forget what it has read, for the sake of time.
+-- After each big step a checkpoint lets restart_lsn of the slot advance, to save time.
 CREATE TABLE clicks (id integer PRIMARY KEY, kind smallint NOT NULL, n integer);
 ALTER TABLE clicks REPLICA IDENTITY FULL;
 INSERT INTO clicks VALUES (0, 0, 0);
@@ -53,7 +53,7 @@ TABLE by_kind;
 CHECKPOINT;
 CALL notify_stats.catch_up();
 
--- 300,000 groups in one transaction, that change and half go in another, and then all
+-- 300,000 groups in one transaction; another changes and deletes many of them; then all are deleted
 SELECT notify_stats.create_rollup('by_text', $$
     SELECT 'group number ' || id::text AS part, count(*), count(n) AS ns, sum(n) AS n
     FROM clicks GROUP BY 1 $$);
@@ -82,7 +82,7 @@ TABLE by_kind;
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 
--- Few groups, but large ones, are not held in memory at once either: a group that changes
+-- A few large groups are not held in memory at once either: a group that changes
 -- before and after them, in one transaction, is written more than once.
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
 CREATE TABLE texts (id integer PRIMARY KEY, content text);

@@ -1,4 +1,4 @@
--- What a definition may say, and what the error says if it may not.
+-- Supported definitions, and the errors for those that are not supported.
 \set VERBOSITY default
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS notify_stats;
@@ -266,7 +266,7 @@ SELECT notify_stats.create_rollup('refused_tableoid', $$
 SELECT notify_stats.create_rollup('refused_xml', $$
     SELECT kind, count(*) FROM letters WHERE xmlconcat(NULL, NULL) IS NULL GROUP BY 1 $$);
 
--- what the hints say can be done: where one ends in an expression, that is tried in turn
+-- the hints are correct: if one ends in an expression, that expression is tried in turn
 CREATE FUNCTION pg_temp.follow_hints(expression text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
     message text;
@@ -308,11 +308,11 @@ FROM unnest(ARRAY[
     'to_tsvector(kind)', $$to_tsvector('english', kind)::text$$, 'to_jsonb(pages)', 'random()', 'point(1, pages)',
     'point(1, pages)::text', 'ARRAY[point(1, pages)]', 'CURRENT_TIME']) AS expression;
 
--- so with aggregates, which take the place of %s
+-- the same with aggregates, which replace %s
 SELECT aggregate, pg_temp.follow_hints('kind, ' || aggregate) AS answer
 FROM unnest('{sum(price),sum(delay),sum(share),avg(delay)}'::text[]) AS aggregate;
 
--- what only some servers have, or have as immutable: the answers that are not as expected
+-- functions that only some servers have, or have as immutable: list unexpected results
 CREATE TEMPORARY TABLE expected (since integer, before integer, expression text, answer text);
 INSERT INTO expected VALUES
     (15, 16, $$date_trunc('day', posted_at, 'Asia/Tokyo')$$, $$supported: date_trunc('day'::text, (posted_at AT TIME ZONE 'Asia/Tokyo'::text))$$),
@@ -344,7 +344,7 @@ SELECT notify_stats.create_rollup('refused_no_identity', $$
     SELECT 'all' AS part, count(*) FROM "Post Box" GROUP BY 1 $$);
 ALTER TABLE "Post Box" REPLICA IDENTITY USING INDEX post_box_street;
 
--- partitions, whose columns are in another order
+-- partitions with another column order
 CREATE TABLE parcels (kind text NOT NULL, pieces integer NOT NULL) PARTITION BY LIST (kind);
 CREATE TABLE parcels_small (gone integer, pieces integer NOT NULL, kind text NOT NULL);
 ALTER TABLE parcels_small DROP COLUMN gone;
@@ -388,10 +388,10 @@ SELECT notify_stats.create_rollup('refused_row_security', $$
 RESET ROLE;
 ALTER TABLE archive DISABLE ROW LEVEL SECURITY;
 
--- nothing is left half-made
+-- nothing is left behind
 SELECT count(*) FROM pg_class WHERE relname LIKE 'refused%';
 
--- what is supported; not committed, so that nothing is built
+-- supported definitions; not committed, so that nothing is built
 BEGIN;
 SELECT notify_stats.create_rollup('supported_sums', $$
     SELECT kind, count(*) AS letters, coalesce(count(weight), 0) AS weights, sum(weight) AS weight,
@@ -418,7 +418,7 @@ SELECT notify_stats.create_rollup('supported_partitions', $$
     SELECT kind, count(*), sum(pieces) AS pieces FROM parcels GROUP BY 1 $$);
 SELECT notify_stats.create_rollup('supported_only', $$
     SELECT kind, count(*) FROM ONLY parent GROUP BY 1 $$);
--- what hints above say to write instead
+-- the alternatives that the hints above suggest
 SELECT notify_stats.create_rollup('supported_hints', $$
     SELECT kind, kind AS again, 1 AS one, words::text AS words, writer::text AS writer,
            count(*), coalesce(sum(share::numeric), 0) AS share, coalesce(sum(extract(epoch FROM delay)), 0) AS delay, count(*) FILTER (WHERE pages > 1) AS any_long,

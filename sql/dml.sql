@@ -44,14 +44,14 @@ CALL notify_stats.catch_up();
 TABLE by_kind ORDER BY kind;
 SELECT * FROM differences('by_kind');
 
--- a group goes with its last row, and comes back
+-- a group is removed with its last row, and created again
 DELETE FROM letters WHERE kind = 'd';
 CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind = 'd';
 INSERT INTO letters VALUES (9, 'd', 9);
 CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind = 'd';
--- both within one cycle, and within one transaction
+-- the same within one cycle, and within one transaction
 DELETE FROM letters WHERE kind = 'd';
 INSERT INTO letters VALUES (9, 'd', 9);
 BEGIN;
@@ -62,7 +62,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind = 'd';
 SELECT * FROM differences('by_kind');
 
--- NULL is a group like any other, and not the empty text
+-- NULL is a group of its own, distinct from the empty string
 INSERT INTO letters VALUES (10, NULL, 1), (11, NULL, 2), (12, '', 3);
 CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind IS NULL OR kind = '' ORDER BY kind;
@@ -104,7 +104,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind IN ('h', 'i') ORDER BY kind;
 SELECT * FROM differences('by_kind');
 
--- a writing CTE: a row moves within one command
+-- a data-modifying CTE: a row moves within one command
 WITH gone AS (DELETE FROM letters WHERE kind = 'i' RETURNING *)
 INSERT INTO letters SELECT id + 10000, kind, pages FROM gone;
 CALL notify_stats.catch_up();
@@ -116,13 +116,13 @@ BEGIN;
 INSERT INTO letters VALUES (30, 'j', 1);
 DELETE FROM letters WHERE kind = 'a';
 ROLLBACK;
--- one that fails
+-- a transaction that fails
 INSERT INTO letters SELECT 40 - i, 'j', 1 / i FROM generate_series(3, 0, -1) i;
 CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind IN ('a', 'j');
 SELECT * FROM differences('by_kind');
 
--- savepoints: kept, rolled back, nested, and one that is rolled back twice
+-- savepoints: released, rolled back, nested, and rolled back twice
 BEGIN;
 INSERT INTO letters VALUES (50, 'k', 1);
 SAVEPOINT s1;
@@ -144,7 +144,7 @@ COMMIT;
 CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind IN ('k', 'l');
 SELECT * FROM differences('by_kind');
--- exceptions are subtransactions, too
+-- exception blocks are subtransactions, too
 DO $$
 BEGIN
     FOR i IN 1..100 LOOP
@@ -169,13 +169,13 @@ UPDATE letters SET kind = 'p' WHERE id = 60;
 UPDATE letters SET pages = 5 WHERE id = 60;
 DELETE FROM letters WHERE id = 60;
 COMMIT;
--- one that remains
+-- a row that remains
 BEGIN;
 INSERT INTO letters VALUES (61, 'o', 1);
 UPDATE letters SET kind = 'p' WHERE id = 61;
 UPDATE letters SET pages = 5 WHERE id = 61;
 COMMIT;
--- one that ends in another group than it began, and one that ends in the same
+-- a row that ends in another group than it began in, and one that ends in the same
 BEGIN;
 UPDATE letters SET kind = 'q' WHERE id = 61;
 UPDATE letters SET kind = 'r' WHERE id = 61;
@@ -186,7 +186,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE kind IN ('b', 'o', 'p', 'q', 'r') ORDER BY kind;
 SELECT * FROM differences('by_kind');
 
--- what referential actions, triggers and rewriting do
+-- referential actions, triggers and table rewrites
 CREATE TABLE jobs (job integer PRIMARY KEY);
 INSERT INTO jobs VALUES (1), (2);
 ALTER TABLE letters ADD job integer REFERENCES jobs ON DELETE CASCADE ON UPDATE CASCADE;
@@ -206,7 +206,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM by_kind WHERE lower(kind) IN ('m', 'n', 's') ORDER BY kind;
 SELECT * FROM differences('by_kind');
 
--- nothing was rebuilt, and everything is there
+-- nothing was rebuilt, and nothing is missing
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 TABLE by_kind ORDER BY kind;
 SELECT * FROM notify_stats.verify('by_kind');

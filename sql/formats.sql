@@ -1,4 +1,4 @@
--- What the formats of a slot do differently. There is an expected output for each: notify_stats,
+-- Differences between the formats of a slot. There is an expected output for each: notify_stats,
 -- pgoutput (_1), wal2json (_2), and wal2json in its version 1 (_3).
 CREATE SCHEMA formats;
 SET search_path = formats;
@@ -27,7 +27,7 @@ SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 
 DROP TABLE areas CASCADE;
 
--- NaN and infinity cannot be taken out of a sum again
+-- NaN and infinity cannot be subtracted from a sum
 CREATE TABLE prices (id integer PRIMARY KEY, price numeric);
 ALTER TABLE prices REPLICA IDENTITY FULL;
 INSERT INTO prices VALUES (1, 1.5);
@@ -70,7 +70,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM all_differences();
 DROP TABLE ratios CASCADE;
 
--- and in one that may not
+-- the same in one that may not
 CREATE TABLE amounts (id integer PRIMARY KEY, amount numeric NOT NULL);
 ALTER TABLE amounts REPLICA IDENTITY FULL;
 INSERT INTO amounts VALUES (1, 'NaN'), (2, 1.50);
@@ -89,9 +89,9 @@ SELECT * FROM all_differences();
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 DROP TABLE amounts CASCADE;
 
--- the replica identity falls short: with the first update that does not tell the old row, or at
--- once, the rollups are stale; they are not rebuilt, to be stale again, but fail, and say how to
--- mend it
+-- an insufficient replica identity: with the first update whose WAL lacks the old row, or
+-- immediately, the rollups become stale; they are not rebuilt, only to become stale again, but fail
+-- with a hint
 CREATE TABLE letters (id integer PRIMARY KEY, kind text, pages integer);
 ALTER TABLE letters REPLICA IDENTITY FULL;
 SELECT notify_stats.create_rollup('of_one', $$
@@ -150,8 +150,8 @@ SELECT notify_stats.create_rollup('of_root', $$
 SELECT notify_stats.create_rollup('of_leaf', $$
     SELECT pieces, count(*) FROM parcels_fr GROUP BY 1 $$);
 CALL notify_stats.catch_up();
--- partitions that are attached or detached bring and take rows that no row change tells of:
--- that is noticed, and the rollup of the root is rebuilt
+-- attaching or detaching a partition adds or removes rows without row-level WAL:
+-- this is detected, and the rollup of the root is rebuilt
 CREATE TABLE parcels_nl (LIKE parcels);
 ALTER TABLE parcels_nl REPLICA IDENTITY FULL;
 INSERT INTO parcels_nl VALUES (40, 'nl', 40);

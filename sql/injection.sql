@@ -1,5 +1,5 @@
--- Names and texts that try to be something else.  Each comes to a right rollup, or to an error
--- with nothing half-made; and statements that are printed do what they say, run as they are.
+-- Injection by names and texts.  Each gives a correct rollup, or an error that leaves nothing
+-- behind; and the statements in hints work if they are run unchanged.
 CREATE SCHEMA injection;
 GRANT USAGE ON SCHEMA injection TO PUBLIC;
 SET search_path = injection;
@@ -10,7 +10,7 @@ SET search_path = injection;
 \pset tuples_only on
 \pset fieldsep ': '
 
--- what most of the following tries to drop; in the end it is there, with its row
+-- most of the following tries to drop this table; at the end it exists, with its row
 CREATE TABLE victim (id integer PRIMARY KEY, kind text);
 ALTER TABLE victim REPLICA IDENTITY FULL;
 INSERT INTO victim VALUES (1, 'a');
@@ -30,8 +30,8 @@ INSERT INTO names (name) VALUES
     ('select'), ('count'), ('excluded'), ('d'), ('r'), ('g1'), ('m1'), ('fresh'), ('address'), ('null'), ('1'), ('catalog.int4'),
     (repeat('"', 52)), (repeat('\', 52)), (repeat('ü', 26)), (repeat(U&'\+01F600', 13));
 
--- Puts names into a statement: {n} is one itself, {1} to {4} have a number appended, {role} is
--- that of a role; {l} is the name as a string, {source} and {rollup} are tables as strings.
+-- Replaces names in a statement: {n} is the name itself, {1} to {4} have a number appended, {role}
+-- is that of a role; {l} is the name as a literal, {source} and {rollup} are tables as literals.
 CREATE FUNCTION fill(statement text, name text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     FOR i IN 1 .. 4 LOOP
@@ -49,7 +49,7 @@ CREATE FUNCTION for_names(VARIADIC statements text[]) RETURNS SETOF text LANGUAG
     FROM injection.names, unnest(statements) WITH ORDINALITY s (statement, place) ORDER BY number, place
 $$;
 
--- Runs a statement that fails with a hint of what to run; does so, until it succeeds.
+-- Runs a statement; while it fails with a hint that contains a statement, runs that one and tries again.
 CREATE FUNCTION follow(statement text) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     hint text;
@@ -71,7 +71,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- how many rollups there are, and what is wrong with them
+-- the number of rollups, and their problems
 CREATE FUNCTION look(OUT live bigint, OUT rows_counted numeric, OUT problems text) LANGUAGE plpgsql AS $$
 DECLARE
     r record;
@@ -109,7 +109,7 @@ SELECT for_names(
 \set ECHO all
 
 \set ECHO none
--- the statement of the hint mends a replica identity that falls short
+-- the statement of the hint fixes an insufficient replica identity
 CREATE TABLE followed (hints integer);
 GRANT INSERT ON followed TO PUBLIC;
 SELECT for_names(
@@ -139,7 +139,7 @@ SELECT for_names(
 CALL notify_stats.catch_up();
 SELECT * FROM look();
 
--- in a session of unusual settings; a rebuild that would forget deleted rows says how to have it
+-- in a session with unusual settings; a rebuild that would lose deleted rows fails with a hint
 \set ECHO none
 SELECT set_config('search_path', string_agg(fill('{n}, {1}', name), ', ' ORDER BY number) || ', injection', false) <> '' AS settings FROM names;
 SET standard_conforming_strings = off;
@@ -164,7 +164,7 @@ RESET standard_conforming_strings;
 RESET quote_all_identifiers;
 RESET transform_null_equals;
 
--- rollups that failed say how to have them back
+-- failed rollups have a hint for their repair
 \set ECHO none
 SET search_path = injection;
 \set VERBOSITY sqlstate
@@ -197,7 +197,7 @@ SELECT substring(hint FROM '[Rr]un: (.*)') FROM notify_stats.check() WHERE item 
 \set ECHO all
 SELECT count(*) FROM notify_stats.check() WHERE item = 'replica identity';
 
--- dropped by their owners; with each goes its view
+-- dropped by their owners; the view is dropped as well
 \set ECHO none
 SELECT for_names('SET ROLE {role}', 'INSERT INTO injection.followed SELECT FROM notify_stats.drop_rollup({rollup})', 'RESET ROLE')
 \gexec
@@ -206,7 +206,7 @@ CALL notify_stats.catch_up();
 SELECT count(*) FROM notify_stats.rollup;
 SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace IN (SELECT fill('{1}', name)::regnamespace FROM names);
 
--- a table that is unlogged, and has no replica identity either
+-- an unlogged table that has no replica identity either
 TRUNCATE followed;
 \set ECHO none
 SELECT for_names(
@@ -228,7 +228,7 @@ SELECT rolname FROM pg_roles WHERE rolname ~ '^regress_';
 TABLE victim;
 
 
--- Names at the limit of 63 bytes, and beyond, where the server cuts them
+-- Names of 63 bytes, and longer ones, which the server truncates
 
 CREATE TABLE limits (number integer GENERATED ALWAYS AS IDENTITY, piece text, times integer);
 INSERT INTO limits (piece, times) VALUES ('x', 63), ('x', 64), ('x', 200), ('"', 63), ('"', 64), ('ü', 31), ('ü', 32), ('ü', 33), (U&'\+01F600', 15), (U&'\+01F600', 16), (U&'\+01F600', 17);
@@ -257,9 +257,9 @@ SELECT limits('SELECT * FROM notify_stats.verify(''{rollup}'')')
 \set ECHO all
 CALL notify_stats.catch_up();
 SELECT * FROM look();
--- two that are the same when cut
+-- two names that are the same after truncation
 SELECT notify_stats.create_rollup('cut', format('SELECT kind AS %I, count(*) AS %I FROM victim GROUP BY kind', repeat('x', 63) || 'a', repeat('x', 63) || 'b'));
--- the name of the view is not cut
+-- the name of the view is not truncated
 SELECT notify_stats.create_rollup(repeat('x', 53), 'SELECT kind, count(*) FROM victim GROUP BY kind');
 SELECT notify_stats.create_rollup(repeat('ü', 200), 'SELECT kind, count(*) FROM victim GROUP BY kind');
 \set ECHO none
@@ -274,7 +274,7 @@ SELECT count(*) FROM notify_stats.rollup;
 
 -- Texts
 
--- Tells what comes of a definition, and whether something is left of it.
+-- Returns the result of a definition, and whether anything is left behind.
 CREATE FUNCTION try(definition text, name text DEFAULT 'tried', ignore_deletes text[] DEFAULT '{}') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     relations bigint := (SELECT count(*) FROM pg_class);
@@ -347,7 +347,7 @@ SELECT try('SELECT kind, count(*) FROM victim GROUP BY 1', ignore_deletes => '{N
 SELECT try('SELECT kind, count(*) FROM victim GROUP BY 1', ignore_deletes => '{a.b.c.d}');
 SELECT try('SELECT kind, count(*) FROM victim GROUP BY 1', ignore_deletes => '{pg_class}');
 
--- too deep for the parser, or for what comes after it
+-- too deep for the parser, or for later stages
 SELECT try('SELECT kind, count(*) FROM victim WHERE ' || repeat('(', 100000) || 'true' || repeat(')', 100000) || ' GROUP BY 1');
 SELECT DISTINCT CASE WHEN message ~ '^54001' THEN 'stack depth limit exceeded' ELSE message END
 FROM unnest(ARRAY['SELECT kind, count(*) FROM victim WHERE ' || repeat('NOT ', 9000) || 'true GROUP BY 1',
@@ -356,7 +356,7 @@ FROM unnest(ARRAY['SELECT kind, count(*) FROM victim WHERE ' || repeat('NOT ', 9
                   'SELECT kind, count(*) FROM ' || repeat('(SELECT * FROM ', 2000) || 'victim' || repeat(') s', 2000) || ' GROUP BY 1',
                   'SELECT kind, count(*) FROM (SELECT kind FROM victim' || repeat(' UNION ALL SELECT kind FROM victim', 50000) || ') s GROUP BY 1']) d (definition),
      try(definition) t (message);
--- some depths can be created, and the others are refused
+-- some depths are accepted, the others are refused
 DO $$
 DECLARE
     message text;
@@ -374,7 +374,7 @@ BEGIN
     END IF;
 END $$;
 
--- texts that are odd but sound; they are followed up
+-- texts that are odd but valid; these rollups are checked below
 SELECT try('SELECT kind, count(*) FROM victim GROUP BY 1;;; -- ;', 'odd1');
 SELECT try('/* a /* nested */ comment; */ SELECT kind, count(*) -- from
     FROM victim GROUP BY 1 /* end */ ;', 'odd2');

@@ -1,4 +1,4 @@
--- Making and unmaking rollups, and what may happen to one and to its sources meanwhile.
+-- Creating and dropping rollups, and DDL on rollups and their sources.
 CREATE SCHEMA lifecycle;
 SET search_path = lifecycle;
 \getenv srcdir PG_ABS_SRCDIR
@@ -45,7 +45,7 @@ SELECT * FROM all_states();
 SELECT * FROM differences('by_kind');
 SELECT * FROM differences('by_pages');
 
--- changed by hand: verify() tells, and rebuild() mends what differs only
+-- changed by hand: verify() shows the differences, and rebuild() changes only these groups
 SELECT * FROM notify_stats.verify('by_kind');
 UPDATE by_kind SET count = 7 WHERE kind = 'a';
 DELETE FROM by_kind WHERE kind = 'b';
@@ -71,7 +71,7 @@ SELECT * FROM notify_stats.verify('by_kind');
 SELECT notify_stats.rebuild('by_kind');
 CALL notify_stats.catch_up();
 SELECT * FROM notify_stats.verify('by_kind');
--- without the unique index, there may be a group twice
+-- without the unique index, a group may exist twice
 DROP INDEX by_kind_kind_idx;
 INSERT INTO by_kind SELECT * FROM by_kind WHERE kind = 'a';
 SELECT * FROM notify_stats.verify('by_kind');
@@ -88,7 +88,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM all_states();
 SELECT * FROM differences('by_kind');
 
--- columns, indexes and statistics of one's own on the table
+-- additional columns, indexes and statistics on the table
 ALTER TABLE by_kind ADD seen_at date DEFAULT '2026-01-01';
 CREATE INDEX by_kind_count ON by_kind (count);
 INSERT INTO letters VALUES (9, 'e', 9), (10, 'a', 10);
@@ -126,8 +126,8 @@ ALTER TABLE lifecycle_2.post SET SCHEMA lifecycle;
 ALTER TABLE post RENAME TO letters;
 ALTER TABLE letters RENAME "Kind of letter" TO kind;
 
--- what the definition reads cannot be dropped or changed in type, nor can the definition alone
--- be dropped; it can be replaced, and the rollup follows
+-- columns that the definition reads cannot be dropped or change their type, and the definition
+-- cannot be dropped alone; it can be replaced, and the rollup is rebuilt
 ALTER TABLE letters DROP COLUMN kind;
 ALTER TABLE letters ALTER pages TYPE bigint;
 DROP TABLE letters;
@@ -140,7 +140,7 @@ CALL notify_stats.catch_up();
 SELECT state, reason FROM all_states() WHERE rollup = 'by_kind'::regclass;
 SELECT * FROM differences('by_kind');
 
--- another owner has to own the definition as well, and to have the right to read the sources
+-- a new owner must own the definition as well, and needs SELECT on the sources
 CREATE ROLE regress_lifecycle_owner;
 GRANT USAGE, CREATE ON SCHEMA lifecycle TO regress_lifecycle_owner;
 ALTER TABLE by_pages OWNER TO regress_lifecycle_owner;
@@ -157,7 +157,7 @@ SELECT * FROM differences('by_pages');
 SET ROLE regress_lifecycle_owner;
 SELECT * FROM notify_stats.verify('lifecycle.by_pages');
 RESET ROLE;
--- a right that is taken away
+-- a privilege that is revoked
 REVOKE SELECT ON letters FROM regress_lifecycle_owner;
 INSERT INTO letters VALUES (13, 'a', 1);
 CALL notify_stats.catch_up();
@@ -205,7 +205,7 @@ SELECT relname FROM pg_class WHERE relnamespace = 'lifecycle'::regnamespace AND 
 SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
 CALL notify_stats.catch_up();
 SELECT * FROM differences('by_kind');
--- a source with all that hangs on it
+-- DROP ... CASCADE of a source
 DROP TABLE letters CASCADE;
 CALL notify_stats.catch_up();
 SELECT * FROM all_states();
@@ -213,7 +213,7 @@ SELECT count(*) FROM notify_stats.rollup;
 SELECT count(*) FROM pg_replication_slots;
 SELECT to_regclass('by_kind') IS NULL AS gone, to_regclass('by_kind_definition') IS NULL AS definition_gone;
 
--- the extension goes: the tables stay, and the slot, until there is an extension again
+-- DROP EXTENSION: the tables remain, and the slot until the extension is created again
 CREATE TABLE letters (id integer PRIMARY KEY, kind text NOT NULL, pages integer);
 ALTER TABLE letters REPLICA IDENTITY FULL;
 INSERT INTO letters VALUES (1, 'a', 1);
@@ -229,7 +229,7 @@ SELECT notify_stats.applied_lsn();
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;
 SELECT * FROM all_states();
--- or until the next rollup makes its own
+-- or until the next rollup creates its own
 SELECT notify_stats.create_rollup('by_id', $$ SELECT id % 2 AS odd, count(*) FROM letters GROUP BY 1 $$);
 CALL notify_stats.catch_up();
 DROP EXTENSION notify_stats;
@@ -242,14 +242,14 @@ SELECT * FROM all_states();
 TABLE by_kind_2;
 SELECT count(*) FROM pg_replication_slots;
 
--- the slot is lost: the rollups are rebuilt
+-- a lost slot: the rollups are rebuilt
 SELECT pg_drop_replication_slot(slot_name) FROM notify_stats.status WHERE stream = 'main';
 INSERT INTO letters VALUES (4, 'b', 1);
 UPDATE by_kind_2 SET count = 100;
 CALL notify_stats.catch_up();
 SELECT * FROM all_states();
 TABLE by_kind_2 ORDER BY kind;
--- or somebody has moved it on
+-- a slot that was advanced by others
 INSERT INTO letters VALUES (5, 'c', 1);
 SELECT count(*) FROM notify_stats.status s, pg_replication_slot_advance(s.slot_name, pg_current_wal_flush_lsn());
 INSERT INTO letters VALUES (6, 'c', 1);

@@ -1,5 +1,5 @@
--- What one role's rollups may cost the others: what check() does with them, requests, and how many
--- there may be.
+-- Limits on the effect of one role's rollups on others: check(), rebuild requests, and their
+-- number.
 CREATE SCHEMA limits;
 SET search_path = limits;
 \getenv srcdir PG_ABS_SRCDIR
@@ -7,7 +7,7 @@ SET search_path = limits;
 \i :common
 
 --
--- check() compiles nobody's definition
+-- check() compiles no definition
 --
 
 -- a function that is called when a definition is planned
@@ -26,7 +26,7 @@ ALTER TABLE letters REPLICA IDENTITY USING INDEX letters_key;
 SELECT notify_stats.create_rollup('trapped', $$ SELECT kind, count(*) FROM letters WHERE pages > limits.trap(1) GROUP BY 1 $$);
 SELECT notify_stats.create_rollup('plain', $$ SELECT id, count(*) FROM letters GROUP BY 1 $$);
 
--- known since they were created
+-- gaps of rollups whose columns are known since creation
 ALTER TABLE letters REPLICA IDENTITY DEFAULT;
 SELECT * FROM notify_stats.source_gaps() ORDER BY rollup::text;
 ALTER TABLE letters REPLICA IDENTITY FULL;
@@ -42,7 +42,7 @@ SELECT item, ok, detail FROM notify_stats.check() WHERE item IN ('replica identi
 RESET statement_timeout;
 RESET limits.trap;
 
--- a definition that has let a column go, and one that reads another
+-- a definition that no longer reads a column, and one that reads another
 CREATE OR REPLACE VIEW trapped_definition AS SELECT kind, count(*) FROM letters GROUP BY 1;
 ALTER TABLE letters DROP COLUMN pages;
 SELECT * FROM notify_stats.source_gaps() ORDER BY rollup::text;
@@ -52,10 +52,10 @@ CALL notify_stats.catch_up();
 ALTER TABLE letters REPLICA IDENTITY NOTHING;
 SELECT * FROM notify_stats.source_gaps() ORDER BY rollup::text;
 
--- one that was dropped, and is not forgotten yet
+-- a dropped rollup that is still in the catalog
 DROP TABLE trapped;
 SELECT * FROM notify_stats.source_gaps();
--- nor is a source that is gone an error
+-- a source that no longer exists is not an error
 BEGIN;
 INSERT INTO notify_stats.rollup_source VALUES ('plain', 1, '{1}');
 SELECT * FROM notify_stats.source_gaps();
@@ -67,7 +67,7 @@ CALL notify_stats.catch_up();
 SELECT (SELECT count(*) FROM notify_stats.rollup_source) AS sources, (SELECT count(*) FROM notify_stats.rollup_activity) AS activities;
 
 --
--- one request of a rollup
+-- one request per rollup
 --
 
 SELECT notify_stats.create_rollup('asked', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
@@ -78,7 +78,7 @@ TABLE requests;
 DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM notify_stats.rebuild('asked'); COMMIT; END LOOP; END $$;
 TABLE requests;
 SELECT max(id) AS last FROM notify_stats.rebuild_request \gset
--- one that is taken back leaves what was there
+-- a request that is rolled back leaves the earlier one
 BEGIN;
 SAVEPOINT a;
 SELECT notify_stats.rebuild('asked');
@@ -92,13 +92,13 @@ ROLLBACK TO b;
 TABLE requests;
 COMMIT;
 TABLE requests;
--- whatever the isolation level
+-- at any isolation level
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT count(*) FROM asked;
 SELECT notify_stats.rebuild('asked');
 TABLE requests;
 COMMIT;
--- one of another rollup is left alone
+-- a request for another rollup is not affected
 SELECT notify_stats.create_rollup('beside', $$ SELECT id, count(*) FROM letters GROUP BY 1 $$);
 SELECT notify_stats.rebuild('beside');
 SELECT notify_stats.rebuild('asked');
@@ -113,20 +113,20 @@ CALL notify_stats.catch_up();
 TABLE requests;
 
 --
--- a slot that only has the name of ours
+-- a slot that only has the name of the stream's slot
 --
 
 SELECT count(*) FROM pg_replication_slots;
 SELECT 'notify_stats_' || oid AS name FROM pg_database WHERE datname = current_database() \gset
 SELECT slot_name = :'name' AS created FROM pg_create_physical_replication_slot(:'name');
--- one is left of 8, and two are needed
+-- one of 8 is left, and two are needed
 SELECT count(pg_create_logical_replication_slot('limits_' || i, 'pgoutput')) FROM generate_series(1, 6) i;
 SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
 SELECT pg_drop_replication_slot('limits_1');
 SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM letters GROUP BY 1 $$);
 SELECT notify_stats.drop_rollup('by_kind');
 SELECT pg_drop_replication_slot(:'name');
--- its format is not that of the stream
+-- a slot with the wrong format
 CREATE TABLE parcels (kind text NOT NULL) PARTITION BY LIST (kind);
 SELECT lsn IS NOT NULL AS created FROM pg_create_logical_replication_slot(:'name', 'pgoutput');
 CREATE FUNCTION try_to_create() RETURNS text LANGUAGE plpgsql AS $f$

@@ -1,4 +1,4 @@
--- What a rollup can count and sum, and what happens where a number has no room.
+-- The supported measures, and numbers that are out of range.
 CREATE SCHEMA measures;
 SET search_path = measures;
 \getenv srcdir PG_ABS_SRCDIR
@@ -18,7 +18,7 @@ CREATE TABLE parcels (
 ALTER TABLE parcels REPLICA IDENTITY FULL;
 INSERT INTO parcels VALUES (1, 'a', 1, 10, 100, 1.10, 1, true), (2, 'a', NULL, NULL, NULL, NULL, 2, NULL);
 
--- every measure there is
+-- all measures
 SELECT notify_stats.create_rollup('all_measures', $$
     SELECT kind, count(*) AS n,
            count(small) AS smalls, sum(small) AS small,
@@ -41,7 +41,7 @@ SELECT clock_timestamp() AS start \gset
 SELECT * FROM all_measures;
 SELECT * FROM filtered;
 
--- a sum becomes NULL with the last value, though the group stays, and comes back
+-- a sum becomes NULL when its last value is removed, though the group remains, and non-null again
 INSERT INTO parcels VALUES (3, 'b', NULL, NULL, NULL, NULL, 3, false), (4, 'b', 0, 0, 0, 0, 4, true);
 CALL notify_stats.catch_up();
 SELECT * FROM all_measures WHERE kind = 'b';
@@ -61,7 +61,7 @@ SELECT * FROM all_measures WHERE kind = 'b';
 SELECT * FROM differences('all_measures');
 SELECT * FROM differences('filtered');
 
--- a row that comes into the WHERE, and one that leaves it
+-- a row that starts to satisfy the WHERE clause, and one that ceases to
 UPDATE parcels SET sheets = 200 WHERE id = 1;
 CALL notify_stats.catch_up();
 SELECT kind, n FROM filtered ORDER BY kind;
@@ -70,7 +70,7 @@ CALL notify_stats.catch_up();
 SELECT kind, n FROM filtered ORDER BY kind;
 SELECT * FROM differences('filtered');
 
--- the limits of what goes in
+-- the limits of the input values
 INSERT INTO parcels VALUES
     (10, 'd', 32767, 2147483647, 9223372036854775807, 99999999.99, 1, true),
     (11, 'd', 32767, 2147483647, 9223372036854775807, 99999999.99, 1, true),
@@ -86,7 +86,7 @@ SELECT count(*) FROM all_measures;
 SELECT count(*) FROM filtered;
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 
--- an expression that fails: that rollup fails with it, the others go on
+-- an expression that fails: that rollup fails, the others continue
 SELECT notify_stats.create_rollup('divided', $$
     SELECT 100 / sheets AS part, count(*) FROM parcels GROUP BY 1 $$);
 CALL notify_stats.catch_up();
@@ -99,7 +99,7 @@ SELECT * FROM divided;
 SELECT notify_stats.wait_for_lsn('0/1', rollup => 'divided');
 SELECT * FROM notify_stats.verify('divided');
 SELECT item, ok, detail, hint FROM notify_stats.check() WHERE item = 'rollup' AND NOT ok;
--- rebuilding it before the cause is mended fails again
+-- rebuilding it before the cause is fixed fails again
 SELECT notify_stats.rebuild('divided');
 CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
@@ -111,7 +111,7 @@ CALL notify_stats.catch_up();
 SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'divided'::regclass;
 TABLE divided ORDER BY part;
 SELECT * FROM differences('divided');
--- a row that never counted may divide by zero as often as it likes
+-- a row that the WHERE clause excludes may divide by zero
 INSERT INTO parcels VALUES (20, 'z', NULL, NULL, NULL, NULL, 7);
 BEGIN;
 INSERT INTO parcels VALUES (21, 'z', NULL, NULL, NULL, NULL, 0);
@@ -120,7 +120,7 @@ CALL notify_stats.catch_up();
 SELECT state FROM notify_stats.rollups WHERE rollup = 'divided'::regclass;
 SELECT notify_stats.drop_rollup('divided');
 
--- a bigint sum overflows: where it was made so by hand, or it would take too long
+-- a bigint sum overflows; the value is set by hand, as reaching it would take too long
 CREATE TABLE clicks (id integer PRIMARY KEY, n integer NOT NULL);
 ALTER TABLE clicks REPLICA IDENTITY FULL;
 INSERT INTO clicks VALUES (1, 1);
@@ -162,7 +162,7 @@ SELECT notify_stats.rebuild('clicked');
 CALL notify_stats.catch_up();
 TABLE clicked;
 
--- a count that would fall below zero, and one of zero beside a remainder, are said
+-- errors for a count that would become negative, and for a zero count with a nonzero sum
 UPDATE clicked SET count = 0;
 DELETE FROM clicks WHERE id = 4;
 CALL notify_stats.catch_up();

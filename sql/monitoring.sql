@@ -10,8 +10,8 @@ SET search_path = monitoring;
 SELECT proargnames FROM pg_proc WHERE oid = 'notify_stats.build_activity'::regproc;
 SELECT proargnames FROM pg_proc WHERE oid = 'notify_stats.stream_activity'::regproc;
 
--- What is polled is planned for the few rows that there are, though no table was ever
--- analyzed: else it would be compiled, which takes a hundred times as long as to run it.
+-- Views that are polled are planned for their few rows, though no table was ever analyzed:
+-- otherwise JIT would compile them, which takes a hundred times as long as running them.
 CREATE FUNCTION is_cheap(query text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE plan json;
 BEGIN
@@ -23,7 +23,7 @@ FROM unnest('{status, rollups, applied_lsn(), applied_lsn(1), build_activity(), 
 SELECT proname, is_cheap(replace(prosrc, '$1', '''pg_class''::regclass')) FROM pg_proc
 WHERE oid IN ('notify_stats.check'::regproc, 'notify_stats.catalog_state'::regproc) ORDER BY 1;
 
--- before there is anything
+-- before the first rollup
 SELECT stream, state, slot_name, format, applied_lsn, retained_bytes, wal_status, waits_for FROM notify_stats.status;
 SELECT * FROM notify_stats.rollups;
 SELECT * FROM notify_stats.build_activity();
@@ -40,7 +40,7 @@ SELECT rollup, definition, state, reason, reason_lsn, build_phase, build_started
        built_at BETWEEN now() - interval '1 hour' AND clock_timestamp() AS built_at, changed_at
 FROM notify_stats.rollups;
 
--- the stream, caught up; behind; and paused
+-- the stream: caught up, behind, and paused
 SELECT stream, slot_name ~ '^notify_stats_\d+$' AS slot_name, format = current_setting('notify_stats.format') AS format, pid, applied_lsn <= reached_lsn AS reached,
        lag_bytes >= 0 AS lag_bytes, lag_seconds >= 0 AS lag_seconds, retained_bytes > 0 AS retained_bytes, wal_status,
        changes_per_second >= 0 AS changes_per_second, waits_for
@@ -60,7 +60,7 @@ SELECT state, waits_for FROM notify_stats.status;
 SELECT notify_stats.resume();
 SELECT state <> 'paused' AS resumed FROM notify_stats.status;
 
--- a rollup that fails: its reason, the stream's last error, and what check() says of it
+-- a rollup that fails: its reason, the stream's last error, and the item in check()
 ALTER TABLE by_kind ADD CHECK (count < 10000);
 INSERT INTO letters SELECT i, 'c' FROM generate_series(20000, 20010) i;
 CALL notify_stats.catch_up();
@@ -68,7 +68,7 @@ SELECT last_error, last_error_at BETWEEN now() - interval '1 hour' AND clock_tim
 CALL notify_stats.catch_up();
 SELECT rollup, state, reason, reason_lsn > '0/0' AS reason_lsn FROM notify_stats.rollups;
 
--- check(): the settings of the test server, and each trouble with a hint
+-- check(): the settings of the test server, and each problem with a hint
 SELECT item, ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, regexp_replace(hint, '\d+', 'N', 'g') AS hint
 FROM notify_stats.check() WHERE item NOT IN ('output plugin', 'format') ORDER BY item;
 SELECT item, ok, hint FROM notify_stats.check() WHERE item IN ('output plugin', 'format') ORDER BY item;
@@ -86,8 +86,8 @@ SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_s
 CALL notify_stats.catch_up();
 SELECT ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, hint FROM notify_stats.check() WHERE item = 'slot';
 
--- A table that was a rollup, where the catalog does not know it: as after a dump of the
--- schema alone, or after DROP EXTENSION, which also leaves a view that goes with its table.
+-- A former rollup that is not in the catalog: as after a schema-only dump, or after
+-- DROP EXTENSION, which also leaves a view that is dropped with its table.
 SELECT obj_description('by_kind'::regclass), obj_description('by_kind_definition'::regclass);
 SELECT notify_stats.create_rollup('by_id', 'SELECT id, count(*) FROM monitoring.letters GROUP BY 1', '{monitoring.letters}');
 CALL notify_stats.catch_up();
@@ -115,7 +115,7 @@ SELECT notify_stats.adopt_rollup('letters');
 SELECT notify_stats.adopt_rollup('by_kind_definition');
 SELECT notify_stats.adopt_rollup(1);
 SELECT notify_stats.adopt_rollup('by_hand');
--- one that would read a rollup
+-- a definition that would read a rollup
 CREATE VIEW by_n_definition AS SELECT kind, count(*) FROM by_kind GROUP BY kind;
 CREATE TABLE by_n AS SELECT * FROM by_n_definition;
 CREATE UNIQUE INDEX ON by_n (kind) NULLS NOT DISTINCT;
@@ -124,7 +124,7 @@ DROP TABLE by_n;
 DROP VIEW by_n_definition;
 SELECT notify_stats.drop_rollup('by_id');
 
--- no slot is left, nor the error of a rollup
+-- neither a slot nor the error of a rollup is left
 SELECT last_error FROM notify_stats.status;
 SELECT notify_stats.drop_rollup('by_kind');
 SELECT last_error, last_error_at FROM notify_stats.status;
@@ -136,7 +136,7 @@ SELECT notify_stats.create_rollup('by_kind', $$ SELECT kind, count(*) FROM lette
 SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots WHERE slot_name LIKE 'monitoring%';
 SELECT ok FROM notify_stats.check() WHERE item = 'replication slots';
 
--- who may look
+-- access by ordinary roles
 CREATE ROLE regress_monitoring IN ROLE pg_monitor;
 SET ROLE regress_monitoring;
 SELECT stream, wal_status FROM notify_stats.status;

@@ -1,4 +1,4 @@
--- What users' code does within a cycle, and catalogs that change and change back.
+-- Users' code that runs within a cycle, and catalog changes that are rolled back.
 CREATE SCHEMA nested;
 SET search_path = nested;
 \getenv srcdir PG_ABS_SRCDIR
@@ -13,7 +13,7 @@ SELECT notify_stats.create_rollup('nested.total',
     'SELECT kind, count(*) AS n, coalesce(sum(nested.double(n)), 0) AS doubled FROM nested.item GROUP BY kind');
 CALL notify_stats.catch_up();
 
--- A function that is replaced, and not after all, while somebody looks.
+-- A function is replaced, which is rolled back after a look at the catalogs.
 BEGIN;
 CREATE OR REPLACE FUNCTION double(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1000 + n';
 SELECT count(*) > 0 AS looked FROM notify_stats.check();
@@ -22,7 +22,7 @@ INSERT INTO item VALUES (1, 2), (2, 3);
 CALL notify_stats.catch_up();
 SELECT * FROM total ORDER BY kind;
 
--- The same in the same transaction that has looked before.
+-- The same, with a look before the change in the same transaction.
 BEGIN;
 SELECT count(*) > 0 AS looked FROM notify_stats.check();
 ALTER TABLE total RENAME TO sums;
@@ -32,7 +32,7 @@ INSERT INTO item VALUES (1, 4);
 CALL notify_stats.catch_up();
 SELECT * FROM total ORDER BY kind;
 
--- A trigger on a rollup that uses another slot, and one that looks at the rollups.
+-- A trigger on a rollup that reads another slot, and one that reads the list of rollups.
 SELECT count(*) FROM pg_create_logical_replication_slot('nested_other', 'test_decoding');
 CREATE TABLE looked (slot bigint, checks bigint);
 CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -52,7 +52,7 @@ SELECT count(*) AS times, bool_and(slot > 0) AS read, bool_and(checks > 0) AS ch
 TABLE total EXCEPT ALL TABLE total_definition;
 TABLE total_definition EXCEPT ALL TABLE total;
 
--- and one that uses a slot that does not exist: the rollup's own trouble
+-- a trigger that reads a slot that does not exist: only that rollup fails
 CREATE OR REPLACE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM count(*) FROM pg_logical_slot_peek_changes('nested_none', NULL, NULL);

@@ -1,12 +1,12 @@
--- What its owner may do to a rollup's own table, and what becomes of the rollup.
+-- Changes that its owner may make to a rollup's own table, and their effect on the rollup.
 CREATE SCHEMA own_table;
 SET search_path = own_table;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
--- once for the error, and once for what is noted of it
+-- the first call gets the error, the second records it
 \set catch_up_twice 'CALL notify_stats.catch_up(); CALL notify_stats.catch_up(); SELECT * FROM own_table.states();'
--- what rebuild() was called for is done, and the rollup is as its definition
+-- the requested rebuild is done, and the rollup equals its definition
 \set fixed 'SET search_path = own_table; CALL notify_stats.catch_up(); SELECT * FROM own_table.states(); SELECT * FROM own_table.all_differences();'
 CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE DOMAIN "Amount" AS numeric;
@@ -19,8 +19,8 @@ SELECT notify_stats.create_rollup('"The Rollup"', $$
 CALL notify_stats.catch_up();
 SELECT * FROM "The Rollup" ORDER BY "The Place" COLLATE "C";
 
--- Types, type modifiers and collations that would round or merge values: it fails, and the
--- statements of the hint put it right.
+-- Types, type modifiers and collations that would round or merge values: the rollup fails, and
+-- the statements of the hint fix it.
 ALTER TABLE "The Rollup" ALTER COLUMN "the sum" TYPE numeric(12,0);
 :catch_up_twice
 SET search_path = pg_catalog;
@@ -53,7 +53,7 @@ SET search_path = pg_catalog;
 ALTER TABLE own_table."The Rollup" ALTER COLUMN "The Place" TYPE text COLLATE "default"; SELECT notify_stats.rebuild('own_table."The Rollup"');
 :fixed
 
--- Indexes that find other groups than its own do not count.
+-- Indexes that do not identify its groups exactly are not accepted.
 INSERT INTO sales VALUES (3, 'b', '2026-01-02', 1);
 :catch_up_twice
 CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place" COLLATE any_case) NULLS NOT DISTINCT;
@@ -72,14 +72,14 @@ INSERT INTO sales VALUES (4, 'c', '2026-01-03', 1);
 CREATE UNIQUE INDEX ON "The Rollup" (at, "The Place") NULLS NOT DISTINCT;
 SELECT notify_stats.rebuild('"The Rollup"');
 :fixed
--- and beside its own, one that takes more for equal is an obstacle, but merges nothing
+-- in addition to its own, one with a coarser equality causes errors, but merges no groups
 INSERT INTO sales VALUES (5, 'A', '2026-01-01 00:00:00.4', 5);
 :catch_up_twice
 DROP INDEX "The Rollup_at_The Place_idx", "The Rollup_at_lower_idx", "The Rollup_at_idx";
 SELECT notify_stats.rebuild('"The Rollup"');
 :fixed
 
--- A column more keeps its default, and is not compared.
+-- An additional column gets its default, and is not compared.
 ALTER TABLE "The Rollup" ADD COLUMN noted text DEFAULT 'yes';
 INSERT INTO sales VALUES (6, 'd', '2026-01-04', 6);
 CALL notify_stats.catch_up();
@@ -88,8 +88,8 @@ SELECT "The Place", count, noted FROM "The Rollup" ORDER BY "The Place" COLLATE 
 ALTER TABLE "The Rollup" DROP COLUMN noted;
 SELECT * FROM states();
 
--- The rows of an inheritance child are not the rollup's: neither counted nor deleted, though
--- their addresses are those of its own rows.
+-- The rows of an inheritance child do not belong to the rollup: they are neither counted nor
+-- deleted, although they have the same ctids as its own rows.
 CREATE TABLE child () INHERITS ("The Rollup");
 INSERT INTO child SELECT 'child', '2026-01-05', 1, i, 1 FROM generate_series(1, 20) i;
 SELECT * FROM notify_stats.verify('"The Rollup"');
@@ -117,7 +117,7 @@ SELECT * FROM notify_stats.verify('by_place');
 
 DROP TABLE child, child_of_new;
 
--- Where no group column can be null, a primary key finds a group, and a replica a row.
+-- If no group column can be null, a primary key identifies groups, and rows for logical replication.
 CREATE TABLE visits (id integer NOT NULL, at timestamp NOT NULL, "The Place" text, zoned timestamptz NOT NULL);
 ALTER TABLE visits REPLICA IDENTITY FULL;
 CREATE FUNCTION key_of(definition text) RETURNS TABLE (key text, identity "char") LANGUAGE plpgsql AS $$
@@ -142,7 +142,7 @@ CALL notify_stats.catch_up();
 UPDATE visits SET id = 2;
 CALL notify_stats.catch_up();
 TABLE by_id;
--- A null after all is an error; without the key, it is a group.
+-- A null is then an error; without the primary key, it is a group.
 ALTER TABLE visits ALTER id DROP NOT NULL;
 INSERT INTO visits VALUES (NULL, '2026-01-01', 'a', '2026-01-01');
 :catch_up_twice
@@ -152,7 +152,7 @@ ALTER TABLE by_id REPLICA IDENTITY FULL;
 CALL notify_stats.catch_up();
 TABLE by_id ORDER BY id;
 SELECT notify_stats.drop_rollup('by_id');
--- One that is made of the other kind of index is one that pg_dump cannot write.  Some servers refuse it.
+-- A primary key made from the other kind of index cannot be dumped by pg_dump.  Some servers refuse it.
 CREATE FUNCTION make_key_of_index() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     told record;
@@ -178,8 +178,8 @@ TABLE by_place ORDER BY 1;
 
 SELECT notify_stats.drop_rollup('"The Rollup"');
 
--- A rollup that has failed by what the catalogs say is tried again when that changes: not
--- when anything else does, and once for each change.
+-- A rollup that has failed because of the catalogs is tried again when the cause changes: not
+-- when anything else does, and once per change.
 CREATE FUNCTION failing() RETURNS TABLE (state text, reason text) LANGUAGE sql AS $$
     SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'own_table.by_place'::regclass $$;
 ALTER TABLE sales REPLICA IDENTITY DEFAULT;
@@ -235,7 +235,7 @@ GRANT USAGE ON SCHEMA own_table TO regress_own_table;
 CALL notify_stats.catch_up();
 SELECT * FROM failing();
 SELECT * FROM differences('by_place');
--- put right before it was noted
+-- fixed before the failure was recorded
 CREATE TABLE of_sales () INHERITS (sales);
 CALL notify_stats.catch_up();
 DROP TABLE of_sales;
@@ -246,7 +246,7 @@ CALL notify_stats.catch_up();
 GRANT SELECT ("The Place") ON sales TO regress_own_table;
 CALL notify_stats.catch_up();
 SELECT * FROM failing();
--- what is due to values is not
+-- failures caused by values are not tried again
 INSERT INTO sales VALUES (10, 'g', '2026-01-10', 10);
 UPDATE by_place SET count = 0 WHERE "The Place" = 'f';
 DELETE FROM sales WHERE "The Place" = 'f';
@@ -260,8 +260,8 @@ DROP OWNED BY regress_own_table;
 DROP ROLE regress_own_table;
 CALL notify_stats.catch_up();
 
--- Constraints, generated columns and triggers of the table see the rows that it has before
--- and after, but neither deltas nor groups that have become empty.
+-- Constraints, generated columns and triggers of the table see its rows before and after a
+-- change, but neither deltas nor groups that have become empty.
 CREATE TABLE page_views (id integer PRIMARY KEY, page text, seconds bigint);
 ALTER TABLE page_views REPLICA IDENTITY FULL;
 SELECT notify_stats.create_rollup('by_page', $$
@@ -294,19 +294,19 @@ INSERT INTO page_views VALUES (1, 'a', 10), (2, 'a', 20), (3, NULL, 5), (4, NULL
 UPDATE page_views SET seconds = 1 WHERE id = 2;
 DELETE FROM page_views WHERE id = 3;
 :seen
--- one group goes, one comes, one is updated
+-- one group is deleted, one is inserted, one is updated
 UPDATE page_views SET page = 'c' WHERE id IN (1, 5);
 :seen
 DELETE FROM page_views;
 :seen
--- the row that there is may not be wrong all the same
+-- constraints still apply to the resulting row
 ALTER TABLE by_page ADD CONSTRAINT few CHECK (n < 3);
 INSERT INTO page_views SELECT i, 'd', 1 FROM generate_series(1, 3) i;
 :catch_up_twice
 ALTER TABLE by_page DROP CONSTRAINT few;
 SELECT notify_stats.rebuild('by_page');
 :seen
--- as many as are sorted, with NULLs among them
+-- enough groups to be sorted, some of them NULL
 DROP TRIGGER note_before ON by_page;
 DROP TRIGGER note_after ON by_page;
 TRUNCATE page_views;
@@ -319,7 +319,7 @@ UPDATE page_views SET seconds = NULL WHERE id > 150;
 TRUNCATE seen;
 :seen
 SELECT count(*), sum(n), sum(s), sum(average), count(*) FILTER (WHERE page IS NULL) FROM by_page;
--- a row that a trigger keeps away
+-- a row whose deletion a trigger suppresses
 CREATE FUNCTION keep_away() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER keep_away BEFORE DELETE ON by_page FOR EACH ROW EXECUTE FUNCTION keep_away();
 DELETE FROM page_views WHERE id = 1;

@@ -7,7 +7,7 @@ SET search_path = partition;
 \set stale_seen :srcdir '/sql/include/stale_seen.sql'
 \i :stale_seen
 
--- leaves with the columns in another order, with a dropped column, below a second level
+-- leaf partitions with another column order, with a dropped column, below a second level
 CREATE TABLE parcels (id integer NOT NULL, country text, pieces integer NOT NULL, note text) PARTITION BY LIST (country);
 CREATE TABLE parcels_gb PARTITION OF parcels FOR VALUES IN ('gb');
 CREATE TABLE parcels_fr (gone integer, note text, pieces integer NOT NULL, country text, id integer NOT NULL);
@@ -41,7 +41,7 @@ TABLE of_leaf ORDER BY pieces;
 TABLE of_root_and_leaf ORDER BY country;
 SELECT * FROM all_differences();
 
--- changes through the root, and of the leaves themselves
+-- changes through the root, and directly in leaf partitions
 INSERT INTO parcels VALUES (10, 'gb', 10), (11, 'fr', 11), (12, 'it', 12), (112, 'it', 13);
 INSERT INTO parcels_fr (id, country, pieces) VALUES (13, 'fr', 14);
 INSERT INTO parcels_other (id, country, pieces) VALUES (14, 'de', 15);
@@ -65,14 +65,14 @@ TABLE of_middle ORDER BY country;
 TABLE of_leaf ORDER BY pieces;
 SELECT * FROM all_differences();
 
--- a partition that is created while all is live
+-- a partition that is created while the rollups are live
 CREATE TABLE parcels_us PARTITION OF parcels FOR VALUES IN ('us');
 INSERT INTO parcels VALUES (20, 'us', 20), (21, 'us', 21);
 CALL notify_stats.catch_up();
 SELECT * FROM of_root WHERE country = 'us';
 SELECT source, missing, hint FROM notify_stats.source_gaps() ORDER BY rollup::text;
 SELECT * FROM states();
--- it needs a replica identity of its own
+-- the partition needs its own replica identity
 SELECT * FROM stale_seen;
 ALTER TABLE parcels_us REPLICA IDENTITY FULL;
 UPDATE parcels SET pieces = pieces + 1 WHERE country = 'us';
@@ -82,7 +82,7 @@ SELECT * FROM of_root WHERE country = 'us';
 SELECT * FROM all_differences();
 DELETE FROM stale_seen;
 
--- truncating a leaf: what the tables above have lost cannot be told, so they are rebuilt
+-- truncating a leaf: the rows that its ancestors lose are not in the WAL, so their rollups are rebuilt
 BEGIN;
 INSERT INTO parcels VALUES (30, 'gb', 30);
 TRUNCATE parcels_gb;
@@ -94,7 +94,7 @@ SELECT * FROM states();
 SELECT * FROM of_root WHERE country = 'gb';
 SELECT * FROM all_differences();
 DELETE FROM stale_seen;
--- but that of the leaf itself is exact, and so is that of a whole partitioned table
+-- the rollup of the leaf itself stays exact, and so does that of a whole partitioned table
 TRUNCATE parcels_fr;
 INSERT INTO parcels VALUES (32, 'fr', 32);
 CALL notify_stats.catch_up();

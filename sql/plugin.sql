@@ -1,4 +1,4 @@
--- The output plugin by itself.
+-- The output plugin alone.
 CREATE SCHEMA plugin;
 SET search_path = plugin;
 \getenv srcdir PG_ABS_SRCDIR
@@ -13,7 +13,7 @@ END $$;
 SELECT slot_name FROM pg_create_logical_replication_slot('regress_plugin', 'notify_stats');
 \set peek 'SELECT count(*) FROM pg_logical_slot_peek_binary_changes(''regress_plugin'', NULL, NULL'
 
--- bad options
+-- invalid options
 :peek);
 :peek, 'version', '1');
 :peek, 'tables', '');
@@ -49,20 +49,20 @@ SELECT slot_name FROM pg_create_logical_replication_slot('regress_plugin', 'noti
 :peek, 'version', '1', 'tables', '16384:1 ');
 :peek, 'version', '1', 'tables', '16384: 1');
 :peek, 'version', '1', 'tables', '16384:1:2');
--- good ones, whether or not there is such a table
+-- valid options, whether or not the table exists
 :peek, 'version', '1', 'tables', '');
 :peek, 'tables', '4294967295:1600', 'version', '1');
 :peek, 'version', '1', 'tables', '16384:;16385:2,1');
--- it writes no text
+-- no textual output
 SELECT count(*) FROM pg_logical_slot_peek_changes('regress_plugin', NULL, NULL, 'version', '1', 'tables', '');
 
--- changes: of listed tables and columns only, a message a transaction
+-- changes: of listed tables and columns only, one message per transaction
 CREATE TABLE letters (id integer PRIMARY KEY, kind text, pages integer, body text);
 ALTER TABLE letters REPLICA IDENTITY FULL;
 CREATE TABLE other (id integer);
 CREATE FUNCTION peek(columns text, relation regclass DEFAULT 'letters')
 RETURNS TABLE (bytes integer, content text) LANGUAGE sql AS $$
-    -- version, xid and LSN of the commit, which differ each time, and what follows, without OIDs
+    -- version, xid and LSN of the commit differ each time; the rest is shown without OIDs
     SELECT length(data), replace(encode(substring(data FROM 14), 'escape'),
                                  encode(int4send(relation::oid::bigint::integer), 'escape'), '<oid>')
     FROM pg_logical_slot_peek_binary_changes('regress_plugin', NULL, NULL, 'version', '1',
@@ -91,7 +91,7 @@ ROLLBACK;
 TRUNCATE letters;
 SELECT * FROM peek('2');
 SELECT * FROM peek('');
--- old values that are not there
+-- old values that are missing
 ALTER TABLE letters REPLICA IDENTITY DEFAULT;
 INSERT INTO letters VALUES (4, 'd'), (5, 'e');
 SELECT count(*) FROM pg_logical_slot_get_binary_changes('regress_plugin', NULL, NULL, 'version', '1', 'tables', '');
@@ -106,7 +106,7 @@ SELECT count(*) FROM pg_logical_slot_get_binary_changes('regress_plugin', NULL, 
 UPDATE letters SET kind = 'g';
 SELECT * FROM peek('1');
 SELECT * FROM peek('');
--- a large transaction comes in several messages
+-- a large transaction is split into several messages
 ALTER TABLE letters REPLICA IDENTITY FULL;
 SELECT count(*) FROM pg_logical_slot_get_binary_changes('regress_plugin', NULL, NULL, 'version', '1', 'tables', '');
 INSERT INTO letters SELECT i, 'h', i, NULL FROM generate_series(10, 10000) i;

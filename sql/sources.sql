@@ -1,11 +1,11 @@
--- Several sources, several rollups, and what may happen to a source.
+-- Several sources, several rollups, and changes to the definition of a source.
 CREATE SCHEMA sources;
 SET search_path = sources;
 \getenv srcdir PG_ABS_SRCDIR
 \set common :srcdir '/sql/include/common.sql'
 \i :common
 
--- tables of one meaning and three shapes: other attribute numbers, other types, dropped columns
+-- three similar tables with different attribute numbers, types and dropped columns
 CREATE TABLE letters (
     gone integer,
     id integer PRIMARY KEY,
@@ -35,7 +35,7 @@ SELECT notify_stats.create_rollup('of_three', $$
           UNION ALL SELECT 'then', kind, weight FROM history
           UNION ALL SELECT NULL, type, heaviness FROM imports) n
     GROUP BY origin, kind $$);
--- a table twice, as two branches; and a self-made zero
+-- the same table in two branches; and a constant zero
 SELECT notify_stats.create_rollup('of_halves', $$
     SELECT half, count(*), sum(id) AS ids
     FROM (SELECT 'light' AS half, id FROM letters WHERE weight <= 20
@@ -69,19 +69,19 @@ CALL notify_stats.catch_up();
 TABLE of_one ORDER BY kind;
 TABLE of_two ORDER BY kind;
 SELECT * FROM all_differences();
--- and back
+-- and in the other direction
 WITH back AS (DELETE FROM history WHERE kind = 'b' RETURNING *)
 INSERT INTO letters (id, kind, weight) SELECT id, kind, weight FROM back;
 CALL notify_stats.catch_up();
 SELECT * FROM all_differences();
 
--- rows into and out of a filter, per source
+-- rows that start or cease to satisfy a filter, per source
 UPDATE letters SET test = NOT test;
 CALL notify_stats.catch_up();
 TABLE of_two ORDER BY kind;
 SELECT * FROM all_differences();
 
--- columns that no definition reads come and go, and change their types
+-- columns that no definition reads are added, dropped, or change their types
 ALTER TABLE letters ADD note text DEFAULT 'none', ADD made_at timestamptz DEFAULT clock_timestamp();
 INSERT INTO letters VALUES (20, 'e', 1);
 ALTER TABLE letters DROP COLUMN made_at;
@@ -92,10 +92,10 @@ UPDATE history SET weight = 31 WHERE id = '3';
 CALL notify_stats.catch_up();
 SELECT * FROM states();
 SELECT * FROM all_differences();
--- all of this without making anything anew
+-- all of this without a rebuild
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 
--- a column that is added with a default, and read by a new rollup: old rows have it, too
+-- a column added with a default, and read by a new rollup: old rows have the default, too
 INSERT INTO letters VALUES (22, 'f', 3);
 ALTER TABLE letters ADD colour text NOT NULL DEFAULT 'white';
 SELECT notify_stats.create_rollup('of_colour', $$
@@ -115,7 +115,7 @@ SELECT notify_stats.drop_rollup('of_colour');
 
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
 
--- an identity by the primary key, or by an index, will do for what they cover
+-- the primary key or an index as replica identity suffices for the columns that it covers
 CREATE TABLE stamps (country text, year integer, number integer, price integer NOT NULL DEFAULT 0, note text,
                      PRIMARY KEY (number, country));
 INSERT INTO stamps SELECT c, 2000 + n, n FROM unnest('{de,gb}'::text[]) c, generate_series(1, 3) n;
@@ -155,7 +155,7 @@ SELECT * FROM all_differences();
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
 
--- values out of line that an update does not touch: with FULL, and in a listed column
+-- out-of-line (TOAST) values that an update does not change: with FULL, and in an index column
 CREATE TABLE posters (id integer PRIMARY KEY, title text, body text, copies integer);
 ALTER TABLE posters ALTER title SET STORAGE EXTERNAL, ALTER body SET STORAGE EXTERNAL, REPLICA IDENTITY FULL;
 INSERT INTO posters VALUES (1, repeat('a', 5000), repeat('b', 5000), 1), (2, repeat('c', 5000), NULL, 2);
@@ -190,7 +190,7 @@ SELECT * FROM all_differences();
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
 
--- a table alone of those that inherit
+-- tables with inheritance: each is a source without its children
 CREATE TABLE parents (kind text);
 CREATE TABLE children () INHERITS (parents);
 ALTER TABLE parents REPLICA IDENTITY FULL;
@@ -211,7 +211,7 @@ SELECT * FROM states();
 
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
 
--- who follows the hints, statements at least, goes on updating a table that is published
+-- if the statements in the hints are run, a published table can still be updated
 CREATE FUNCTION follow_hints(rollup text, definition text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
     hint text;
@@ -245,7 +245,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM all_differences();
 SELECT * FROM states();
 
--- one that has no key, and one that is published later: check() tells both
+-- a table without a key, and one that is published later: check() reports both
 CREATE TABLE keyless (kind text NOT NULL);
 ALTER PUBLICATION of_others ADD TABLE keyless (kind);
 SELECT follow_hints('of_keyless', 'SELECT kind, count(*) FROM keyless GROUP BY 1');
@@ -266,7 +266,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM all_differences();
 DROP PUBLICATION of_others;
 
--- virtual generated columns (18), which are a part of REPLICA IDENTITY FULL, and not published
+-- virtual generated columns (18) are part of REPLICA IDENTITY FULL, but are not published
 CREATE FUNCTION virtual(statements text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('server_version_num')::int >= 180000 THEN

@@ -1,4 +1,4 @@
--- TRUNCATE: exact at its place in commit order, or known to be unknown.
+-- TRUNCATE: applied in commit order, or followed by a rebuild.
 CREATE SCHEMA truncate;
 SET search_path = truncate;
 \getenv srcdir PG_ABS_SRCDIR
@@ -29,7 +29,7 @@ INSERT INTO letters VALUES (4, 'd');
 CALL notify_stats.catch_up();
 TABLE of_one ORDER BY kind;
 TABLE of_both ORDER BY kind;
--- two sources: made anew
+-- two sources: rebuilt
 TABLE stale_seen;
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT * FROM differences('of_one');
@@ -105,7 +105,7 @@ TABLE of_one ORDER BY kind;
 SELECT * FROM differences('of_one');
 SELECT * FROM differences('of_both');
 
--- a table of no interest
+-- a table that is not a source
 CREATE TABLE scribbles (kind text);
 INSERT INTO scribbles VALUES ('a');
 DELETE FROM stale_seen;
@@ -114,7 +114,7 @@ CALL notify_stats.catch_up();
 TABLE stale_seen;
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 
--- before the first build, and with the rollup itself
+-- before the first build, and together with the rollup
 SELECT notify_stats.create_rollup('of_late', $$
     SELECT kind, count(*) FROM letters GROUP BY 1 $$);
 INSERT INTO letters VALUES (30, 'x');

@@ -1,4 +1,4 @@
--- Transactions that are prepared: they count when, and only if, they are committed.
+-- Prepared transactions: they are counted when, and only if, they are committed.
 CREATE SCHEMA twophase;
 SET search_path = twophase;
 \getenv srcdir PG_ABS_SRCDIR
@@ -13,7 +13,7 @@ SELECT notify_stats.create_rollup('by_kind', $$
 CALL notify_stats.catch_up();
 SELECT clock_timestamp() AS start \gset
 
--- prepared, and caught up with before and after the commit
+-- prepared; catch_up() before and after the commit
 BEGIN;
 INSERT INTO letters VALUES (3, 'c');
 SAVEPOINT s;
@@ -54,7 +54,7 @@ SELECT * FROM differences('by_kind');
 
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 
--- a build waits for what is prepared; given up, it leaves nothing behind but the wish
+-- a build waits for prepared transactions; if it is canceled, only the request remains
 BEGIN;
 INSERT INTO letters VALUES (7, 'g');
 PREPARE TRANSACTION 'regress_twophase_5';
@@ -73,7 +73,7 @@ TABLE by_id ORDER BY odd;
 SELECT * FROM differences('by_id');
 SELECT * FROM differences('by_kind');
 
--- so does the first slot
+-- the creation of the first slot waits as well
 SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollups;
 CALL notify_stats.catch_up();
 BEGIN;

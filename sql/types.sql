@@ -50,7 +50,7 @@ CREATE TABLE things (
 );
 ALTER TABLE things DROP COLUMN gone, REPLICA IDENTITY FULL;
 
--- two rows of each group, one of a group of its own, one of NULLs, one of empty values
+-- two rows per group, one group with a single row, one of NULLs, one of empty values
 CREATE PROCEDURE fill(n integer) LANGUAGE sql AS $$
     INSERT INTO things
     SELECT 10 * n + i, k = 1, k, k * 10000000000, k / 3.0, k / 7.0, k + 0.5, k * 1.5, chr(64 + k)::"char", 'f' || k,
@@ -80,7 +80,7 @@ SELECT * FROM all_differences();
 SELECT count(*) AS live FROM notify_stats.rollups WHERE state = 'live';
 SELECT clock_timestamp() AS start \gset
 
--- rows that come, that change their groups, and that go
+-- rows that are inserted, that change their groups, and that are deleted
 CALL fill(2);
 CALL notify_stats.catch_up();
 SELECT * FROM all_differences();
@@ -104,11 +104,11 @@ DELETE FROM things;
 CALL notify_stats.catch_up();
 SELECT * FROM all_differences();
 SELECT state, count(*) FROM notify_stats.rollups GROUP BY 1;
--- and none of them was made anew
+-- none of the rollups was rebuilt
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 DROP TABLE things CASCADE;
 
--- values that are equal but not the same: one group, whatever the look of its rows
+-- values that are equal but not identical: one group, in any of their forms
 CREATE TABLE equals (id integer PRIMARY KEY, amount numeric NOT NULL, part double precision NOT NULL, fixed char(5), span interval, doc jsonb);
 ALTER TABLE equals REPLICA IDENTITY FULL;
 SELECT notify_stats.create_rollup('by_equals', $$
@@ -133,7 +133,7 @@ CALL notify_stats.catch_up();
 SELECT count(*) FROM by_equals;
 DROP TABLE equals CASCADE;
 
--- numbers of 40 digits, texts and bytes too long for a page, compressed or not
+-- numbers with 40 digits, text and bytea values too long for a page, compressed or not
 CREATE TABLE long (id integer PRIMARY KEY, number numeric CHECK (number > '-Infinity' AND number < 'Infinity'), words text, bytes bytea);
 ALTER TABLE long REPLICA IDENTITY FULL;
 INSERT INTO long VALUES (1, 1234567890123456789012345678901234567890, repeat('a', 2000), '\x00');
@@ -163,7 +163,7 @@ CALL notify_stats.catch_up();
 SELECT * FROM by_number ORDER BY number;
 SELECT r.rollup, d.problem FROM notify_stats.rollups r, differences(r.rollup) d;
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
--- a group that no index can hold: that rollup has failed, the others have not
+-- a group that is too large for an index: that rollup fails, the others do not
 INSERT INTO long SELECT 6, 6, string_agg(md5(i::text), '' ORDER BY i), '\x06' FROM generate_series(1, 1000) i;
 CALL notify_stats.catch_up();
 CALL notify_stats.catch_up();
@@ -176,7 +176,7 @@ SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT r.rollup, d.problem FROM notify_stats.rollups r, differences(r.rollup) d;
 DROP TABLE long CASCADE;
 
--- names with capitals, spaces, dots and quotes, and words that are reserved
+-- names with capitals, spaces, dots and quotes, and reserved words
 CREATE SCHEMA "Types; DROP";
 CREATE TABLE "Types; DROP"."my.Table ""x""" (
     "select" integer PRIMARY KEY,

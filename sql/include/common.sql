@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 \pset null NULL
 CREATE EXTENSION IF NOT EXISTS notify_stats;
 
--- What a rollup has and its definition does not give, and the other way round.
+-- The rows of a rollup that its definition does not return, and vice versa.
 CREATE FUNCTION differences(rollup regclass) RETURNS TABLE (problem text, content text)
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- Tells what became stale meanwhile.
+-- Records which rollups become stale.
 CREATE TEMPORARY TABLE stale_seen (rollup text, reason text);
 CREATE FUNCTION note_stale() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO pg_temp.stale_seen VALUES (NEW.rollup, NEW.reason); RETURN NULL; END $$;

@@ -1,4 +1,4 @@
--- What a session of the benchmarks has used of the processor.
+-- The CPU time that a session of the benchmarks has used.
 CREATE SCHEMA bench;
 
 -- Ticks of CPU time that this backend has used, of 10 ms on Linux: fields 14 and 15, where the

@@ -1,4 +1,4 @@
--- A table whose number of groups is up to whoever fills it, and one that no rollup reads.
+-- A table whose number of groups depends on the writer, and one that no rollup reads.
 CREATE TABLE events (id bigint PRIMARY KEY, key int NOT NULL);
 ALTER TABLE events REPLICA IDENTITY FULL;
 CREATE TABLE unrelated (id bigint PRIMARY KEY, key int NOT NULL);

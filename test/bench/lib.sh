@@ -93,7 +93,7 @@ start_from() {
     start_server
 }
 
-# --- what is right --------------------------------------------------------------------
+# --- correctness ----------------------------------------------------------------------
 
 # check_same WHAT QUERY QUERY: the two give the same rows
 check_same() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the parts share that run on a live server: a worker, writers, and a disk that counts.
+# Shared by the parts that run on a live server: a worker, writers, and a disk that matters.
 
 # A server as one would run it. Vacuum and checkpoints come between the measurements, when
 # they are asked for, and not in the midst of one.
@@ -44,7 +44,7 @@ worker_pid() {
     sql -c 'SELECT pid FROM notify_stats.status'
 }
 
-# settle: what the last measurement left behind is not to be paid for by the next
+# settle: so that the next measurement does not pay for the effects of the last one
 settle() {
     sql -c 'VACUUM' -c 'CHECKPOINT'
 }
@@ -78,7 +78,7 @@ writes_per_second() {
 
 # --- the reference consumer -----------------------------------------------------------
 
-# It starts from now, and nobody writes meanwhile.
+# It starts at the current position, without concurrent writers.
 make_reference() {
     sql -c 'DROP VIEW IF EXISTS service_stats_reference_definition, service_stats_reference_shown' \
         -c 'DROP TABLE IF EXISTS service_stats_reference' 2>/dev/null

@@ -130,14 +130,14 @@ def main():
     used = consumer.cpu_seconds()
     while True:
         polled = time.monotonic()
-        # when polling, what came during a batch waits for the next poll, unless it was full
+        # when polling, changes during a batch wait for the next poll, unless it was full
         enough = BATCH if arguments.seconds else 1
         while not stopped and consumer.batch() >= enough:
             pass
         left = started + arguments.seconds - time.monotonic()
         if stopped or left <= 0:
             break
-        # in short pieces, to end when told to
+        # in short pieces, to end when signaled
         until = min(polled + arguments.interval, time.monotonic() + left)
         while not stopped and time.monotonic() < until:
             time.sleep(max(0, min(0.05, until - time.monotonic())))

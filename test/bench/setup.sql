@@ -1,7 +1,7 @@
--- What the benchmarks need beside Notify's tables and their rollup, and cpu.sql.
+-- Needed by the benchmarks in addition to Notify's tables and their rollup, and cpu.sql.
 CREATE PUBLICATION notify_stats FOR TABLE notifications, notification_history;
 
--- What the definition reads is what its view depends on: as an option of our output plugin.
+-- The columns that the definition reads, from the dependencies of its view, as an option of our plugin.
 CREATE VIEW bench.sources AS
 SELECT string_agg(format('%s:%s', relid, attnums), ';' ORDER BY relid) AS tables
 FROM (SELECT refobjid AS relid, string_agg(refobjsubid::text, ',' ORDER BY refobjsubid) AS attnums

@@ -23,7 +23,7 @@ SELECT extract(epoch FROM clock_timestamp() - :'started') * 1000, bench.cpu_tick
 SQL
 }
 
-# The first reading of a server that has just started is slow, whatever it is.
+# The first reading of a server that has just started is always slow.
 warm_up() {
     sql -o /dev/null -c "SELECT count(*) FROM pg_logical_slot_peek_binary_changes(
         '$1', (SELECT confirmed_flush_lsn + 16777216 FROM pg_replication_slots
@@ -36,7 +36,7 @@ per_change() {
     calculate "($1 > 0 ? $1 : 1) * 1000000 / $(getconf CLK_TCK) / $2"
 }
 
-# check_caught_up ROLLUP...: they are live, exact, and were not built anew
+# check_caught_up ROLLUP...: they are live, exact, and were not rebuilt
 check_caught_up() {
     local rollup
     [ "$(sql -c "SELECT count(*) FROM notify_stats.rollups WHERE state <> 'live'")" = 0 ] ||

@@ -1,4 +1,4 @@
--- The stream goes on from slot :slot, where its format starts.
+-- The stream continues with slot :slot, at the start of its format.
 UPDATE notify_stats.stream
 SET slot_name = s.slot_name, format = s.plugin, applied_lsn = s.confirmed_flush_lsn
 FROM pg_replication_slots AS s

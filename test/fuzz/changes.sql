@@ -3,7 +3,7 @@
 -- changes that it sees: inserts, updates, deletes, truncates, truncates of partitions, and unknown ones.
 
 -- changes: 14 0 0 0 0 0, wal2json1: 13 0 0 0 0 1, wal2json2: 13 0 0 0 0 1
--- (wal2json does not tell NaN)
+-- (wal2json does not write NaN)
 INSERT INTO plain VALUES (1, 'text', true, 1.5, '2026-01-01', '\xdeadbeef',
 	'12345678-1234-1234-1234-123456789abc', '{"a": ["b", {}]}', '{1,NULL,-3}', 'ok', 7,
 	repeat(md5('big'), 80), 'unused');

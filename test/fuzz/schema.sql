@@ -1,4 +1,4 @@
--- The tables of test/t/012_fuzz.pl.  "source" tells which of them readers read, and which columns.
+-- The tables of test/t/012_fuzz.pl.  "source" lists the tables that readers read, and their columns.
 
 CREATE SCHEMA "odd, schema";
 CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -9,12 +9,12 @@ CREATE TABLE plain (id int, gone int, t text, b bool, n numeric NOT NULL, at tim
 	raw bytea, u uuid, j jsonb, a int[], m mood, d positive, big text, unused text);
 ALTER TABLE plain DROP gone, ALTER big SET STORAGE EXTERNAL, REPLICA IDENTITY FULL;
 
--- with a name that has to be escaped, and an index for its replica identity
+-- with a name that must be escaped, and an index for its replica identity
 CREATE TABLE "odd, schema"."odd ""table""" (id int NOT NULL, "col ""1""" text NOT NULL, unused text);
 CREATE UNIQUE INDEX odd_key ON "odd, schema"."odd ""table""" (id, "col ""1""");
 ALTER TABLE "odd, schema"."odd ""table""" REPLICA IDENTITY USING INDEX odd_key;
 
--- the replica identity does not cover what is read; nothing is; the table is not
+-- the replica identity does not cover the columns read; no columns are read; the table is not read
 CREATE TABLE weak (id int PRIMARY KEY, v text);
 CREATE TABLE counted (x int PRIMARY KEY);
 CREATE TABLE ignored (x int PRIMARY KEY);

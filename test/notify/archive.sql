@@ -1,5 +1,5 @@
 -- weight: 3
--- The nightly archive for one service and type: what is older than :retention days moves to
+-- The nightly archive for one service and type: rows older than :retention days move to
 -- the history in one transaction, by way of a temporary table.
 \set slot random_zipfian(1, 2000, 1.05)
 BEGIN;

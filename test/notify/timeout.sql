@@ -1,5 +1,5 @@
 -- weight: 1
--- The nightly timeout, many rows in one UPDATE: what no provider has reported on fails.
+-- The nightly timeout, many rows in one UPDATE: notifications without a provider's report fail.
 -- Notify waits three days; the load waits :timeout seconds.
 WITH overdue AS MATERIALIZED (
     SELECT id FROM notifications

@@ -1,9 +1,9 @@
 # 001_worker.pl
 #
 # The life of the background worker: it starts with the server and waits for the extension,
-# keeps the rollups of each database in the list, comes back whatever ends it, obeys pause(),
-# resume() and changed settings, drops its slot when the extension goes, leaves the server's
-# log alone, and falls silent when everybody else does.
+# maintains the rollups of each database in the list, is restarted after any exit, obeys pause(),
+# resume() and changed settings, drops its slot after DROP EXTENSION, adds no routine messages to
+# the server log, and writes nothing on an idle server.
 #
 
 use strict;
@@ -22,7 +22,7 @@ autovacuum = off
 });
 my ($pid, $old_pid, $slot);
 
-# The extension comes and goes while the worker runs.
+# The extension is created and dropped while the worker runs.
 $pid = wait_for_worker($node);
 poll($node, "SELECT state = 'idle' FROM pg_stat_activity WHERE pid = $pid");
 is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'no slot before CREATE EXTENSION');
@@ -46,7 +46,7 @@ sub change_waits
 	return poll($node, "SELECT state = '$state' FROM notify_stats.status WHERE stream = 'main'");
 }
 
-# Another database in the list, with a name that has to be quoted; and one that never existed.
+# Another database in the list, with a name that must be quoted; and one that does not exist.
 $node->safe_psql('postgres', 'CREATE DATABASE "Second"');
 wait_for_worker($node, 'Second');
 $node->safe_psql('Second', 'CREATE EXTENSION notify_stats');
@@ -59,7 +59,7 @@ is_exact($node, 'the first database counts');
 is(sql($node, 'SELECT count(DISTINCT database) FROM pg_replication_slots'), '2', 'a slot for each');
 $node->wait_for_log(qr/database "nowhere" does not exist/);
 
-# It comes back.
+# The worker is restarted.
 $old_pid = worker_pid($node);
 sql($node, "SELECT pg_terminate_backend($old_pid)");
 $pid = wait_for_worker($node, 'postgres', $old_pid);
@@ -102,8 +102,8 @@ $node->reload;
 change_kinds($node);
 is_exact($node, 'exact after naptime was shortened');
 
-# Nobody writes any more: nor do we, even if the server's own records make the worker look
-# at the log, again and again and for longer than the interval of its progress.
+# On an idle server we write nothing, even if the server's own records make the worker read
+# the WAL repeatedly, for longer than the interval of its progress reports.
 sub checkpoint_and_look
 {
 	sql($node, q{
@@ -126,24 +126,24 @@ my $idle_query = 'SELECT applied_lsn, pg_snapshot_xmax(pg_current_snapshot()) FR
 my $before = sql($node, $idle_query);
 my $from = sql($node, 'SELECT pg_current_wal_flush_lsn()');
 let_a_second_pass() for 1 .. 3;
-is(sql($node, $idle_query), $before, 'a server left alone is silent: no transaction');
+is(sql($node, $idle_query), $before, 'idle server: no transaction');
 my $to = sql($node, 'SELECT pg_current_wal_flush_lsn()');
 my ($stdout, $stderr) = run_command(
 	[ 'pg_waldump', '-p', $node->data_dir . '/pg_wal', '-s', $from, '-e', $to ]);
 is(join("\n", grep { /^rmgr/ && !/^rmgr: (XLOG |Standby |Heap2 .*PRUNE)/ } split /\n/, $stdout), '',
-	'a server left alone is silent: no record but of checkpoints, and of who reads the catalogs');
+	'idle server: no records other than those of checkpoints and catalog reads');
 like($stdout, qr/CHECKPOINT_ONLINE/, 'the records of checkpoints');
 change_kinds($node);
-is_exact($node, 'and it wakes up again');
+is_exact($node, 'changes are applied again after the idle period');
 
-# The routine messages of decoding stay out of the log, and a worker that cannot connect
-# restarts nothing.
+# The routine messages of decoding are not in the server log, and a worker that cannot connect
+# causes no restart.
 my $log = slurp_file($node->logfile);
 unlike($log, qr/starting logical decoding for slot|logical decoding found/, 'no message of each cycle or slot in the log');
-like($log, qr/created replication slot/, 'but that there is one');
-unlike($log, qr/terminating any other active server processes/, 'a missing database did no harm');
+like($log, qr/created replication slot/, 'the creation of the slot is logged');
+unlike($log, qr/terminating any other active server processes/, 'a missing database causes no restart');
 
-# DROP EXTENSION, and then the slot would keep all WAL if nobody dropped it.
+# After DROP EXTENSION the slot must be dropped, as it would retain all WAL.
 $slot = main_slot($node);
 sql($node, 'DROP EXTENSION notify_stats CASCADE');
 poll($node, "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$slot'");
@@ -157,10 +157,10 @@ poll($node, "SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$s
 is(sql($node, "SELECT slot_name IS NULL AND applied_lsn IS NULL FROM notify_stats.stream"), 't',
 	'no slot after the last rollup');
 
-# The worker does not keep its database from being dropped, once it has closed the slot.
+# The worker does not prevent its database from being dropped, once it has closed the slot.
 $node->safe_psql('Second', 'SELECT notify_stats.pause()');
 poll($node, 'SELECT NOT active FROM pg_replication_slots');
 is($node->psql('postgres', 'DROP DATABASE "Second" WITH (FORCE)'), 0, 'DROP DATABASE ... WITH (FORCE)');
-is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'its slot went with it');
+is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '0', 'its slot is dropped as well');
 
 done_testing();

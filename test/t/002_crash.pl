@@ -1,10 +1,10 @@
 # 002_crash.pl
 #
 # Exactly once.  At each point of a cycle, in turn, with Notify's changes in flight, the
-# worker is killed, the postmaster is killed, and the server is shut down at once.  Whatever
-# was committed must be in the rollup once, and never may the slot be ahead of what was
-# applied.  The same with asynchronous commits, where a crash may lose the last changes, but
-# then from both sides.
+# worker is killed, the postmaster is killed, and the server is shut down immediately.  Every
+# committed change must be counted once, and the slot must never be ahead of the applied
+# position.  The same with asynchronous commits, where a crash may lose the last changes, but
+# then both in the sources and in the rollup.
 #
 # versions: all
 
@@ -47,8 +47,8 @@ sub change
 	return;
 }
 
-# Stops the worker at a point, with more changes behind it, and then has it end that way.  A
-# checkpoint before makes the slot's position last, which otherwise a crash often undoes.
+# Stops the worker at a point, with more changes pending, and then ends it in the given way.  A
+# checkpoint before makes the slot's position durable, which a crash would otherwise often undo.
 sub end_worker_at
 {
 	my ($point, $how, $checkpoint) = @_;
@@ -69,7 +69,7 @@ sub end_worker_at
 my %crash = (
 	'kill -9 of the worker' => sub {
 		crash_restart($node, worker_pid($node));
-		# its heirs have inherited the setting
+		# its successors have inherited the setting
 		$node->reload;
 	},
 	'kill -9 of the postmaster' => sub {
@@ -96,7 +96,7 @@ foreach my $point (@points)
 	is_verified($node, 'ft_service_stats', "$point: verify() finds nothing");
 }
 
-# Asynchronous commits, by a setting of the database, which our worker has to withstand.
+# Asynchronous commits, by a setting of the database, which our worker must not adopt.
 sql($node, 'ALTER DATABASE postgres SET synchronous_commit = off');
 $node->restart;
 foreach my $point ('after-apply', 'after-commit', 'after-advance')
@@ -110,8 +110,8 @@ foreach my $point ('after-apply', 'after-commit', 'after-advance')
 }
 is_verified($node, 'ft_service_stats', 'asynchronous: verify() finds nothing');
 
-# A crash was never mistaken for a loss of changes, which would have hidden a miscount.
-unlike(slurp_file($node->logfile), qr/changes were lost/, 'no rollup had to be rebuilt');
+# A crash was never mistaken for a loss of changes; the rebuild would have hidden a miscount.
+unlike(slurp_file($node->logfile), qr/changes were lost/, 'no rollup was rebuilt');
 is(sql($node, 'SELECT count(*) > 50 FROM ft_service_stats'), 't', 'there was something to count');
 
 # The points of the cycle are those of catch_up() as well.

@@ -1,8 +1,8 @@
 # 003_build_load.pl
 #
-# A rollup is created, rebuilt and verified while eight clients write.  It has to come out
-# exact, must not make anybody wait, and may leave no slot behind, also if it is killed
-# half-way, after which it starts again by itself.
+# A rollup is created, rebuilt and verified while eight clients write.  The result must be
+# exact, must not block anybody, and must leave no slot behind, even if the build is killed
+# before its end; then it is started again automatically.
 #
 # versions: all
 # takes long
@@ -158,13 +158,13 @@ unlike(slurp_file($load->{log}), qr/ERROR|FATAL/, 'no client met an error');
 is($different, '', "each of $verifications verifications under load finds nothing");
 is_exact($node, "$builds builds under load: exact");
 no_build_slots($node, 'builds leave no slot behind');
-unlike(slurp_file($node->logfile), qr/ (ERROR|FATAL): /, 'no build had to start again');
+unlike(slurp_file($node->logfile), qr/ (ERROR|FATAL): /, 'no build was restarted');
 sql($node, q{
 	SELECT notify_stats.drop_rollup(rollup) FROM notify_stats.rollup WHERE rollup::text LIKE 'new%';
 	CHECKPOINT;
 });
 
-# --- nobody waits ---------------------------------------------------------------------
+# --- no blocking ---------------------------------------------------------------------
 
 my $id = 2_000_000_000;
 
@@ -197,8 +197,8 @@ foreach my $point (@build_points)
 	set_stop($node, $point);
 	sql($node, "SELECT notify_stats.rebuild('sums')");
 	wait_for_stop($node, $point, $offset);
-	is(write_without_waiting(), '', "nobody waits for a rebuild at $point");
-	is(sql($node, "SET lock_timeout = '1s'; $readable"), 't', "nor does a reader of the rollup at $point");
+	is(write_without_waiting(), '', "writers do not wait for a rebuild at $point");
+	is(sql($node, "SET lock_timeout = '1s'; $readable"), 't', "readers of the rollup do not wait at $point");
 	continue_from_stop($node);
 	wait_until_rebuilt($node, 'sums');
 
@@ -206,7 +206,7 @@ foreach my $point (@build_points)
 	set_stop($node, $point);
 	$verify = start_psql($node, "SELECT * FROM notify_stats.verify('parts')");
 	wait_for_stop($node, $point, $offset);
-	is(write_without_waiting(), '', "nobody waits for verify() at $point");
+	is(write_without_waiting(), '', "writers do not wait for verify() at $point");
 	continue_from_stop($node);
 	is($verify->finish, '', "verify() finds nothing after it");
 
@@ -214,14 +214,14 @@ foreach my $point (@build_points)
 	set_stop($node, $point);
 	create_rollup($node, "new_$point" =~ s/-/_/gr, $definition{sums});
 	wait_for_stop($node, $point, $offset);
-	is(write_without_waiting(), '', "nobody waits for a first build at $point");
+	is(write_without_waiting(), '', "writers do not wait for a first build at $point");
 	continue_from_stop($node);
-	is_exact($node, "and all are exact after $point");
+	is_exact($node, "all are exact after $point");
 }
 
-# --- a transaction that is open meanwhile ----------------------------------------------
+# --- a transaction that stays open ----------------------------------------------
 
-# The slot is read from where it began, each time.  So windows grow, and in all not much is read.
+# The slot is read from its start each time.  So windows grow, and the total that is read is small.
 set_and_reload($node, 'notify_stats.max_batch_wal' => '64kB', log_min_messages => 'debug1');
 my $offset = log_position($node);
 set_stop($node, 'build-filled');
@@ -245,12 +245,12 @@ while ($log =~ m{build stream was read from (\w+)/(\w+) up to (\w+)/(\w+)}g)
 	$read += $last - $from;
 	$windows++;
 }
-cmp_ok($windows, '>', 1, 'a build beside an open transaction reads several windows');
-cmp_ok($read, '<', 4 * ($last - $first), 'and no more than a few times what there is');
+cmp_ok($windows, '>', 1, 'a build during an open transaction reads several windows');
+cmp_ok($read, '<', 4 * ($last - $first), 'and reads no more than a few times the WAL');
 set_and_reload($node, 'notify_stats.max_batch_wal' => undef, log_min_messages => undef);
 is_exact($node, 'exact after it');
 
-# --- killed half-way ------------------------------------------------------------------
+# --- killed before the end ------------------------------------------------------------------
 
 my %kill = (
 	'kill -9' => sub {
@@ -296,7 +296,7 @@ foreach my $point (@build_points)
 	}
 }
 
-# verify() killed: the session is told, and nothing remains.
+# verify() killed: the session gets an error, and nothing remains.
 $offset = log_position($node);
 set_stop($node, 'build-filled');
 my $verify = start_psql($node, "SELECT * FROM notify_stats.verify('parts')");
@@ -307,7 +307,7 @@ like($verify->finish, qr/ERROR|FATAL/, 'verify() fails if its process is termina
 $node->reload;
 no_build_slots($node, 'a verification that was terminated leaves no slot');
 
-# And the other way round: the session that asked goes, and its process ends.
+# Conversely: the session is cancelled, and its builder ends.
 $offset = log_position($node);
 set_stop($node, 'build-filled');
 $verify = start_psql($node, "SELECT * FROM notify_stats.verify('parts')");
@@ -316,9 +316,9 @@ sql($node, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIK
 like($verify->finish, qr/canceling statement/, 'verify() can be cancelled');
 no_build_slots($node, 'a verification that was cancelled leaves no slot');
 continue_from_stop($node);
-is_verified($node, 'parts', 'and verify() works again');
+is_verified($node, 'parts', 'verify() works again');
 
-# The session that asked is terminated: its process ends as well.
+# The session that runs verify() is terminated: its builder ends as well.
 $offset = log_position($node);
 set_stop($node, 'build-filled');
 $verify = start_psql($node, "SELECT * FROM notify_stats.verify('parts')");
@@ -326,9 +326,9 @@ wait_for_stop($node, 'build-filled', $offset);
 sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%verify(%' AND pid <> pg_backend_pid()});
 like($verify->finish, qr/terminating connection/, 'a session that verifies can be terminated');
 wait_for_builder_gone($node);
-no_build_slots($node, 'and leaves no slot');
+no_build_slots($node, 'a terminated session leaves no slot');
 
-# A column that is renamed meanwhile is verify()'s trouble, not the rollup's.
+# A column that is renamed during verify() is an error of verify(), not of the rollup.
 $offset = log_position($node);
 $verify = start_psql($node, "SELECT * FROM notify_stats.verify('sums')");
 wait_for_stop($node, 'build-filled', $offset);
@@ -340,14 +340,14 @@ sql($node, 'ALTER TABLE sums RENAME COLUMN number TO n');
 is_exact($node, 'a rollup whose column was renamed, and back');
 is(state_of($node, 'sums'), 'live', 'it has been live throughout');
 
-# A lock of the session's own does not keep its verify() waiting.  Parallel plans, and waiters
-# that look for deadlocks, must not get in each other's way then.
+# A lock of the session itself does not block its verify().  Then parallel plans, and waiters
+# that look for deadlocks, must not conflict.
 set_and_reload($node, min_parallel_table_scan_size => 0, parallel_setup_cost => 0, parallel_tuple_cost => 0,
 	deadlock_timeout => '10ms');
 is(sql($node, q{BEGIN; LOCK TABLE sums IN SHARE MODE; SET statement_timeout = '60s';
 	SELECT count(*) FROM notify_stats.verify('sums'); COMMIT}), '0', 'verify() in a transaction that has locked the rollup');
 
-# The definition is replaced after it was run: what it gave is not what it would give now.
+# The definition is replaced after it was run: its result is out of date.
 $offset = log_position($node);
 set_stop($node, 'build-filled');
 sql($node, "SELECT notify_stats.rebuild('sums')");
@@ -357,9 +357,9 @@ sql($node, 'CREATE OR REPLACE VIEW sums_definition AS '
 continue_from_stop($node);
 wait_until_rebuilt($node, 'sums');
 is_exact($node, 'a definition that is replaced during a rebuild');
-is_verified($node, 'sums', 'and verify() agrees');
+is_verified($node, 'sums', 'verify() finds no difference');
 
-# A slot that is open is opened anew when other columns are wanted, which needs the allow-list.
+# An open slot is reopened when other columns are needed, which requires the list of allowed plugins.
 unlike(slurp_file($node->logfile), qr/may not be used as an output plugin/, 'our plugin was never refused');
 
 done_testing();

@@ -1,10 +1,10 @@
 # 004_barrier.pl
 #
-# A commit is in the write-ahead log before other sessions see it: between the two lies, among
+# A commit is in the WAL before other sessions see it: between the two there is, among
 # other things, the wait for a synchronous standby.  A build that starts in between must not
-# lose it (in the log before the slot's position, and not yet visible to the snapshot), nor
+# lose it (in the WAL before the slot's position, and not yet visible to the snapshot), nor
 # count it twice.  So a build waits until all transactions that have an xid have ended.  Here
-# synchronous_standby_names names nobody, so that a commit is held until we release it.
+# synchronous_standby_names lists no existing standby, so a commit is held until the test releases it.
 #
 # Without wait_for_transactions() in build.c this test fails.
 #
@@ -20,7 +20,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# what we do ourselves is not to be held
+# our own transactions must not wait
 $ENV{PGOPTIONS} = '-c synchronous_commit=local';
 
 my $node = new_node('barrier');
@@ -78,7 +78,7 @@ release_commits();
 is_exact($node, 'a commit held before the slot: exact');
 is(count_in('first', 'before the slot'), '1', 'a commit held before the slot: counted once');
 
-# Before the slot is copied.  The main stream goes on meanwhile, and counts the row for the
+# Before the slot is copied.  The main stream continues and counts the row for the
 # first rollup, so that the slot is past it when it is copied once more.
 hold_commits();
 $xid = commit_held('before the copy');
@@ -95,7 +95,7 @@ is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '200 ms', rollup => '
 	'wait_for_lsn() waits for the build');
 sql($node, "INSERT INTO source VALUES (51, 'meanwhile')");
 poll($node, "SELECT sum(n) = 2 FROM first WHERE kind = 'meanwhile'");
-pass('the main stream goes on while a build waits');
+pass('the main stream continues while a build waits');
 release_commits();
 is_exact($node, 'a commit held before the copy: exact');
 is(count_in('second', 'before the copy'), '1', 'a commit held before the copy: counted once');
@@ -153,10 +153,10 @@ $elsewhere->query_safe('BEGIN; INSERT INTO t VALUES (1)');
 is(sql_error($node, q{SET statement_timeout = '20s'; SELECT * FROM notify_stats.verify('first')}), 'no error: ',
 	'verify() does not wait for the newest transaction of another database');
 sql($node, "SELECT notify_stats.rebuild('second')");
-is_exact($node, 'nor does a rebuild wait for an older one');
+is_exact($node, 'a rebuild does not wait for an older one');
 $elsewhere->query_safe("PREPARE TRANSACTION 'elsewhere'");
 is(sql_error($node, q{SET statement_timeout = '20s'; SELECT * FROM notify_stats.verify('first')}), 'no error: ',
-	'nor does verify() wait for a prepared one');
+	'verify() does not wait for a prepared one');
 $elsewhere->query_safe("COMMIT PREPARED 'elsewhere'");
 $elsewhere->quit;
 no_build_slots($node, 'no slot is left');

@@ -1,7 +1,7 @@
 # 005_bad_server.pl
 #
-# Servers that lack something.  What cannot work is refused with an SQLSTATE, and a hint that
-# can be followed, and leaves nothing half-made; what may work later waits, and says so.
+# Servers that lack something.  Impossible operations fail with an SQLSTATE and a usable hint,
+# and leave nothing behind; operations that may become possible later wait, and report this.
 #
 
 use strict;
@@ -24,7 +24,7 @@ my $schema = q{
 my $allow_plugin;
 my ($node, $error, $offset);
 
-# What a statement tells besides its result.
+# The notices of a statement, without its result.
 sub notices
 {
 	my ($query) = @_;
@@ -49,7 +49,7 @@ $error = sql_error($node, $create);
 like($error, qr/ERROR:  55000: notify_stats requires wal_level >= logical/, 'wal_level = replica is refused');
 like($error, qr/DETAIL: .*\nHINT:  Set wal_level = logical in postgresql.conf and restart/, 'with a hint');
 is(sql($node, $nothing_made), '0', 'and nothing is made');
-is(check_row($node, 'wal_level', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells');
+is(check_row($node, 'wal_level', 'ok, hint IS NOT NULL'), 'f|t', 'check() reports it');
 
 # --- not preloaded --------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ sub not_preloaded
 		like(sql_error($node, $call), $hint, "not preloaded: $call");
 	}
 	is(sql($node, $nothing_made), '0', 'not preloaded: nothing is made');
-	is(check_row($node, 'preload', 'ok, hint IS NOT NULL'), 'f|t', 'not preloaded: check() tells');
+	is(check_row($node, 'preload', 'ok, hint IS NOT NULL'), 'f|t', 'not preloaded: check() reports it');
 	is(sql($node, 'SELECT state FROM notify_stats.status'), 'not preloaded', 'not preloaded: so does the status');
 	is(sql($node, 'SELECT count(*) FROM notify_stats.rollups'), '0', 'not preloaded: the rollups can be read');
 	is(sql($node, 'SELECT notify_stats.applied_lsn() IS NULL'), 't', 'not preloaded: applied_lsn() can be called');
@@ -111,9 +111,9 @@ $error = sql_error($node, $create);
 like($error, qr/ERROR:  53400: all replication slots are in use/, 'no free slot for the build is refused');
 like($error, qr/DETAIL: .*\nHINT:  Drop unused slots, or raise max_replication_slots/, 'with a hint');
 is(sql($node, $nothing_made), '0', 'and nothing is made');
-is(check_row($node, 'replication slots', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells');
+is(check_row($node, 'replication slots', 'ok, hint IS NOT NULL'), 'f|t', 'check() reports it');
 
-# Taken only afterwards: the build waits, says why, and is made when there is one.
+# All slots are taken only afterwards: the build waits, reports why, and is done when there is one.
 sql($node, q{SELECT pg_drop_replication_slot('taken')});
 is(check_row($node, 'replication slots', 'ok, hint IS NOT NULL'), 't|f', 'check() is content');
 sql($node, qq{
@@ -123,7 +123,7 @@ sql($node, qq{
 	SELECT notify_stats.resume();
 });
 poll($node, q{SELECT last_error LIKE '%all replication slots are in use%' FROM notify_stats.status WHERE stream = 'main'});
-pass('a build without a slot says why it waits');
+pass('a build without a slot reports why it waits');
 sql($node, q{INSERT INTO source VALUES (5, 'd')});
 sql($node, q{SELECT pg_drop_replication_slot('taken')});
 is_exact($node, 'and comes when there is a slot');
@@ -135,7 +135,7 @@ sql($node, q{SELECT pg_create_physical_replication_slot('taken')});
 like(sql_error($node, q{SELECT * FROM notify_stats.verify('kinds')}),
 	qr/ERROR:  53400: not enough free replication slots to verify a rollup\nDETAIL:/, 'verify() without a slot');
 sql($node, q{INSERT INTO source VALUES (6, 'd')});
-is_exact($node, 'while the stream goes on');
+is_exact($node, 'the stream continues');
 sql($node, q{SELECT pg_drop_replication_slot('taken')});
 is_verified($node, 'kinds', 'verify() with a slot');
 
@@ -145,14 +145,14 @@ is_verified($node, 'kinds', 'verify() with a slot');
 restart_with("max_worker_processes = 2\n");
 wait_for_worker($node);
 poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'logical replication launcher'});
-is(check_row($node, 'worker processes', 'ok, hint IS NOT NULL'), 'f|t', 'check() tells that there is no process for a build');
+is(check_row($node, 'worker processes', 'ok, hint IS NOT NULL'), 'f|t', 'check() reports that there is no process for a build');
 $offset = log_position($node);
 sql($node, q{SELECT notify_stats.rebuild('kinds')});
 $node->wait_for_log(qr/could not start a background process to build a rollup/, $offset);
 $node->wait_for_log(qr/HINT:  You may need to increase "max_worker_processes"/, $offset);
 sql($node, q{INSERT INTO source VALUES (7, 'd')});
 poll($node, q{SELECT sum(n) = 7 FROM kinds});
-pass('the stream goes on while a build waits for a process');
+pass('the stream continues while a build waits for a process');
 $error = sql_error($node, q{SELECT * FROM notify_stats.verify('kinds')});
 like($error, qr/ERROR:  53400: could not start a background process to verify the rollup\nHINT:  You may need to increase "max_worker_processes"/,
 	'verify() without a process');
@@ -193,13 +193,13 @@ like(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms', no_throw => t
 sql($node, 'CALL notify_stats.catch_up()');
 is(differences($node, 'postgres', 'kinds'), '', 'catch_up() does the work of the worker');
 
-# Nobody but verify() itself has noticed yet that another rollup is gone.
+# Only verify() itself has noticed that another rollup was dropped.
 sql($node, 'DROP TABLE dropped');
 is_verified($node, 'kinds', 'verify() after DROP TABLE of another rollup');
 
 # --- a server that left ---------------------------------------------------------------
 
-# The slot keeps the server from starting at a lower wal_level, as the server itself says.
+# The slot prevents the server from starting at a lower wal_level, with a message of the server.
 $node->append_conf('postgresql.conf', "wal_level = replica\n");
 $node->stop;
 is($node->start(fail_ok => 1), 0, 'a server with our slot does not start at a lower wal_level');

@@ -1,10 +1,10 @@
 # 006_lost_slot.pl
 #
-# A slot that does not hold what it should is changes lost: the rollups become stale, a new
-# slot is made, and they are rebuilt, all by the worker itself.  So when somebody drops the
-# slot, makes it anew, advances it, or reads from it.  A slot of our name that is somebody
-# else's is never touched, one that somebody else has open is waited for, and much WAL that the
-# slot keeps is told.  Each is said once, however long it lasts.
+# If a slot does not hold the expected changes, changes are lost: the rollups become stale, a new
+# slot is created, and they are rebuilt, all by the worker.  This includes slots that were dropped,
+# recreated, advanced, or read by others.  A foreign slot with our name is never touched, a slot in
+# use by another process is waited for, and a slot that retains much WAL is reported.  Each problem
+# is logged once, however long it lasts.
 #
 # versions: all
 
@@ -21,7 +21,7 @@ use Test::More;
 my $node = new_node('lost', conf => 'autovacuum = off');
 my $slot;
 
-# What the worker has said of a loss, once the rollups are rebuilt.
+# What the worker has logged about a loss, once the rollups are rebuilt.
 sub is_mended
 {
 	my ($offset, $reason, $title) = @_;
@@ -30,7 +30,7 @@ sub is_mended
 	$node->wait_for_log(qr/changes were lost: \Q$reason\E/, $offset);
 	is_exact($node, "$title: exact again");
 	change_notify($node);
-	is_exact($node, "$title: and goes on");
+	is_exact($node, "$title: and changes are applied again");
 	is(sql($node, "SELECT string_agg(DISTINCT state, ',') FROM notify_stats.rollups"), 'live', "$title: live");
 	slot_is_behind($node, "$title: the slot is not ahead");
 	is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '1', "$title: one slot");
@@ -50,7 +50,7 @@ pause_stream($node);
 change_notify($node);
 drop_slot($node, $slot);
 is(sql($node, "SELECT count(*) FROM notify_stats.check() WHERE item = 'slot' AND NOT ok AND hint IS NOT NULL"), '1',
-	'check() tells that the slot is missing');
+	'check() reports that the slot is missing');
 change_notify($node);
 resume_stream($node);
 is_mended($offset, 'the replication slot is missing', 'a dropped slot');
@@ -64,7 +64,7 @@ change_notify($node);
 resume_stream($node);
 is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot advanced by hand');
 
-# Read from.  The server would let anybody with the right to replicate.
+# Read by another role with REPLICATION.
 my $libraries = sql($node, "SELECT coalesce(current_setting('output_plugin_libraries', true), 'none')") eq 'none' ? ''
 	: 'SET output_plugin_libraries = pgoutput, test_decoding, notify_stats;';
 my $oid = sql($node, "SELECT 'notifications'::regclass::oid");
@@ -73,11 +73,11 @@ pause_stream($node);
 change_notify($node);
 isnt(sql($node, qq{$libraries
 	SELECT count(*) FROM pg_logical_slot_get_binary_changes('$slot', NULL, NULL, 'version', '1', 'tables', '$oid:1')}), '0',
-	'somebody reads our changes');
+	'another session reads our changes');
 resume_stream($node);
-is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot read by somebody else');
+is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot read by another session');
 
-# Dropped, and made anew under its name: it looks like ours, and lacks what was before it.
+# Dropped, and recreated with its name: it looks like ours, and lacks the changes before it.
 $offset = log_position($node);
 pause_stream($node);
 change_notify($node);
@@ -86,7 +86,7 @@ sql($node, qq{$libraries SELECT pg_drop_replication_slot('$slot');
 	SELECT pg_create_logical_replication_slot('$slot', '$plugin')});
 change_notify($node);
 resume_stream($node);
-is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot made anew');
+is_mended($offset, 'the replication slot is ahead of what was applied', 'a recreated slot');
 
 # Dropped, and found by catch_up() instead of the worker.
 $offset = log_position($node);
@@ -94,11 +94,11 @@ pause_stream($node);
 change_notify($node);
 drop_slot($node, $slot);
 sql($node, 'CALL notify_stats.catch_up()');
-is(differences($node, 'postgres', 'ft_service_stats', 'by_type'), '', 'catch_up() mends a dropped slot as well');
+is(differences($node, 'postgres', 'ft_service_stats', 'by_type'), '', 'catch_up() replaces a dropped slot as well');
 resume_stream($node);
 is_mended($offset, 'the replication slot is missing', 'a slot that catch_up() missed');
 
-# Invalidated, because it kept more of the log than it may.
+# Invalidated, because it retained more WAL than allowed.
 $offset = log_position($node);
 pause_stream($node);
 change_notify($node);
@@ -108,12 +108,12 @@ for (1 .. 10)
 	sql($node, 'CREATE TABLE filler (); DROP TABLE filler; SELECT pg_switch_wal(); CHECKPOINT');
 	last if sql($node, "SELECT wal_status FROM pg_replication_slots WHERE slot_name = '$slot'") eq 'lost';
 }
-is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'lost', 'the status tells a lost slot');
+is(sql($node, "SELECT wal_status FROM notify_stats.status WHERE stream = 'main'"), 'lost', 'the status shows a lost slot');
 set_and_reload($node, max_slot_wal_keep_size => '-1');
 resume_stream($node);
 is_mended($offset, 'the replication slot was invalidated because of max_slot_wal_keep_size', 'an invalidated slot');
 
-# Idle.  The server invalidates a slot that nobody uses for a while, at a checkpoint.
+# Idle.  The server invalidates a slot that is not used for some time, at a checkpoint.
 sub idle_until_lost
 {
 	poll($node, "SELECT inactive_since < now() - interval '1.1 s' FROM pg_replication_slots WHERE slot_name = '$slot'");
@@ -158,26 +158,26 @@ if ($node->pg_version >= 18)
 	sql($node, 'CHECKPOINT');
 	is(builder_pid($node), $builder, 'a build is not ended while it reads its sources');
 	continue_from_stop($node);
-	is_exact($node, 'and comes to its end');
+	is_exact($node, 'the build ends');
 	$built = built_at($node);
 	# the position of the build is before its own commit, which drops temporary tables
 	change_notify($node);
 	wait_until_applied($node);
 
-	# A paused worker does not, but if nothing happens meanwhile, nothing is lost.
+	# A paused worker does not, but if there are no changes, nothing is lost.
 	$offset = log_position($node);
 	pause_stream($node);
 	is(check_row($node, 'idle slot', 'ok, hint IS NOT NULL'), 'f|t', 'check() warns of a pause');
 	idle_until_lost();
 	like(complaints($node, 'slot', 'detail'), qr/is lost \(idle_timeout\)/,
-		'check() tells the cause');
+		'check() reports the cause');
 	resume_stream($node);
 	$node->wait_for_log(qr/replication slot "$slot" was invalidated because of idle_replication_slot_timeout, and made again/, $offset);
 	is_exact($node, 'an idle slot with nothing to read: exact');
 	is(built_at($node), $built, 'an idle slot with nothing to read: nothing was lost');
 	change_notify($node);
 	sql($node, 'INSERT INTO kept VALUES (3); SELECT notify_stats.drop_rollup($$by_type$$)');
-	is_exact($node, 'an idle slot with nothing to read: and goes on');
+	is_exact($node, 'an idle slot with nothing to read: and changes are applied again');
 	slot_is_behind($node, 'an idle slot with nothing to read: the slot is not ahead');
 	is(check_row($node, 'idle slot', 'ok'), 't', 'check() is content with a running worker');
 	sql($node, q{SELECT notify_stats.drop_rollup('kept_rows');
@@ -188,7 +188,7 @@ if ($node->pg_version >= 18)
 	# A change from before the pause that is committed within it is lost.
 	sql($node, 'BEGIN;' . notify_insert(1_000_000, 1_000_000) . q{; PREPARE TRANSACTION 'open'});
 	change_notify($node);
-	is_exact($node, 'exact beside an open transaction');
+	is_exact($node, 'exact during an open transaction');
 	$offset = log_position($node);
 	pause_stream($node);
 	idle_until_lost();
@@ -196,7 +196,7 @@ if ($node->pg_version >= 18)
 	resume_stream($node);
 	is_mended($offset, $idle_reason, 'an idle slot, and a transaction from before');
 
-	# And so is what comes later.
+	# Later changes are counted as well.
 	$offset = log_position($node);
 	pause_stream($node);
 	change_notify($node);
@@ -206,7 +206,7 @@ if ($node->pg_version >= 18)
 	is_mended($offset, $idle_reason, 'an idle slot');
 }
 
-# In use by somebody else, for a while.
+# Temporarily in use by another process.
 $offset = log_position($node);
 pause_stream($node);
 {
@@ -226,7 +226,7 @@ pause_stream($node);
 	pass('the status tells who has the slot open');
 	is(sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '2.5 s', no_throw => true)}), 'f', 'nothing is applied meanwhile');
 	is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state <> 'live'}), '0', 'and nothing is lost yet');
-	is(() = slurp_file($node->logfile, $offset) =~ /is in use by process|is active for PID/g, 1, 'it is said once');
+	is(() = slurp_file($node->logfile, $offset) =~ /is in use by process|is active for PID/g, 1, 'it is logged once');
 	$reader->signal('INT');
 	$reader->finish;
 }
@@ -246,7 +246,7 @@ $node->wait_for_log(qr/WARNING:  replication slot "$slot" retains more than 2 MB
 is(check_row($node, 'WAL retained by the slot', 'ok'), 'f', 'check() tells it, too');
 cmp_ok(sql($node, q{SELECT retained_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024, 'and the status');
 cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 2 * 1024 * 1024,
-	'which tells that it was not applied');
+	'the item says that it was not applied');
 cmp_ok(sql($node, q{SELECT catalog_xmin_age FROM notify_stats.status WHERE stream = 'main'}), '>', 0, 'and how old the catalogs are');
 resume_stream($node);
 # restart_lsn follows when running transactions are logged
@@ -261,7 +261,7 @@ $node->wait_for_log(qr/retains less than 2 MB of WAL again/, $offset);
 is(() = slurp_file($node->logfile, $offset) =~ /retains more than 2 MB/g, 1, 'it was said once');
 set_and_reload($node, 'notify_stats.warn_retained_wal' => undef);
 
-# Without a rebuild, if that is what is wanted.
+# Without a rebuild, if so configured.
 $offset = log_position($node);
 set_and_reload($node, 'notify_stats.on_lost_slot' => 'stop');
 pause_stream($node);
@@ -274,13 +274,13 @@ pass('with on_lost_slot = stop the rollups fail');
 change_notify($node);
 wait_until_applied($node);
 is(sql($node, q{SELECT string_agg(DISTINCT state, ',') FROM notify_stats.rollups}), 'failed', 'and stay so');
-is(() = slurp_file($node->logfile, $offset) =~ /changes were lost/g, 1, 'it is said once');
+is(() = slurp_file($node->logfile, $offset) =~ /changes were lost/g, 1, 'it is logged once');
 sql($node, 'SELECT notify_stats.rebuild(rollup) FROM notify_stats.rollups');
 is_mended($offset, 'the replication slot is missing', 'rebuilt by hand');
 set_and_reload($node, 'notify_stats.on_lost_slot' => undef);
 
-# Replaced by somebody else's under its name: not ours to drop, and not a reason to stop
-# serving once the name is free again.
+# Replaced by a foreign slot with its name: it is not dropped, and the worker continues
+# once the name is free again.
 $offset = log_position($node);
 pause_stream($node);
 change_notify($node);
@@ -290,13 +290,13 @@ resume_stream($node);
 $node->wait_for_log(qr/changes were lost: the replication slot belongs to somebody else/, $offset);
 $node->wait_for_log(qr/replication slot "$slot" already exists/, $offset);
 poll($node, q{SELECT last_error LIKE '%already exists%' FROM notify_stats.status WHERE stream = 'main'});
-pass('the status tells that the name is taken');
+pass('the status shows that the name is taken');
 is(sql($node, "SELECT plugin FROM pg_replication_slots WHERE slot_name = '$slot'"), 'test_decoding',
-	'the slot of somebody else is left alone');
+	'the foreign slot is not touched');
 is(sql($node, 'SELECT DISTINCT state FROM notify_stats.rollups'), 'stale', 'the rollups are stale');
 change_notify($node);
 drop_slot($node, $slot);
-is_mended($offset, 'the replication slot belongs to somebody else', 'a slot of somebody else');
+is_mended($offset, 'the replication slot belongs to somebody else', 'a foreign slot');
 is_verified($node, 'ft_service_stats', 'verify() finds nothing');
 
 done_testing();

@@ -1,9 +1,9 @@
 # 007_trouble.pl
 #
-# One rollup's trouble is one rollup's.  An expression that fails on some row, a constraint on
-# the table, an overflow, an index or a privilege that is gone: that rollup becomes "failed"
-# with the reason, everything else goes on, and after the cause is mended rebuild() brings it
-# back.  With the worker, and with catch_up() in its place.
+# An error of one rollup affects only that rollup.  An expression that fails for some row, a
+# constraint on the table, an overflow, a missing index or privilege: that rollup becomes "failed"
+# with the reason, all others continue, and after the cause is fixed rebuild() makes it live again.
+# With the worker, and with catch_up() instead.
 #
 
 use strict;
@@ -45,7 +45,7 @@ sql($node, q{
 });
 is_exact($node, 'both are exact at first');
 
-# What breaks the rollup "bad" and what mends it, and the reason that is given.
+# How the rollup "bad" is broken and fixed, and the reason that is shown.
 my @troubles = (
 	[
 		'an expression that fails',
@@ -121,10 +121,10 @@ foreach my $trouble (@troubles)
 		is(sql($node, q{SELECT reason_lsn IS NOT NULL AND reason_lsn <= notify_stats.applied_lsn()
 			FROM notify_stats.rollups WHERE rollup = 'bad'::regclass}), 't', "$title: where it was met");
 		is(sql($node, q{SELECT count(*) FROM notify_stats.check() WHERE NOT ok AND item = 'rollup' AND hint LIKE '%rebuild%'}),
-			'1', "$title: check() tells");
+			'1', "$title: check() reports it");
 		like(sql_error($node, q{SELECT notify_stats.wait_for_lsn(rollup => 'bad')}),
 			qr/ERROR:  55000: rollup public.bad has failed\nDETAIL:  division by zero \(in column "\w+"\)\nHINT:  Fix the cause, then run: SELECT notify_stats.rebuild\('public.bad'\);/,
-			"$title: nobody waits for it");
+			"$title: it is not waited for");
 		# rebuilt too early
 		sql($node, q{SELECT notify_stats.rebuild('bad')});
 		wait_until_rebuilt($node, 'bad');
@@ -153,7 +153,7 @@ is_exact($node, 'the other goes on', rollups => ['good']);
 sql($node, q{DELETE FROM source WHERE id = 7001; SELECT notify_stats.rebuild(rollup) FROM notify_stats.rollup WHERE state = 'failed'});
 is_exact($node, 'both can be rebuilt', rollups => [ 'good', 'bad', 'worse' ]);
 
-# What a build needs: the owner loses the right to read the source, then gets it back.
+# The privilege needed by a build: the owner loses SELECT on the source, then gets it back.
 sql($node, q{
 	ALTER TABLE source OWNER TO CURRENT_USER;
 	SELECT notify_stats.rebuild('bad');
@@ -162,13 +162,13 @@ wait_until_rebuilt($node, 'bad');
 	poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'bad'::regclass});
 like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'bad'::regclass}), qr/^permission denied for table source/,
 	'a build without the right to read has failed');
-# what is kept from changes needs it, too
+# applying changes needs it, too
 poll($node, q{SELECT bool_and(state = 'failed') FROM notify_stats.rollup});
 sql($node, q{GRANT SELECT ON source TO app; SELECT notify_stats.rebuild(rollup) FROM notify_stats.rollups});
 is_exact($node, 'exact with the right to read', rollups => [ 'good', 'bad', 'worse' ]);
 sql($node, q{ALTER TABLE source OWNER TO app});
 
-# The same with catch_up(), which reports the error, and goes on when it is called again.
+# The same with catch_up(), which reports the error, and continues when it is called again.
 $node->append_conf('postgresql.conf', "notify_stats.database = ''\n");
 $node->restart;
 sql($node, q{SELECT notify_stats.drop_rollup('worse'); CALL notify_stats.catch_up()});
@@ -178,11 +178,11 @@ foreach my $trouble (@troubles)
 
 	sql($node, $break);
 	change();
-	like(sql_error($node, 'CALL notify_stats.catch_up()'), qr/ERROR: .*\Q$reason\E/, "catch_up(), $title: it says so");
+	like(sql_error($node, 'CALL notify_stats.catch_up()'), qr/ERROR: .*\Q$reason\E/, "catch_up(), $title: the error");
 	change();
 	sql($node, 'CALL notify_stats.catch_up()');
 	is_failed("catch_up(), $title", $reason);
-	is(differences($node, 'postgres', 'good'), '', "catch_up(), $title: the other goes on");
+	is(differences($node, 'postgres', 'good'), '', "catch_up(), $title: the other continues");
 	sql($node, $mend);
 	sql($node, q{SELECT notify_stats.rebuild('bad')});
 	sql($node, 'CALL notify_stats.catch_up()');

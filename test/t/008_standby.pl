@@ -36,9 +36,9 @@ sql($node, q{UPDATE notifications SET notification_status = 'sending'});
 $lsn = sql($node, 'SELECT pg_current_wal_insert_lsn()');
 is_exact($node, 'exact on the primary');
 
-# The position alone tells a reader how fresh the rows are.
+# The position alone shows a reader how fresh the rows are.
 poll($standby, "SELECT notify_stats.applied_lsn() >= '$lsn'");
-is(differences($standby, 'postgres', 'ft_service_stats'), '', 'exact on the standby once the position says so');
+is(differences($standby, 'postgres', 'ft_service_stats'), '', 'exact on the standby once the position has reached the standby');
 is(sql($standby, q{SELECT sum(notification_count) FROM ft_service_stats WHERE notification_status = 'sending'}),
 	sql($node, q{SELECT count(*) FROM notifications WHERE key_type <> 'test'}), 'with the rows of the primary');
 like(sql_error($standby, 'SELECT notify_stats.wait_for_lsn()'),
@@ -103,7 +103,7 @@ resume_stream($standby);
 $standby->wait_for_log(qr/changes were lost: the replication slot is missing/, $offset);
 is_exact($standby, 'rebuilt and exact after promotion');
 sql($standby, notify_insert(151, 200));
-is_exact($standby, 'and goes on');
+is_exact($standby, 'and changes are applied again');
 is_verified($standby, 'ft_service_stats', 'verify() finds nothing');
 
 done_testing();

@@ -1,12 +1,12 @@
 # 009_format_scenarios.pl
 #
-# Slots of other output plugins, pgoutput and wal2json, give the same rollups as our own, whatever
-# happens to the tables between a change and its reading.
+# Slots of other output plugins, pgoutput and wal2json, give the same rollups as our own, regardless
+# of changes to the tables between a row change and its decoding.
 #
-# They write for somebody else: what tables and columns were called when a change was made, and
-# what a replica identity said then.  So here names, replica identities, partitions and columns
-# change, or are odd from the beginning.  Whatever happens, a rollup that is live is exact: changes
-# that cannot be told make it stale and rebuilt.
+# They write for other consumers: the names of tables and columns at the time of a change, and
+# the replica identity at that time.  So here names, replica identities, partitions and columns
+# change, or are odd from the beginning.  A rollup that is live is always exact: changes that cannot
+# be decoded make it stale, and it is rebuilt.
 #
 # All of it happens in databases without a worker: nothing reads the slot there until we CALL
 # catch_up().
@@ -33,11 +33,11 @@ sub quoted_name
 
 # --- scenarios ------------------------------------------------------------------------
 #
-# Each lives in a schema of its own, which is first in its search_path.  The steps happen with
-# unread changes before them, and each is read at one go.  "ways" are those that it is for.
-# "rebuilt" is whether a build is needed (1), must not be (0), or is anybody's choice (absent).
+# Each has a schema of its own, which is first in its search_path.  The steps run with unread
+# changes before them, and all are read at once.  "ways" are the formats that it applies to.
+# "rebuilt" is whether a build is needed (1), must not happen (0), or either is correct (absent).
 
-# What most of them start with: a table, and a rollup of it.
+# The usual start: a table, and a rollup of it.
 my $plain = q{
 	CREATE TABLE t (id int PRIMARY KEY, k text, n int, other text);
 	ALTER TABLE t REPLICA IDENTITY FULL;
@@ -69,8 +69,8 @@ my @names = (
 	'[1]', 'null', '\\u0041', "tab\there", "new\nline", "\xc3\xa9t\xc3\xa9", "\xf0\x9f\x98\x80", "\xc2\xa0", 'x' x 63,
 	"\xe2\x82\xac" x 21, ' a\\,b.c* "D" ');
 
-# Schemas, tables and columns with odd names, and beside each table another, whose changes are
-# nobody's business.
+# Schemas, tables and columns with odd names, and for each table another one that is not a
+# source.
 sub oddly_named
 {
 	my ($i) = @_;
@@ -120,7 +120,7 @@ my @scenarios = (
 		rebuilt => 0
 	},
 
-	# what happens all the time, and changes nothing
+	# ordinary changes without DDL
 	{
 		title => 'maintenance',
 		setup => $plain . q{CREATE TABLE part (LIKE t) PARTITION BY LIST (id);
@@ -182,7 +182,7 @@ my @scenarios = (
 		rebuilt => 0
 	},
 	{
-		# anybody may write them
+		# all roles may write them
 		title => 'messages in the log',
 		setup => $plain,
 		steps => [ q{
@@ -282,7 +282,7 @@ my @scenarios = (
 		]
 	},
 	{
-		# pgoutput does not let anybody delete meanwhile
+		# pgoutput does not allow deletes here
 		title => 'no replica identity for a moment',
 		ways => qr/wal2json/,
 		setup => $plain,
@@ -313,7 +313,7 @@ my @scenarios = (
 			ALTER TABLE t ADD PRIMARY KEY (id, k); DELETE FROM t WHERE id = 3} ]
 	},
 	{
-		# pgoutput does not let anybody do it
+		# pgoutput does not allow this
 		title => 'unlogged for a moment',
 		ways => qr/wal2json/,
 		setup => $plain,
@@ -599,8 +599,8 @@ my @null_scenarios = (
 		steps => [ q{INSERT INTO t VALUES (1, 1), (2, 'NaN'), (2, 1)}, 'DELETE FROM t WHERE id = 2' ]
 	});
 
-# What the parser of wal2json's version 1 sees.  Names and facts are looked up by the same code in
-# both versions, so that the other scenarios need not be tried twice.
+# Input of the parser of wal2json's version 1.  Names and facts are looked up by the same code in
+# both versions, so the other scenarios are not repeated.
 my $parsed = qr/odd|maintenance|rewritten|later|transactions|messages|arrays|TRUNCATE|out-of-line|wide|NaN|
 	binary|partitions|moment|a[ ]renamed[ ]table$/x;
 
@@ -661,7 +661,7 @@ sub test_scenarios
 		use_way($way);
 		run_scenarios($db, $way, @scenarios, @null_scenarios);
 		is(in_db($db, 'SELECT format FROM notify_stats.status'), $way->{format},
-			"$way->{name}: the status tells the format");
+			"$way->{name}: the status shows the format");
 	}
 	return;
 }

@@ -1,9 +1,9 @@
 # 010_differential.pl
 #
-# The rollups against their definitions, under whatever the seed comes up with: sessions that
-# run random transactions over several kinds of tables at the same time, while rollups are
-# created, rebuilt, verified and dropped, processes are ended, and the server crashes.  After
-# each round each rollup has to equal its definition.
+# The rollups against their definitions, with random input: sessions that run random transactions
+# over several kinds of tables at the same time, while rollups are created, rebuilt, verified and
+# dropped, processes are ended, and the server crashes.  After each round each rollup must equal
+# its definition.
 #
 # formats: all
 #
@@ -104,7 +104,7 @@ my %definition = (
 my %exists;
 my $serial = 0;
 
-# A rollup with a definition, under a name of its own.
+# A rollup with a definition, with a unique name.
 sub create_one_of
 {
 	my ($name) = @_;
@@ -254,8 +254,8 @@ sub start_sessions
 	return @runs;
 }
 
-# What may fail for a good reason: a deadlock with the sessions, a TRUNCATE that overtakes a
-# build (40), or a rollup that is stale by one when it is to be verified (55000).
+# Expected errors: a deadlock with the sessions, a TRUNCATE during a build (40), or a rollup
+# that is stale because of one when it is verified (55000).
 sub attempt
 {
 	my ($round, $query) = @_;
@@ -265,7 +265,7 @@ sub attempt
 	return $stdout;
 }
 
-# What happens to the rollups, in the middle of it.
+# Operations on the rollups, during the load.
 sub trouble_rollups
 {
 	my ($round) = @_;

@@ -1,10 +1,9 @@
 # 011_format_values.pl
 #
-# Slots of other output plugins, pgoutput and wal2json, write values as text, or pgoutput in the
-# binary form.  The rollups have all of them as they were, in whatever settings and encodings they
-# are written and read.  A definition that reads what a plugin does not tell is refused.  What
-# cannot be read at all is an error that says where it was, and no value runs code as somebody
-# else.
+# Slots of other output plugins, pgoutput and wal2json, write values as text, or pgoutput in
+# binary.  The rollups have all of them unchanged, in all settings and encodings of writers and
+# readers.  A definition that reads values a plugin does not write is refused.  Output that cannot
+# be read is an error that shows its place, and no value runs code as another role.
 #
 # Most of it happens in databases without a worker: nothing reads the slot there until we CALL
 # catch_up().
@@ -234,7 +233,7 @@ sub test_encodings
 
 # --- refusals -------------------------------------------------------------------------
 
-# Definitions that read what a plugin does not tell, or not all of.
+# Definitions that read values a plugin does not write, or not completely.
 sub test_refusals
 {
 	my $db = new_database('refusals');
@@ -262,7 +261,7 @@ sub test_refusals
 	is_caught_up($db, 'wal2json: and null counts as null', 'INSERT INTO nan VALUES (1, NULL), (2, 5), (3, NULL)');
 	is(in_db($db, 'SELECT c FROM r WHERE "X y" IS NULL'), '2', 'of which there are two');
 
-	# the constraint goes, and with it what null means
+	# the constraint is dropped, and with it the meaning of null
 	in_db($db, q{ALTER TABLE nan DROP CONSTRAINT "nan_X y_check"; INSERT INTO nan VALUES (4, 'NaN')});
 	errors_of($db, 'CALL notify_stats.catch_up()');
 	errors_of($db, 'CALL notify_stats.catch_up()');
@@ -318,7 +317,7 @@ sub test_unreadable
 		(SELECT sum(c) FROM by_mood), (SELECT applied_lsn FROM notify_stats.stream),
 		(SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE database = current_database())};
 	my $last_error = q{SELECT last_error FROM notify_stats.status WHERE stream = 'main'};
-	# what was wrong, and where: the slot, a position, a transaction
+	# the cause and the place: the slot, a position, a transaction
 	my $what = qr{value for domain (?:public\.)?small violates check constraint "positive"};
 	my $where = qr{\bslot "notify_stats_\d+"\W.*\b[0-9A-F]+/[0-9A-F]+, transaction \d+};
 	my ($db, $before, $offset);
@@ -332,7 +331,7 @@ sub test_unreadable
 		in_db($db, "$setup; CALL notify_stats.catch_up(); $change; $constrain");
 		$before = in_db($db, $state);
 		like(errors_of($db, 'CALL notify_stats.catch_up()'), qr{$what.*$where}s,
-			"$name: a value that cannot be read: an error that says where");
+			"$name: a value that cannot be read: an error with its place");
 		like(in_db($db, $last_error), qr{$what.*$where}, "$name: and so does the status");
 		is(in_db($db, $state), $before, "$name: nothing is applied, and the slot does not move");
 		is_caught_up($db, "$name: the next one rebuilds, and all is well");
@@ -347,16 +346,16 @@ sub test_unreadable
 	$offset = log_position($node);
 	sql($node, 'SELECT notify_stats.resume()');
 	is_applied('postgres', 'the worker has the rollups rebuilt');
-	like(sql($node, $last_error), qr{$what.*$where}, 'and tells where the value was');
+	like(sql($node, $last_error), qr{$what.*$where}, 'the error shows the place of the value');
 	is(scalar(() = slurp_file($node->logfile, $offset) =~ /ERROR:  $what/g), 1, 'it has met it once');
 	sql($node, q{INSERT INTO moods VALUES (4, '{4}', 'c')});
-	is_applied('postgres', 'and goes on');
+	is_applied('postgres', 'and changes are applied again');
 	drop_rollups('postgres');
 	return;
 }
 
-# Reading a value of a domain must not run its constraints as a superuser, nor stop everybody's
-# stream if they fail.
+# Reading a value of a domain must not run its constraints as a superuser, nor stop the
+# whole stream if they fail.
 sub test_domains
 {
 	foreach my $i (0 .. $#ways)
@@ -394,7 +393,7 @@ sub test_domains
 			UPDATE t SET d = 5 WHERE id = 2;
 			RESET ROLE});
 		is(in_db($db, q{SELECT DISTINCT who FROM spied}), 'mallory',
-			"$name: a domain's constraint never runs as somebody else");
+			"$name: a domain's constraint never runs as another role");
 
 		in_db($db, q{
 			SET ROLE mallory; INSERT INTO t VALUES (6, 6);
@@ -402,7 +401,7 @@ sub test_domains
 		# the first may fail, for the second to know whose fault it was
 		errors_of($db, 'CALL notify_stats.catch_up()');
 		errors_of($db, 'CALL notify_stats.catch_up()');
-		is(in_db($db, 'SELECT * FROM innocent_rollup'), 'a|1', "$name: if it fails, that is nobody else's trouble");
+		is(in_db($db, 'SELECT * FROM innocent_rollup'), 'a|1', "$name: if it fails, other rollups are not affected");
 	}
 	return;
 }

@@ -1,10 +1,10 @@
 # 012_fuzz.pl
 #
-# No output of a plugin, however broken, may crash its reader, make it touch memory that is not
-# its own, or hand on values that are none.  So test/fuzz, a program of its own with
-# AddressSanitizer, reads what the plugins write, and mutations of that: for NS_FUZZ_SECONDS (5)
-# for each format, from the random seed NS_SEED on.  The originals come from a real server, by
-# the options that the readers ask for; it is checked how many changes the readers see in them.
+# No output of a plugin, however broken, may crash its reader, make it access invalid memory,
+# or return invalid values.  So test/fuzz, a separate program with AddressSanitizer, reads the
+# output of the plugins, and mutations of it: for NS_FUZZ_SECONDS (5) for each format, starting
+# from the random seed NS_SEED.  The originals come from a real server, with the options that the
+# readers use; the test checks how many changes the readers find in them.
 
 use strict;
 use warnings FATAL => 'all';
@@ -58,10 +58,10 @@ sub build_fuzz
 	my @lib = map { '-L' . $node->config_data($_) } '--pkglibdir', '--libdir';
 	my $include = $node->config_data('--includedir-server');
 
-	# a private server has programs and libraries, but no headers of its own
+	# a private server has programs and libraries, but no headers
 	$include =~ s{^.*?/prefix/}{/} if !-e "$include/postgres.h";
 	push @compiler, '-DUSE_ASSERT_CHECKING', "-I$include", map { "-I$_" } glob("$top/src/*/");
-	# a library of its own may lack functions that are not called
+	# a separate library may lack functions that are not called
 	system_or_bail(@compiler, qw(-fsanitize-coverage=trace-pc -fPIC -shared -z lazy), '-o', "$dir/formats.so",
 		map { "$top/src/decode/$_.c" } qw(format_native format_pgoutput format_wal2json decoded_table));
 	system_or_bail(@compiler, '-rdynamic', '-o', "$dir/fuzz", glob("$top/test/fuzz/*.c"), "$dir/formats.so",
@@ -69,7 +69,7 @@ sub build_fuzz
 	return;
 }
 
-# What a plugin writes of what its slot holds: a session of the reader.
+# The output of a plugin for the contents of its slot: a session of the reader.
 sub peek
 {
 	my ($node, $plugin, @options) = @_;

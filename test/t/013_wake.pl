@@ -1,13 +1,13 @@
 # 013_wake.pl
 #
-# How the worker sleeps, who wakes it, and who waits for it.  With notify_stats.naptime at an
-# hour, what comes into a rollup without wait_for_lsn() has come by a wake, or by the second
-# look that a cycle which has written something asks for.  A worker that has nothing left to
-# look at is "at rest" below: then it can only have been a wake.
+# How the worker sleeps, wakes up, and is waited for.  With notify_stats.naptime at an hour, a
+# change that is applied without wait_for_lsn() was applied because of a wakeup, or of the second
+# look that a cycle which has written something requests.  A worker that has nothing left to
+# read is "at rest" below: then it must have been a wakeup.
 #
-# The server's WAL writer and background writer are stopped where their help would hide that
-# the worker has not done its part: the one writes asynchronous commits to disk, the other
-# logs the running transactions each 15 s.
+# The server's WAL writer and background writer are stopped where they could hide that the
+# worker has not done its part: the former writes asynchronous commits to disk, the latter
+# logs the running transactions every 15 s.
 #
 
 use strict;
@@ -50,7 +50,7 @@ sub insert
 	return;
 }
 
-# Whether what is in source of a kind comes to be in the rollup.
+# Whether the rows of a kind in source are counted in the rollup.
 sub is_counted
 {
 	my ($kind, $title, $seconds) = @_;
@@ -131,7 +131,7 @@ foreach my $bad (0, 101, -1, "'many'")
 		"max_cpu_percent = $bad is refused");
 }
 like(sql_error($node, 'SET notify_stats.max_cpu_percent = 20'), qr/ERROR:  55P02: /,
-	'max_cpu_percent is not a session\'s to set');
+	'max_cpu_percent cannot be set in a session');
 is(sql($node, 'SHOW notify_stats.max_cpu_percent'), '10', 'the default of max_cpu_percent');
 
 sql($node, q{
@@ -167,7 +167,7 @@ $node->safe_psql('other', 'CREATE TABLE t (i int)');
 # The first rollup is noticed by a worker that reads nothing yet, at its naptime.
 poll($node, "SELECT state = 'no rollups' FROM notify_stats.status");
 create_rollup($node, 'kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
-ok(comes_true("SELECT state = 'live' FROM notify_stats.rollups"), 'create_rollup() is noticed, though nobody waits');
+ok(comes_true("SELECT state = 'live' FROM notify_stats.rollups"), 'create_rollup() is noticed without a waiting session');
 insert('first');
 is_exact($node, 'exact');
 # The share of the processor can be changed.
@@ -198,7 +198,7 @@ $node->pgbench('-n -C -c 8 -j 2 -t 40', 0, [qr{actually processed: 320/320}], [q
 	{ '013_wake_short' => "CALL commit_and_look('short ' || :client_id, 1)" });
 is_exact($node, 'exact after the bursts');
 
-# Who does not wake it.  (A setting of the session, lest it be a synchronous one's.)
+# Events that do not wake it.  (A session setting, so that it does not apply to a synchronous one.)
 come_to_rest();
 freeze($node, 'walwriter');
 my ($before, $cycle) = (sleeps(), last_cycle());
@@ -208,13 +208,13 @@ sql($node, q{SELECT count(*) FROM source});
 insert('asynchronous', 'synchronous_commit = off');
 is(unflushed(), 't', 'an asynchronous commit is not on disk');
 let_pass('0.5 s');
-is(sleeps(), $before, 'no commit elsewhere, nor a rollback, nor an asynchronous commit wakes the worker');
-is(last_cycle(), $cycle, 'nor is there a cycle');
+is(sleeps(), $before, 'a commit elsewhere, a rollback or an asynchronous commit does not wake the worker');
+is(last_cycle(), $cycle, 'and there is no cycle');
 
-# wait_for_lsn() has it written and read.
+# wait_for_lsn() flushes it and has it applied.
 is(sql($node, 'SELECT notify_stats.wait_for_lsn()'), 't', 'naptime 1h: wait_for_lsn() wakes the worker');
 is_counted('asynchronous', 'and the asynchronous commit is counted');
-is(sql($node, "SELECT count(*) FROM kinds WHERE kind = 'rolled back'"), '0', 'what was rolled back is not');
+is(sql($node, "SELECT count(*) FROM kinds WHERE kind = 'rolled back'"), '0', 'the rolled back one is not');
 sql($node, q{BEGIN; INSERT INTO source (kind) VALUES ('prepared 1'); PREPARE TRANSACTION 'p'});
 sql($node, q{COMMIT PREPARED 'p'});
 is(sql($node, 'SELECT notify_stats.wait_for_lsn()'), 't', 'naptime 1h: wait_for_lsn() after COMMIT PREPARED');
@@ -223,11 +223,11 @@ sql($node, q{SET synchronous_commit = off;
 	INSERT INTO source (kind) VALUES ('in a transaction');
 	BEGIN; INSERT INTO source (kind) VALUES ('uncommitted'); SELECT notify_stats.wait_for_lsn(); ROLLBACK});
 is_counted('in a transaction', 'wait_for_lsn() in a transaction that has written does not wait for itself');
-is_exact($node, 'exact after what wakes nobody');
+is_exact($node, 'exact after commits without a wakeup');
 
-# The worker's own tick picks up what wakes nobody.
+# The worker's own timeout finds changes without a wakeup.
 set_and_reload($node, 'notify_stats.naptime' => '200ms');
-come_to_rest();    # what the worker has written itself it brings to disk, with all before
+come_to_rest();    # the worker flushes its own writes, and all WAL before
 insert('tick 1', 'synchronous_commit = off');
 is_counted('tick 1', 'naptime 200ms: an asynchronous commit is counted, with no WAL writer');
 sql($node, q{BEGIN; SET LOCAL synchronous_commit = off; INSERT INTO source (kind) VALUES ('tick 2'); COMMIT});
@@ -284,7 +284,7 @@ like(sql_error($node, "SET statement_timeout = '300 ms'; SELECT notify_stats.wai
 	qr/ERROR:  57014: canceling statement due to statement timeout/, 'so does statement_timeout');
 waiting_pids(0);
 
-# One that has been cancelled, and waits again in the same transaction.
+# A wait that was cancelled, and waits again in the same transaction.
 $session = start_psql($node, q{
 	DO $$ BEGIN
 		BEGIN
@@ -299,7 +299,7 @@ $session = start_psql($node, q{
 sql($node, "SELECT pg_cancel_backend($pid)");
 waiting_pids(1);
 
-# Many at once, for this and that.
+# Many at once, with different arguments.
 my @sessions = ($session);
 push @sessions, start_psql($node, "SELECT notify_stats.wait_for_lsn(timeout => '1 hour')") for 1 .. 8;
 push @sessions, start_psql($node,
@@ -307,7 +307,7 @@ push @sessions, start_psql($node,
 push @sessions, start_psql($node, "SELECT notify_stats.wait_for_lsn('$reached'::pg_lsn + $_, '1 hour')")
   for 1000, 2000;
 poll($node, "SELECT count(*) >= 13 $waiting");
-# as far as the last of them wait for, which no one row is sure to bring
+# up to the last position waited for, which one row may not reach
 sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 3000))});
 insert('for the waiting');
 resume_stream($node);
@@ -325,10 +325,10 @@ for (my $i = 0; sql($node, "SELECT pg_current_wal_insert_lsn() > '$future'") eq 
 {
 	sql($node, "INSERT INTO source (kind, filler) VALUES ('future', repeat('$i', 50000))");
 }
-is($session->finish, 't', 'a position in the future, with naptime 1h: true when the log gets there');
+is($session->finish, 't', 'a position in the future, with naptime 1h: true when the WAL reaches it');
 is_exact($node, 'exact');
 
-# After a restart, shared memory knows nothing.
+# After a restart, shared memory is empty.
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
 wait_until_applied($node);
 my $applied = sql($node, 'SELECT notify_stats.applied_lsn()');
@@ -340,7 +340,7 @@ insert('after the restart');
 is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '0', no_throw => true)"), 'f', 'after a restart, paused: what is not');
 resume_stream($node);
 
-# A rollup that goes while it is waited for.
+# A rollup that is dropped while it is waited for.
 create_rollup($node, 'second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
 wait_until_applied($node);
 foreach my $drop ("SELECT notify_stats.drop_rollup('second')", 'DROP TABLE second CASCADE')
@@ -351,11 +351,11 @@ foreach my $drop ("SELECT notify_stats.drop_rollup('second')", 'DROP TABLE secon
 	insert('before the drop');
 	($session, $pid) = start_waiting(", rollup => 'second'");
 	sql($node, $drop);
-	like($session->finish, qr/ERROR:  42P01: /, "an error for who waits for a rollup that goes: $drop");
+	like($session->finish, qr/ERROR:  42P01: /, "waiting for a rollup that is dropped is an error: $drop");
 	resume_stream($node);
 }
 
-# The same, as it is being built.
+# The same, during a build.
 my $holder = $node->background_psql('postgres');
 $holder->query_safe("BEGIN; INSERT INTO elsewhere VALUES (1)");
 create_rollup($node, 'second', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
@@ -364,12 +364,12 @@ poll($node, "SELECT build_phase = 'waiting for transactions' FROM notify_stats.r
 my $other = start_psql($node, "SELECT notify_stats.wait_for_lsn(timeout => '1 hour')");
 waiting_pids(2);
 sql($node, "SELECT notify_stats.drop_rollup('second')");
-like($session->finish, qr/ERROR:  42P01: /, 'an error if it goes while it is built');
-is($other->finish, 't', 'and no reason to wait for who waits for all');
+like($session->finish, qr/ERROR:  42P01: /, 'an error if it is dropped during its build');
+is($other->finish, 't', 'a wait for all rollups ends');
 $holder->query_safe('ROLLBACK');
 $holder->quit;
 
-# A rebuild that was asked for, waited for; with an hour's nap.
+# A rebuild that was requested, and is waited for; naptime is an hour.
 wait_until_applied($node);
 set_and_reload($node, 'notify_stats.naptime' => '1h');
 my $built = built_at($node, 'kinds');
@@ -377,9 +377,9 @@ sql($node, "SELECT notify_stats.rebuild('kinds')");
 is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '60 s', rollup => 'kinds')"), 't',
 	'naptime 1h: a rebuild is done, and waited for');
 is(sql($node, "SELECT built_at > '$built' FROM notify_stats.rollups WHERE rollup = 'kinds'::regclass"), 't',
-	'it was one');
+	'it was rebuilt');
 
-# Several rollups to build one after the other, and nobody to wake the worker in between.
+# Several rollups to build one after the other, without wakeups in between.
 sql($node, join '', map {
 	"SELECT notify_stats.create_rollup('more_$_', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');" } 1 .. 3);
 ok(comes_true("SELECT count(*) = 4 FROM notify_stats.rollups WHERE state = 'live'", 60),
@@ -389,10 +389,10 @@ is_exact($node, 'exact');
 
 # --- naps that end too late -------------------------------------------------------------
 
-# What is left of these is an hour's nap.  They have few seconds, so that the others go on.
+# If it fails, the worker sleeps for an hour.  These have few seconds, so that the others continue.
 my $soon = 3;
 
-# A lock in its way.
+# A conflicting lock.
 $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE kinds');
 insert('locked');
@@ -437,8 +437,8 @@ sub restart_worker
 
 # --- open transactions and backlogs -----------------------------------------------------
 
-# The slot's restart_lsn, from which the worker reads each time, follows by what the worker
-# logs itself.
+# The slot's restart_lsn, from which the worker reads each time, advances because of the records
+# that the worker itself writes.
 my $retained = q{SELECT pg_current_wal_flush_lsn() - restart_lsn FROM pg_replication_slots};
 sub restart_follows
 {
@@ -460,10 +460,10 @@ sub held_back_by
 }
 
 freeze($node, 'background writer');
-restart_follows('the slot keeps little');
+restart_follows('the slot retains little');
 is(held_back_by(), '', 'nothing holds it back');
 set_and_reload($node, 'notify_stats.max_batch_wal' => '64kB', 'notify_stats.naptime' => '1h');
-# one that began before, but did nothing until later
+# one that began before, but wrote only later
 my $late = $node->background_psql('postgres');
 $holder->quit;
 $holder = $node->background_psql('postgres');    # each is given a limited time
@@ -475,7 +475,7 @@ sql($node, 'SELECT notify_stats.pause()');
 sql($node, qq{INSERT INTO source (kind, filler) SELECT 'backlog ' || $_ % 3, repeat('x', 10000) FROM generate_series(1, 50)})
   for 1 .. 40;
 cmp_ok(sql($node, 'SELECT lag_bytes FROM notify_stats.status'), '>', 19_000_000, 'a backlog of 20 MB');
-is(sql($node, 'SELECT remaining_seconds IS NULL FROM notify_stats.status'), 't', 'nobody knows how long it will take');
+is(sql($node, 'SELECT remaining_seconds IS NULL FROM notify_stats.status'), 't', 'there is no estimate yet');
 
 my $offset = log_position($node);
 set_stop($node, 'after-commit');
@@ -489,7 +489,7 @@ is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '120 s')"), 't',
 	'small windows, with a transaction open throughout: it catches up');
 is(differences($node, 'postgres', 'kinds'), '', 'exact');
 ok(comes_true('SELECT remaining_seconds = 0 FROM notify_stats.status'), 'then nothing remains');
-cmp_ok(sql($node, $retained), '>', 19_000_000, 'all is kept for the open transaction');
+cmp_ok(sql($node, $retained), '>', 19_000_000, 'all WAL is retained for the open transaction');
 my $holder_pid = $holder->query_safe('SELECT pg_backend_pid()');
 my $holder_xid = sql($node, "SELECT backend_xid FROM pg_stat_activity WHERE pid = $holder_pid");
 like(held_back_by(), qr/^transaction \d+ of process \d+, open since ./, 'the status names one');
@@ -499,11 +499,11 @@ $late->query_safe('COMMIT');
 $late->quit;
 like(held_back_by(), qr/^transaction $holder_xid of process $holder_pid, /, 'the status names it');
 $holder->query_safe('COMMIT');
-restart_follows('when it has ended the slot keeps little again');
+restart_follows('when it has ended the slot retains little again');
 is(held_back_by(), '', 'nothing holds it back any more');
 is_exact($node, 'exact with the transaction that was open');
 
-# The same by a prepared transaction; half of the log is nobody's business.
+# The same with a prepared transaction; half of the WAL is not relevant.
 sql($node, q{BEGIN; INSERT INTO source (kind) VALUES ('prepared 2'); PREPARE TRANSACTION 'it''s held'});
 sql($node, qq{SELECT pg_logical_emit_message(true, 'test', repeat('x', 100000))}) for 1 .. 13;
 sql($node, qq{INSERT INTO source (kind, filler) SELECT 'prepared', repeat('x', 10000) FROM generate_series(1, 20)})
@@ -514,7 +514,7 @@ poll($node, q{SELECT held_back_by IS NOT NULL FROM notify_stats.status});
 like(held_back_by(), qr/^transaction $prepared_xid of prepared transaction 'it''s held', open since ./,
 	'the status names a prepared transaction');
 sql($node, q{COMMIT PREPARED 'it''s held'});
-restart_follows('when it has been committed the slot keeps little again');
+restart_follows('when it has been committed the slot retains little again');
 is_exact($node, 'exact with the prepared transaction');
 
 # Small windows with no transaction open.
@@ -527,9 +527,9 @@ is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '120 s')"), 't', 'sma
 is(differences($node, 'postgres', 'kinds'), '', 'exact');
 thaw();
 
-# --- a rollup of what a rollup's trigger writes -----------------------------------------
+# --- a rollup of rows written by a rollup's trigger -----------------------------------------
 
-# (made with a short nap, as the locks of that may be in the worker's way, see above)
+# (created with a short naptime, as the locks of that may block the worker, see above)
 set_and_reload($node, 'notify_stats.max_batch_wal' => undef, 'notify_stats.naptime' => '20ms');
 sql($node, q{
 	CREATE TABLE audit (kind text, n bigint);
@@ -548,7 +548,7 @@ come_to_rest();
 freeze($node, 'walwriter');
 insert('chained');
 ok(comes_true("SELECT count(*) = 1 FROM audited WHERE kind = 'chained'"),
-	'naptime 1h: what the worker has written itself, last of all, is counted');
+	'naptime 1h: the last writes of the worker itself are counted');
 insert('chained');
 wait_until_applied($node);    # by then the trigger has written
 is_exact($node, 'exact');
@@ -557,7 +557,7 @@ thaw('walwriter');
 
 # --- silence ----------------------------------------------------------------------------
 
-# Somebody has waited for what will never be; and we have rollups of our own writing.
+# A session has waited for a position that is never reached; and we have rollups of our own writes.
 freeze($node, 'background writer');
 sql($node, "SELECT notify_stats.wait_for_lsn('FFFFFFFF/FFFFFFFF', '1 ms', no_throw => true)");
 set_and_reload($node, 'notify_stats.naptime' => '20ms');
@@ -580,12 +580,12 @@ sql($node, 'CHECKPOINT');
 poll($node, "SELECT reached_lsn >= pg_current_wal_insert_lsn() FROM notify_stats.status");
 come_to_rest();
 is(sql($node, 'SELECT applied_lsn, pg_snapshot_xmax(pg_current_snapshot()) FROM notify_stats.stream'), $stood,
-	'a checkpoint is looked at, and no reason to write');
+	'a checkpoint is read, and causes no write');
 thaw();
 
 # --- a crash ----------------------------------------------------------------------------
 
-# The worker's commit is asynchronous: readers see what a crash will undo, and then do again.
+# The worker's commit is asynchronous: readers see rows that a crash undoes, and that are applied again.
 my (@pids, $walwriter);
 come_to_rest();
 $offset = log_position($node);
@@ -594,7 +594,7 @@ set_stop($node, 'after-commit');
 insert('lost');
 wait_for_stop($node, 'after-commit', $offset);
 is_counted('lost', 'rows are visible');
-is(unflushed(), 't', 'the commit that brought them is not on disk');
+is(unflushed(), 't', 'the commit of the worker is not on disk');
 unset_stop($node);
 @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 $node->kill9;
@@ -602,12 +602,12 @@ kill 9, $walwriter;
 wait_until_ended(\@pids);
 start_again($node);
 slot_is_behind($node, 'after a crash the slot is not ahead');
-is_counted('lost', 'the rows come back');
+is_counted('lost', 'the rows are counted again');
 is_exact($node, 'exact after the crash');
 insert('after');
-is_counted('after', 'and it goes on');
+is_counted('after', 'and later changes are counted');
 is_verified($node, 'kinds', 'verify() finds nothing');
 is_verified($node, 'audited', 'verify() finds nothing');
-unlike(slurp_file($node->logfile), qr/changes were lost/, 'nothing was ever rebuilt for want of changes');
+unlike(slurp_file($node->logfile), qr/changes were lost/, 'nothing was rebuilt because of lost changes');
 
 done_testing();

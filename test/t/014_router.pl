@@ -1,13 +1,13 @@
 # 014_router.pl
 #
-# Reading one's own writes from a primary and a standby.  The application keeps a token: the
-# position of the log after its last commit.  A router asks, in one statement and so in one
-# snapshot, whether a server's rollup has come that far, and for the rows: first the standby,
-# then the primary, and if neither has, it waits on the primary.  Whatever the answer, it has
-# to hold the application's own writes.
+# Reading one's own writes from a primary and a standby.  The application keeps a token: the WAL
+# position after its last commit.  A router asks, in one statement and therefore in one snapshot,
+# whether a server's rollup has reached it, and for the rows: first the standby, then the primary,
+# and if neither has, it waits on the primary.  Every answer must include the application's own
+# writes.
 #
-# The position alone does not vouch for a rollup that is being rebuilt or has failed, so the
-# router looks at its state as well.
+# The position alone is not sufficient for a rollup that is being rebuilt or has failed, so the
+# router checks its state as well.
 
 use strict;
 use warnings FATAL => 'all';
@@ -117,7 +117,7 @@ sub start_replay
 	return;
 }
 
-# Calls resume() when somebody waits.
+# Calls resume() when a session waits.
 sub resume_when_waited_for
 {
 	my ($server) = @_;
@@ -185,7 +185,7 @@ is($passed, 't', 'with no other traffic the position passes a token');
 $token = write_row('a');
 standby_has($token);
 is_routed($token, 'a', 'standby', 'a fresh standby answers');
-is_routed(undef, 'a', 'standby', 'who has not written asks the standby');
+is_routed(undef, 'a', 'standby', 'without a token the standby answers');
 is_routed($token, 'none', 'standby', 'no rows are an answer, too');
 
 # Each write at once asked for, wherever the answer comes from.
@@ -204,7 +204,7 @@ stop_replay();
 $token = write_row('a');
 primary_has($token);
 is_routed($token, 'a', 'primary', 'the standby is behind: the primary answers');
-is(ask($standby, $token, 'a'), undef, 'the standby says that it is behind');
+is(ask($standby, $token, 'a'), undef, 'the standby is behind');
 is(ask($standby, undef, 'a'), $written{a} - 1, 'and it is');
 
 pause_worker($primary);
@@ -212,14 +212,14 @@ $token = write_row('a');
 ($where, $n) = route($token, 'a', timeout => '100 ms');
 is($where, 'nowhere', 'neither has it, and there is no time: no answer rather than old rows');
 $session = resume_when_waited_for($primary);
-is_routed($token, 'a', 'waited', 'neither has it: who waits gets it after resume()');
+is_routed($token, 'a', 'waited', 'neither has it: the wait ends after resume()');
 is($session->finish, '', 'resumed while it waited');
 
 pause_worker($primary);
 $token = write_row('a');
 start_replay();
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
-is(ask($standby, $token, 'a'), undef, 'a standby that has all of the log, but not of the rollup, says so');
+is(ask($standby, $token, 'a'), undef, 'a standby with all WAL but an old rollup is behind');
 $session = resume_when_waited_for($primary);
 is_routed($token, 'a', 'waited', 'so the primary is waited for');
 $session->finish;
@@ -230,21 +230,21 @@ set_stop($primary, 'after-apply');
 $token = write_row('a');
 wait_for_stop($primary, 'after-apply', $offset);
 ($where, $n) = route($token, 'a', timeout => '100 ms');
-is($where, 'nowhere', 'what is applied but not committed is no answer');
+is($where, 'nowhere', 'applied but uncommitted changes are not visible');
 continue_from_stop($primary);
 ($where, $n) = route($token, 'a');
 is($n, $written{a}, "and then there ($where)");
 
 # --- tokens of all kinds ----------------------------------------------------------------
 
-# Nothing relevant: the position passes all the same.
+# Only irrelevant changes: the position advances all the same.
 standby_has($token);
 $token = sql($primary, 'INSERT INTO elsewhere VALUES (1); SELECT pg_current_wal_insert_lsn()');
 poll($standby, "SELECT notify_stats.applied_lsn() >= '$token'");
 is_routed($token, 'a', 'standby', 'the position passes a transaction that no rollup reads');
 $token = sql($primary, 'SELECT pg_current_wal_insert_lsn()');
 ($where, $n) = route($token, 'a');
-is($n, $written{a}, "a token of who has written nothing ($where)");
+is($n, $written{a}, "a token without a write ($where)");
 
 # Asynchronous: the token may not be on disk yet.
 $written{c} = 1;
@@ -266,7 +266,7 @@ SKIP:
 
 # Of the future, as of another server: never an answer.
 ($where, $n) = route('FFFFFFF/0', 'a', timeout => '100 ms');
-is($where, 'nowhere', 'a token that the log has not reached');
+is($where, 'nowhere', 'a token that the WAL has not reached');
 
 # --- one snapshot -----------------------------------------------------------------------
 
@@ -278,7 +278,7 @@ my $first = $reader->query_safe($pair);
 $token = write_row('a');
 standby_has($token);
 isnt(sql($standby, $pair), $first, 'the standby has gone on');
-is($reader->query_safe($pair), $first, 'but not for who reads in one snapshot');
+is($reader->query_safe($pair), $first, 'but not within one snapshot');
 $reader->query_safe('COMMIT');
 isnt($reader->query_safe($pair), $first, 'until the end of the transaction');
 $reader->quit;
@@ -337,7 +337,7 @@ $written{'looked at'} = $rounds;
 
 # --- rollups that are not live ----------------------------------------------------------
 
-# Of one that has failed the rows stand still, though the position goes on.
+# The rows of a failed rollup do not change, though the position advances.
 sql($primary, q{ALTER TABLE kinds ADD CONSTRAINT few CHECK (n <= 1 OR kind <> 'failing') NOT VALID});
 write_row('failing');
 $token = write_row('failing');
@@ -346,11 +346,11 @@ standby_has($token);
 poll($standby, "SELECT state = 'failed' FROM notify_stats.rollup");
 is(sql($standby, "SET ROLE app; SELECT coalesce(notify_stats.applied_lsn('kinds') >= '$token', false)
 		AND (SELECT coalesce(max(n), 0) <> 2 FROM kinds WHERE kind = 'failing')"), 'f',
-	'the position does not say that rows are there which are not');
+	'the position does not claim that missing rows are there');
 is(ask($standby, $token, 'failing'), undef, 'a rollup that has failed is no answer');
 ($where, $n) = route($token, 'failing');
 is($where, 'error', 'and not waited for');
-like($n, qr/rollup public\.kinds has failed/, 'the error says so');
+like($n, qr/rollup public\.kinds has failed/, 'the error reports it');
 sql($primary, 'ALTER TABLE kinds DROP CONSTRAINT few');
 sql($primary, q{SELECT notify_stats.rebuild('kinds')});
 ($where, $n) = route($token, 'failing');
@@ -358,7 +358,7 @@ is($n, 2, "when it is rebuilt, the answer is there ($where)");
 
 # --- promotion --------------------------------------------------------------------------
 
-# The new primary has to rebuild, as there is no slot.  Held in the middle of that, it has a
+# The new primary must rebuild, as there is no slot.  Stopped during that, it has a
 # position, of the new slot, that is past the token.
 pause_worker($primary);
 $token = write_row('promoted');
@@ -369,14 +369,14 @@ $offset = log_position($standby);
 $standby->promote;
 my @alone = (servers => [ [ primary => $standby ] ]);
 wait_for_worker($standby);
-is(ask($standby, $token, 'promoted'), undef, 'promoted: what the old primary had not counted is not there');
+is(ask($standby, $token, 'promoted'), undef, 'promoted: changes that the old primary had not applied are missing');
 ($where, $n) = route($token, 'promoted', @alone, timeout => '100 ms');
-is($where, 'nowhere', 'nor waited for in vain');
+is($where, 'nowhere', 'and not waited for');
 resume_stream($standby);
 wait_for_stop($standby, 'build-copied', $offset);
 is(sql($standby, "SET ROLE app; SELECT coalesce(notify_stats.applied_lsn('kinds') >= '$token', false)
 		AND NOT EXISTS (SELECT FROM kinds WHERE kind = 'promoted')"), 'f',
-	'while it is rebuilt the position does not say that rows are there which are not');
+	'during the rebuild the position does not claim that missing rows are there');
 is(ask($standby, $token, 'promoted'), undef, 'while it is rebuilt there is no answer');
 ($where, $n) = route($token, 'promoted', @alone, timeout => '100 ms');
 is($where, 'nowhere', 'nor does wait_for_lsn() say that there is');

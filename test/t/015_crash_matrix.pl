@@ -1,14 +1,14 @@
 # 015_crash_matrix.pl
 #
-# Crashes under load.  Notify's tables are written to by several clients, the worker or a
-# builder is stopped at one of its points, and something dies: the worker, a builder, a client,
-# the postmaster, or everything at once.  Then the server has to come up, the rollups have to
-# be exact, and the builds have to end, all by themselves and without a rollup being given up.
+# Crashes under load.  Several clients write to Notify's tables, the worker or a builder is
+# stopped at one of its points, and then a process is killed: the worker, a builder, a client,
+# the postmaster, or all at once.  Then the server must start, the rollups must be exact, and the
+# builds must end, without intervention and without a failed rollup.
 #
-# Each point meets each way to die, and either kind of commit (synchronous_commit), in 50
-# rounds in random order.  NS_ROUNDS sets another number of them, of which the first 16 have
-# each point with either kind of commit, and the first 40 each with each way; NS_SEED another
-# order.
+# Each point is combined with each way of dying, and with each kind of commit
+# (synchronous_commit), in 50 rounds in random order.  NS_ROUNDS sets another number; the first 16
+# have each point with each kind of commit, and the first 40 each point with each way.  NS_SEED
+# sets another order.
 # versions: all
 # takes long
 
@@ -105,7 +105,7 @@ sub crash_at
 	$verify = start_psql($node, q{SELECT * FROM notify_stats.verify('ft_service_stats')})
 	  if $way =~ /builder/ && !($point =~ /^build/);
 	unset_stop($node);
-	# what the slot has on disk is then as new as it may ever be
+	# then the state of the slot on disk is as new as possible
 	sql($node, 'CHECKPOINT') if rand() < 0.5;
 	$crash{$way}->();
 	# the heirs of a crashed process have inherited the setting

@@ -1,14 +1,14 @@
 # 016_full_disk.pl
 #
-# A disk that is full, for the files of the server that the extension cannot do without: what
-# decoding spills, the states of slots and of snapshots, temporary files and tables, and the
-# rollup itself.  Meanwhile nobody who writes is disturbed, the status tells, and whoever has
-# failed tries again, but not all the time.  With some space again all goes on by itself, and
-# nothing was lost: no rollup is given up, none has failed, and all are exact.
+# A full disk, for each kind of server file that the extension needs: spilled transactions, the
+# states of slots and snapshots, temporary files and tables, and the rollup itself.  Writers are
+# not disturbed, the status shows the error, and the failed process tries again, with pauses.
+# When there is space again everything continues automatically, and nothing was lost: no rollup
+# was rebuilt, none has failed, and all are exact.
 #
-# The server has a library preloaded that fails in these calls (full_disk.c), for one kind of
-# file at a time.  So only those are short of space, as if they were on a disk of their own;
-# the log is not, since the server itself does not survive that.
+# The server has a preloaded library that makes these calls fail (full_disk.c), for one kind of
+# file at a time.  So only these are short of space, as if they were on their own disk;
+# the WAL is not, since the server itself does not survive that.
 # takes long
 
 use strict;
@@ -58,7 +58,7 @@ sub free_disk
 	return;
 }
 
-# --- what happens meanwhile -----------------------------------------------------------
+# --- during the shortage -----------------------------------------------------------
 
 # One transaction that is too large to be decoded in memory.
 sub large_change
@@ -114,12 +114,12 @@ sub has_waited
 }
 
 # is_survived(TITLE, PART, ERROR, %param): while there is no space for files of that kind, a
-# change is made, and the error must come and be told; then there is space.
-#   call => 'fsync': they can be written, but not brought to disk
+# change is made, and the error must occur and be reported; then there is space.
+#   call => 'fsync': the files can be written, but not flushed
 #   change => SUB: another change than a large transaction
-#   load => 0: nobody else writes
+#   load => 0: no other writers
 #   tries => N, wait => SECONDS: wait for the N-th try, which must not come earlier than that
-#   meanwhile => SUB: what is to be possible before there is space
+#   meanwhile => SUB: must be possible before there is space
 sub is_survived
 {
 	my ($title, $part, $error, %param) = @_;
@@ -160,7 +160,7 @@ sub drop_by_reference
 
 # --------------------------------------------------------------------------------------
 
-# Only our processes have to make do with little memory, not the clients.
+# Only our processes are limited to little memory, not the clients.
 $node = new_node('full', start => 0, conf => "work_mem = 64kB\nmaintenance_work_mem = 1MB\nfsync = on\n");
 start_with_library();
 $ENV{PGOPTIONS} = '-c work_mem=16MB';
@@ -176,7 +176,7 @@ my $version = sql($node, 'SHOW server_version_num');
 my %mended = (15 => 15, 16 => 11, 17 => 7, 18 => 1);
 my $writes_states = $version % 10000 >= ($mended{ int($version / 10000) } // 0);
 
-# --- whatever the format --------------------------------------------------------------
+# --- for all formats --------------------------------------------------------------
 
 # The slot may stay where it is, if its state cannot be written.  But servers before November
 # 2025 never write it again after that.
@@ -184,7 +184,7 @@ sub goes_on
 {
 	large_change();
 	wait_until_applied($node);
-	pass('the state of the slot: the rollups go on meanwhile');
+	pass('the state of the slot: the rollups are still maintained');
 	return;
 }
 
@@ -196,7 +196,7 @@ sub crash_with_old_state
 	large_change();
 	wait_for_errors($offset, $state_error, 1);
 	goes_on();
-	# takes the slot back to what was written last
+	# resets the slot to its last written state
 	crash_restart($node, sql($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'}));
 	is_exact($node, 'a crash while the state of the slot cannot be written: exact');
 	free_disk();
@@ -216,38 +216,38 @@ if ($writes_states)
 }
 is_verified($node, 'ft_service_stats', 'verify() finds nothing');
 
-# What follows is the same for each, but for the time that it takes.
+# The rest is the same for each, except for the time that it takes.
 if (format_name() ne 'notify_stats')
 {
 	done_testing();
 	exit 0;
 }
 
-# --- what else the worker writes ------------------------------------------------------
+# --- other files of the worker ------------------------------------------------------
 
 is_survived('snapshots of decoding', '/pg_logical/snapshots/', 'could not write to file "pg_logical/snapshots');
 is_survived('the rollup', "/$path", "could not extend file \"$path\"");
 
-# --- what a builder writes ------------------------------------------------------------
+# --- files of a builder ------------------------------------------------------------
 
 is_survived('temporary files of a build', '/pgsql_tmp/', 'could not write to file "base/pgsql_tmp',
 	change => \&create_by_reference);
 drop_by_reference();
 is_survived('the temporary table of a build', "/base/$oid/t", "could not extend file \"base/$oid/t",
-	change => \&create_by_reference, tries => 3, wait => 2, load => 0);    # who has temporary tables as well
+	change => \&create_by_reference, tries => 3, wait => 2, load => 0);    # which has temporary tables as well
 fill_disk('/pgsql_tmp/');
 like(sql_error($node, q{SELECT * FROM notify_stats.verify('by_reference')}),
-	qr/ERROR:  53100: could not write to file "base\/pgsql_tmp.*: No space left on device/, 'verify() tells');
+	qr/ERROR:  53100: could not write to file "base\/pgsql_tmp.*: No space left on device/, 'verify() reports it');
 free_disk();
 is_verified($node, 'by_reference', 'verify() when there is space');
 
-# --- what catch_up() writes -----------------------------------------------------------
+# --- files of catch_up() -----------------------------------------------------------
 
 sql($node, 'SELECT notify_stats.pause()');
 large_change();
 fill_disk('.spill');
 like(sql_error($node, 'CALL notify_stats.catch_up()'),
-	qr/ERROR:  53100: could not write to data file for XID \d+: No space left on device/, 'catch_up() tells');
+	qr/ERROR:  53100: could not write to data file for XID \d+: No space left on device/, 'catch_up() reports it');
 free_disk();
 sql($node, 'CALL notify_stats.catch_up()');
 is(differences($node, 'postgres', 'ft_service_stats'), '', 'catch_up() when there is space: exact');

@@ -1,10 +1,10 @@
 # 017_settings.pl
 #
-# Settings that bite.  ALTER DATABASE and ALTER ROLE change what our statements mean, how long they
-# may take, where they write, and as whom.  With each of them a rollup is created and built,
-# changes of all kinds are counted, and rebuild(), verify(), wait_for_lsn() and catch_up() work in
-# sessions that have the same settings; only what somebody's setting forbids himself fails, and says
-# so.  The worker goes on without one error.
+# Settings with unexpected effects.  ALTER DATABASE and ALTER ROLE change the meaning of our
+# statements, their time limits, where they write, and their role.  With each of them a rollup is
+# created and built, changes of all kinds are counted, and rebuild(), verify(), wait_for_lsn() and
+# catch_up() work in sessions with the same settings; only operations that a user's own setting
+# forbids fail, with an error.  The worker continues without any error.
 #
 # There is a database for each group of settings, and its worker gets them all at one restart.
 #
@@ -45,7 +45,7 @@ sub options
 	return join ' ', map { "-c $_=$setting{$_}" } grep { $known{$_} || $_ eq 'role' } sort keys %setting;
 }
 
-# A session in the database of a group, as somebody and with PGOPTIONS that go before the group's
+# A session in the database of a group, as a role and with PGOPTIONS that precede the group's
 # settings.  Returns the error if there is one.
 sub in_group
 {
@@ -57,7 +57,7 @@ sub in_group
 	return ($status, $status == 0 ? $stdout : $stderr);
 }
 
-# With the settings, but for what would make any statement fail.
+# With the settings, except for those that make every statement fail.
 sub bitten
 {
 	my ($group, $query, %param) = @_;
@@ -66,7 +66,7 @@ sub bitten
 	return $result;
 }
 
-# Without those that are in the test's own way.  Has to succeed.
+# Without those that would disturb the test itself.  Must succeed.
 sub free
 {
 	my ($group, $query, %param) = @_;
@@ -96,7 +96,7 @@ sub poll_free
 	return;
 }
 
-# --- what is counted ------------------------------------------------------------------
+# --- the changes ------------------------------------------------------------------
 
 my $schema = q{
 	CREATE TYPE mood AS ENUM ('calm', 'cross');
@@ -162,7 +162,7 @@ $a	copied	1
 	};
 }
 
-# --- what has to work -----------------------------------------------------------------
+# --- the operations -----------------------------------------------------------------
 
 # Whether the rollups are exact, if that is waited for.
 sub exact
@@ -200,7 +200,7 @@ sub test_creation
 	return;
 }
 
-# What verify() says of rollups that are exact, and of one that is not, and that rebuild() mends it.
+# The output of verify() for exact rollups, and for a different one, which rebuild() then fixes.
 sub test_verify_and_rebuild
 {
 	my ($group) = @_;
@@ -231,7 +231,7 @@ sub test_catch_up
 	return;
 }
 
-# A rollup that fails is marked, and the others go on.
+# A rollup that fails is marked, and the others continue.
 sub test_failure
 {
 	my ($group) = @_;
@@ -251,7 +251,7 @@ sub is_untroubled
 	my ($group) = @_;
 
 	is(free($group, 'SELECT pid, last_error FROM notify_stats.status', role => $superuser), "$group->{worker}|",
-		"$group->{db}: the worker goes on without an error");
+		"$group->{db}: the worker continues without an error");
 	return;
 }
 
@@ -301,9 +301,9 @@ sub wait_longer_than_timeouts
 	poll_free($group, q{SELECT waits_for = 'a lock on part' FROM notify_stats.status WHERE stream = 'main'});
 	pass("$group->{db}: a cycle waits");
 	free($group, q{COMMIT PREPARED 'locked'});
-	exact($group, 'and goes on');
+	exact($group, 'and changes are applied again');
 
-	# what a user's own setting ends is over for the process that works for him, too
+	# a user's own setting that ends a session also ends the process that works for it
 	like(bitten($group, q{SELECT * FROM notify_stats.verify('public.fine')}, options => options(statement_timeout => 1)),
 		qr/ERROR:  57014: canceling statement due to (?:statement timeout|user request)|FATAL:  25P04/, "$group->{db}: verify() is cancelled");
 	poll_free($group, q{SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE database = current_database()
@@ -345,14 +345,14 @@ sub lack_standby
 	exact($group, 'without the standby');
 	free($group, q{SELECT notify_stats.rebuild('public.coarse'); SELECT notify_stats.rebuild('public.fine')});
 	exact($group, 'rebuilt without the standby');
-	# whoever has the setting waits for his own commit
+	# a session with the setting waits for its own commit
 	$session = start_bitten($group, q{INSERT INTO part VALUES (331, 'waiting', 1)});
 	poll_free($group, q{SELECT c = 1 FROM coarse WHERE kind = 'waiting'});
 	is(free($group, q{SELECT count(*) FROM part WHERE kind = 'waiting'}), '0',
-		"$group->{db}: who waits for a standby is counted already");
+		"$group->{db}: a commit that waits for a standby is counted");
 	free($group, q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
 	$session->finish;
-	exact($group, 'after somebody has waited');
+	exact($group, 'after a wait');
 	return;
 }
 
@@ -362,7 +362,7 @@ sub return_standby
 	return;
 }
 
-# For whom catch_up() has to work as well, though he may do nothing else.
+# A role that may only call catch_up().
 sub grant_catch_up
 {
 	my ($group) = @_;
@@ -370,7 +370,7 @@ sub grant_catch_up
 	return;
 }
 
-# A policy that comes to hide rows from the owner does not make a rollup smaller.
+# A policy that starts to hide rows from the owner does not make a rollup smaller.
 sub hide_rows
 {
 	my ($group) = @_;
@@ -391,15 +391,15 @@ sub hide_rows
 		like(free($group, q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'public.secrets'::regclass}, role => $superuser),
 			qr/^failed\|row-level security of table "secret" applies to role "owner"/, "$group->{db}: a policy for the owner himself");
 	}
-	is(free($group, 'TABLE secrets'), 'a|5', "$group->{db}: and what he has seen stays");
+	is(free($group, 'TABLE secrets'), 'a|5', "$group->{db}: and the earlier rows remain");
 	free($group, q{ALTER TABLE secret NO FORCE ROW LEVEL SECURITY; SELECT notify_stats.rebuild('public.secrets')});
 	exact($group, 'without the policy');
-	is(free($group, 'TABLE secrets'), 'b|5', "$group->{db}: it is mended");
+	is(free($group, 'TABLE secrets'), 'b|5', "$group->{db}: it is fixed");
 	return;
 }
 
-# Other functions, operators, types and tables under the names that our statements use: who touches
-# one of them fails.
+# Other functions, operators, types and tables with the names that our statements use: calling
+# one of them is an error.
 my $hostile = q{
 	CREATE SCHEMA hostile;
 	GRANT USAGE ON SCHEMA hostile TO PUBLIC;
@@ -449,14 +449,14 @@ my $hostile = q{
 	END $do$;
 };
 
-# Its functions are there, and those of the user's definition are found in his search_path.
+# Its functions exist, and those of the user's definition are found in the owner's search_path.
 sub meet_hostility
 {
 	my ($group) = @_;
 
 	like(bitten($group, q{SELECT 1 = 1}), qr/hostile code ran/, "$group->{db}: the settings bite");
 	unlike(bitten($group, q{SELECT notify_stats.create_rollup('public.other', 'SELECT kind, count(*) AS c FROM public.source GROUP BY kind')}),
-		qr/hostile code ran/, "$group->{db}: nobody's count(*) is run");
+		qr/hostile code ran/, "$group->{db}: no count(*) of users is run");
 	unlike(bitten($group, q{SELECT notify_stats.create_rollup('public.qualified',
 		'SELECT kind, pg_catalog.count(*) AS c FROM public.source WHERE id OPERATOR(pg_catalog.>) 3 GROUP BY kind')}),
 		qr/ERROR/, "$group->{db}: a definition with qualified names");
@@ -510,9 +510,9 @@ sub name_oddly
 		\$d\$SELECT kind AS "k\\1'", mood, count(*) AS "c\\'""" FROM source GROUP BY 1, 2\$d\$)}),
 		qr/ERROR|FATAL/, "$group->{db}: an odd name");
 	free($group, 'SELECT fill(500, 510)');
-	exact($group, 'besides');
+	exact($group, 'with that');
 	free($group, qq{SELECT notify_stats.rebuild(\$d\$public.$name\$d\$); UPDATE source SET kind = 'odd' WHERE id < 10});
-	exact($group, 'besides, too');
+	exact($group, 'with that, too');
 	is(free($group, "TABLE $name EXCEPT ALL TABLE $definition; TABLE $definition EXCEPT ALL TABLE $name"), '',
 		"$group->{db}: the odd name");
 	is(bitten($group, qq{SELECT * FROM notify_stats.verify(\$d\$public.$name\$d\$)}), '', "$group->{db}: verify() of an odd name");
@@ -529,7 +529,7 @@ sub store_elsewhere
 	return;
 }
 
-# What only xmloption = content can read.
+# XML that only xmloption = content can read.
 sub count_xml
 {
 	my ($group) = @_;

@@ -1,10 +1,10 @@
 # 019_worker_life.pl
 #
-# A worker is a good citizen of its server: whatever it is doing, it ends or is cancelled when
-# told so, without having finished first, and comes back; it notices when the postmaster dies,
-# and reads changed settings in a long backlog; it shows what it does; what it writes reaches
-# the statistics, and autovacuum.  And whatever becomes of the extension, its objects and their
-# owners, no slot is left behind that nobody reads.
+# A worker behaves well in its server: at any time it ends or is cancelled when requested,
+# without finishing its work first, and is restarted; it notices the end of the postmaster, and
+# reads changed settings during a long backlog; it shows its activity; its writes are visible to
+# the statistics and to autovacuum.  Whatever happens to the extension, its objects and their
+# owners, no unused slot is left behind.
 
 use strict;
 use warnings FATAL => 'all';
@@ -76,7 +76,7 @@ sub worker_in_state
 	return $found;
 }
 
-# Ends the worker: the process is gone, while what it was about is not finished.
+# Ends the worker: the process is gone, and its work is not finished.
 sub ends
 {
 	my ($title, $function, $worker, $unfinished) = @_;
@@ -139,18 +139,18 @@ sql($node, q{
 });
 make_rollup();
 
-# --- what it shows --------------------------------------------------------------------
+# --- its visible activity --------------------------------------------------------------------
 
 change();
 wait_until_applied($node);
 $pid = worker_in_state(q{state = 'idle' AND query = 'notify_stats: waiting for changes' AND wait_event_type = 'Extension'});
 like(slurp_file("/proc/$pid/cmdline"), qr/notify_stats worker for postgres waiting for changes/, 'the process list shows it');
 is(sql($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid"),
-	$node->pg_version >= 17 ? 'NotifyStatsMain' : 'Extension', 'it rests in a wait of its own');
+	$node->pg_version >= 17 ? 'NotifyStatsMain' : 'Extension', 'it rests in its own wait event');
 change_much(3);
 is(worker_in_state(q{state = 'active' AND query = 'notify_stats: applying changes'}), $pid, 'it works');
 
-# --- told to end, or to stop, it does not finish first --------------------------------
+# --- it ends, or stops, without finishing first --------------------------------
 
 wait_until_applied($node);
 foreach my $function ('pg_terminate_backend', 'pg_cancel_backend')
@@ -166,7 +166,7 @@ foreach my $function ('pg_terminate_backend', 'pg_cancel_backend')
 	ends('reading a large transaction', $function, worker_in_state(q{state = 'active'}), sum_is($sum));
 	is_exact($node, 'and the next one reads it');
 
-	# the table of the rollup grows while nobody sees it
+	# the table of the rollup grows invisibly
 	$sum = current_sum();
 	sql($node, 'CREATE TABLE size AS SELECT pg_relation_size($$kinds$$) AS bytes');
 	change_much(150_000);
@@ -195,13 +195,13 @@ foreach my $function ('pg_terminate_backend', 'pg_cancel_backend')
 		worker_in_state(q{query = 'notify_stats: waiting after an error' AND wait_event_type = 'Extension'}), 'true');
 	sql($node, 'INSERT INTO notify_stats.control TABLE control; DROP TABLE control');
 	change();
-	is_exact($node, 'and it counts when the cause is mended');
+	is_exact($node, 'and it applies changes when the cause is fixed');
 }
 
 # --- a record that is on disk in part -------------------------------------------------
 
-# The WAL writer writes whole pages, and so leaves a record half on disk.  Nobody writes the
-# rest: the worker waits for it.
+# The WAL writer writes whole pages, and so leaves a partial record on disk.  The rest is not
+# written: the worker waits for it.
 sub wait_for_half_a_record
 {
 	$session = start_psql($node, 'BEGIN', qq{DO \$\$ BEGIN
@@ -347,7 +347,7 @@ foreach my $point ('build-copied', 'build-snapshot', 'build-filled')
 	create_extension("after DROP EXTENSION at $point");
 }
 
-# --- what else may become of it -------------------------------------------------------
+# --- other changes to it -------------------------------------------------------
 
 like(sql_error($node, 'DROP SCHEMA notify_stats'),
 	qr/ERROR:  2BP01: cannot drop schema notify_stats because other objects depend on it/, 'DROP SCHEMA is refused');
@@ -416,7 +416,7 @@ sql($node, q{
 	DELETE FROM source WHERE id > 100;
 });
 poll($node, q{SELECT autovacuum_count > 0 FROM pg_stat_user_tables WHERE relid = 'kinds'::regclass});
-pass('autovacuum comes to the table of a rollup');
+pass('autovacuum processes the table of a rollup');
 change();
 is_exact($node, 'exact with it');
 

@@ -1,10 +1,10 @@
 # 020_database_ddl.pl
 #
-# Statements on whole databases, which the server refuses while anybody is connected: DROP,
-# RENAME, SET TABLESPACE, and copying one as a template.  The extension's processes leave for
-# them, also in the middle of their work, and come back afterwards; for nobody who may not run
-# the statement.  A worker whose database does not exist tries less and less often, says what
-# is wrong, and comes as soon as the database does.
+# Statements on whole databases, which the server refuses while a session is connected: DROP,
+# RENAME, SET TABLESPACE, and copying one as a template.  The extension's processes disconnect for
+# them, even in the middle of their work, and are restarted afterwards; but not for roles that may
+# not run the statement.  A worker whose database does not exist tries at increasing intervals,
+# reports the error, and starts as soon as the database exists.
 
 use strict;
 use warnings FATAL => 'all';
@@ -110,7 +110,7 @@ foreach my $point ('build-copied', 'build-filled')
 	set_stop($node, $point);
 	$node->safe_psql('app', "SELECT notify_stats.rebuild('kinds')");
 	wait_for_stop($node, $point, $offset);
-	is(slots_of('app'), '2', "at $point the build has a slot of its own");
+	is(slots_of('app'), '2', "at $point the build has its own slot");
 	runs('DROP DATABASE app');
 	is(sql($node, "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%\\_build\\_%'"), '0',
 		'no slot of the build is left');
@@ -121,7 +121,7 @@ foreach my $point ('build-copied', 'build-filled')
 	install('app');
 }
 
-# A name that has to be quoted, and WITH (FORCE).
+# A name that must be quoted, and WITH (FORCE).
 runs('CREATE DATABASE "Odd ""name"');
 poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'notify_stats worker' AND datname = 'Odd "name'});
 runs('DROP DATABASE "Odd ""name" WITH (FORCE)');
@@ -137,7 +137,7 @@ change_kinds($node, 'other');
 is(slots_of('other'), '1', 'the slot stays with the database');
 runs('ALTER DATABASE other RENAME TO app');
 is_back('app', 'after renaming it back');
-is(built_at($node, 'kinds', 'app'), $built_at, 'nothing had to be rebuilt');
+is(built_at($node, 'kinds', 'app'), $built_at, 'nothing was rebuilt');
 
 # As long as the transaction is open the worker stays away, and it comes back with either end.
 sql($node, 'CREATE TABLE baton AS SELECT false AS go_on');
@@ -170,8 +170,8 @@ sql($node, q{
 	SET allow_in_place_tablespaces = on;
 	CREATE TABLESPACE place LOCATION '';
 });
-# What was logged before cannot be decoded any more, so the rollups are made anew.
-is(built_at($node, 'kinds', 'app'), $built_at, 'nothing had to be rebuilt');
+# Earlier WAL cannot be decoded any more, so the rollups are rebuilt.
+is(built_at($node, 'kinds', 'app'), $built_at, 'nothing was rebuilt');
 change_kinds($node, 'app');
 runs('ALTER DATABASE app SET TABLESPACE place');
 is_back('app', 'after SET TABLESPACE');
@@ -186,7 +186,7 @@ $built_at = built_at($node, 'kinds', 'app');
 $pid = wait_for_worker($node, 'app');
 runs('ALTER DATABASE app CONNECTION LIMIT 100');
 runs('ALTER DATABASE app SET TABLESPACE pg_default');
-is(worker_pid($node, 'app'), $pid, 'for what can be altered with others connected the worker stays');
+is(worker_pid($node, 'app'), $pid, 'the worker stays for changes that are possible with other connections');
 
 change_for_long('app');
 runs('CREATE DATABASE copy TEMPLATE app STRATEGY wal_log');
@@ -194,14 +194,14 @@ is_back('app', 'after having been a template');
 like(sql($node, 'SELECT state, reason FROM notify_stats.rollups', 'copy'),
 	qr/^stale\|there is no replication slot notify_stats_\d+ of this database$/, 'the rollups of a copy are not live');
 like(complaints($node, 'rollup', 'detail, hint', 'copy'),
-	qr/^public\.kinds is stale: .*CALL notify_stats\.catch_up\(\)/, 'and check() says what to do');
+	qr/^public\.kinds is stale: .*CALL notify_stats\.catch_up\(\)/, 'and check() has a hint');
 sql($node, 'CALL notify_stats.catch_up()', 'copy');
 is(sql($node, 'SELECT state, reason FROM notify_stats.rollups', 'copy'), 'live|', 'which makes them live');
 is(differences($node, 'copy', 'kinds'), '', 'and exact');
 change_kinds($node, 'app');
 runs('CREATE DATABASE copy2 TEMPLATE app STRATEGY file_copy');
 is_back('app', 'after having been a template, copied as files');
-is(built_at($node, 'kinds', 'app'), $built_at, 'nothing had to be rebuilt');
+is(built_at($node, 'kinds', 'app'), $built_at, 'nothing was rebuilt');
 runs('DROP DATABASE copy2');
 
 # The current database may be a template, too; and a DEFAULT is not one of ours.
@@ -212,11 +212,11 @@ runs('CREATE DATABASE copy2 TEMPLATE postgres');
 is_back('postgres', 'after the current database has been a template');
 $pid = worker_pid($node);
 runs('CREATE DATABASE copy3 TEMPLATE DEFAULT');
-is(worker_pid($node), $pid, 'nobody leaves for a copy of template1');
+is(worker_pid($node), $pid, 'no worker disconnects for a copy of template1');
 runs("DROP DATABASE $_") foreach ('copy', 'copy2', 'copy3');
 is(slots_of('app'), '1', 'dropping copies leaves the slot of the original');
 
-# --- who may ---------------------------------------------------------------------------
+# --- privileges ------------------------------------------------------------------------
 
 sql($node, q{
 	CREATE ROLE stranger;
@@ -253,17 +253,17 @@ like(sql_error($node, 'ALTER DATABASE app RENAME TO other', 'app'), qr/current d
 is(worker_pid($node, 'app'), $pid, 'who may not do it does not send the worker away');
 unlike(slurp_file($node->logfile, $offset), qr/disconnecting notify_stats/, 'not for a moment');
 
-# Whoever else is connected keeps the database, and the worker returns.
+# Other connections still prevent the statement, and the worker is restarted.
 $session = start_psql($node, '\connect app', 'SELECT 1', 'SELECT pg_sleep(1000)');
 poll($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = 'app' AND query LIKE '%pg_sleep%'");
-like(sql_error($node, 'DROP DATABASE app'), $in_use, 'others who are connected keep the database');
+like(sql_error($node, 'DROP DATABASE app'), $in_use, 'other connections still prevent DROP DATABASE');
 is_back('app', 'and the worker is back');
 sql($node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'app' AND query LIKE '%pg_sleep%'");
 $session->finish;
 
 sql($node, 'GRANT owner TO owner_and_maker');
 runs('CREATE DATABASE copy TEMPLATE app', 'owner_and_maker');
-is_back('app', 'who owns it can copy it');
+is_back('app', 'the owner can copy it');
 runs('ALTER DATABASE app RENAME TO other', 'owner_and_maker');
 runs('ALTER DATABASE other RENAME TO app', 'owner_and_maker');
 is_back('app', 'and rename it');
@@ -272,7 +272,7 @@ runs('ALTER DATABASE app SET TABLESPACE place', 'owner');
 is_back('app', 'and move it');
 sql($node, 'ALTER DATABASE app IS_TEMPLATE true');
 runs('CREATE DATABASE copy2 TEMPLATE app', 'maker');
-is_back('app', 'anybody who makes databases can copy a template');
+is_back('app', 'a role with CREATEDB can copy a template');
 sql($node, 'ALTER DATABASE app IS_TEMPLATE false');
 runs('DROP DATABASE app', 'owner');
 is(slots_of('app'), '0', 'and drop it, with its slot');

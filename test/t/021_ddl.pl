@@ -1,9 +1,9 @@
 # 021_ddl.pl
 #
 # DDL on sources and rollups, each kind once while the worker runs, and once with changes
-# before and after it that are read only later.  The outcome is exact, or the rollup is stale
-# with a reason and rebuilt by itself, or failed with a reason and rebuilt by itself when that
-# is mended, or the DDL is refused.  Never is a rollup live that differs from its definition.
+# before and after it that are read only later.  The result is exact; or the rollup is stale
+# with a reason and rebuilt automatically; or failed with a reason and rebuilt automatically when
+# that is fixed; or the DDL is refused.  A rollup that differs from its definition is never live.
 # takes long
 
 use strict;
@@ -47,7 +47,7 @@ my $clean = q{
 
 my $next = 1;
 
-# Changes of each kind of whatever of the tables there is; their names may be given.
+# Changes of each kind in the existing tables; their names may be given.
 sub change
 {
 	my (%name) = @_;
@@ -70,7 +70,7 @@ sub change
 }
 
 # Waits until nothing is left to do, and asserts that each rollup is exact, unless it has
-# failed for the reason that is expected: then "mend" brings it back.
+# failed for the expected reason: then "mend" fixes it.
 sub check
 {
 	my ($title, %case) = @_;
@@ -109,10 +109,10 @@ sub rebuilt
 
 # One kind of DDL:
 #	ddl		the statements; CHANGE stands for more changes
-#	refused	the error that it has to give; then nothing has changed
+#	refused	the expected error; then nothing has changed
 #	failed	the reason of the rollups that fail; "mend" is run then
 #	rebuilt	which rollups are rebuilt by themselves; none if not given
-#	names	what the tables are called afterwards
+#	names	the names of the tables afterwards
 #	last	no more changes are possible afterwards
 sub run_case
 {
@@ -290,14 +290,14 @@ while (my ($title, $case) = splice @cases, 0, 2)
 	run_case($title, $_, %$case) foreach ('running', 'paused');
 }
 
-# A rollup with one more column than its definition has is kept all the same.
+# A rollup with an additional column is still maintained.
 start_anew();
 wait_until_applied($node);
 sql($node, 'ALTER TABLE of_plain ADD note text');
 sql($node, change() . "UPDATE of_plain SET note = 'mine'" . ';' . change());
 wait_until_applied($node);
 is_verified($node, 'of_plain', 'a column added to a rollup: exact');
-isnt(sql($node, 'SELECT count(*) FROM of_plain WHERE note IS NOT NULL'), '0', 'and what was written to it stays');
+isnt(sql($node, 'SELECT count(*) FROM of_plain WHERE note IS NOT NULL'), '0', 'and its values remain');
 
 # One that wants a value, which is not in the definition, makes the rollup fail when a group comes.
 sql($node, 'ALTER TABLE of_plain ALTER note SET DEFAULT $$x$$; UPDATE of_plain SET note = $$x$$;
@@ -313,7 +313,7 @@ like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'of_pla
 sql($node, q{ALTER TABLE of_plain DROP note; SELECT notify_stats.rebuild('of_plain')});
 is_exact($node, 'and exact without it');
 
-# What is changed by hand is found by verify() and mended by rebuild().
+# Manual changes are found by verify() and fixed by rebuild().
 foreach my $damage (
 	'UPDATE of_all SET n = n + 1 WHERE kind = $$kind 1$$',
 	'UPDATE of_all SET total = NULL WHERE kind = $$kind 0$$',
@@ -325,17 +325,17 @@ foreach my $damage (
 	sql($node, $damage);
 	isnt(sql($node, q{SELECT * FROM notify_stats.verify('of_all')}), '', "$damage: found by verify()");
 	sql($node, q{SELECT notify_stats.rebuild('of_all')});
-	is_exact($node, "$damage: mended by rebuild()");
+	is_exact($node, "$damage: fixed by rebuild()");
 }
 
-# So that a count would fall below zero: that is told, and nothing is clamped.
+# A count that would become negative: this is reported, and nothing is clamped.
 sql($node, 'UPDATE of_plain SET n = 1 WHERE kind = $$kind 1$$; DELETE FROM data.plain WHERE kind = $$kind 1$$');
 wait_until_applied($node);
 like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'of_plain'::regclass}),
 	qr/does not match its definition/, 'a count below zero: failed');
 sql($node, q{SELECT notify_stats.rebuild('of_plain')});
 is_exact($node, 'a count below zero: exact after rebuild()');
-# A generated column that is computed anew in all rows, which is no change of any.
+# A generated column that is recomputed in all rows, without any row change in the WAL.
 SKIP:
 {
 	skip 'no SET EXPRESSION before 17', 4 if $node->pg_version < 17;
@@ -354,6 +354,6 @@ SKIP:
 	is_exact($node, 'its expression was changed, and read later', rollups => ['of_made']);
 	is_verified($node, 'of_made', 'its expression was changed: verify() finds nothing');
 }
-unlike(slurp_file($node->logfile), qr/changes were lost|PANIC|was terminated by signal/, 'nothing was lost, and nobody crashed');
+unlike(slurp_file($node->logfile), qr/changes were lost|PANIC|was terminated by signal/, 'no changes were lost, and no process crashed');
 
 done_testing();

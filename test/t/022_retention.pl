@@ -1,8 +1,8 @@
 # 022_retention.pl
 #
-# Rows of a source with ignore_deletes go on to count when they are purged.  The oracle is a
-# copy of the source that loses nothing, kept by a trigger.  What a rebuild would lose is never
-# lost without being asked for: not by rebuild(), nor by what makes other rollups be rebuilt.
+# Rows of a source with ignore_deletes remain counted when they are purged.  The oracle is a
+# copy of the source that keeps all rows, maintained by a trigger.  Counts that a rebuild would lose
+# are never lost without an explicit request: neither by rebuild(), nor by events that rebuild other rollups.
 
 # formats: all
 
@@ -27,7 +27,7 @@ sub pseudo_random
 	return int($seed / 65536) % $_[0];
 }
 
-# Compares the rollups that ignore deletes with what would be there without any, and the other.
+# Compares the rollups that ignore deletes with the copy that keeps all rows, and the other one.
 sub is_kept
 {
 	my ($title) = @_;
@@ -37,7 +37,7 @@ sub is_kept
 	is(sql($node, q{
 		SELECT 'only in rollup', r FROM (TABLE of_history EXCEPT ALL TABLE of_copy) r
 		UNION ALL SELECT 'missing', r FROM (TABLE of_copy EXCEPT ALL TABLE of_history) r}), '',
-		"$title: what was purged still counts");
+		"$title: purged rows are still counted");
 	is(sql($node, q{
 		SELECT 'only in rollup', r FROM (TABLE of_both EXCEPT ALL TABLE of_copies) r
 		UNION ALL SELECT 'missing', r FROM (TABLE of_copies EXCEPT ALL TABLE of_both) r}), '',
@@ -47,7 +47,7 @@ sub is_kept
 	return;
 }
 
-# The history is partitioned where the format can tell rows that move from rows that go.
+# The history is partitioned if the format can distinguish moved rows from deleted ones.
 sql($node, ($native ? q{
 	CREATE TABLE history (id int NOT NULL, kind text NOT NULL, price int, day int NOT NULL) PARTITION BY RANGE (day);
 	CREATE TABLE history1 PARTITION OF history FOR VALUES FROM (0) TO (10);
@@ -86,7 +86,7 @@ sql($node, ($native ? q{
 	SELECT notify_stats.create_rollup('of_what_is_left', 'SELECT kind, count(*) AS n FROM history GROUP BY kind');
 });
 
-# what is purged before a rollup is first filled was never counted
+# rows purged before a rollup is first filled were never counted
 wait_until_applied($node);
 
 my @kinds = ('email', 'sms', 'letter');
@@ -100,12 +100,12 @@ my @actions = (
 	sub { 'UPDATE history SET price = NULL WHERE id % 11 = ' . pseudo_random(11) },
 	sub { 'DELETE FROM history WHERE id % 9 = ' . pseudo_random(9) },
 	sub { 'DELETE FROM current WHERE id % 2 = ' . pseudo_random(2) },
-	# what moves a row, and what looks like it
+	# moves of rows, and changes that look like moves
 	sub { 'WITH gone AS (DELETE FROM history WHERE id % 13 = ' . pseudo_random(13) . ' RETURNING *)
 			INSERT INTO history SELECT id, kind, price, (day + 10) % 30 FROM gone' },
 	sub { 'BEGIN; SAVEPOINT s; UPDATE history SET day = 29 - day; ROLLBACK TO s; UPDATE history SET day = 29 - day WHERE id % 3 = 0;
 			DELETE FROM history WHERE day = ' . pseudo_random(30) . '; COMMIT' },
-	# version 1 of wal2json does not tell it, so that the rollups would fail
+	# version 1 of wal2json does not write it, so the rollups would fail
 	sub { format_name() eq 'wal2json1' ? 'DELETE FROM history' : 'TRUNCATE ' . ($native ? ('history1', 'history2', 'history3', 'history3a')[pseudo_random(4)] : 'history') },
 );
 
@@ -161,7 +161,7 @@ if ($native)
 	is_kept('after that');
 }
 
-# The slots of other formats are read from the start of what is open, but not while nobody commits.
+# The slots of other formats are read from the oldest open transaction, but only if there are commits.
 if (!$native)
 {
 	my $from = $next;
@@ -186,7 +186,7 @@ if (!$native)
 	is_kept('a long transaction');
 }
 
-# What verify() can tell: too little; and other sums of as many rows.
+# Differences that verify() can see: too few rows; and other sums of as many rows.
 sql($node, q{DELETE FROM history WHERE kind <> 'email'; INSERT INTO history VALUES (-10, 'email', 10, 21), (-11, 'new kind', 11, 21)});
 is_kept('before it is damaged');
 foreach my $damage (
@@ -205,13 +205,13 @@ like(($node->psql('postgres', q{SELECT notify_stats.verify('of_history')}))[2],
 	qr/NOTICE: .*still counts rows that were deleted from "history"/, 'verify() says what it cannot tell');
 is_kept('after it was damaged and put right');
 
-# No rebuild without being asked for what it loses.
+# A rebuild requires consent to its losses.
 my $error = sql_error($node, q{SELECT notify_stats.rebuild('of_history')});
 like($error, qr/55000: cannot rebuild rollup public\.of_history without forgetting deleted rows/, 'rebuild() is refused');
 like($error, qr/rebuild\('public\.of_history', forget_deleted => true\)/, 'and says how to do it all the same');
 is_kept('after a refused rebuild');
 
-# Whatever makes other rollups be rebuilt makes these fail, with their rows.
+# Events that rebuild other rollups make these fail, and their rows remain.
 sub is_frozen
 {
 	my ($rollup, $reason, $title) = @_;
@@ -222,9 +222,9 @@ sub is_frozen
 	wait_until_applied($node);
 	is(state_of($node, $rollup), 'failed', "$title: failed");
 	like(sql($node, "SELECT reason FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass"), $reason, "$title: with the reason");
-	is(sql($node, "SELECT count(*), sum(n) FROM $rollup"), $before, "$title: what it counted is still there");
+	is(sql($node, "SELECT count(*), sum(n) FROM $rollup"), $before, "$title: its rows remain");
 	like(complaints($node, 'rollup', 'hint'), qr/forget_deleted => true/,
-		"$title: check() says what a rebuild takes");
+		"$title: check() has the call for a rebuild");
 	sql($node, "SELECT notify_stats.rebuild('$rollup', forget_deleted => true)");
 	is_exact($node, "$title: equal to its definition after a rebuild that forgets", rollups => [$rollup]);
 	return;

@@ -1,11 +1,11 @@
 # 023_dump.pl
 #
-# A dump has the rollups' definitions, but not their place in the log.  Restored where the
-# worker runs, by any of the programs that restore, they are computed anew as soon as their
-# table is complete, and exact.  So are those of a database that was made from another as its
-# template, and of a server that was restored to a point in time: never is a rollup live with
-# a number that is not that of its position.  A copy of a whole stopped server, with the files
-# of the slots, goes on as if nothing had happened.
+# A dump has the rollups' definitions, but not their WAL position.  Restored where the
+# worker runs, by any of the restore programs, they are recomputed as soon as their
+# table is complete, and exact.  The same applies to a database that was created from another as
+# its template, and to a server restored to a point in time: a rollup is never live with a number
+# that does not belong to its position.  A copy of a whole stopped server, with the files of the
+# slots, continues as if nothing had happened.
 #
 # versions: all
 
@@ -27,7 +27,7 @@ notify_stats.database = 'plain, custom, sections, halves, beside'
 });
 my $dir = $node->basedir;
 
-# What each restored database has to have.
+# The requirements for each restored database.
 my @exact = ('ft_service_stats', '"Odd schema"."by Type"', 'by_region');
 
 # Changes of each source, in any database that has them.
@@ -47,7 +47,7 @@ sub change
 	return;
 }
 
-# Whether all that can be rebuilt is, and goes on; "kept" is to be rebuilt by hand.
+# Whether all rollups that can be rebuilt are, and are maintained; "kept" must be rebuilt by hand.
 sub is_restored
 {
 	my ($server, $db, $title) = @_;
@@ -65,13 +65,13 @@ sub is_restored
 	change($server, $db);
 	is_exact($server, "$title: and goes on", db => $db, rollups => \@exact);
 	like(sql_error($server, q{SELECT notify_stats.rebuild('kept_rows')}, $db), qr/ERROR:  55000: .*would forget deleted rows/,
-		"$title: what ignores deletes is not rebuilt in passing");
+		"$title: a rollup that ignores deletes is not rebuilt automatically");
 	$server->safe_psql($db, q{SELECT notify_stats.rebuild('kept_rows', forget_deleted => true)});
 	wait_until_applied($server, $db);
 	is_exact($server, "$title: but on demand", db => $db, rollups => ['kept_rows']);
 	is($server->safe_psql($db, q{SELECT count(*) FROM pg_replication_slots
 		WHERE database = current_database() AND slot_name = (SELECT slot_name FROM notify_stats.stream)}), '1',
-		"$title: with a slot of its own");
+		"$title: with its own slot");
 	$server->safe_psql($db, 'DROP TABLE "Odd schema"."by Type"');
 	is($server->safe_psql($db, q{SELECT to_regclass('"Odd schema"."by Type_definition"') IS NULL}), 't',
 		"$title: DROP TABLE takes the definition along");
@@ -119,7 +119,7 @@ my $plain = create_database('plain');
 $node->command_ok([ 'pg_dump', '-f', "$dir/plain.sql", '-d', $node->connstr('postgres') ], 'dump as SQL');
 unlike(slurp_file("$dir/plain.sql"), qr/COPY notify_stats\.(stream|control|source_fact|rebuild_request)/,
 	'no progress is dumped');
-like(slurp_file("$dir/plain.sql"), qr/COPY notify_stats\.rollup /, 'but what the rollups are');
+like(slurp_file("$dir/plain.sql"), qr/COPY notify_stats\.rollup /, 'but the list of rollups is');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", '-d', $plain ], 'restore by psql');
 is_restored($target, 'plain', 'SQL');
 
@@ -140,16 +140,16 @@ is($target->safe_psql('sections', q{SELECT string_agg(DISTINCT state, ' ' ORDER 
 		FROM notify_stats.rollups}), 'failed stale|f',
 	'nothing is live, nor built, as long as the indexes are missing');
 is($target->safe_psql('sections', q{SELECT count(notify_stats.applied_lsn(rollup)) FROM notify_stats.rollups}), '0',
-	'and no position is told');
+	'and there is no position');
 # the index that is a source's replica identity comes last
 command_ok([ 'sh', '-c', "pg_restore -l --section=post-data '$dir/custom' >'$dir/list' &&
-	grep -v zz_keyed '$dir/list' >'$dir/list1' && grep zz_keyed '$dir/list' >'$dir/list2'" ], 'list what is left');
+	grep -v zz_keyed '$dir/list' >'$dir/list1' && grep zz_keyed '$dir/list' >'$dir/list2'" ], 'list the rest');
 command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dir/list1", '-d', $sections, "$dir/custom" ], 'restore the rollups\' indexes');
 poll($target, q{SELECT count(*) = 2 FROM notify_stats.rollups WHERE state = 'live'}, 't', 'sections');
 $target->wait_for_log(qr/rollup public\.by_region, restored from a dump, cannot be built yet: replica identity of table "keyed"/, $offset);
 is($target->safe_psql('sections', q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'by_region'::regclass}),
 	'stale|replica identity of table "keyed" does not cover the columns that the definition uses',
-	'a rollup waits for what its sources need');
+	'a rollup waits for the replica identity of its sources');
 command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dir/list2", '-d', $sections, "$dir/custom" ], 'restore the rest');
 is_restored($target, 'sections', 'sections');
 
@@ -170,7 +170,7 @@ Run: SELECT notify_stats.adopt_rollup('public.kept_rows'); The comment on the ta
 $target->safe_psql('halves', 'SELECT notify_stats.pause()');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/data.sql", '-d', $halves ], 'restore the rows');
 is($target->safe_psql('halves', q{SELECT count(notify_stats.applied_lsn(rollup)) FROM notify_stats.rollups}), '0',
-	'no position is told as long as the stream is paused');
+	'there is no position as long as the stream is paused');
 is($target->safe_psql('halves', q{SELECT DISTINCT state, reason FROM notify_stats.rollups}), 'stale|restored from a dump',
 	'nor is any rollup live');
 is($target->safe_psql('halves', q{SELECT notify_stats.wait_for_lsn(timeout => '0.1 s', no_throw => true)}), 'f', 'nor does wait_for_lsn() say so');
@@ -186,18 +186,18 @@ $target->safe_psql('beside', q{
 	INSERT INTO own VALUES (1), (1);
 	SELECT notify_stats.create_rollup('own_rows', 'SELECT a, count(*) AS n FROM own GROUP BY a');
 });
-is_exact($target, 'the target has a rollup of its own', db => 'beside');
+is_exact($target, 'the target has another rollup', db => 'beside');
 command_ok([ 'sh', '-c', "pg_restore -l '$dir/custom' | grep -v notify_stats_ddl | grep -v 'SCHEMA - notify_stats' >'$dir/list'" ],
-	'leave out what is there');
+	'leave out existing objects');
 foreach my $section ('pre-data', 'data', 'post-data')
 {
 	command_ok([ 'pg_restore', "--section=$section", '--exit-on-error', '-L', "$dir/list", '-d', $beside, "$dir/custom" ],
-		"restore $section beside it");
+		"restore $section with it");
 	wait_until_seen('beside') if $section eq 'data';
 }
 is_exact($target, 'beside another rollup: that one is exact', db => 'beside', rollups => ['own_rows']);
 $target->safe_psql('beside', q{SELECT notify_stats.drop_rollup('own_rows')});
-is_restored($target, 'beside', 'beside another rollup');
+is_restored($target, 'beside', 'with another rollup');
 $target->stop;
 
 # Until the worker has looked at the rollups that were restored.
@@ -215,9 +215,9 @@ $bare->init(extra => [ '--locale=C', '--encoding=UTF8' ]);
 $bare->start;
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", '-d', $bare->connstr('postgres') ],
 	'restore without the worker');
-is($bare->safe_psql('postgres', q{SELECT state FROM notify_stats.status}), 'not preloaded', 'the status says so');
+is($bare->safe_psql('postgres', q{SELECT state FROM notify_stats.status}), 'not preloaded', 'the status shows it');
 is($bare->safe_psql('postgres', q{SELECT count(notify_stats.applied_lsn(rollup)) FROM notify_stats.rollups}), '0',
-	'and no position is told');
+	'and there is no position');
 $bare->stop;
 $bare->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'notify_stats'
@@ -252,11 +252,11 @@ is_exact($node, 'a copy of a database: exact', db => 'twin', rollups => \@exact)
 change($node, 'twin');
 is_exact($node, 'a copy of a database: and goes on', db => 'twin', rollups => \@exact);
 isnt($node->safe_psql('twin', 'SELECT slot_name FROM notify_stats.stream'),
-	$node->safe_psql('original', 'SELECT slot_name FROM notify_stats.stream'), 'with a slot of its own');
+	$node->safe_psql('original', 'SELECT slot_name FROM notify_stats.stream'), 'with its own slot');
 is($node->safe_psql('original', $slot), $slot_before, 'the slot of the original is as it was');
 change($node, 'original');
 $node->safe_psql('original', 'CALL notify_stats.catch_up()');
-is(differences($node, 'original', @exact), '', 'the original goes on');
+is(differences($node, 'original', @exact), '', 'the original is still exact');
 is(built_at($node, undef, 'original'), $built_before, 'without a rebuild');
 
 # --- a point in time ------------------------------------------------------------------
@@ -265,7 +265,7 @@ my (@points, $lsn);
 $node->backup('backup');
 change($node, 'postgres');
 wait_until_applied($node);
-# the worker has counted all until here, and nothing of what follows
+# the worker has applied all changes up to here, and none after it
 sql($node, 'SELECT notify_stats.pause()');
 poll($node, q{SELECT pid IS NULL OR state = 'paused' FROM notify_stats.status});
 push @points, { name => 'paused', groups => sql($node, 'TABLE ft_service_stats ORDER BY 1, 2, 3, 4, 5'),
@@ -296,7 +296,7 @@ recovery_target_action = promote
 	poll($restored, 'SELECT NOT pg_is_in_recovery()');
 	if ($name eq 'paused')
 	{
-		# what it says before it is rebuilt is true of the position that it tells
+		# before the rebuild, its rows are correct for the position that it reports
 		is(sql($restored, 'SELECT notify_stats.applied_lsn()'), $point->{applied}, "$name: the position of the rollups");
 		is(sql($restored, 'TABLE ft_service_stats ORDER BY 1, 2, 3, 4, 5'), $point->{groups}, "$name: and their rows");
 		isnt(differences($restored, 'postgres', 'ft_service_stats'), '', "$name: which are not all");
@@ -308,7 +308,7 @@ recovery_target_action = promote
 	change($restored, 'postgres');
 	is_exact($restored, "$name: and goes on", rollups => \@exact);
 	is(state_of($restored, 'kept_rows'), 'failed',
-		"$name: what ignores deletes is not rebuilt");
+		"$name: a rollup that ignores deletes is not rebuilt");
 	$restored->stop;
 }
 

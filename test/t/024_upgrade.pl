@@ -1,10 +1,10 @@
 # 024_upgrade.pl
 #
-# prepare_upgrade() leaves the slot such that pg_upgrade takes it along.  The new server goes on
-# without a rebuild, or, without that call, with one.  The old server goes on, too, if it is not
-# upgraded after all.
+# prepare_upgrade() leaves the slot in a state that pg_upgrade accepts.  The new server continues
+# without a rebuild, or, without that call, with one.  The old server continues as well if the
+# upgrade is not done.
 #
-# pg_upgrade takes slots along from 17 on, and is run here if NS_OLD_BINDIR names the programs
+# pg_upgrade migrates slots from 17 on, and is run here if NS_OLD_BINDIR names the programs
 # of an older server.
 #
 # versions: all
@@ -55,7 +55,7 @@ sub is_continued
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	is_exact($node, "$title: exact", rollups => ['ft_service_stats']);
-	is(sql($node, 'SELECT a, n FROM kept_rows ORDER BY a'), "1|$rounds\n2|$rounds", "$title: with what was deleted");
+	is(sql($node, 'SELECT a, n FROM kept_rows ORDER BY a'), "1|$rounds\n2|$rounds", "$title: including deleted rows");
 	is(built_at($node), $built_at, "$title: without a rebuild");
 	return;
 }
@@ -102,7 +102,7 @@ is(sql($node, q{SELECT sum(n) FROM kept_rows}), '2', 'changes are not applied wh
 sql($node, $prepare);
 is_left($node, 'prepared again, after changes');
 is(differences($node, 'postgres', 'ft_service_stats'), '', 'prepare_upgrade() catches up');
-is(sql($node, q{SELECT sum(n) FROM kept_rows}), '4', 'with what was deleted');
+is(sql($node, q{SELECT sum(n) FROM kept_rows}), '4', 'including deleted rows');
 change($node);
 resume_stream($node);
 is_continued($node, $built_at, 3, 'resume() after changes');
@@ -121,7 +121,7 @@ change($node);
 resume_stream($node);
 is_continued($node, $built_at, 5, 'resume() after a crash');
 
-# Changes right before the end of what can be looked through.
+# Changes right before the end of the WAL that can be scanned.
 sql($node, "SELECT notify_stats.pause()");
 change($node);
 sql($node, $prepare);
@@ -129,7 +129,7 @@ is(sql($node, q{SELECT state FROM notify_stats.status}), 'paused', 'a paused str
 resume_stream($node);
 is_continued($node, $built_at, 6, 'resume() ends both');
 
-# Others may not go on.  Here each change that is applied makes another one.
+# Other sessions must not write.  Here each applied change causes another one.
 sql($node, q{
 	CREATE FUNCTION go_on() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.kept VALUES (3); RETURN NULL; END';
 	CREATE TRIGGER go_on AFTER INSERT OR UPDATE ON kept_rows EXECUTE FUNCTION go_on();
@@ -139,10 +139,10 @@ like(sql_error($node, $prepare), qr/ERROR:  55006: source tables are still being
 	'who goes on writing is told of');
 sql($node, 'DROP TRIGGER go_on ON kept_rows');
 sql($node, $prepare);
-is_left($node, 'prepared again, when nobody writes any more');
+is_left($node, 'prepared again, after the writes have stopped');
 resume_stream($node);
 is_exact($node, 'exact after that', rollups => ['ft_service_stats']);
-is(sql($node, 'SELECT n = (SELECT count(*) FROM kept WHERE a = 3) FROM kept_rows WHERE a = 3'), 't', 'with what was written meanwhile');
+is(sql($node, 'SELECT n = (SELECT count(*) FROM kept WHERE a = 3) FROM kept_rows WHERE a = 3'), 't', 'including the later writes');
 unlike(slurp_file($node->logfile, $offset), qr/changes were lost/, 'nothing was lost in all this');
 $node->stop;
 
@@ -165,8 +165,8 @@ autovacuum = off
 });
 }
 
-# From 17.12 on the server gives each column an option, pg_attver, that releases of 18 from before do
-# not know: pg_upgrade cannot take any table from one to the other, ours neither.  So it is taken away.
+# From 17.12 on the server gives each column an option, pg_attver, that earlier releases of 18 do
+# not know: pg_upgrade cannot migrate any table from one to the other.  So the option is removed.
 sub remove_column_versions
 {
 	my ($node) = @_;
@@ -236,15 +236,15 @@ $old->stop;
 chdir $new->basedir or die;
 command_ok([ upgrade_command($old, $new) ], 'pg_upgrade without the slot');
 $new->start;
-is(sql($new, q{SELECT state FROM notify_stats.status}), 'paused', 'what was paused still is');
+is(sql($new, q{SELECT state FROM notify_stats.status}), 'paused', 'a paused stream is still paused');
 resume_stream($new);
 $new->wait_for_log(qr/changes were lost: the replication slot is missing/);
 is_exact($new, 'without the slot: rebuilt and exact', rollups => ['ft_service_stats']);
-isnt(built_at($new), $built_at, 'without the slot: anew');
+isnt(built_at($new), $built_at, 'without the slot: rebuilt');
 change($new);
 is_exact($new, 'without the slot: and goes on', rollups => ['ft_service_stats']);
 is(sql($new, q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'kept_rows'::regclass}),
-	'failed|changes were lost: the replication slot is missing', 'without the slot: what ignores deletes is not rebuilt');
+	'failed|changes were lost: the replication slot is missing', 'without the slot: a rollup that ignores deletes is not rebuilt');
 sql($new, 'DROP TABLE ft_service_stats');
 is(sql($new, q{SELECT to_regclass('ft_service_stats_definition') IS NULL}), 't', 'DROP TABLE takes the definition along');
 $new->stop;

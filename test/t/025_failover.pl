@@ -149,8 +149,8 @@ sync_replication_slots = on
 $standby->start;
 set_and_reload($node, synchronized_standby_slots => 'standby');
 
-# The standby takes the slot over once that has moved on from where it was when the standby
-# started, so somebody has to write meanwhile.
+# The standby synchronizes the slot once it has advanced past its position when the standby
+# started, so there must be writes.
 sub wait_for_synced_slot
 {
 	my $confirmed = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
@@ -193,15 +193,15 @@ sql($node, q{SELECT notify_stats.rebuild('ft_service_stats')});
 is_exact($node, 'so does rebuild()', rollups => ['ft_service_stats']);
 sql($node, 'CALL notify_stats.catch_up()');
 is(sql($node, "SELECT confirmed_flush_lsn <= '$standby_lsn' FROM pg_replication_slots WHERE slot_name = '$slot'"), 't',
-	'the slot is not ahead of what the standby has');
+	'the slot is not ahead of the standby');
 cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stream = 'main'}), '>', 10000,
-	'the status tells how far it is behind');
+	'the status shows how far it is behind');
 $built_at = built_at($node);
 $lsn = sql($node, q{SELECT applied_lsn FROM notify_stats.status WHERE stream = 'main'});
 like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby .*is not in use by a standby; .*slot nobody/,
 	'and whom it waits for');
 $node->wait_for_log(qr/WARNING:  replication slot "(standby|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
-pass('the log tells it');
+pass('it is logged');
 set_and_reload($node, synchronized_standby_slots => 'standby');
 $standby->start;
 poll($node, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = '$slot'");

@@ -1,9 +1,9 @@
 # 026_partitions.pl
 #
-# Partitions that come while nobody looks: while another rollup's build writes its result,
+# Partitions that are created unnoticed: while another rollup's build writes its result,
 # while the worker rests, in savepoints, unlogged at first.  A rollup that ignores deletes does
-# not fail of what brings no rows, and wait_for_lsn() does not take for done what was noted of
-# a source and not been looked at.
+# not fail because of partitions without rows, and wait_for_lsn() waits until recorded DDL of a
+# source has been processed.
 
 # versions: all
 
@@ -50,7 +50,7 @@ sub pause_between_cycles
 {
 	sql($node, 'SELECT notify_stats.pause()');
 	poll($node, q{SELECT state = 'paused' FROM notify_stats.status WHERE stream = 'main'});
-	# the cycle at hand may go on, but no other begins
+	# the current cycle may continue, but no other begins
 	sql($node, 'CALL notify_stats.catch_up()');
 	return;
 }
@@ -62,7 +62,7 @@ sub rebuild_all
 	return;
 }
 
-# What is altered while a build of another rollup holds the main stream
+# Altered while a build of another rollup holds the main stream
 my $attach = make_table();
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('SELECT pg_advisory_lock(1)');
@@ -83,7 +83,7 @@ is_exact($node, 'attached while another rollup was joined', rollups => [ 'of_s',
 is(rollup_states($node), "kept|failed\nof_s|live\nslow|live", 'attached while another rollup was joined: states');
 rebuild_all();
 
-# What brings no rows
+# DDL that adds no rows
 pause_between_cycles();
 sql($node, q{
 	CREATE TABLE made1 PARTITION OF s FOR VALUES FROM (10100) TO (10200);
@@ -104,7 +104,7 @@ is(rollup_states($node), "kept|live\nof_s|live\nslow|live", 'made and altered: s
 is_exact($node, 'made and altered');
 is_verified($node, 'kept', 'made and altered: verify() finds nothing');
 
-# What does, though it was made in the same transaction
+# DDL that does, though the table was created in the same transaction
 pause_between_cycles();
 sql($node, q{
 	BEGIN;
@@ -132,7 +132,7 @@ wait_until_applied($node);
 is_exact($node, 'attached in a savepoint', rollups => ['of_s']);
 rebuild_all();
 
-# Others alter a table of which a partition was detached that nobody has looked at yet
+# Others alter a table of which a partition was detached, before that was processed
 sql($node, q{CREATE TABLE gone PARTITION OF s FOR VALUES FROM (10400) TO (10500); ALTER TABLE gone REPLICA IDENTITY FULL});
 wait_until_applied($node);
 pause_between_cycles();
@@ -149,7 +149,7 @@ wait_until_applied($node);
 is(rollup_states($node), "kept|live\nof_s|live\nslow|live", 'altered side by side: states');
 is_exact($node, 'altered side by side');
 
-# What is waited for
+# Waiting for it
 $attach = make_table();
 pause_between_cycles();
 is(sql($node, q{SELECT notify_stats.wait_for_lsn('0/1', '0s')}), 't', 'reached long ago');

@@ -1,11 +1,11 @@
 # 027_owner_rights.pl
 #
-# Code of users never runs with more than the rights of the rollup's owner, whoever runs it: the
+# Code of users never runs with more than the rights of the rollup's owner, in any process: the
 # worker, its builders, or catch_up() in a superuser's session.  A role without any rights has a
-# trap at each place where something of his is run for a rollup: in its definition, on its table,
-# on its source.  Each trap notes as whom it runs, tries what only a superuser or another owner
-# may do, and changes settings.  The same rollups are exact all the while, but for those whose
-# traps cannot be run in this way: these fail, and are exact when the trap is gone.
+# trap at each place where its code runs for a rollup: in the definition, on the rollup's table,
+# on the source.  Each trap records its role, tries operations that only a superuser or another owner
+# may do, and changes settings.  The same rollups are exact throughout, except for those whose
+# traps cannot be run in this way: these fail, and are exact when the trap is removed.
 #
 # versions: all
 
@@ -29,7 +29,7 @@ my $failed_deferred = qr/cannot fire deferred trigger within security-restricted
 
 # --- the traps ------------------------------------------------------------------------
 
-# Servers from before November 2026 let these types be made, which only their update prevents.
+# Servers from before November 2026 allow these types to be created; only later releases prevent it.
 my $version = sql($node, 'SHOW server_version_num');
 my %mended = (15 => 150020, 16 => 160016, 17 => 170012, 18 => 180007);
 my @temporary_types = $version < $mended{ int($version / 10000) } ? () : (
@@ -39,7 +39,7 @@ my @temporary_types = $version < $mended{ int($version / 10000) } ? () : (
 	'SET search_path = pg_temp; CREATE DOMAIN regclass AS pg_catalog.text',
 );
 
-# What must not succeed, with anybody's session.
+# Operations that must not succeed in any session.
 my @attempts = (
 	'ALTER ROLE attacker SUPERUSER',
 	'CREATE ROLE another SUPERUSER',
@@ -58,7 +58,7 @@ my @attempts = (
 	'CREATE OR REPLACE FUNCTION victim.show(timestamptz) RETURNS text LANGUAGE sql IMMUTABLE RETURN NULL',
 	'DELETE FROM victim.first', 'DROP TABLE victim.first', 'ALTER TABLE victim.first DISABLE ROW LEVEL SECURITY',
 
-	# what comes before everything else in the session of who calls catch_up()
+	# objects that precede all others in the session that calls catch_up()
 	'CREATE TEMPORARY TABLE mine (a int)', 'SELECT 1 INTO TEMPORARY mine', 'CREATE TEMPORARY VIEW mine AS SELECT 1',
 	'CREATE TEMPORARY SEQUENCE mine', 'CREATE TYPE pg_temp.mine AS (a int)',
 	@temporary_types,
@@ -80,7 +80,7 @@ my @attempts = (
 	'SELECT slot_name FROM notify_stats.stream',
 );
 
-# What may be set, but only as long as the code of its owner runs.
+# Settings that may change, but only while the code of its owner runs.
 my %hostile = (
 	search_path => 'attacker, pg_catalog', DateStyle => 'German, DMY', IntervalStyle => 'iso_8601',
 	TimeZone => 'Asia/Tokyo', extra_float_digits => '-10', bytea_output => 'escape', row_security => 'on',
@@ -90,7 +90,7 @@ my %hostile = (
 	standard_conforming_strings => 'off', check_function_bodies => 'off', client_min_messages => 'error',
 );
 
-# What our processes have instead.
+# The values in our processes.
 my %safe = (
 	search_path => 'pg_catalog, pg_temp', DateStyle => 'ISO, MDY', IntervalStyle => 'postgres', TimeZone => 'UTC',
 	extra_float_digits => '1', bytea_output => 'hex', row_security => 'off', synchronous_commit => 'local',
@@ -199,14 +199,14 @@ sub make_traps
 
 # --- the places -----------------------------------------------------------------------
 
-# Each is a rollup of the attacker's:
-#	query	the definition; by default one without traps.  SOURCE is a table of its own
+# Each is a rollup of the attacker:
+#	query	the definition; by default one without traps.  SOURCE is its own table
 #	source	DDL of the source
 #	ddl		DDL of ROLLUP, in the transaction that creates it
 #	later	the same, when it is live
-#	stages	in which the trap has to be sprung
+#	stages	in which the trap must be run
 #	failed	it fails, with this reason
-#	mend	what is to be done before it is rebuilt
+#	mend	statements to run before the rebuild
 my $plain = 'SELECT kind, count(*) AS n FROM SOURCE GROUP BY kind';
 my $always = 'build change rebuild verify';
 my $written = 'build change rebuild';
@@ -379,7 +379,7 @@ sub stage
 	return;
 }
 
-# What could be left in a session after catch_up(), and what it looks like when nothing is.
+# State that could be left in a session after catch_up(), and its clean values.
 my $left = q{
 	SELECT 'type ' || typname FROM pg_type WHERE typnamespace = pg_my_temp_schema()
 	UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = pg_my_temp_schema()
@@ -409,7 +409,7 @@ sub do_all_work
 	return;
 }
 
-# The rollups of one role that differ from what the role gets by their definitions.
+# The rollups of one role that differ from the results of their definitions for that role.
 sub differing
 {
 	my ($db, $role) = @_;
@@ -434,7 +434,7 @@ sub is_exact_for_owners
 	return;
 }
 
-# Who was seen in all stages, and what has become of what he tried.
+# The roles seen in all stages, and the results of the attempts.
 sub check_traps
 {
 	my ($db, $stages, @chosen) = @_;
@@ -450,14 +450,14 @@ sub check_traps
 	is(sql($node, q{SELECT DISTINCT place, stage, who FROM trap.seen
 		WHERE who <> CASE WHEN place = 'victim' THEN place ELSE 'attacker' END}, $db), '', "$db: as the owner of the rollup");
 	is(sql($node, 'SELECT DISTINCT place, stage, statement FROM trap.success', $db), '', "$db: nothing has succeeded");
-	# where the rollup is written, waits for locks are bounded; what is computed to plan a statement
-	# sees that it shall fetch rows by their addresses, and nothing else does: traps set that, too
+	# where the rollup is written, waits for locks are bounded; computations during the planning of a
+	# statement see that it must fetch rows by ctid, and nothing else does: traps set that, too
 	is(sql($node, qq{SELECT DISTINCT place, stage, settings FROM trap.seen
 		WHERE stage <> 'check' AND replace(CASE WHEN place = 'statistics'
 			THEN replace(settings, 'enable_seqscan=off', 'enable_seqscan=on') ELSE settings END,
 			'lock_timeout=10s', 'lock_timeout=0') <> '$settings'}, $db), '',
-		"$db: nobody's settings are another one's");
-	is(sql($node, q{SELECT rolname FROM pg_roles WHERE rolsuper}), $superuser, "$db: nobody has become a superuser");
+		"$db: no settings are visible to another role");
+	is(sql($node, q{SELECT rolname FROM pg_roles WHERE rolsuper}), $superuser, "$db: no role has become a superuser");
 	return;
 }
 
@@ -547,16 +547,16 @@ wait_for_worker($node);
 sql($node, 'CREATE EXTENSION notify_stats', $_) foreach ('manual', 'json');
 make_traps($_) foreach ('postgres', 'manual', 'json');
 
-# The worker waits after errors, so it gets one of those that fail, and it need not run what is
-# sprung by the planner alone.
+# The worker waits after errors, so it gets one of those that fail, and need not run the traps
+# that only the planner runs.
 run_stages('postgres', 'build change rebuild verify', grep {
 	$place{$_}{failed} ? /deferred/ : ($place{$_}{stages} // '') =~ /change/ || /json|statistics$|index of/ } @names);
 run_stages('manual', 'build change rebuild', @names);
 
 # --- check() --------------------------------------------------------------------------
 
-# Definitions are compiled as their owners also for who looks at them; and what these find in
-# their search_path is not for the owners.
+# Definitions are compiled as their owners also for sessions that call views and check(); and
+# the search_path of these sessions does not apply to the owners' code.
 foreach my $db ('postgres', 'manual')
 {
 	sql($node, q{
@@ -600,6 +600,6 @@ $place{'check of the source'} = {
 $place{'check of a domain'}{stages} = $always;
 run_stages('json', 'build change rebuild', 'group', 'check of a domain', 'check of the source', 'partition key');
 
-unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal|changes were lost/, 'nobody crashed, and nothing was lost');
+unlike(slurp_file($node->logfile), qr/PANIC|was terminated by signal|changes were lost/, 'no process crashed, and no changes were lost');
 
 done_testing();

@@ -1,15 +1,15 @@
 # 028_privileges.pl
 #
-# Who may do what, and who may see what.
+# Privileges and visibility.
 #
-# - Every function, procedure and view, called by everybody: allowed or refused, and what rows of
-#   the views they see while a rollup is built.  catch_up() works for those who have got it, and
-#   they get nothing else by it.
-# - What it takes to create a rollup, and that nothing is left of one that is refused.
-# - An owner who has lost a right has a rollup that is failed, not one that is fed on, though no
-#   source has changed.  The others go on, and with the right given back it can be rebuilt.
-# - Errors that tell values of rows: who may only read the rollup learns none of them.
-# - The extension's own tables are read by others in three columns, and written by nobody.
+# - Every function, procedure and view, called by every role: allowed or refused, and the rows of
+#   the views that are visible while a rollup is built.  catch_up() works for roles with EXECUTE on
+#   it, and gives them no other rights.
+# - The privileges needed to create a rollup, and that a refused one leaves nothing behind.
+# - If an owner loses a privilege, the rollup fails, and is not maintained further, even if no
+#   source has changed.  The others continue, and with the privilege granted again it can be rebuilt.
+# - Errors that show values of rows: a role that may only read the rollup sees none of them.
+# - The extension's own tables: other roles can read three columns, and write nothing.
 #
 # All roles are ordinary ones that log in, but for dba, a superuser's role that owns the extension.
 #
@@ -27,8 +27,8 @@ use Test::More;
 my $node = new_node('privileges', extension => 0);
 my $superuser = sql($node, 'SELECT current_user');
 
-# What statements say in one session of a role: what they return, and errors with SQLSTATE.  They
-# go on after an error.
+# The output of statements in one session of a role: results, and errors with SQLSTATE.  The session
+# continues after an error.
 sub psql_as
 {
 	my ($role, @statements) = @_;
@@ -109,13 +109,13 @@ sub test_catch_up_by_member
 	is(sql($node, 'SELECT state FROM notify_stats.rollups'), 'live',
 		'catch_up() by a member of the owner: a slot was made, and the rollup built');
 	sql($node, q{UPDATE desk.letters SET kind = 'kind 1' WHERE id < 5; DELETE FROM desk.letters WHERE id = 7});
-	isnt(differences($node, 'postgres', 'desk.owned'), '', 'nobody else has counted what follows');
+	isnt(differences($node, 'postgres', 'desk.owned'), '', 'no other process applies the next changes');
 	is(psql_as('joe', 'CALL notify_stats.catch_up()'), '', 'catch_up() by a member of the owner: no error in applying');
 	is(differences($node, 'postgres', 'desk.owned'), '', 'catch_up() by a member of the owner: the changes are counted');
 	return;
 }
 
-# Whom catch_up() was granted to does so, too, and gets nothing else by it.
+# A role with EXECUTE on catch_up() can call it, too, and gets no other rights.
 sub test_catch_up_granted
 {
 	sql($node, q{GRANT EXECUTE ON PROCEDURE notify_stats.catch_up(), notify_stats.prepare_upgrade() TO caller;
@@ -127,20 +127,20 @@ sub test_catch_up_granted
 		'UPDATE notify_stats.control SET paused = false', q{SELECT notify_stats.rebuild('desk.owned')},
 		'SELECT * FROM notify_stats.check()', 'TABLE pg_authid', 'CREATE ROLE more');
 	is(join(' ', sqlstates_of('caller', @for_all, @not_for_caller)), join(' ', map({ '00000' } @for_all), map({ '42501' } @not_for_caller)),
-		'who was granted pause(), resume() and catch_up() can do that, and no more');
-	is_exact($node, 'catch_up() by whom it was granted to: the changes are counted, and a rollup was built');
+		'a role that was granted pause(), resume() and catch_up() can do that, and no more');
+	is_exact($node, 'catch_up() by a role that it was granted to: the changes are counted, and a rollup was built');
 	is(psql_as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user, session_user, current_setting($$is_superuser$$)'),
-		'caller|caller|off', 'catch_up() leaves its caller what he is');
-	is(psql_as('caller', 'SELECT * FROM notify_stats.rollups', 'SELECT * FROM notify_stats.status'), '', 'and lets him see nothing');
+		'caller|caller|off', 'catch_up() does not change the role of its caller');
+	is(psql_as('caller', 'SELECT * FROM notify_stats.rollups', 'SELECT * FROM notify_stats.status'), '', 'and shows nothing to it');
 	return;
 }
 
-# --- who may call what ------------------------------------------------------------------
+# --- EXECUTE privileges -----------------------------------------------------------------
 
 my @roles = ($superuser, qw(joe caller monitor owner member other stranger));
 my @all = @roles;
 
-# Each function: the statement, and who may run it.
+# Each function: the statement, and the roles that may run it.
 my %function = (
 	applied_lsn => [ q{SELECT notify_stats.applied_lsn('desk.owned')}, @all ],
 	wait_for_lsn => [ q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.owned')}, @all ],
@@ -170,7 +170,7 @@ my %function = (
 # Each role calls each function.
 sub test_functions
 {
-	# What is left of a rollup that the catalog does not know.
+	# The remains of a rollup that is not in the catalog.
 	psql_as('owner', q{
 		CREATE VIEW desk.left_over_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind;
 		CREATE TABLE desk.left_over AS TABLE desk.left_over_definition WITH NO DATA;
@@ -200,13 +200,13 @@ sub test_extension
 	}
 	$node->safe_psql('postgres', 'CREATE DATABASE empty OWNER joe');
 	my (undef, undef, $error) = $node->psql('empty', 'CREATE EXTENSION notify_stats', extra_params => [ '-U', 'joe' ]);
-	like($error, qr/permission denied to create extension/, 'who owns the database may not create the extension');
+	like($error, qr/permission denied to create extension/, 'the owner of the database may not create the extension');
 	return;
 }
 
-# --- what they see, while a rollup is built ----------------------------------------------
+# --- visible rows, while a rollup is built ----------------------------------------------
 
-# What each role sees of a build and of a verify(), and whose processes it may end.
+# The rows of a build and of a verify() that each role sees, and the processes that it may end.
 sub test_views_and_processes
 {
 	sql($node, q{BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'hold'});
@@ -231,12 +231,12 @@ sub test_views_and_processes
 		  q{SELECT (SELECT string_agg(CASE WHEN verifying THEN 'verify ' ELSE 'build ' END || rollup, chr(10)) FROM notify_stats.build_activity()),
 			state, pid, reached_lsn, last_error FROM notify_stats.stream_activity()};
 
-		is("$rollups|$status", $seen{$role} // '|', "what $role sees in rollups and status");
-		# what is behind the views tells no more than they do
+		is("$rollups|$status", $seen{$role} // '|', "rows of rollups and status visible to $role");
+		# the functions below the views show no more than the views
 		is($activity, ($status =~ s/main\n//r) . '||||', "what $role sees of what is behind them") if $status !~ /^main$/m;
 	}
 
-	# Nobody but a superuser ends our processes.
+	# Only a superuser can end our processes.
 	foreach my $role (qw(signaller owner other monitor joe))
 	{
 		are_refused($role, "$role cannot end the worker or a builder",
@@ -246,13 +246,13 @@ sub test_views_and_processes
 	is($verification->finish, '', 'verify() by an owner ends after that');
 	is_exact($node, 'and the build ends');
 	is(worker_pid($node), $worker, 'it is still the same worker');
-	unlike(slurp_file($node->logfile), qr/terminating background worker|canceling statement/, 'and nobody was cancelled');
+	unlike(slurp_file($node->logfile), qr/terminating background worker|canceling statement/, 'and nothing was cancelled');
 	return;
 }
 
 # --- the extension's own tables ----------------------------------------------------------
 
-# What others may read of our tables, and that they may do nothing else with them.
+# The columns of our tables that others may read, and that they can do nothing else with them.
 sub test_own_tables
 {
 	is(sql($node, q{
@@ -262,7 +262,7 @@ sub test_own_tables
 			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
 	}), join(' ', (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
 			'notify_stats.stream.applied_lsn'),
-		'what everybody may read of our tables');
+		'columns of our tables that PUBLIC may read');
 	is(sql($node, q{
 		SELECT string_agg(concat_ws(' ', rolname, c.oid::regclass), ', ')
 		FROM pg_class c, unnest('{caller,monitor,signaller,owner,member,other,stranger}'::name[]) rolname
@@ -271,7 +271,7 @@ sub test_own_tables
 			ELSE has_table_privilege(rolname, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
 				has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
 				(relkind <> 'v' AND relname <> 'rollup' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
-	}), '', 'and nobody may do more');
+	}), '', 'and there are no other privileges');
 	my @tables = map { "notify_stats.$_" } qw(control rebuild_request rollup rollup_activity rollup_source source_fact stream);
 	is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
@@ -284,7 +284,7 @@ sub test_own_tables
 				(($public ? () : ("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT")), "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
 					"ALTER TABLE $table ADD more int", "ALTER TABLE $table OWNER TO $role", "CREATE INDEX ON $table ((1))",
 					"CREATE RULE more AS ON UPDATE TO $table DO NOTHING",
-					# who has some right gets a warning instead
+					# a role with some privilege gets a warning instead
 					($public ? () : "GRANT ALL ON $table TO $role GRANTED BY CURRENT_USER"),
 					map { "BEGIN\\; LOCK TABLE $table IN $_ MODE" } $public ? () : 'ACCESS SHARE', 'ROW EXCLUSIVE', 'SHARE', 'ACCESS EXCLUSIVE')
 			} @tables),
@@ -333,7 +333,7 @@ sub test_rollup_is_private
 	return;
 }
 
-# --- what it takes to create one ----------------------------------------------------------
+# --- privileges to create one ----------------------------------------------------------
 
 # Tables on which roles have rights of all kinds.
 sub make_sources
@@ -377,7 +377,7 @@ sub make_sources
 	return;
 }
 
-# What is refused to role maker, and how; it is a rollup in schema made, if that is not said.
+# Refused statements of role maker, and the errors; a rollup in schema made, unless stated otherwise.
 my @refused = (
 	'no right to create in the schema' => [ 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema desk', 'desk' ],
 	'in our schema' => [ 'SELECT a, count(*) FROM made.whole GROUP BY a', '42501: permission denied for schema notify_stats', 'notify_stats' ],
@@ -406,7 +406,7 @@ my @refused = (
 		[ 'of a part of a UNION ALL', 'limited', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT a FROM made.limited) s GROUP BY 1' ],
 		[ 'of a partition that is read by itself', 'part', 'SELECT a, count(*) FROM made.part GROUP BY a' ]));
 
-# And who may all the same.
+# And exceptions that are allowed.
 my @allowed = (
 	'with a right on the table' => [ 'maker', 'SELECT e, count(*) AS n, coalesce(sum(b), 0) AS b FROM made.whole WHERE c > 0 GROUP BY e' ],
 	'with rights on the columns' =>
@@ -440,13 +440,13 @@ sub test_refused_rollups
 	sql($node, 'REVOKE EXECUTE ON FUNCTION notify_stats.create_rollup FROM PUBLIC;
 		GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO unlimited');
 	are_refused('maker', 'refused: create_rollup() was taken from everybody', sprintf($of_whole, 'made'));
-	is(sql($node, $inventory), $before, 'nothing is left of what was refused');
-	is(psql_as('unlimited', sprintf($of_whole, 'granted')), 'made.granted', 'but not to whom it is granted');
+	is(sql($node, $inventory), $before, 'refused statements leave nothing behind');
+	is(psql_as('unlimited', sprintf($of_whole, 'granted')), 'made.granted', 'but not for a role that it is granted to');
 	sql($node, 'GRANT EXECUTE ON FUNCTION notify_stats.create_rollup TO PUBLIC');
 	return;
 }
 
-# What is allowed is a rollup like others; made.granted is one already.
+# An allowed rollup is like any other; made.granted already exists.
 sub test_allowed_rollups
 {
 	my @made = ('made.granted');
@@ -458,7 +458,7 @@ sub test_allowed_rollups
 		is(psql_as($role, "SELECT notify_stats.create_rollup('$name', '$definition')"), $name, "allowed: $title");
 		push @made, $name;
 	}
-	is_exact($node, 'what is allowed is exact');
+	is_exact($node, 'the allowed rollups are exact');
 	is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'live'}), @made + 2, 'and live');
 	sql($node, join ';', map { "SELECT notify_stats.drop_rollup('$_')" } @made);
 	return;
@@ -466,7 +466,7 @@ sub test_allowed_rollups
 
 # --- rights that are lost ------------------------------------------------------------------
 
-# The rollup "kept" of role keeper, and two others of the same table that go on.
+# The rollup "kept" of role keeper, and two others of the same table that continue.
 sub make_kept_rollups
 {
 	sql($node, q{
@@ -502,9 +502,9 @@ my $inherit = $node->pg_version < 16
   ? [ 'ALTER ROLE keeper NOINHERIT', 'ALTER ROLE keeper INHERIT' ]
   : [ 'GRANT readers TO keeper WITH INHERIT FALSE', 'GRANT readers TO keeper WITH INHERIT TRUE' ];
 
-# What the right rests on from here on, how it is lost, the reason that is given, and how it is
-# given back; and a change, if that is what meets the loss.  First the worker has to notice, and
-# then catch_up(), in a session that has caught up before.
+# The basis of the privilege from here on, how it is lost, the reason that is shown, and how it is
+# restored; and a change, if the loss is noticed by one.  First the worker must notice it, and
+# then catch_up(), in a session that has called it before.
 my %losses = (
 	'the worker' => [
 		'SELECT on the table' => [ '', 'REVOKE SELECT ON kept.source FROM keeper', $denied, 'GRANT SELECT ON kept.source TO keeper' ],
@@ -558,7 +558,7 @@ my %losses = (
 		'all that it owns' => [ '', 'REASSIGN OWNED BY keeper TO stranger', $denied, 'REASSIGN OWNED BY stranger TO keeper' ],
 	]);
 
-# Waits until the worker, or else has catch_up(), do what there is to do.
+# Waits until the worker, or else makes catch_up(), do all pending work.
 sub let_catch_up
 {
 	my ($who) = @_;
@@ -582,9 +582,9 @@ sub lose
 	if ($who eq 'catch_up()')
 	{
 		like(psql_as($superuser, 'CALL notify_stats.catch_up()', $break, $meeting // 'SELECT', 'CALL notify_stats.catch_up()'),
-			qr/ERROR:  \w+: \Q$reason\E/, "$title is lost: catch_up() says so");
-		# the next call enters it; if any transaction was running meanwhile, such as one of
-		# autovacuum, a build is to decide, of which the call says what it meets
+			qr/ERROR:  \w+: \Q$reason\E/, "$title is lost: catch_up() reports it");
+		# the next call records it; if any transaction was running during that, such as one of
+		# autovacuum, a build decides, and the call reports its errors
 		foreach (1 .. 3)
 		{
 			$node->psql('postgres', 'CALL notify_stats.catch_up()', stdout => \my $out, stderr => \my $err);
@@ -609,7 +609,7 @@ sub lose
 	return;
 }
 
-# All of them, one after the other: each leaves what the next begins with.
+# All of them, in sequence: each leaves the state that the next one starts with.
 sub test_lost_rights
 {
 	foreach my $who ('the worker', 'catch_up()')
@@ -625,8 +625,8 @@ sub test_lost_rights
 	return;
 }
 
-# A rollup that is given away as a whole, to who has the rights, goes on; one that goes with its
-# owner is gone, and the others go on.
+# A rollup whose table and view are given to a role with the privileges is still maintained; one
+# that is dropped with its owner is gone, and the others continue.
 sub test_given_away
 {
 	sql($node, q{GRANT SELECT ON kept.source TO stranger; GRANT EXECUTE ON FUNCTION kept.label TO stranger;
@@ -642,7 +642,7 @@ sub test_given_away
 	return;
 }
 
-# An owner puts a definition in the place of his own that reads what he may not read.
+# An owner replaces the definition with one that reads a table that the owner may not read.
 sub test_other_definition
 {
 	psql_as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT body AS kind, count(*) AS n FROM desk.hidden GROUP BY 1');
@@ -650,14 +650,14 @@ sub test_other_definition
 	psql_as('other', q{SELECT notify_stats.rebuild('desk.theirs')});
 	wait_until_rebuilt($node, 'desk.theirs');
 	like(psql_as('other', q{SELECT reason FROM notify_stats.rollups}), qr/^permission denied for table hidden$/, 'another definition, of a hidden table: failed');
-	is(psql_as('other', 'SELECT kind FROM desk.theirs ORDER BY 1'), "kind 0\nkind 1\nkind 2", 'another definition, of a hidden table: nothing is told');
+	is(psql_as('other', 'SELECT kind FROM desk.theirs ORDER BY 1'), "kind 0\nkind 1\nkind 2", 'another definition, of a hidden table: nothing is shown');
 	psql_as('other', 'CREATE OR REPLACE VIEW desk.theirs_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY 1',
 		q{SELECT notify_stats.rebuild('desk.theirs')});
 	is_exact($node, 'the old definition: exact', rollups => ['desk.theirs']);
 	return;
 }
 
-# --- errors that tell values ---------------------------------------------------------------
+# --- errors that show values ---------------------------------------------------------------
 
 # Each rollup of desk.bodies fails of a row, in another way.  Whether its reason has the value:
 my %failing = (
@@ -700,9 +700,9 @@ sub test_failing_rollups
 	{
 		like(psql_as('caller', 'CALL notify_stats.catch_up()', 'SELECT current_user', 'TABLE desk.bodies'),
 			qr/^caller\n.*ERROR: .*ERROR:  42501: permission denied for table bodies/s,
-			'catch_up() meets an error, and leaves its caller what he is');
+			'catch_up() fails, and does not change the role of its caller');
 	}
-	is(psql_as('caller', 'CALL notify_stats.catch_up()'), '', 'and then goes on');
+	is(psql_as('caller', 'CALL notify_stats.catch_up()'), '', 'and then continues');
 	is(sql($node, q{SELECT count(*) FROM notify_stats.rollups WHERE state = 'failed'}), scalar keys %failing, 'all have failed');
 	is(sql($node, 'TABLE desk.of_cast ORDER BY 1'), "1|1|1\n2|1|2", 'and are as they were');
 	sql($node, 'ANALYZE notify_stats.rollup_activity');
@@ -711,11 +711,11 @@ sub test_failing_rollups
 	return;
 }
 
-# What shows any value of what it is called with, and would rather be called first.
+# Operators that show their arguments, with low cost so that they are called first.
 my $leak = q{CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$ BEGIN
 	RAISE NOTICE 'leaked: %', $1; RETURN true; END $$};
 
-# All that somebody may try who may read the rollups.
+# All attempts by a role that may read the rollups.
 my @attempts = (
 	(map {
 		("TABLE desk.$_", "SELECT notify_stats.wait_for_lsn(rollup => 'desk.$_', timeout => '0', no_throw => true)", "SELECT notify_stats.applied_lsn('desk.$_')",
@@ -740,17 +740,17 @@ my @attempts = (
 		[ status => 'last_error' ], [ status => 'waits_for' ], [ status => 'status::text' ]),
 	'TABLE pg_stat_activity', 'TABLE pg_locks', 'TABLE pg_replication_slots', 'TABLE pg_stat_replication_slots', 'TABLE pg_cursors',
 	q{SELECT * FROM pg_stats WHERE schemaname IN ('notify_stats', 'desk')},
-	# the event trigger looks at what others have noted
+	# the event trigger reads requests of other roles
 	'CREATE TABLE desk.mine (LIKE desk.of_check) PARTITION BY LIST (body)', 'CREATE TABLE desk.mine1 PARTITION OF desk.mine DEFAULT',
 	'ALTER TABLE desk.mine DETACH PARTITION desk.mine1', 'ALTER TABLE desk.mine ATTACH PARTITION desk.mine1 DEFAULT',
 	'ALTER TABLE desk.mine RENAME amount TO more', 'DROP TABLE desk.mine',
 );
 
-# What the reader learns by all of that.
+# The output of all of that for the reader.
 sub test_reader_learns_nothing
 {
 	my $learned = psql_as('reader', 'SET client_min_messages = debug5', @attempts);
-	unlike($learned, qr/secret|777001|leaked/, 'who may read the rollups learns no value of a row');
+	unlike($learned, qr/secret|777001|leaked/, 'a role that may read the rollups sees no value of a row');
 	is(() = $learned =~ /ERROR:  55000: rollup desk\.\w+ has failed\n(?!DETAIL)/g, scalar keys %failing, 'but that they have failed');
 	is(() = $learned =~ /^2\|1\|2$/mg, scalar keys %failing, 'and what is in them');
 	is(() = $learned =~ /^desk\.\w+\|failed$/mg, scalar keys %failing, 'and in which state they are');

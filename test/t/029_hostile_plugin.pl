@@ -1,16 +1,16 @@
 # 029_hostile_plugin.pl
 #
-# A role that has nothing but LOGIN and REPLICATION may load the library as an output plugin, give
-# it any options, read what it writes, and do what it likes to slots.
+# A role that has only LOGIN and REPLICATION may load the library as an output plugin, give it any
+# options, read its output, and do anything to slots.
 #
-# In a server where the library is not preloaded: loading it changes nothing; whatever the
-# options are, by SQL or by the replication protocol, there is a clear error or a right answer;
-# and with all tables and columns that there are in the options, the plugin shows no change that
-# test_decoding does not, and with some of them no other column.  The extension itself can be
-# created there, does no work, says so, and stands in nobody's way.
+# In a server where the library is not preloaded: loading it changes nothing; for all options,
+# by SQL or by the replication protocol, there is a clear error or a correct result; with all
+# tables and columns in the options, the plugin shows no change that test_decoding does not show,
+# and with some of them no other column.  The extension itself can be created there, does no work,
+# reports this, and disturbs no other session.
 #
-# In a server where it is preloaded: what the role does to the worker's slot, and an ordinary
-# role to the publication that the worker would make, is told, and no rollup is wrong.
+# In a server where it is preloaded: actions of the role on the worker's slot, and of an ordinary
+# role on the publication that the worker would create, are reported, and no rollup is wrong.
 #
 # versions: all
 
@@ -32,7 +32,7 @@ my ($node, $allow_plugin, $superuser);
 
 # --- helpers --------------------------------------------------------------------------
 
-# What statements return to the role, and their errors; replication => 1 to a walsender.
+# The output of statements for the role, including errors; replication => 1 for a walsender.
 sub run_by_role
 {
 	my ($script, %param) = @_;
@@ -91,7 +91,7 @@ sub protocol_call
 	return "START_REPLICATION SLOT $slot LOGICAL 0/0 (" . join(', ', @list) . ')';
 }
 
-# How often the log has something from an offset on.
+# The number of matches in the server log after an offset.
 sub count_log
 {
 	my ($offset, $pattern) = @_;
@@ -131,7 +131,7 @@ timezone = 'UTC'
 	return;
 }
 
-# The server has to allow the plugin, and only a role with REPLICATION may use it.
+# The server must allow the plugin, and only a role with REPLICATION may use it.
 sub test_permission
 {
 	if ($allow_plugin)
@@ -145,11 +145,11 @@ sub test_permission
 		poll($node, q{SELECT current_setting('output_plugin_libraries') LIKE '%notify_stats%'});
 	}
 	like((outcomes([ "SELECT pg_create_logical_replication_slot('early', 'notify_stats')" ], role => 'nobody'))[0],
-		qr/^42501/, 'without REPLICATION nobody loads it');
+		qr/^42501/, 'a role without REPLICATION cannot load it');
 	return;
 }
 
-# What loading the library might have added.
+# State that loading the library might have added.
 my $state = q{SELECT (SELECT count(*) FROM pg_settings WHERE name NOT LIKE 'plpgsql.%'), (SELECT count(*) FROM pg_shmem_allocations),
 	current_setting('shared_preload_libraries'), current_setting('notify_stats.naptime', true),
 	(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'notify_stats%'),
@@ -184,7 +184,7 @@ sub test_loading
 		END \$\$});
 	is($after, $before, 'loading it as a plugin adds no setting, no shared memory, no process, no file');
 	($before, $after) = load_and_look(q{RESET SESSION AUTHORIZATION; LOAD 'notify_stats'});
-	is($after, $before, 'nor does LOAD by a superuser');
+	is($after, $before, 'LOAD by a superuser adds nothing either');
 	like((outcomes([ q{LOAD 'notify_stats'} ]))[0], qr/^42501/, 'LOAD is not for the role');
 	is(sql($node, q{LOAD 'notify_stats'; SET notify_stats.naptime = 'anything'; SHOW notify_stats.naptime}), 'anything',
 		'and it reserves no names of settings');
@@ -195,7 +195,7 @@ sub test_loading
 
 my $honest;    # OID of the table
 
-# What the role may ask for.
+# Valid requests of the role.
 sub make_honest_table
 {
 	sql($node, q{
@@ -207,7 +207,7 @@ sub make_honest_table
 	return;
 }
 
-# The options of calls that have to be refused.
+# The options of calls that must be refused.
 sub bad_options
 {
 	my @bad_tables = (
@@ -236,7 +236,7 @@ sub bad_options
 		[ tables => "$honest:1", resumable => 'on' ], [ version => '1', moves => 'on' ], [ moves => 'off' ]);
 }
 
-# Each has to be refused as an invalid option of this plugin, and none by the protocol.
+# Each must be refused as an invalid option of this plugin, and none by the protocol.
 sub test_bad_options
 {
 	my @good = (
@@ -280,11 +280,11 @@ sub test_options_in_encodings
 	like($results[1], qr/^22023 .*"\xe9:1"/, 'an option in another encoding');
 	like($results[2], qr/^(22023|22P05)/, 'one that cannot be shown in that');
 	like($results[4], qr/^22021/, 'one that is not valid in any');
-	is($results[5], '00000 1', 'the session goes on');
+	is($results[5], '00000 1', 'the session continues');
 	return;
 }
 
-# What the server's functions themselves refuse.
+# Calls that the server's functions themselves refuse.
 sub test_refused_by_server
 {
 	my @results = outcomes([
@@ -302,8 +302,8 @@ sub test_refused_by_server
 
 # --- large ones -----------------------------------------------------------------------
 
-# Sizes of the memory contexts of a backend before and after the role has tried them, and what
-# each try has led to.
+# Sizes of the memory contexts of a backend before and after the attempts of the role, and the
+# results of these.
 sub test_large_options
 {
 	my $offset = log_position($node);
@@ -327,7 +327,7 @@ sub test_large_options
 	my @results = $output =~ /^# (\w{5})$/mg;
 	is("@results", join(' ', map { $_->[1] } @large, @large), 'options of up to 100 MB');
 	cmp_ok(length $output, '<', 20_000, 'the errors are short');
-	cmp_ok(log_position($node) - $offset, '<', $log_limit, 'so is what they write to the log');
+	cmp_ok(log_position($node) - $offset, '<', $log_limit, 'so is their output in the log');
 	cmp_ok($after - $before, '<', 1_000_000, 'and they leave no memory behind');
 	return;
 }
@@ -344,11 +344,11 @@ sub test_large_options_by_protocol
 		protocol_call('hostile', version => '1', tables => join(';', map { "$_:1" } 1 .. 100_000) . ';') ], replication => 1);
 	is(join(' ', map { substr $_, 0, 5 } @results), '22023 22023 22023 22023 22023', 'options of up to 4 MB by the protocol');
 	cmp_ok(length join('', @results), '<', 10_000, 'the errors are short');
-	cmp_ok(log_position($node) - $offset, '<', $log_limit, 'and what they write to the log');
+	cmp_ok(log_position($node) - $offset, '<', $log_limit, 'and their output in the log');
 	return;
 }
 
-# --- what it shows --------------------------------------------------------------------
+# --- its output ---------------------------------------------------------------------
 
 # Messages of the plugin, of one peek: [OID, kind, old row, new row], values as bytes.
 sub parse
@@ -390,7 +390,7 @@ sub parse
 	return @changes;
 }
 
-# What a slot holds for the role, as messages.
+# The contents of a slot for the role, as messages.
 sub messages
 {
 	my ($slot, $tables, %param) = @_;
@@ -401,7 +401,7 @@ sub messages
 	return map { pack 'H*', $_ } split /\n/, $stdout;
 }
 
-# Row changes and truncations of each relation, and those that cannot be told.
+# Row changes and truncations of each relation, and changes that cannot be decoded.
 sub counts
 {
 	my %counts;
@@ -451,7 +451,7 @@ sub make_tables
 	return;
 }
 
-# In one go of everything that can be logged, and of what cannot.
+# All kinds of logged and unlogged changes in one pass.
 sub make_changes
 {
 	sql($node, qq{
@@ -521,8 +521,8 @@ sub make_changes
 	return;
 }
 
-# All relations of this database and of the other, with all their columns; and what test_decoding
-# shows of them.
+# All relations of this database and of the other one, with all their columns; and the output of
+# test_decoding for them.
 sub test_all_columns
 {
 	my $relations = q{SELECT c.oid, c.oid || ':' || coalesce((SELECT string_agg(a.attnum::text, ',' ORDER BY a.attnum)
@@ -556,7 +556,7 @@ sub test_all_columns
 
 		%ours = map { $name{$_} // "relation $_" => $counts->{$_} } keys %$counts;
 		cmp_ok(scalar @messages, '>', 4, "$slot: several messages");
-		is_deeply(\%ours, \%theirs, "$slot: of all relations and columns just what test_decoding shows");
+		is_deeply(\%ours, \%theirs, "$slot: of all relations and columns exactly the output of test_decoding");
 		like(join('', @messages), qr/$secret/, "$slot: with the values of all columns");
 		unlike(join('', @messages), qr/aborted|prepared/, "$slot: nothing that was aborted, or is only prepared");
 		$counts = counts(parse(messages($slot, $everything, moves => 1)));
@@ -574,7 +574,7 @@ sub test_missing_columns
 	my @changes = parse(messages('hostile', $none));
 	is((grep { @$_ > 2 } @changes), 0, 'columns that are not there have no values');
 	is_deeply([ sort keys %{ { map { $_->[1] => 1 } @changes } } ], [ 'P', 'T', 'X' ], 'but are unknown');
-	is(join(' ', map { $_->[1] } parse(messages('hostile', "$oid{dropped}:1,2,3"))), 'I X', 'nor a column that was dropped, from then on');
+	is(join(' ', map { $_->[1] } parse(messages('hostile', "$oid{dropped}:1,2,3"))), 'I X', 'a column that was dropped is not shown from then on');
 	return;
 }
 
@@ -616,7 +616,7 @@ sub test_replay
 	return;
 }
 
-# pg_recvlogical of the role: the process, and what it writes and complains about.
+# pg_recvlogical of the role: the process, its output and its errors.
 sub recvlogical
 {
 	my (@arguments) = @_;
@@ -627,7 +627,7 @@ sub recvlogical
 	return ($run, \$out, \$error);
 }
 
-# What pg_recvlogical of the role gets.
+# The output of pg_recvlogical for the role.
 sub test_recvlogical
 {
 	my ($run, $received, $errors) = recvlogical('-S', 'hostile', '--start', '-f', '-', '-o', 'version=1', '-o', "tables=$honest:", '-o', 'tables=');
@@ -654,12 +654,12 @@ sub test_recvlogical
 
 # --- the extension, where it is not preloaded -----------------------------------------
 
-# It does no work, says so, and can be dropped.
+# It does no work, reports this, and can be dropped.
 sub test_extension_not_preloaded
 {
 	sql($node, 'CREATE EXTENSION notify_stats');
 	sql($node, 'GRANT CREATE ON SCHEMA public TO nobody');
-	is(sql($node, 'SELECT state FROM notify_stats.status'), 'not preloaded', 'the status says that it is not preloaded');
+	is(sql($node, 'SELECT state FROM notify_stats.status'), 'not preloaded', 'the status shows that it is not preloaded');
 	foreach my $call (
 		q{SELECT notify_stats.create_rollup('r', 'SELECT kind, count(*) AS n FROM honest GROUP BY kind')},
 		'SELECT notify_stats.wait_for_lsn()', q{SELECT notify_stats.wait_for_lsn('0/1', '0')},
@@ -668,7 +668,7 @@ sub test_extension_not_preloaded
 		like((outcomes([$call], role => $superuser))[0],
 			qr/^55000 notify_stats must be loaded via shared_preload_libraries$/, "not preloaded: $call");
 	}
-	# Whatever anybody may call, with nothing and for himself.
+	# All functions that PUBLIC may call, with null arguments and with own objects.
 	my @functions = split /\n/, sql($node, q{
 		SELECT format('%s notify_stats.%I(%s)', CASE prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, proname,
 			(SELECT string_agg('NULL::' || t::regtype, ', ') FROM unnest(proargtypes) t))
@@ -726,7 +726,7 @@ sub change
 	return;
 }
 
-# The outcomes of what the role does are all "done".
+# The outcomes of the role's actions are all "done".
 sub attack
 {
 	my ($title, $statements, %param) = @_;
@@ -737,7 +737,7 @@ sub attack
 	  || diag(join "\n", @outcomes);
 }
 
-# Pauses the worker, and waits until nobody has the slot.
+# Pauses the worker, and waits until no process has the slot open.
 sub let_go_of_slot
 {
 	sql($node, 'SELECT notify_stats.pause()');
@@ -752,7 +752,7 @@ sub make_slot
 	return 'SELECT pg_create_logical_replication_slot(' . join(', ', map { quote($_) } $slot, $plugin) . join('', @more) . ')';
 }
 
-# The worker says why it cannot go on, and no rollup is live.
+# The worker reports why it cannot continue, and no rollup is live.
 sub is_held_up
 {
 	my ($column, $pattern, $offset, $log, $title) = @_;
@@ -761,7 +761,7 @@ sub is_held_up
 	$node->wait_for_log($log, $offset);
 	poll($node, "SELECT $column LIKE '$pattern' FROM notify_stats.status WHERE stream = 'main'");
 	change();
-	return isnt(sql($node, 'SELECT state FROM notify_stats.rollups'), 'live', "$title: the status says so, and the rollup is not live");
+	return isnt(sql($node, 'SELECT state FROM notify_stats.rollups'), 'live', "$title: the status shows it, and the rollup is not live");
 }
 
 # A slot of the worker's name before the worker makes its own.
@@ -816,7 +816,7 @@ sub test_slot_in_use
 
 my $lost = qr/changes were lost: the replication slot/;
 
-# What the role does to the worker's slot.
+# The role's actions on the worker's slot.
 sub test_slot_altered
 {
 	my $ahead = 'is ahead of what was applied';
@@ -846,13 +846,13 @@ sub test_slot_altered
 		$node->wait_for_log(qr/$lost (is )?$reason/, $offset) if defined $reason;
 		is_exact($node, "$how: exact");
 		change();
-		is_exact($node, "$how: and goes on");
-		is(count_log($offset, $lost), defined $reason ? 1 : 0, "$how: " . ($reason // 'nothing') . ' is told');
+		is_exact($node, "$how: and changes are applied again");
+		is(count_log($offset, $lost), defined $reason ? 1 : 0, "$how: " . ($reason // 'nothing') . ' is logged');
 	}
 	return;
 }
 
-# The slot is read by the replication protocol, which confirms what it has read.
+# The slot is read by the replication protocol, which confirms the changes.
 sub test_slot_read_by_protocol
 {
 	my ($run, $received, $errors, $offset);
@@ -870,7 +870,7 @@ sub test_slot_read_by_protocol
 	return;
 }
 
-# While the worker is at work, whatever comes of each.
+# While the worker is running, with any outcome.
 sub test_while_at_work
 {
 	my @results;
@@ -893,7 +893,7 @@ sub test_all_else
 	my @results = outcomes([ "SELECT pg_terminate_backend($worker)", "SELECT pg_cancel_backend($worker)", 'SELECT notify_stats.pause()',
 		'CALL notify_stats.catch_up()', 'UPDATE notify_stats.stream SET applied_lsn = NULL', q{SELECT notify_stats.rebuild('kinds')},
 		'SET notify_stats.debug_stop_at = \'after-peek\'', 'TABLE kinds' ]);
-	is(join(' ', map { substr $_, 0, 5 } @results), join(' ', ('42501') x 8), 'the role cannot stop the worker, nor read a rollup');
+	is(join(' ', map { substr $_, 0, 5 } @results), join(' ', ('42501') x 8), 'the role cannot stop the worker, or read a rollup');
 	is(join(' ', outcomes([ 'SELECT count(*) FROM notify_stats.status', 'SELECT count(*) FROM notify_stats.rollups' ])), '00000 0 00000 0',
 		'and the views show it nothing');
 	return;
@@ -915,7 +915,7 @@ sub test_lock_is_forgotten
 
 # --- the publication ------------------------------------------------------------------
 
-# That of an ordinary role is not taken for the worker's, whatever it says of itself.
+# That of an ordinary role is not mistaken for the worker's, even with the same comment.
 sub test_publication
 {
 	poll($node, 'SELECT count(*) = 0 FROM pg_replication_slots');
@@ -957,7 +957,7 @@ sub test_preloaded_no_more
 	my @results = outcomes([ q{SELECT notify_stats.create_rollup('other', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')},
 		q{SELECT notify_stats.verify('kinds')}, q{SELECT notify_stats.rebuild('kinds')}, q{SELECT notify_stats.wait_for_lsn(rollup => 'kinds')},
 		'CALL notify_stats.catch_up()', 'CALL notify_stats.prepare_upgrade()' ], role => $superuser);
-	is("@results", join(' ', ('55000 notify_stats must be loaded via shared_preload_libraries') x 6), 'preloaded no more: says so');
+	is("@results", join(' ', ('55000 notify_stats must be loaded via shared_preload_libraries') x 6), 'not preloaded any more: the error');
 	is(sql($node, 'SELECT state FROM notify_stats.status'), 'not preloaded', 'preloaded no more: so does the status');
 	@results = outcomes([ 'SELECT count(*) FROM kinds', 'ALTER TABLE source ADD more int',
 		'ALTER TABLE source RENAME id TO number', 'TRUNCATE source', q{SELECT notify_stats.drop_rollup('kinds')}, 'DROP EXTENSION notify_stats',

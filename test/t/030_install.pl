@@ -1,16 +1,16 @@
 # 030_install.pl
 #
 # CREATE EXTENSION in databases that an ordinary role has prepared: one with CREATE on the
-# database, its owner, or the owner of schema public.  It fails cleanly, with a hint, or makes
-# exactly what it makes elsewhere, with nothing of that role's in it; and nothing of that role's
-# has run.  Once the traps are removed, it works.
+# database, its owner, or the owner of schema public.  It fails cleanly, with a hint, or creates
+# exactly the same objects as elsewhere, without any of that role's; and no code of that role has
+# run.  Once the traps are removed, it works.
 #
-# Then the rules for extension scripts (Lint.pm): of all scripts, and of what they have made;
-# that each rule finds what it is for; and that the worker believes no tables but the extension's.
+# Then the rules for extension scripts (Lint.pm): for all scripts, and for the objects created;
+# that each rule finds its violations; and that the worker trusts no tables except the extension's.
 #
-# The library exports what the server calls and nothing else, so a library that is preloaded
-# before it and has functions of the same names does not get in its way.  It can be built out of
-# tree, and is not built of nothing.
+# The library exports only the functions that the server calls, so a library that is preloaded
+# before it and has functions of the same names does not conflict.  It can be built out of
+# tree, and the build fails without sources.
 #
 # versions: all
 
@@ -31,7 +31,7 @@ my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
 
 # --- the library ----------------------------------------------------------------------
 
-# What a command prints; the test ends if it fails.
+# The output of a command; the test ends if it fails.
 sub output_of
 {
 	my ($command) = @_;
@@ -50,7 +50,7 @@ my @called = map { /'MODULE_PATHNAME', '(\w+)'/ ? ($1, "pg_finfo_$1") : () }
   split /\n/, slurp_file("$top/src/notify_stats--1.0.sql");
 
 is("@exported", join(' ', sort(@called, qw(Pg_magic_func _PG_init _PG_output_plugin_init
-	notify_stats_worker_main notify_stats_builder_main))), 'the library exports what the server calls, and nothing else');
+	notify_stats_worker_main notify_stats_builder_main))), 'the library exports only the functions that the server calls');
 
 # Compiles a library with functions that crash the server, of the names that ours does not export.
 sub make_namesakes
@@ -84,7 +84,7 @@ mkdir "$dir/nothing" or die "mkdir: $!";
 output_of("cp -p $top/Makefile $top/notify_stats.control $dir/nothing");
 like(`make -C $dir/nothing PG_CONFIG=$pg_config all 2>&1`, qr/no source files in/, 'without sources nothing is built');
 
-# --- what comes before the extension ----------------------------------------------------
+# --- before the extension ----------------------------------------------------
 
 my $node = new_node('install', conf => "notify_stats.database = 'postgres, pretender, renamed'\n"
 	. "shared_preload_libraries = '" . make_namesakes() . ", notify_stats'\n");
@@ -96,7 +96,7 @@ sql($node, q{
 	CREATE ROLE manager CREATEROLE;
 });
 
-# What statements return under a role that cannot log in.
+# The results of statements under a role that cannot log in.
 sub under_role
 {
 	my ($role, $db, $query) = @_;
@@ -106,8 +106,8 @@ sub under_role
 # --- traps ----------------------------------------------------------------------------
 
 # traps(SCHEMA): operators and functions that would be preferred to those of pg_catalog, either
-# as their schema comes first or as their argument types fit better.  Each tells that it ran by
-# a sequence, which no rollback takes back.
+# because their schema comes first or because their argument types fit better.  Each records that it
+# ran with a sequence, which is not rolled back.
 sub traps
 {
 	my ($schema) = @_;
@@ -164,11 +164,11 @@ my $types = q{
 
 my $mine = 'CREATE SCHEMA notify_stats AUTHORIZATION mallory;';
 
-# --- what a database may be like ------------------------------------------------------
+# --- kinds of prepared databases ------------------------------------------------------
 
-# role: what mallory is: creator (may create schemas), owner (of the database), public (owner of
-# schema public), or else nobody; mallory: what he does, or admin: what a superuser does before; refused: whether
-# CREATE EXTENSION is.  clean: how the superuser takes it away again.
+# role: the role of mallory: creator (may create schemas), owner (of the database), public (owner of
+# schema public), or no privileges; mallory: statements of mallory, or admin: of a superuser before; refused:
+# whether CREATE EXTENSION is.  clean: how the superuser removes the trap.
 my $drop_schema = 'DROP SCHEMA notify_stats CASCADE;';
 my @cases = (
 	{ title => 'his own empty schema', mallory => $mine, refused => 1 },
@@ -325,7 +325,7 @@ sub other_than
 	  (map { "added: $_" } grep { !$expected{$_} } sort keys %got);
 }
 
-# What there is in a database besides: nothing is left behind when this is as before.
+# Other objects in a database: nothing is left behind when this is as before.
 sub inventory
 {
 	my ($db) = @_;
@@ -351,7 +351,7 @@ sub ran
 }
 
 my $reference = made('postgres');
-like($reference, qr/^function\|postgres\|notify_stats\.pause\(\)\|\|CREATE/m, 'what an installation consists of');
+like($reference, qr/^function\|postgres\|notify_stats\.pause\(\)\|\|CREATE/m, 'the objects of an installation');
 
 # The database of a case.  Those of which nothing is left share one for each kind of role.
 my %databases;
@@ -396,7 +396,7 @@ foreach my $case (@cases)
 		is($error, 'no error: ', "$title: installed");
 		is(ran($db), '0', "$title: nothing of his has run") if ($case->{mallory} // '') =~ /SEQUENCE/;
 	}
-	is(other_than($reference, made($db)), '', "$title: the extension is what it is elsewhere");
+	is(other_than($reference, made($db)), '', "$title: the extension is the same as elsewhere");
 	if ($case->{armed})
 	{
 		sql_error($node, q{SELECT pg_current_wal_flush_lsn() - '0/0'::pg_catalog.pg_lsn}, $db);
@@ -405,14 +405,14 @@ foreach my $case (@cases)
 	sql($node, 'DROP EXTENSION notify_stats; DROP SCHEMA notify_stats', $db);
 }
 
-# --- what is refused, and who may -------------------------------------------------------
+# --- refused calls, and privileges -------------------------------------------------------
 
 sql($node, 'CREATE DATABASE others OWNER mallory');
 sql($node, 'CREATE SCHEMA other', 'others');
 like(sql_error($node, 'CREATE EXTENSION notify_stats SCHEMA other', 'others'),
 	qr/ERROR:  0A000: extension "notify_stats" must be installed in schema "notify_stats"/, 'another schema is refused');
 like(sql_error($node, 'SET ROLE mallory; CREATE EXTENSION notify_stats', 'others'),
-	qr/ERROR:  42501: permission denied to create extension/, 'so is who owns the database');
+	qr/ERROR:  42501: permission denied to create extension/, 'so is the owner of the database');
 is(sql($node, q{SELECT count(*) FROM pg_extension WHERE extname = 'notify_stats' UNION ALL
 	SELECT count(*) FROM pg_namespace WHERE nspname = 'notify_stats'}, 'others'), "0\n0", 'nothing is left of it');
 sql($node, 'CREATE SCHEMA notify_stats; CREATE EXTENSION notify_stats SCHEMA notify_stats', 'others');
@@ -436,7 +436,7 @@ is(sql($node, q{SELECT has_schema_privilege('mallory', 'notify_stats', 'CREATE')
 my $path = "SET LOCAL search_path = pg_catalog, pg_temp;\n";
 my $of_body = 'CREATE FUNCTION @extschema@.f() RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS';
 
-# what is bad, and the rule that says so
+# violations, and the rule that reports each
 my @bad = (
 	[ 'SELECT a + b', 'PS001' ],
 	[ 'SELECT @extschema@.f() <> 1', 'PS001' ],
@@ -504,7 +504,7 @@ my @bad = (
 	[ "$path$of_body \$\$ BEGIN EXECUTE format('DROP TABLE %s', a); END \$\$", 'EXECUTE' ],
 	[ "$path$of_body \$\$ BEGIN EXECUTE format(a, b); END \$\$", 'EXECUTE' ]);
 
-# what is the same, done well
+# the same, written correctly
 my @good = (
 	'SELECT @extschema@.f() OPERATOR(pg_catalog.+) 1 FROM @extschema@.t',
 	'SELECT CASE WHEN pg_catalog.f(a) THEN 1 END FROM pg_catalog.t',
@@ -532,7 +532,7 @@ my @scripts = bsd_glob("$FindBin::Bin/../../src/notify_stats--*.sql");
 cmp_ok(scalar @scripts, '>=', 1, 'there are scripts');
 is(join("\n", lint_script(slurp_file($_))), '', 'nothing is found in ' . s{.*/}{}r) foreach @scripts;
 
-# the same, of what a script has made, and what only the catalogs tell
+# the same, for objects created by a script, including facts that only the catalogs have
 my $add = sub { "$_[1]; ALTER EXTENSION notify_stats ADD $_[0]" };
 my $f = 'function notify_stats.f()';
 foreach my $case (
@@ -558,9 +558,9 @@ foreach my $case (
 	my ($rule, $change) = @$case;
 	ok((grep { /^$rule\b/ } lint_catalog($node, $change)), "$rule finds $change");
 }
-is(join("\n", lint_catalog($node)), '', 'nothing is found in what the script has made');
+is(join("\n", lint_catalog($node)), '', 'no findings in the objects of the script');
 
-# What everybody is granted, whole.
+# All privileges of PUBLIC.
 is(join("\n", sort split /\n/, sql($node, q{
 	SET search_path = notify_stats;
 	SELECT 'schema', a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
@@ -596,7 +596,7 @@ wait_for_lsn(pg_lsn,interval,regclass,boolean)|EXECUTE', 'what everybody may use
 
 # --- tables that look like ours ---------------------------------------------------------
 
-# What would have the worker fill a superuser's table by a function of mallory's.
+# Would make the worker fill a superuser's table with a function of mallory.
 my $impostor = q{
 	CREATE SCHEMA own;
 	CREATE SEQUENCE own.ran;
@@ -636,16 +636,16 @@ foreach my $db ('pretender', 'renamed')
 	  if $db eq 'renamed';
 	$worker = wait_for_worker($node, $db);
 	under_role('mallory', $db, $impostor);
-	# who starts now looks at the catalogs once before it waits
+	# a worker that starts now reads the catalogs once before it waits
 	sql($node, "SELECT pg_terminate_backend($worker)");
 	$worker = wait_for_worker($node, $db, $worker);
 	poll($node, "SELECT query = 'notify_stats: waiting for changes' FROM pg_stat_activity WHERE pid = $worker");
 	sql($node, 'SELECT pg_switch_wal()');
 	wait_for_builder_gone($node);
-	is(ran($db), '0', "$db: no function of his has run");
+	is(ran($db), '0', "$db: no function of mallory has run");
 	is(sql($node, 'SELECT * FROM public.precious', $db), 'precious|1', "$db: the table is as it was");
-	is(sql($node, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', "$db: he is no superuser");
-	is(sql($node, 'SELECT state FROM notify_stats.rollup', $db), 'building', "$db: nor is anything written to his tables");
+	is(sql($node, "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), 'f', "$db: mallory is no superuser");
+	is(sql($node, 'SELECT state FROM notify_stats.rollup', $db), 'building', "$db: nothing is written to the tables of mallory");
 }
 
 # and the real ones work

@@ -1,8 +1,8 @@
 # 031_types.pl
 #
-# Types that are altered: what stored values mean, or how they are written as text, changes
-# without a change of any row.  No rollup is live and wrong afterwards; what does not matter
-# rebuilds nothing; and a value that cannot be read stops no other rollup.
+# Types that are altered: the meaning of stored values, or their text form, changes
+# without a change of any row.  No rollup is live and wrong afterwards; irrelevant changes
+# rebuild nothing; and a value that cannot be read does not stop other rollups.
 #
 # formats: all
 # versions: all
@@ -30,7 +30,7 @@ sub all_are_live
 		'', "$title: all are live");
 }
 
-# --- composite types, and what is made of them ----------------------------------------
+# --- composite types, and types based on them ----------------------------------------
 
 # Each type with a value of it, made of a text and a number of which only one may be left.
 my @types = (
@@ -42,7 +42,7 @@ my @types = (
 	{ title => 'range', column => 'stretch', value => 'stretch(ROW(s, h)::place, NULL)' },
 	{ title => 'multirange', column => 'stretches', value => 'stretches(stretch(ROW(s, h)::place, NULL))' });
 
-# What is done to it, and what a row is made of then.
+# The change, and the contents of a row then.
 my @changes = (
 	{ title => 'second attribute dropped', place => 'DROP ATTRIBUTE house', home => 'DROP COLUMN house', row => 's' },
 	{ title => 'first attribute dropped', place => 'DROP ATTRIBUTE street', home => 'DROP COLUMN street', row => 'h' },
@@ -121,8 +121,8 @@ foreach my $type (@types)
 	}
 }
 
-# Dropping an attribute may change the order of an index, so the rollup's is made again: once
-# nobody uses it.  Other rollups do not wait for that.
+# Dropping an attribute may change the order of an index, so the rollup's index is recreated: once
+# it is not in use.  Other rollups do not wait for that.
 start_with_column('place');
 sql($node, 'SET search_path = data; ' . insert_rows('ROW(s, h)::place'));
 all_are_live('index in use: at first');
@@ -174,7 +174,7 @@ sub rename_values
 
 my @swap = ([ 'good', 'x' ], [ 'bad', 'good' ], [ 'x', 'bad' ]);
 
-# What is done with unread rows before it; rebuilds, unless values are stored as OIDs, or never.
+# The DDL after unread rows; it rebuilds, unless values are stored as OIDs, or never.
 sub enum_case
 {
 	my ($title, $statements, %case) = @_;
@@ -377,7 +377,7 @@ all_are_live('values: at first');
 
 # --- expressions of generated columns -------------------------------------------------
 
-# The column is not told by pgoutput before 18.
+# pgoutput does not send the column before 18.
 SKIP:
 {
 	my $server = int(sql($node, q{SHOW server_version_num}) / 10000);
@@ -439,7 +439,7 @@ SKIP:
 	}
 }
 
-# What a rollup does not read does not matter to it, whether or not another one does.
+# Columns that a rollup does not read do not matter to it, whether or not another one reads them.
 sub unread_columns
 {
 	my ($table, $server) = @_;
@@ -472,7 +472,7 @@ sub unread_columns
 
 # --- the position that a rollup stands for --------------------------------------------
 
-# What DDL has noted counts from its commit on, though the worker has not seen it.
+# Recorded DDL takes effect from its commit on, even before the worker has seen it.
 sql($node, q{
 	SET client_min_messages = warning;
 	DROP SCHEMA data CASCADE;
@@ -510,7 +510,7 @@ all_are_live('position');
 	if ($standby)
 	{
 		$node->wait_for_catchup($standby);
-		is($standby->safe_psql('postgres', $position), 'f', 'position: nor on a standby');
+		is($standby->safe_psql('postgres', $position), 'f', 'position: false on a standby, too');
 		$standby->stop;
 	}
 	resume_stream($node);

@@ -1,10 +1,10 @@
 # 032_subscription.pl
 #
-# A subscriber that keeps rollups of its own.  Where only the sources are published, these are
+# A subscriber with its own rollups.  If only the sources are published, these are
 # exact.  A publication of all tables also has the publisher's rollups and the tables of its
-# extension: the subscriber leaves these rows out, keeps no rollup that the subscription writes,
-# says so, and rebuilds it when the subscription is put right.  Then the same for a standby that
-# pg_createsubscriber has made a subscriber.
+# extension: the subscriber ignores these rows, does not maintain a rollup that the subscription
+# writes, reports this, and rebuilds it when the subscription is fixed.  Then the same for a standby
+# that pg_createsubscriber has made a subscriber.
 #
 # versions: all
 
@@ -44,7 +44,7 @@ sub subscribe
 	return;
 }
 
-# Waits for the first copies, and then for what the publisher has committed by now.
+# Waits for the initial copies, and then for the publisher's commits up to now.
 sub wait_until_subscribed
 {
 	poll($subscriber, q{SELECT count(*) = 0 FROM pg_subscription_rel WHERE srsubstate <> 'r'});
@@ -65,7 +65,7 @@ sub expected_check
 	  "subscription $subscription writes to public.r1, which is a rollup: it cannot be maintained";
 }
 
-# The tables of the extension are what they were.
+# The tables of the extension are unchanged.
 sub is_own
 {
 	my ($node, $title) = @_;
@@ -75,7 +75,7 @@ sub is_own
 	return;
 }
 
-# The worker goes on with a rollup that no subscription writes.
+# The worker still maintains a rollup that no subscription writes.
 sub works
 {
 	my ($node, $title) = @_;
@@ -110,7 +110,7 @@ wait_until_subscribed();
 is_exact($subscriber, 'only the sources: exact');
 is(sql($subscriber, 'SELECT * FROM r1 ORDER BY 1'), "first|90\nsecond|50", 'only the sources: counted once');
 is(sql($subscriber, 'SELECT kind, count FROM of_orders'), 'a|30', 'only the sources: partitions too');
-is(complaints($subscriber, 'subscription', 'detail'), '', 'only the sources: check() has nothing to say');
+is(complaints($subscriber, 'subscription', 'detail'), '', 'only the sources: check() reports nothing');
 sql($subscriber, q{DROP SUBSCRIPTION s; TRUNCATE visits, orders; SELECT notify_stats.drop_rollup('of_orders');
 	CREATE TABLE local (kind text);
 	ALTER TABLE local REPLICA IDENTITY FULL;
@@ -131,7 +131,7 @@ sql($publisher, q{CREATE PUBLICATION everything FOR TABLE visits, orders, r1, } 
 subscribe('everything');
 poll($subscriber, q{SELECT state || ': ' || reason FROM notify_stats.rollups WHERE rollup = 'r1'::regclass},
 	'stale: subscription "s" writes to its table');
-is(complaints($subscriber, 'subscription', 'detail'), expected_check('s'), 'everything: check() tells');
+is(complaints($subscriber, 'subscription', 'detail'), expected_check('s'), 'everything: check() reports it');
 is_own($subscriber, 'first copy');
 works($subscriber, 'first copy');
 sql($publisher, q{
@@ -141,7 +141,7 @@ sql($publisher, q{
 });
 is_exact($publisher, 'the publisher counts on');
 wait_until_subscribed();
-is(sql($subscriber, 'SELECT * FROM r1 ORDER BY 1'), "first|90\nsecond|50\nthird|10", 'everything: the rollup has what the subscription writes');
+is(sql($subscriber, 'SELECT * FROM r1 ORDER BY 1'), "first|90\nsecond|50\nthird|10", 'everything: the rollup has the rows that the subscription writes');
 is_own($subscriber, 'applied');
 works($subscriber, 'applied');
 sql($subscriber, q{SELECT notify_stats.rebuild('r1')});
@@ -163,7 +163,7 @@ is_exact($subscriber, 'put right: exact');
 is(r1($subscriber), 'live|', 'put right: live again');
 is(sql($subscriber, 'SELECT * FROM r1 ORDER BY 1'), "first|90\nfourth|5\nsecond|50\nthird|10", 'put right: counted once');
 is_verified($subscriber, 'r1', 'put right: verified');
-is(complaints($subscriber, 'subscription', 'detail'), '', 'put right: check() has nothing to say');
+is(complaints($subscriber, 'subscription', 'detail'), '', 'fixed: check() reports nothing');
 sql($subscriber, 'DROP SUBSCRIPTION s');
 
 # --- pg_createsubscriber --------------------------------------------------------------
@@ -195,7 +195,7 @@ SKIP:
 	poll($standby, q{SELECT count(*) = 3 FROM visits WHERE kind = 'sixth'});
 	is_exact($standby, 'a former standby: exact');
 	is(sql($standby, q{SELECT * FROM r1 WHERE kind IN ('fifth', 'sixth') ORDER BY 1}), "fifth|7\nsixth|3", 'a former standby: counted once');
-	is(complaints($standby, 'subscription', 'detail'), '', 'a former standby: check() has nothing to say');
+	is(complaints($standby, 'subscription', 'detail'), '', 'a former standby: check() reports nothing');
 	$standby->stop;
 }
 $subscriber->stop;

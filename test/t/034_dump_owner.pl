@@ -1,7 +1,7 @@
 # 034_dump_owner.pl
 #
-# The owner of a database who is no superuser can dump it though it has the extension, and learns
-# nothing from it that he must not know.
+# A database owner who is not a superuser can dump it even with the extension, and gets no
+# information from it that the owner must not have.
 #
 # versions: all
 use strict;
@@ -18,7 +18,7 @@ my $node = new_node('dump_owner', conf => "notify_stats.database = 'app, restore
 my $connstr = $node->connstr('app');
 my $dump;
 
-# What a role gets for statements in the database, errors included.
+# The output of statements for a role in the database, errors included.
 sub output_for
 {
 	my ($role, @statements) = @_;
@@ -50,7 +50,7 @@ wait_until_applied($node, 'app');
 output_for('clerk', q{INSERT INTO desk.bodies VALUES ('a secret')});
 poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'desk.numbers'::regclass}, 't', 'app');
 is(output_for('clerk', q{SELECT reason FROM notify_stats.rollups}), 'invalid input syntax for type integer: "a secret" (in column "number")',
-	'a rollup of somebody else has failed, and says why to him');
+	'a rollup of another role has failed, and its owner sees the reason');
 output_for('clerk', 'TRUNCATE desk.bodies');
 
 # The dump.
@@ -58,10 +58,10 @@ command_ok([ 'pg_dump', '-U', 'boss', '-f', "$dir/plain.sql", '-d', $connstr ], 
 command_ok([ 'pg_dump', '-U', 'boss', '-Fc', '-f', "$dir/custom", '-d', $connstr ], 'also in another form');
 $dump = slurp_file("$dir/plain.sql");
 like($dump, qr/^COPY notify_stats\.rollup .*\bby_kind\b/ms, 'the dump has the rollups');
-like($dump, qr/^COPY notify_stats\.rollup .*\bdesk\.numbers\b/ms, 'also that of somebody else');
+like($dump, qr/^COPY notify_stats\.rollup .*\bdesk\.numbers\b/ms, 'also that of another role');
 unlike($dump, qr/secret|invalid input/, 'but no reason');
 
-# What he can read without one.
+# Information that is readable without one.
 foreach my $query ('TABLE notify_stats.rollup_activity', 'SELECT reason FROM notify_stats.rollup_activity',
 	'SELECT a FROM notify_stats.rollup_activity a', 'COPY notify_stats.rollup_activity TO STDOUT',
 	'TABLE notify_stats.rollup_source')
@@ -69,8 +69,8 @@ foreach my $query ('TABLE notify_stats.rollup_activity', 'SELECT reason FROM not
 	like(output_for('boss', $query), qr/^psql:<stdin>:\d+: ERROR:  permission denied for table rollup_\w+\s*\z/, "refused: $query");
 }
 is(output_for('boss', 'SELECT rollup, state FROM notify_stats.rollup ORDER BY rollup::text'), "by_kind|live\ndesk.numbers|failed\nkept|live",
-	'he sees the states of all');
-is(output_for('boss', 'SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text'), "by_kind\nkept", 'and more of his own');
+	'the owner sees the states of all');
+is(output_for('boss', 'SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text'), "by_kind\nkept", 'and more of own ones');
 unlike(output_for('boss', q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.numbers')}), qr/secret|invalid input/,
 	'wait_for_lsn() does not tell him why it has failed');
 
@@ -84,9 +84,9 @@ is(sql($node, 'SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY r
 is_exact($node, 'it is exact', db => 'restored', rollups => ['by_kind']);
 sql($node, q{INSERT INTO orders VALUES (11, 'kind 1'); DELETE FROM orders WHERE id < 4}, 'restored');
 is_exact($node, 'and goes on', db => 'restored', rollups => ['by_kind']);
-is(sql($node, q{SELECT relowner::regrole FROM pg_class WHERE oid = 'by_kind'::regclass}, 'restored'), 'boss', 'it is still his');
+is(sql($node, q{SELECT relowner::regrole FROM pg_class WHERE oid = 'by_kind'::regclass}, 'restored'), 'boss', 'the owner is the same');
 
-# What is kept of a rollup goes with it.
+# The data about a rollup is deleted with it.
 sql($node, q{DROP SCHEMA desk CASCADE; SELECT notify_stats.drop_rollup('kept')}, 'app');
 poll($node, 'SELECT count(*) = 1 FROM notify_stats.rollup', 't', 'app');
 is(sql($node, 'SELECT (SELECT string_agg(rollup::text, chr(10)) FROM notify_stats.rollup_activity),

@@ -1,6 +1,6 @@
 # 035_large_change.pl
 #
-# A change of a row that is too large to be written by the output plugin stops nobody: the rollups
+# A row change that is too large for the output plugin does not block others: the rollups
 # of that table, or with other output plugins than ours all of them, become stale and are rebuilt.
 # With pgoutput it takes a minute and some gigabytes, so .ci/run has it only on later versions.
 use strict;
@@ -18,7 +18,7 @@ my $native = $format eq 'notify_stats';
 my $node = new_node('large_change', conf => 'maintenance_work_mem = 32MB');
 my ($offset, $before, $others_before, $worker);
 
-# Waits until a rollup was rebuilt, and what the log says of it.
+# Waits until a rollup was rebuilt, and returns the log messages about it.
 sub is_rebuilt
 {
 	my ($title, $reason) = @_;
@@ -85,7 +85,7 @@ else
 	is(() = slurp_file($node->logfile, $offset) =~ /ERROR:  (?:out of memory|string buffer exceeds|invalid memory alloc)/g, 5, 'after five tries');
 }
 sql($node, q{INSERT INTO others VALUES ('c'); INSERT INTO bodies VALUES (6, 'short'); DELETE FROM bodies WHERE id = 1});
-is_exact($node, 'it goes on');
+is_exact($node, 'changes are applied again');
 slot_is_behind($node, 'the slot is sound');
 $node->stop;
 

@@ -85,7 +85,7 @@ sub state_and_reason
 	return sql($node, "SELECT concat_ws(': ', state, reason) FROM notify_stats.rollups WHERE rollup = '$rollup'::regclass");
 }
 
-# The rollup "good" goes on to be exact, whatever the other one does.
+# The rollup "good" stays exact, whatever the other one does.
 sub good_goes_on
 {
 	my ($title) = @_;
@@ -93,13 +93,13 @@ sub good_goes_on
 
 	change('good_source');
 	is(sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s', rollup => 'good')"),
-		't', "$title: the other goes on");
+		't', "$title: the other is exact");
 	return is(differences($node, 'postgres', 'good') . state_and_reason('good'), 'live', "$title: the other is exact");
 }
 
 # --- locks ----------------------------------------------------------------------------
 
-# What is locked for long, how, and the reason that the rollup gets.  Each time all wait half as
+# Locks that are held for long, and the reason of the rollup.  Each time all wait half as
 # long for it as before.
 my @locks = (
 	[ 'a row of the rollup', 'SELECT * FROM bad WHERE kind = 2 FOR UPDATE', qr/^stale: a lock was not available in time: canceling statement due to lock timeout$/ ],
@@ -123,7 +123,7 @@ foreach my $lock (@locks)
 	  unless $title =~ /dropped/;
 	poll($node, "SELECT EXISTS (SELECT FROM notify_stats.rollup WHERE definition::text = 'bad_definition' AND state = 'stale')")
 	  if $title =~ /dropped/;
-	like(state_and_reason('bad'), $reason, "$title is locked: the rollup is stale, and the reason says so");
+	like(state_and_reason('bad'), $reason, "$title is locked: the rollup is stale, with the reason");
 	good_goes_on("$title is locked");
 	# a build that has not begun gives way, and says to what
 	ok($node->wait_for_log(qr/could not start to build rollup public\.bad: public\.$1 is locked/, $offset),
@@ -172,7 +172,7 @@ wait_for_state($node, 'bad', 'stale');
 like(state_and_reason('bad'), qr/^stale: table "bad_source" was locked for more than 31 ms$/, 'a lock that is waited for: stale');
 good_goes_on('a lock that is waited for');
 is(sql($node, q{SELECT count(*) FROM pg_locks WHERE relation = 'bad_source'::regclass AND NOT granted}), '1',
-	'a lock that is waited for: nobody else is in its queue');
+	'a lock that is waited for: no other session queues behind it');
 $reader->query_safe('COMMIT');
 is($migration->finish, '', 'the migration ends');
 is_exact($node, 'a lock that was waited for: exact');
@@ -295,7 +295,7 @@ good_goes_on('a trigger that fails at the end of each build');
 sql($node, q{DROP TRIGGER on_write ON bad; SELECT notify_stats.rebuild('bad')});
 is_exact($node, 'a trigger that fails at the end of each build: exact after rebuild()');
 
-# In a build, which holds up nobody, but for those that want to be built, and these not for ever.
+# In a build, which blocks only other builds, and these not indefinitely.
 sql($node, q{INSERT INTO behaviour VALUES ('sleep'); SELECT notify_stats.rebuild('bad')});
 poll($node, q{SELECT count(*) = 1 FROM notify_stats.build_activity() WHERE phase = 'reading sources'});
 sql($node, q{SET ROLE other; SELECT notify_stats.create_rollup('later', 'SELECT kind, count(*) AS n FROM good_source GROUP BY kind')});
@@ -318,7 +318,7 @@ change('good_source');
 my $session = start_psql($node, 'CALL notify_stats.catch_up()');
 wait_for_state($node, 'bad', 'stale');
 poll($node, 'SELECT NOT EXISTS (TABLE good EXCEPT ALL TABLE good_definition)');
-pass('catch_up(): the other goes on while a table is locked');
+pass('catch_up(): the other is exact while a table is locked');
 $holder->query_safe('COMMIT');
 $holder->quit;
 is($session->finish, '', 'catch_up() ends when the lock is free');
@@ -330,7 +330,7 @@ like(sql_error($node, 'CALL notify_stats.catch_up()'), qr/ERROR:  53200: no luck
 change('good_source');
 sql($node, 'CALL notify_stats.catch_up()');
 like(state_and_reason('bad'), qr/^failed: no luck/, 'catch_up(): failed after five');
-is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other goes on');
+is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other is exact');
 
 sql($node, q{UPDATE behaviour SET what = 'sleep'; SELECT notify_stats.rebuild('bad'); BEGIN; DELETE FROM behaviour; COMMIT;});
 sql($node, 'CALL notify_stats.catch_up()');
@@ -342,6 +342,6 @@ like(sql_error($node, 'CALL notify_stats.catch_up()'),
 change('good_source');
 sql($node, 'CALL notify_stats.catch_up()');
 like(state_and_reason('bad'), qr/^failed: its part of a cycle/, 'catch_up(): failed then');
-is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other goes on');
+is(differences($node, 'postgres', 'good'), '', 'catch_up(): the other is exact');
 
 done_testing();

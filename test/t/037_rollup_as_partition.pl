@@ -1,8 +1,8 @@
 # 037_rollup_as_partition.pl
 #
-# A rollup's own table becomes a partition of what the rollup counts.  It must not count its own
-# rows, which would change them for ever: the rollup fails, and says what to do.  A rollup over
-# other tables is live meanwhile.
+# A rollup's own table becomes a partition of its source.  It must not count its own rows, which
+# would change them endlessly: the rollup fails, with a hint.  A rollup over other tables stays
+# live.
 
 use strict;
 use warnings FATAL => 'all';
@@ -34,7 +34,7 @@ sql($node, q{
 });
 wait_until_applied($node);
 
-# What the rollup over sales holds, and its state, once nothing is left to be done.
+# The contents of the rollup over sales, and its state, once nothing is left to be done.
 sub content
 {
 	sql($node, q{INSERT INTO "The Schema".other VALUES ('x')});
@@ -84,9 +84,9 @@ sql($node, q{CREATE OR REPLACE VIEW "The Schema".of_other_definition AS
 sql($node, q{ALTER TABLE "The Schema".sales DETACH PARTITION "The Schema"."Of Sales";
 	SELECT notify_stats.rebuild('"The Schema"."Of Sales"')});
 wait_until_rebuilt($node, '"The Schema"."Of Sales"');
-is(content(), 'a|22|11', 'detached and rebuilt it is what its definition gives');
+is(content(), 'a|22|11', 'detached and rebuilt it equals its definition');
 sql($node, q{INSERT INTO "The Schema".sales VALUES ('a', 2, 1000)});
-is(content(), 'a|24|12', 'and goes on from there');
+is(content(), 'a|24|12', 'and changes are applied');
 is_exact($node, 'both are exact');
 
 # Below a partition of its source it is noticed as well.

@@ -1,9 +1,9 @@
 # 039_format_slots.pl
 #
-# The slots of other output plugins, pgoutput and wal2json, from their making to their end: with a
-# server that has to allow the plugin, with the publication that pgoutput needs, which others may
-# alter, with another version of wal2json in the middle, and while rollups are built.  Whatever
-# happens, a rollup that is live is exact.
+# The slots of other output plugins, pgoutput and wal2json, from creation to removal: with a
+# server that must allow the plugin, with the publication that pgoutput needs, which others may
+# alter, with another version of wal2json in between, and while rollups are built.  A rollup that
+# is live is always exact.
 #
 # Some of it happens in databases without a worker: nothing reads the slot there until we CALL
 # catch_up().
@@ -45,7 +45,7 @@ sub test_allowed_plugins
 	is(sql($node, q{SELECT (SELECT count(*) FROM pg_replication_slots), to_regclass('kinds'),
 		(SELECT count(*) FROM notify_stats.rollup)}), '0||0', 'nothing is half made');
 
-	# done as it says, in the file
+	# done as the hint says, in the file
 	$error =~ /(output_plugin_libraries = '[^']*')/ or die 'no line in the hint';
 	$node->append_conf('postgresql.conf', $1);
 	$node->reload;
@@ -62,7 +62,7 @@ sub test_allowed_plugins
 	sql($node, q{INSERT INTO source VALUES (3, 'newer')});
 	poll($node, q{SELECT last_error LIKE 'output plugin "wal2json" is not allowed%'
 		FROM notify_stats.status WHERE stream = 'main'});
-	pass('a permission that is gone: the status tells');
+	pass('a permission that is gone: the status shows it');
 	$before = sql($node, 'SELECT confirmed_flush_lsn FROM pg_replication_slots');
 	sql($node, 'SELECT pg_switch_wal()');
 	poll($node, q{SELECT count(*) = 0 FROM pg_stat_activity
@@ -77,7 +77,7 @@ sub test_allowed_plugins
 	$error =~ /(ALTER SYSTEM SET output_plugin_libraries = [^;]*;)/ or die 'no statement in the hint';
 	sql($node, $1);
 	$node->reload;
-	is_applied('postgres', 'with the ALTER SYSTEM of the hint it goes on');
+	is_applied('postgres', 'with the ALTER SYSTEM of the hint changes are applied');
 	is(sql($node, q{SELECT string_agg(k, ' ' ORDER BY k) FROM kinds}), 'new newer old', 'and nothing is lost');
 
 	# lists to which one cannot just append
@@ -96,7 +96,7 @@ sub test_allowed_plugins
 	}
 	sql($node, 'ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json');
 	$node->reload;
-	is_applied('postgres', 'and goes on');
+	is_applied('postgres', 'and changes are applied again');
 	drop_rollups('postgres');
 	return;
 }
@@ -167,7 +167,7 @@ my $published = q{SELECT string_agg(prrelid::regclass::text, ' ' ORDER BY prreli
 sub test_publication_altered
 {
 	my $db = new_database('publication');
-	# nothing else is allowed to who writes a table of which only some columns are published
+	# this is the only change allowed to writers of a table of which only some columns are published
 	my $insert = q{INSERT INTO t (k) VALUES ('a'), ('b')};
 	my %alterations = (
 		'a table taken out' => [ 'ALTER PUBLICATION notify_stats DROP TABLE t', 'SELECT' ],
@@ -221,7 +221,7 @@ sub test_publication_altered
 		is_caught_up($db, "the publication: $title, and afterwards", "$change; DROP PUBLICATION IF EXISTS mine");
 	}
 
-	# A table leaves with the last rollup that reads it, whatever became of that.
+	# A table is removed with the last rollup that reads it, in whatever way.
 	my $clean = 'ALTER PUBLICATION notify_stats DROP TABLE u';
 	is_caught_up($db, 'a rollup dropped', q{SELECT notify_stats.drop_rollup('both')});
 	is(in_db($db, $published), 't u', 'of tables that others read');
@@ -234,7 +234,7 @@ sub test_publication_altered
 	is_caught_up($db, 'a rollup dropped that never was', q{SELECT notify_stats.drop_rollup('failing')});
 	is(in_db($db, $published), 't', 'takes its table with it as well') or errors_of($db, $clean);
 
-	# even if somebody has locked the table just then
+	# even if another session has locked the table at that time
 	in_db($db, q{SELECT notify_stats.create_rollup('ru', 'SELECT k, count(*) AS c FROM u GROUP BY k');
 		CALL notify_stats.catch_up()});
 	my $locker = $node->background_psql($db);
@@ -250,7 +250,7 @@ sub test_publication_altered
 	use_way($ways[1]);
 	drop_slot_of($db);
 	is_caught_up($db, 'a new slot of another format');
-	is(in_db($db, 'SELECT format FROM notify_stats.stream'), 'wal2json', 'the format is what the settings say');
+	is(in_db($db, 'SELECT format FROM notify_stats.stream'), 'wal2json', 'the format is that of the settings');
 	is(in_db($db, 'SELECT count(*) FROM pg_publication'), '0', 'and leaves no publication behind');
 	use_way($pgoutput);
 	drop_slot_of($db);
@@ -262,7 +262,7 @@ sub test_publication_altered
 	return;
 }
 
-# With the worker: somebody else's publication, changes by hand while it runs, and the end.
+# With the worker: a foreign publication, manual changes while it runs, and removal.
 sub test_publication_with_worker
 {
 	my $before;
@@ -275,7 +275,7 @@ sub test_publication_with_worker
 		SELECT notify_stats.create_rollup('rp', 'SELECT k, count(*) AS c FROM p GROUP BY k')});
 	poll($node, q{SELECT last_error LIKE '%publication "notify_stats" already exists%'
 		FROM notify_stats.status WHERE stream = 'main'});
-	pass('a publication of that name: the status tells');
+	pass('a publication of that name: the status shows it');
 	like(sql_error($node, 'CALL notify_stats.catch_up()'),
 		qr/ERROR:  42710: publication "notify_stats" already exists.*HINT: .*ALTER PUBLICATION notify_stats RENAME/s,
 		'catch_up() tells what to do');
@@ -284,7 +284,7 @@ sub test_publication_with_worker
 	is(sql($node, $published), 'beside', 'and the publication is left alone');
 	sql($node, q{ALTER PUBLICATION notify_stats RENAME TO another_name; INSERT INTO p (k) VALUES ('a')});
 	is_applied('postgres', 'renamed, it is in nobody\'s way');
-	is(sql($node, $published), 'beside p', 'and ours stands beside it');
+	is(sql($node, $published), 'beside p', 'and ours exists as well');
 
 	# it goes while changes are unread, and others are on their way
 	sql($node, q{SELECT notify_stats.pause(); INSERT INTO p (k) VALUES ('b')});
@@ -300,7 +300,7 @@ sub test_publication_with_worker
 	$open->quit;
 	is_applied('postgres', 'and rebuilt');
 	sql($node, q{INSERT INTO p (k) VALUES ('e')});
-	is_applied('postgres', 'and goes on');
+	is_applied('postgres', 'and changes are applied again');
 	is_verified($node, 'rp', 'verify() agrees');
 	is(sql($node, $published), 'beside p', 'with a publication again');
 
@@ -483,14 +483,14 @@ sub test_builds
 		is_applied('postgres', "$name: exact after the load");
 		no_build_slots($node, "$name: no slot is left");
 
-		# A build over partitions has to keep them as they are, but not the main stream.
+		# A build over partitions must keep them unchanged, but not the main stream.
 		$offset = log_position($node);
 		set_stop($node, 'build-snapshot');
 		sql($node, q{SELECT notify_stats.rebuild('r2')});
 		wait_for_stop($node, 'build-snapshot', $offset);
 		sql($node, 'INSERT INTO one VALUES (2000000, 77, 1); INSERT INTO two VALUES (2000000, 77, 1)');
 		poll($node, 'SELECT count(*) = 1 FROM r1 WHERE k = 77');
-		pass("$name: the main stream goes on while a build reads partitions");
+		pass("$name: the main stream continues while a build reads partitions");
 		continue_from_stop($node);
 		wait_until_rebuilt($node, 'r2');
 		is_applied('postgres', "$name: exact after the stop");
@@ -499,8 +499,8 @@ sub test_builds
 	return;
 }
 
-# What changes, and maybe back, while a rollup is built or rebuilt: the first look at names and
-# publication has to be before the snapshot.
+# Changes, and reverted changes, while a rollup is built or rebuilt: the first look at names and
+# publication must be before the snapshot.
 sub test_changes_within_a_build
 {
 	my @cases = (

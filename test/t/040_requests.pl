@@ -1,6 +1,6 @@
 # 040_requests.pl
 #
-# What sessions and code of users leave behind in the worker's way: requests for a rebuild in
+# Obstacles for the worker from sessions and code of users: requests for a rebuild in
 # transactions that stay open, and advisory locks.
 use strict;
 use warnings FATAL => 'all';
@@ -38,8 +38,8 @@ sql($node, q{
 });
 wait_until_applied($node);
 
-# Somebody asks again, in a transaction that stays open: he has deleted the request that the build
-# serves, and the build ends nevertheless.
+# Another session requests it again, in a transaction that stays open: it has deleted the request
+# that the build serves, and the build ends nevertheless.
 stop_build();
 $before = built_at($node, 'kinds');
 sql($node, q{BEGIN; SELECT notify_stats.rebuild('kinds'); PREPARE TRANSACTION 'hold'});
@@ -49,14 +49,14 @@ sql($node, q{INSERT INTO source VALUES ('c')});
 poll($node, q{SELECT n = 1 FROM kinds WHERE kind = 'old c'});
 pass('a build does not wait for a transaction that has asked for another');
 
-# If he takes that back, the request that was served is served once more; the build waits for nobody
-# else then.
+# If that is rolled back, the served request is served again; then the build waits for no other
+# session.
 sql($node, q{ROLLBACK PREPARED 'hold'});
 wait_until_rebuilt($node, 'kinds');
-is_exact($node, 'what was asked for and taken back does no harm');
+is_exact($node, 'a request that is rolled back does no harm');
 
-# A request that is committed while a build runs is not lost: what is committed with it, and goes
-# unnoticed otherwise, is in the rollup.
+# A request that is committed while a build runs is not lost: the changes committed with it, which
+# are not noticed otherwise, are in the rollup.
 stop_build();
 sql($node, q{
 	BEGIN;
@@ -67,7 +67,7 @@ is(requests(), 1, 'there is one request');
 continue_from_stop($node);
 wait_until_rebuilt($node, 'kinds');
 is_exact($node, 'a request during a build leads to another build');
-is(sql($node, 'SELECT kind FROM kinds ORDER BY 1'), "new a\nnew b\nnew c", 'which uses what was committed with it');
+is(sql($node, 'SELECT kind FROM kinds ORDER BY 1'), "new a\nnew b\nnew c", 'which includes the changes committed with it');
 
 # The worker keeps no advisory lock that a definition takes.
 sql($node, q{
@@ -81,7 +81,7 @@ sql($node, q{INSERT INTO source VALUES ('d')});
 wait_until_applied($node);
 like(sql_error($node, q{SET lock_timeout = '10 s'; SELECT pg_advisory_lock(1)}), qr/^no error: /,
 	'the lock is free after the cycle');
-is(sql($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), 0, 'nobody has it');
+is(sql($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), 0, 'no session has it');
 is(sql($node, q{SELECT n FROM lockers WHERE kind = 'd'}), 1, 'and the row is counted');
 $node->stop;
 

@@ -77,15 +77,15 @@ push @sessions, start_verify("slow$_") for 2 .. 4;
 like(sql_error($node, q{SET statement_timeout = '60 s'; SELECT * FROM notify_stats.verify('slow5')}),
 	qr/ERROR:  53400: 4 rollups of this database are already being verified/, 'no more than four in a database');
 
-# They retain too much: each is told so.
+# They retain too much: each gets an error.
 write_wal();
 foreach my $session (@sessions)
 {
 	like($session->finish, qr/ERROR:  57014: the replication slot of a build or verification retains more than 1 MB of WAL\nHINT:  .*max_build_wal/,
-		'a verification that retains too much WAL ends with an error that says why');
+		'a verification that retains too much WAL ends with an error with the reason');
 }
 verifications_end();
-like(sql($node, q{SELECT last_error FROM notify_stats.status WHERE stream = 'main'}), qr/retains more than 1 MB/, 'the status tells it');
+like(sql($node, q{SELECT last_error FROM notify_stats.status WHERE stream = 'main'}), qr/retains more than 1 MB/, 'the status shows it');
 
 # One that does not want to end.
 sql($node, 'UPDATE brake SET stubborn = true');
@@ -100,20 +100,20 @@ poll($node, q{SELECT count(*) = 1 FROM notify_stats.build_activity() WHERE rollu
 $offset = log_position($node);
 write_wal();
 $node->wait_for_log(qr/notify_stats builder ERROR:  the replication slot of a build or verification retains more than 1 MB of WAL/, $offset);
-is(state_of($node, 'slow1'), 'live', 'the rollup stays what it was');
+is(state_of($node, 'slow1'), 'live', 'the rollup is unchanged');
 sql($node, 'DELETE FROM brake');
 wait_until_rebuilt($node, 'slow1');
 is_exact($node, 'the build is tried again');
 
-# Without the limit they go on.
+# Without the limit they continue.
 set_and_reload($node, 'notify_stats.max_build_wal' => '0');
 sql($node, 'INSERT INTO brake VALUES (false)');
 $session = start_verify('slow1');
 write_wal();
 sql($node, 'SELECT notify_stats.wait_for_lsn(rollup => $$quick$$)');
-is(sql($node, 'SELECT count(*) FROM notify_stats.build_activity()'), 1, 'without the limit it goes on');
+is(sql($node, 'SELECT count(*) FROM notify_stats.build_activity()'), 1, 'without the limit it continues');
 sql($node, "SELECT pg_cancel_backend(pid) FROM notify_stats.build_activity()");
-like($session->finish, qr/ERROR:  57014: canceling statement due to user request/, 'and what a user cancels is called so');
+like($session->finish, qr/ERROR:  57014: canceling statement due to user request/, 'and a cancel by a user has the usual message');
 verifications_end();
 sql($node, 'DELETE FROM brake');
 
@@ -146,7 +146,7 @@ like(sql_error($node, q{SELECT notify_stats.create_rollup('more', 'SELECT kind, 
 	qr/ERROR:  53400: this database cannot have more than 9 rollups/, 'also for a superuser');
 is(sql($node, q{SELECT notify_stats.drop_rollup('of_superuser'); SELECT count(*) FROM notify_stats.rollups}), "\n8", 'there are as many as that');
 
-# What check() says of the locks: table, view and index of each, two sources, and one partition.
+# The items of check() for the locks: table, view and index of each, two sources, and one partition.
 is(check_row($node, 'lock table'),
 	't|a cycle needs up to 27 of 5120 locks of the server|', 'check() counts the locks');
 sql($node, q{CREATE TABLE own.letters_b PARTITION OF own.letters FOR VALUES IN ('b')});

@@ -1,11 +1,11 @@
 # Formats.pm
 #
-# What the tests of other output plugins share: a server, databases in which only catch_up() reads
-# the slot, the choice of a format, and what is wrong with rollups.
+# Shared by the tests of other output plugins: a server, databases in which only catch_up() reads
+# the slot, the choice of a format, and the problems of rollups.
 #
-# start_server() has to come first: all others are about the server that it has made.
+# start_server() must be called first: all other functions use the server that it has created.
 # is_caught_up(), and is_applied() where a worker reads, drop the slot if they fail, so that the
-# rollups are made anew, and one failure is one.
+# rollups are rebuilt, and each failure is reported once.
 
 package Formats;
 
@@ -24,15 +24,15 @@ our @EXPORT = qw(
 	start_server in_db errors_of new_database start_in_database
 	use_way drop_rollups drop_slot_of look is_caught_up is_applied);
 
-# How other plugins are told to write.
+# The options of other plugins.
 our @ways = (
 	{ name => 'pgoutput', format => 'pgoutput', version => 2 },
 	{ name => 'wal2json 2', format => 'wal2json', version => 2 },
 	{ name => 'wal2json 1', format => 'wal2json', version => 1 });
 our $pgoutput = $ways[0];
 
-# Makes test.wrong(SCHEMA): what is wrong with the rollups of a schema, a line each.  Text that is
-# not ASCII is written as bytes, whatever the encoding of client and database.
+# Creates test.wrong(SCHEMA): the problems of the rollups of a schema, one per line.  Text that is
+# not ASCII is written as bytes, independent of the encodings of client and database.
 our $create_wrong = q{
 	CREATE SCHEMA test;
 	CREATE FUNCTION test.wrong(namespace regnamespace) RETURNS SETOF text
@@ -91,7 +91,7 @@ sub allow_plugins
 	return;
 }
 
-# What statements return in a database.
+# The results of statements in a database.
 sub in_db
 {
 	my ($db, $query) = @_;
@@ -159,8 +159,8 @@ sub drop_slot_of
 
 # --- comparing ------------------------------------------------------------------------
 
-# Runs statements and then catch_up(), all of which have to succeed.  Returns what is wrong with
-# the rollups of a schema then, '' if nothing, and when each was built.
+# Runs statements and then catch_up(), all of which must succeed.  Returns the problems of the
+# rollups of a schema then, '' if there are none, and when each was built.
 sub look
 {
 	my ($db, $statements, $schema) = @_;
@@ -178,7 +178,7 @@ sub look
 	return (join("\n", grep { !/^built\|/ } @lines), join("\n", grep { /^built\|/ } @lines));
 }
 
-# Has everything made anew, so that one failure is one.
+# Rebuilds everything, so that each failure is reported once.
 sub heal
 {
 	my ($db) = @_;

@@ -1,16 +1,16 @@
 # Lint.pm
 #
-# Looks over extension scripts, and over what they have made, for what lets other people's
-# objects in: by the rules of pgspot (PS001 to PS017), and some more.
+# Checks extension scripts, and the objects that they create, for references that other users'
+# objects could capture: by the rules of pgspot (PS001 to PS017), and some more.
 #
-# lint_script(TEXT) reads a script, and the bodies of its functions and DO blocks.  It knows as
-# much of the syntax as it needs: words, strings, operators.  From the first statement on, a
-# script has search_path = pg_catalog, pg_temp; before that, and in a body without it, whatever
-# is not qualified is a finding.  What a script makes or changes is qualified in any case.
+# lint_script(TEXT) reads a script, and the bodies of its functions and DO blocks.  It knows only
+# the necessary syntax: words, strings, operators.  From the first statement on, a
+# script has search_path = pg_catalog, pg_temp; before that, and in a body without it, every
+# unqualified name is a finding.  Objects that a script creates or changes must always be qualified.
 #
 # lint_catalog(NODE, DATABASE) asks the catalogs of a database with the extension.
 #
-# Both return findings, "RULE what".
+# Both return findings, "RULE detail".
 
 package Lint;
 
@@ -24,14 +24,14 @@ our @EXPORT = qw(lint_script lint_catalog);
 
 my $safe_path = 'pg_catalog , pg_temp';
 
-# of CREATE OR REPLACE and of CREATE IF NOT EXISTS, by what is created
+# of CREATE OR REPLACE and of CREATE IF NOT EXISTS, by kind of object
 my %replace_rule = (function => 'PS002', procedure => 'PS002', transform => 'PS006', view => 'PS015');
 my %exists_rule = (schema => 'PS010', sequence => 'PS011', table => 'PS012', server => 'PS013', index => 'PS014');
 
-# what is named with a schema
+# objects that are named with a schema
 my $kinds = qr/table|view|function|procedure|routine|aggregate|sequence|type|domain|operator|collation|conversion|statistics/;
 
-# what may come before a parenthesis without being a function
+# words that may precede a parenthesis without being a function
 my $keywords = join '|', qw(
 	all and any array as atomic by check coalesce conflict cross distinct else exists extract filter
 	from generated greatest grouping having in inner join key language lateral least limit not
@@ -98,7 +98,7 @@ sub flat
 	return join ' ', map { $_->[0] eq 'string' ? "''" : $_->[0] eq 'name' ? "\"$_->[1]\"" : $_->[1] } @_;
 }
 
-# What is not qualified, in an expression or a query where search_path is not safe.
+# Unqualified names, in an expression or a query where search_path is not safe.
 sub unqualified
 {
 	my ($flat) = @_;
@@ -120,7 +120,7 @@ sub unqualified
 	return @findings;
 }
 
-# What a statement makes, changes or drops without its schema.
+# Objects that a statement creates, changes or drops without a schema.
 sub not_ours
 {
 	my ($flat) = @_;
@@ -260,7 +260,7 @@ sub lint_script
 	return @findings;
 }
 
-# What belongs to the extension, and to its objects: columns' defaults, rules, indexes, types.
+# Members of the extension, and parts of its objects: column defaults, rules, indexes, types.
 my $members = q{
 	WITH RECURSIVE extension AS (
 		SELECT oid, extowner FROM pg_extension WHERE extname = 'notify_stats'

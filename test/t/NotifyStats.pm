@@ -1,6 +1,6 @@
 # NotifyStats.pm
 #
-# What the TAP tests share: a server with our settings, Notify's tables, what is asked of rollups,
+# Shared by the TAP tests: a server with our settings, Notify's tables, queries about rollups,
 # the comparison of rollups with their definitions, and stopping the extension's processes at a
 # debug point.
 # A condition that does not come true within the time limit of the server's own test library
@@ -80,11 +80,11 @@ timezone = 'UTC'
 	return $node;
 }
 
-# What statements return in a database, by default postgres; the test ends if one fails.
+# The results of statements in a database, by default postgres; the test ends if one fails.
 #
 # The connection to postgres is kept for the next call, as a new psql and a new backend each time
-# would be half of what the tests cost.  It is of no concern to callers: what a session could
-# leave behind is discarded, and a connection that the server has ended is replaced.
+# would be half of the cost of the tests.  Callers need not know about it: the state of the session
+# is discarded, and a connection that the server has ended is replaced.
 sub sql
 {
 	my ($node, $query, $db) = @_;
@@ -157,7 +157,7 @@ sub NotifyStats::Client::ask
 	return ($output, $error);
 }
 
-# A server that was started meanwhile has inherited the pipe, so that closing it tells nothing.
+# A server that was started later has inherited the pipe, so closing it has no effect.
 sub NotifyStats::Client::end
 {
 	my ($client) = @_;
@@ -168,7 +168,7 @@ sub NotifyStats::Client::end
 	return;
 }
 
-# What psql answers to a complete input, on both channels; the first is undefined if it has ended.
+# The output of psql for a complete input, on both channels; the first is undefined if it has ended.
 sub NotifyStats::Client::send
 {
 	my ($client, $input) = @_;
@@ -187,8 +187,8 @@ sub NotifyStats::Client::send
 	return ($output, $error);
 }
 
-# Ends the connection that sql() keeps, until it is called again: nobody may be connected to a
-# database that is copied.
+# Ends the connection that sql() keeps, until it is called again: a database that is copied must
+# have no connections.
 sub disconnect
 {
 	my ($node) = @_;
@@ -198,7 +198,7 @@ sub disconnect
 	return;
 }
 
-# What statements return in a session of a role, in a database; the test ends if one fails.
+# The results of statements in a session of a role, in a database; the test ends if one fails.
 sub sql_as
 {
 	my ($node, $role, $db, $query) = @_;
@@ -206,7 +206,7 @@ sub sql_as
 }
 
 # The error of a statement that should fail, with SQLSTATE, DETAIL and HINT; or else
-# "no error: " and what it returned.
+# "no error: " and its result.
 sub sql_error
 {
 	my ($node, $query, $db) = @_;
@@ -216,7 +216,7 @@ sub sql_error
 	return $stderr;
 }
 
-# Waits until a query returns what is expected, by default 't', in a database, by default postgres.
+# Waits until a query returns the expected value, by default 't', in a database, by default postgres.
 sub poll
 {
 	my ($node, $query, $expected, $db) = @_;
@@ -234,8 +234,8 @@ sub poll
 	  . (defined $output ? $output : "an error: $error");
 }
 
-# A session that runs statements, and is not waited for.  ->finish on the result waits for its
-# end, and returns what it said.
+# A session that runs statements in the background.  ->finish on the result waits for its
+# end, and returns its output.
 sub start_psql
 {
 	my ($node, @statements) = @_;
@@ -260,7 +260,7 @@ sub NotifyStats::Session::finish
 	return $session->{output};
 }
 
-# Where the log of a server ends now.
+# The current end of a server's log.
 sub log_position
 {
 	my ($node) = @_;
@@ -268,8 +268,8 @@ sub log_position
 }
 
 # Changes settings by ALTER SYSTEM, and waits until the postmaster has read them, and so has
-# told the others.  Its new children know at once; an old one at the latest when it next
-# waits.  An undefined value resets.
+# signaled the others.  Its new children have them immediately; an old one at the latest when it
+# next waits.  An undefined value resets.
 sub set_and_reload
 {
 	my ($node, %setting) = @_;
@@ -300,8 +300,8 @@ sub alter_system
 
 # --- processes ------------------------------------------------------------------------
 
-# Whether a process is there.  One that has ended and that nobody has waited for, as in a
-# container without an init, is not.
+# Whether a process exists.  One that has ended and has not been reaped, as in a
+# container without an init, does not count.
 sub is_alive
 {
 	my ($pid) = @_;
@@ -339,7 +339,7 @@ sub wait_until_ended
 my %frozen;    # processes by their type
 
 # Stops a process of the server, by its backend_type, while it waits for its latch, and so holds no
-# lock.  Returns its PID.  It goes on with thaw(), or when the test ends.
+# lock.  Returns its PID.  It continues with thaw(), or when the test ends.
 sub freeze
 {
 	my ($node, $type) = @_;
@@ -357,7 +357,7 @@ sub freeze
 	die "$type does not rest";
 }
 
-# Lets processes go on that freeze() has stopped, by default all.
+# Resumes processes that freeze() has stopped, by default all.
 sub thaw
 {
 	my (@types) = @_;
@@ -573,7 +573,7 @@ sub rollup_states
 	return sql($node, 'SELECT rollup, state FROM notify_stats.rollups ORDER BY rollup::text', $db);
 }
 
-# What check() says of an item in a database: "ok|detail|hint", or the columns that are given.
+# The result of check() for an item in a database: "ok|detail|hint", or the given columns.
 sub check_row
 {
 	my ($node, $item, $columns, $db) = @_;
@@ -582,8 +582,8 @@ sub check_row
 	return sql($node, "SELECT $columns FROM notify_stats.check() WHERE item = '$item'", $db);
 }
 
-# What check() complains of, by item, likewise: "detail|hint", or the columns that are given, of
-# each row that is not ok.
+# The rows of check() that are not ok, for an item, in the same way: "detail|hint", or the given
+# columns.
 sub complaints
 {
 	my ($node, $item, $columns, $db) = @_;
@@ -608,7 +608,7 @@ sub wait_until_applied
 	die "the rollups did not catch up:\n$status";
 }
 
-# Waits until no request for a rebuild is left, whatever became of it.
+# Waits until no request for a rebuild is left, with any outcome.
 sub wait_until_rebuilt
 {
 	my ($node, $rollup) = @_;
@@ -640,7 +640,7 @@ sub differences
 }
 
 # is_exact(NODE, TITLE, db => NAME, rollups => [NAME...]): by default all but failed ones.
-# Nobody may be writing.
+# There must be no concurrent writers.
 sub is_exact
 {
 	my ($node, $title, %param) = @_;
@@ -672,7 +672,7 @@ sub set_stop
 	return;
 }
 
-# Who starts from now on does not stop; who has stopped goes on only if told to reload.
+# A process that starts from now on does not stop; a stopped one continues only after a reload.
 sub unset_stop
 {
 	my ($node) = @_;
@@ -769,7 +769,7 @@ sub start_again
 
 	for (1 .. 20)
 	{
-		# the server takes a postmaster that nobody has reaped for one that runs
+		# the server takes an unreaped postmaster for a running one
 		if (-e $lock && slurp_file($lock) =~ /^(\d+)/)
 		{
 			unlink $lock if kill(0, $1) && !is_alive($1);
@@ -785,7 +785,7 @@ sub main_slot
 	return sql($node, 'SELECT slot_name FROM notify_stats.stream');
 }
 
-# Pauses the stream, and waits until the worker has let go of the slot.
+# Pauses the stream, and waits until the worker has released the slot.
 sub pause_stream
 {
 	my ($node) = @_;
@@ -807,7 +807,7 @@ sub pause_worker
 	return;
 }
 
-# Lets a stream go on, in a database, that was paused or left for an upgrade.
+# Resumes a stream, in a database, that was paused or prepared for an upgrade.
 sub resume_stream
 {
 	my ($node, $db) = @_;
