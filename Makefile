@@ -9,6 +9,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(TOP)notify_
 MODULE_big = notify_stats
 OBJS = $(patsubst %.c,%.o,$(call files,src/*/*.c))
 DATA = $(call files,src/notify_stats--*.sql)
+DOCS = $(call files,doc/*.md)
 PGFILEDESC = "notify_stats - summary tables kept exact from the write-ahead log"
 PG_CPPFLAGS = -DNOTIFY_STATS_VERSION='"$(EXTVERSION)"' $(addprefix -I,$(sort $(dir $(wildcard $(TOP)src/*/*.h))))
 
@@ -30,6 +31,16 @@ EXTRA_CLEAN = tmp_check output_iso results regression.diffs regression.out
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# a directory of their own, as other extensions may have pages of these names
+docmoduledir = notify_stats
+
+# PGXS installs the pages without their directory, and looks for them with it
+.PHONY: uninstall-pages
+uninstall: uninstall-pages
+uninstall-pages:
+	rm -f $(addprefix '$(DESTDIR)$(docdir)/$(docmoduledir)'/, $(notdir $(DOCS)))
+	-rmdir '$(DESTDIR)$(docdir)/$(docmoduledir)'
 
 ifeq ($(OBJS),)
 $(error no source files in $(TOP)src)
