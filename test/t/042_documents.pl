@@ -179,7 +179,7 @@ foreach my $block (map { @{ $blocks{$_} } } @pages)
 # --- a server -------------------------------------------------------------------------
 
 # with what the README has in postgresql.conf, for which only the names of databases matter
-my $node = new_node('documents', conf => encoded(document_block('README.md', 'Installation', 'ini')));
+my $node = new_node('documents', conf => encoded(scalar document_block('README.md', 'Installation', 'ini')));
 my ($server) = sql($node, 'SHOW server_version_num') =~ /^(\d+)\d{4}$/;
 my $superuser = sql($node, 'SELECT current_user');
 my @roles = split /\n/, sql($node, 'SELECT rolname FROM pg_roles');
@@ -356,14 +356,13 @@ sub write_file
 
 # --- running --------------------------------------------------------------------------
 
-my %interpreters;
-
 my $interpreter = q{
 import contextlib, importlib, io, sys, traceback
 driver = importlib.import_module(sys.argv[1])
 # a page imports either
 sys.modules["psycopg"] = sys.modules["psycopg2"] = driver
-names = {"__name__": "__main__"}
+# what the pages call the connections to two servers is one here
+names = {"__name__": "__main__", "primary": driver.connect(""), "standby": driver.connect("")}
 for path in sys.stdin:
     path = path.strip()
     out = io.StringIO()
@@ -428,16 +427,17 @@ sub run_sh
 	return (0, decoded($output), decoded($output));
 }
 
+my ($driver, $client);    # of the page
+
 sub run_python
 {
-	my ($block, $driver) = @_;
-	my $client = $interpreters{$driver};
+	my ($block) = @_;
 	local %ENV = environment($block);
 
 	write_file("$dir/block.py", $block->{text});
 	if (!$client)
 	{
-		$client = $interpreters{$driver} = { in => '', out => '', timeout => IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default) };
+		$client = { in => '', out => '', timeout => IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default) };
 		$client->{run} = IPC::Run::start([ 'python3', '-c', $interpreter, $driver ],
 			'<' => \$client->{in}, '>' => \$client->{out}, '2>&1', $client->{timeout});
 	}
@@ -449,13 +449,12 @@ sub run_python
 	return ($end && $end eq 'done' ? 1 : 0, $output, $output);
 }
 
-sub end_interpreters
+sub end_interpreter
 {
-	foreach my $client (map { delete $interpreters{$_} } keys %interpreters)
-	{
-		$client->{timeout}->start;
-		$client->{run}->finish;
-	}
+	return if !$client;
+	$client->{timeout}->start;
+	$client->{run}->finish;
+	undef $client;
 	return;
 }
 
@@ -477,8 +476,6 @@ sub check_run
 	return;
 }
 
-my %has_driver = map { ($_ => system("python3 -c 'import $_' 2>/dev/null") == 0) } qw(psycopg psycopg2);
-
 sub run_block
 {
 	my ($block) = @_;
@@ -497,16 +494,8 @@ sub run_block
 		if ($block->{language} eq 'ini') { nothing($title, configuration_problems($block->{text})) }
 		elsif ($block->{language} eq 'sql') { check_run($block, $title, run_sql($block)) }
 		elsif ($block->{language} eq 'sh') { check_run($block, $title, run_sh($block)) }
-		else
-		{
-			foreach my $driver (sort keys %has_driver)
-			{
-			  SKIP: {
-					skip "no $driver", 1 if !$has_driver{$driver};
-					check_run($block, "$title with $driver", run_python($block, $driver));
-				}
-			}
-		}
+		elsif (!$driver) { skip "$title: no driver", 1 }
+		else { check_run($block, "$title with $driver", run_python($block)) }
 	}
 	return;
 }
@@ -514,9 +503,7 @@ sub run_block
 # An empty database "shop", and nothing else of what another page has made.
 sub begin_page
 {
-	my ($other, $slots);
-
-	end_interpreters();
+	end_interpreter();
 	foreach my $db (split /\n/, sql($node, q{SELECT datname FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')}))
 	{
 		sql($node, qq{DROP DATABASE "$db" WITH (FORCE)});
@@ -532,8 +519,10 @@ sub begin_page
 	return;
 }
 
-foreach my $page (@pages)
+sub run_page
 {
+	my ($page) = @_;
+
 	begin_page();
 	if ($page ne 'README.md')
 	{
@@ -544,7 +533,22 @@ foreach my $page (@pages)
 		}
 	}
 	run_block($_) foreach @{ $blocks{$page} };
+	return;
 }
-end_interpreters();
+
+my @drivers = grep { system("python3 -c 'import $_' 2>/dev/null") == 0 } qw(psycopg2 psycopg);
+
+# a page with Python is run with each driver
+foreach my $page (@pages)
+{
+	my $has_python = grep { $_->{language} eq 'python' } @{ $blocks{$page} };
+
+	foreach ($has_python && @drivers ? @drivers : undef)
+	{
+		$driver = $_;
+		run_page($page);
+	}
+}
+end_interpreter();
 
 done_testing();

@@ -7,7 +7,8 @@
 # A fenced block has a language:
 #   sql      run by psql, in a session of its own; stops at the first error
 #   sh       run by sh, as the server's user
-#   python   run with both drivers, in one interpreter per page and driver
+#   python   run with psycopg2, and the page again with psycopg (3), in one interpreter per page;
+#            "primary" and "standby" are connections
 #   ini      lines of postgresql.conf
 #   text     directly after one of the first three, what that prints, at least at its end.  "…" stands
 #            for any text, spaces do not matter.  Elsewhere a drawing.
@@ -148,8 +149,8 @@ sub read_comments
 	return;
 }
 
-# document_block(PAGE, HEADING, LANGUAGE): the text of the blocks in a language under a heading, and
-# under those below it.
+# document_block(PAGE, HEADING, LANGUAGE): the texts of the blocks in a language under a heading, and
+# under those below it, or all in one.
 sub document_block
 {
 	my ($page, $heading, $language) = @_;
@@ -159,7 +160,7 @@ sub document_block
 	} document_blocks($page);
 
 	die "$page has no block in $language under the heading $heading" if !@texts;
-	return join "\n", @texts;
+	return wantarray ? @texts : join("\n", @texts);
 }
 
 # What is neither block, table nor comment under a heading, and under those below it, as one line.
