@@ -12,14 +12,15 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
+use Documents;
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('primary', start => 0, conf => q{
-notify_stats.failover = on
-});
+# The manual's settings; an older server does not know the second one.
+my ($primary_settings, $standby_settings) = document_block('doc/operations.md', 'Failover', 'ini');
+my $node = new_node('primary', start => 0, conf => $primary_settings =~ s/^synchronized_standby_slots .*//mr);
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 my ($offset, $lsn, $built_at, $slot, $connstr);
 
@@ -50,18 +51,15 @@ $slot = main_slot($node);
 is(sql($node, "SELECT failover FROM pg_replication_slots WHERE slot_name = '$slot'"), 't', 'the slot is one for failover');
 
 # A standby that the slot waits for.
-sql($node, q{SELECT pg_create_physical_replication_slot('standby', true)});
+sql($node, q{SELECT pg_create_physical_replication_slot('standby_1', true)});
 $node->backup('backup');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $connstr = $node->connstr . ' dbname=postgres';
-$standby->append_conf('postgresql.conf', qq{
-primary_slot_name = 'standby'
-primary_conninfo = '$connstr'
-hot_standby_feedback = on
-sync_replication_slots = on
-});
+$standby->append_conf('postgresql.conf', $standby_settings =~ s/^(primary_conninfo = ).*/$1'$connstr'/mr);
 $standby->start;
-set_and_reload($node, synchronized_standby_slots => 'standby');
+$node->append_conf('postgresql.conf', $primary_settings);
+$node->reload;
+poll($node, q{SELECT current_setting('synchronized_standby_slots') = 'standby_1'});
 
 # The standby takes the slot over once that has moved on from where it was when the standby
 # started, so somebody has to write meanwhile.
@@ -83,7 +81,7 @@ wait_for_synced_slot();
 pass('the standby has the slot');
 
 # Without the standby, and with one that never was.
-set_and_reload($node, synchronized_standby_slots => 'standby, nobody');
+set_and_reload($node, synchronized_standby_slots => 'standby_1, nobody');
 $offset = log_position($node);
 sql($node, notify_insert(1001, 1010));
 poll($node, q{SELECT waits_for = 'replication slot nobody in synchronized_standby_slots, which does not exist'
@@ -93,7 +91,7 @@ like(complaints($node, 'standby slots'),
 	qr/waits for replication slot nobody .*\|The slot retains WAL/, 'so does check()');
 $standby->stop;
 $lsn = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
-my $standby_lsn = sql($node, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'standby'");
+my $standby_lsn = sql($node, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'standby_1'");
 foreach my $round (1 .. 5)
 {
 	sql($node, notify_insert(50 * $round + 1, 50 * $round + 50));
@@ -112,11 +110,11 @@ cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stre
 	'the status tells how far it is behind');
 $built_at = built_at($node);
 $lsn = sql($node, q{SELECT applied_lsn FROM notify_stats.status WHERE stream = 'main'});
-like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby .*no standby is connected to; .*slot nobody/,
+like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby_1 .*no standby is connected to; .*slot nobody/,
 	'and whom it waits for');
-$node->wait_for_log(qr/WARNING:  replication slot "(standby|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
+$node->wait_for_log(qr/WARNING:  replication slot "(standby_1|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
 pass('the log tells it');
-set_and_reload($node, synchronized_standby_slots => 'standby');
+set_and_reload($node, synchronized_standby_slots => 'standby_1');
 $standby->start;
 poll($node, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = '$slot'");
 pass('it advances when the standby is back');
