@@ -4,8 +4,8 @@
 # that they stand for.  When it is promoted the worker starts there; the slot did not come
 # along, so the rollups are rebuilt.
 #
-# The README's example in Python reads its own writes from both, with both drivers (where they are
-# installed).
+# The manual's example in Python (doc/reading.md) reads its own writes from both, with both drivers (where
+# they are installed).
 #
 # packages: python3-psycopg python3-psycopg2
 # versions: all
@@ -15,6 +15,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
+use Documents;
 use IPC::Run ();
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
@@ -63,7 +64,8 @@ foreach my $call ("SELECT notify_stats.create_rollup('r', 'SELECT id, count(*) F
 sub run_python
 {
 	my ($driver) = @_;
-	my $script = readme_example('Reading your own writes', 'python') . qq{
+	my ($functions) = document_block('doc/reading.md', 'Reading your own writes, with standbys', 'python');
+	my $script = $functions . qq{
 import sys
 import $driver
 primary, standby = $driver.connect(sys.argv[1]), $driver.connect(sys.argv[2])

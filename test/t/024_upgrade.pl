@@ -2,7 +2,7 @@
 #
 # prepare_upgrade() leaves the slot in a state that pg_upgrade accepts.  The new server continues
 # without a rebuild, or, without that call, with one.  The old server continues as well if the
-# upgrade is not done.
+# upgrade is not done.  The steps are those of the manual (doc/operations.md).
 #
 # pg_upgrade migrates slots from 17 on, and is run here if NS_OLD_BINDIR names the programs
 # of an older server.
@@ -15,12 +15,26 @@ use warnings FATAL => 'all';
 use File::Basename qw(dirname);
 use FindBin;
 use lib $FindBin::Bin;
+use Documents;
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $prepare = 'CALL notify_stats.prepare_upgrade()';
+my ($stop_autovacuum, $prepare_database, $return) = document_block('doc/operations.md', 'Upgrading the server', 'sh');
+my $new_settings = document_block('doc/operations.md', 'Upgrading the server', 'ini');
+
+# Runs a step of the manual, in which the database is called shop.
+sub follow
+{
+	my ($node, $step) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	local %ENV = $node->_get_env();
+
+	command_ok([ 'sh', '-e', '-c', $step =~ s/-d shop\b/-d postgres/gr ], 'the manual: ' . $step =~ s/\n(?=.)/; /gr =~ s/\n//r);
+	return;
+}
 
 sub create_rollups
 {
@@ -72,9 +86,7 @@ sub is_left
 
 # --- without an upgrade ---------------------------------------------------------------
 
-my $node = new_node('stays', conf => q{
-autovacuum = off
-});
+my $node = new_node('stays');
 my ($offset, $built_at);
 
 like(sql_error($node, $prepare), qr/ERROR:  55000: there is no replication slot to migrate\nHINT:  /,
@@ -95,6 +107,16 @@ like(sql_error($node, 'CALL notify_stats.catch_up()'),
 	'nothing is applied meanwhile');
 resume_stream($node);
 is_continued($node, $built_at, 1, 'resume() at once');
+
+follow($node, $stop_autovacuum);
+follow($node, $prepare_database);
+is_left($node, 'prepared by the steps of the manual');
+follow($node, $return);
+is_continued($node, $built_at, 1, 'and gone back by them');
+poll($node, q{SELECT current_setting('autovacuum') = 'on'});
+pass('with autovacuum');
+# a commit of its own would be a change after prepare_upgrade()
+set_and_reload($node, autovacuum => 'off');
 
 sql($node, $prepare);
 change($node);
@@ -181,9 +203,7 @@ WHERE attoptions IS NOT NULL});
 sub empty_node
 {
 	my ($name) = @_;
-	return new_node($name, start => 0, init => ['--no-data-checksums'], conf => q{
-output_plugin_libraries = 'pgoutput, test_decoding, notify_stats'
-});
+	return new_node($name, start => 0, init => ['--no-data-checksums'], conf => $new_settings);
 }
 
 sub upgrade_command
@@ -207,7 +227,9 @@ change($old);
 $old->stop;
 command_checks_all([ upgrade_command($old, $new), '--check' ], 1, [qr/slots|consumed/i], [qr//], 'pg_upgrade refuses a slot that was not prepared');
 $old->start;
-sql($old, $prepare);
+follow($old, $stop_autovacuum);
+follow($old, $prepare_database);
+disconnect($old);
 $old->stop;
 command_ok([ upgrade_command($old, $new) ], 'pg_upgrade after prepare_upgrade()');
 $new->start;

@@ -13,12 +13,15 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
+use Documents;
 use IPC::Run ();
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# The manual's settings.
+my ($primary_settings, $standby_settings) = document_block('doc/operations.md', 'Failover', 'ini');
 my $node = new_node('primary', start => 0);
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 my ($offset, $lsn, $built_at, $slot, $connstr);
@@ -136,18 +139,15 @@ follows('on', 'and at last');
 is_exact($node, 'exact', rollups => ['ft_service_stats']);
 
 # A standby that the slot waits for.
-sql($node, q{SELECT pg_create_physical_replication_slot('standby', true)});
+sql($node, q{SELECT pg_create_physical_replication_slot('standby_1', true)});
 $node->backup('backup');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
 $connstr = $node->connstr . ' dbname=postgres';
-$standby->append_conf('postgresql.conf', qq{
-primary_slot_name = 'standby'
-primary_conninfo = '$connstr'
-hot_standby_feedback = on
-sync_replication_slots = on
-});
+$standby->append_conf('postgresql.conf', $standby_settings =~ s/^(primary_conninfo = ).*/$1'$connstr'/mr);
 $standby->start;
-set_and_reload($node, synchronized_standby_slots => 'standby');
+$node->append_conf('postgresql.conf', $primary_settings);
+$node->reload;
+poll($node, q{SELECT current_setting('synchronized_standby_slots') = 'standby_1'});
 
 # The standby synchronizes the slot once it has advanced past its position when the standby
 # started, so there must be writes.
@@ -169,7 +169,7 @@ wait_for_synced_slot();
 pass('the standby has the slot');
 
 # Without the standby, and with one that never was.
-set_and_reload($node, synchronized_standby_slots => 'standby, nobody');
+set_and_reload($node, synchronized_standby_slots => 'standby_1, nobody');
 $offset = log_position($node);
 sql($node, notify_insert(1001, 1010));
 poll($node, q{SELECT waits_for = 'replication slot nobody in synchronized_standby_slots, which does not exist'
@@ -179,7 +179,7 @@ like(complaints($node, 'standby slots'),
 	qr/waits for replication slot nobody .*\|Start the standbys/, 'so does check()');
 $standby->stop;
 $lsn = sql($node, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '$slot'");
-my $standby_lsn = sql($node, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'standby'");
+my $standby_lsn = sql($node, "SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'standby_1'");
 foreach my $round (1 .. 5)
 {
 	sql($node, notify_insert(50 * $round + 1, 50 * $round + 50));
@@ -198,11 +198,11 @@ cmp_ok(sql($node, q{SELECT unconfirmed_bytes FROM notify_stats.status WHERE stre
 	'the status shows how far it is behind');
 $built_at = built_at($node);
 $lsn = sql($node, q{SELECT applied_lsn FROM notify_stats.status WHERE stream = 'main'});
-like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby .*is not in use by a standby; .*slot nobody/,
+like(sql($node, q{SELECT waits_for FROM notify_stats.status WHERE stream = 'main'}), qr/slot standby_1 .*is not in use by a standby; .*slot nobody/,
 	'and whom it waits for');
-$node->wait_for_log(qr/WARNING:  replication slot "(standby|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
+$node->wait_for_log(qr/WARNING:  replication slot "(standby_1|nobody)" specified in parameter "synchronized_standby_slots" does/, $offset);
 pass('it is logged');
-set_and_reload($node, synchronized_standby_slots => 'standby');
+set_and_reload($node, synchronized_standby_slots => 'standby_1');
 $standby->start;
 poll($node, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = '$slot'");
 pass('it advances when the standby is back');

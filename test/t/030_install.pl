@@ -656,30 +656,4 @@ sql($node, q{
 	SELECT notify_stats.create_rollup('counted', 'SELECT kind, count(*) FROM source GROUP BY kind')});
 is_exact($node, 'an honest rollup is filled');
 
-# --- the README -------------------------------------------------------------------------
-
-# The examples in SQL work as they stand, one after the other; the one that uninstalls comes first.
-sql($node, readme_example('Uninstalling', 'sql'));
-poll($node, q{SELECT count(*) = 0 FROM pg_replication_slots WHERE database = 'postgres'});
-is(sql($node, q{SELECT count(*) FROM pg_extension WHERE extname = 'notify_stats'}), '0', 'README: Uninstalling');
-
-sql($node, q{
-	CREATE TABLE orders (created_at timestamp, status text, amount numeric);
-	INSERT INTO orders SELECT now(), status, 2.5 FROM unnest('{open, open, paid}'::text[]) status});
-like(sql($node, readme_example('Getting started', 'sql')), qr/^[-\d]+\|open\|2\|5\.0$/m, 'README: Getting started');
-like(sql($node, readme_example('Reading your own writes', 'sql') =~ s/\$token/'0\/1'/gr),
-	qr/^t\n[-\d]+\|.*^t$/ms, 'README: Reading your own writes');
-like(sql($node, readme_example('Monitoring', 'sql')), qr/^orders_by_day\|.*\|live\|/m, 'README: Monitoring');
-
-sql($node, 'CREATE ROLE app; CREATE SCHEMA reports');
-sql($node, readme_example('Security', 'sql'));
-is_exact($node, 'README: Security', rollups => ['reports.orders_by_day']);
-is(sql($node, 'SET ROLE app; SELECT sum(orders) FROM reports.orders_by_day'), '3', 'and the other role reads it');
-
-load_notify($node);
-sql($node, q{SELECT notify_stats.drop_rollup('ft_service_stats')});
-sql($node, readme_example('Why', 'sql'));
-sql($node, notify_insert(1, 10));
-is_exact($node, 'README: Why', rollups => ['ft_service_stats']);
-
 done_testing();

@@ -29,7 +29,7 @@ our @EXPORT = qw(
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
 	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
-	pause_stream pause_worker resume_stream no_build_slots random one_of readme_example);
+	pause_stream pause_worker resume_stream no_build_slots random one_of);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
 
@@ -718,20 +718,6 @@ sub random
 sub one_of
 {
 	return $_[ random(scalar @_) ];
-}
-
-# --- the README -----------------------------------------------------------------------
-
-# The examples in a language under a heading of the README, one after the other.
-sub readme_example
-{
-	my ($heading, $language) = @_;
-	my $text = slurp_file(dirname(__FILE__) . '/../../README.md');
-	my ($section) = $text =~ /^#+ \Q$heading\E\n(.*?)(?=^#+ \w[^\n]*\n\n|\z)/ms or die "no heading $heading";
-	my @examples = $section =~ /^```\Q$language\E\n(.*?)^```$/msg;
-
-	die "no example in $language under $heading" if !@examples;
-	return join "\n", @examples;
 }
 
 # --- crashes --------------------------------------------------------------------------
