@@ -42,6 +42,7 @@ measure_temporary_files() {
     row "temporary $1 sort" 'MB per million changes' '' "$2: base/pgsql_tmp" 'WAL'
     row "temporary $1 files" MB '' "$2: both, at the same time" 'WAL'
     row "temporary $1 memory" MB '' "$2: memory" ''
+    row "temporary $1 cpu" 'µs a change' '' "$2: CPU" ''
     record "temporary $1 spill" "$(calculate "$(figure spill_files "$file") / $changes")" \
         "$(calculate "$wal / $changes")"
     record "temporary $1 sort" "$(calculate "$(figure sort_files "$file") / $changes")" \
@@ -49,5 +50,6 @@ measure_temporary_files() {
     record "temporary $1 files" "$(calculate "$(figure files "$file") / 1e6")" \
         "$(calculate "$wal / 1e6")"
     record "temporary $1 memory" "$(calculate "$(figure memory "$file") / 1e6")" ''
+    record "temporary $1 cpu" "$(calculate "$(figure cpu "$file") * 1e6 / $changes")" ''
     progress "$2: $(figure seconds "$file") s"
 }
