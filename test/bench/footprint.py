@@ -36,6 +36,7 @@ SELECT coalesce(max(pg_current_wal_flush_lsn() - greatest(restart_lsn, %s)), 0)
 FROM pg_replication_slots WHERE temporary
 """
 TEMP_BYTES = 'SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()'
+PHASE = "SELECT state FROM notify_stats.status WHERE stream <> 'main'"
 READS_SOURCES = """
 SELECT count(*) FROM notify_stats.status
 WHERE stream <> 'main' AND state = 'reading sources'
@@ -89,6 +90,8 @@ class Footprint:
                                     'files', 'snapshot_age', 'retained_wal', 'workers'), 0)
         self.snapshot = None    # the xmin that is held, and since when
         self.snapshot_seconds = 0
+        self.phases = {}        # of the build: seconds
+        self.looked_at = time.monotonic()
         self.failure = None
 
     def peak(self, name, value):
@@ -109,9 +112,21 @@ class Footprint:
                     self.peak('memory', own_bytes(pid))
             except (FileNotFoundError, ProcessLookupError):
                 pass
+        if self.builder:
+            self.look_at_phase()
         self.look_at_snapshot(leaders[0] if leaders else None)
         self.look_at_files()
         self.peak('retained_wal', int(ask(self.looking, RETAINED, self.lsn)))
+
+    def look_at_phase(self):
+        with self.looking.cursor() as cursor:
+            cursor.execute(PHASE)
+            row = cursor.fetchone()
+        now = time.monotonic()
+        if row:
+            name = row[0].replace(' ', '_') + '_seconds'
+            self.phases[name] = self.phases.get(name, 0) + now - self.looked_at
+        self.looked_at = now
 
     def look_at_snapshot(self, leader):
         xmin = leader[2] if leader else None
@@ -164,6 +179,7 @@ class Footprint:
         figures = dict(self.peaks, seconds=seconds, cpu=sum(self.cpu.values()), wal=wal,
                        snapshot_seconds=self.snapshot_seconds,
                        temp_bytes=ask(self.looking, TEMP_BYTES) - temp_bytes)
+        figures.update(self.phases)
         if vacuum:
             figures.update(vacuum.result())
         return figures

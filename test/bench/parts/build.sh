@@ -87,6 +87,7 @@ announce_footprint() {
     row "$1 workers" '' '' "$2: parallel workers" 'CREATE TABLE AS'
     row "$1 wal" MB '' "$2: WAL written" 'CREATE TABLE AS'
     row "$1 snapshot" s '' "$2: longest time that one snapshot is held" 'the whole'
+    row "$1 join" s '' "$2: time of the join, in which the main stream stands still" 'the whole'
 }
 
 # announce_loaded KEY TITLE
@@ -146,6 +147,9 @@ record_footprint() {
     record "$1 workers" "$(figure workers "$2")" "$(figure workers "$3")"
     record "$1 table" "$(of_ten_million "$(figure temporary_tables "$2")" 1e6)" ''
     record_snapshot "$1" "$2"
+    record "$1 join" "$(of_ten_million "$(figure joining_seconds "$2")" 1)" \
+        "$(of_ten_million "$(figure seconds "$2")" 1)"
+    progress "$1: $(tr '\n' ' ' <"$2")"
 }
 
 # record_snapshot KEY FILE
