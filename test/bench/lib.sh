@@ -108,6 +108,18 @@ check_rollup() {
     check_same "$1: the rollup $2" "TABLE $2" "TABLE $2_definition"
 }
 
+# --- what a statement takes ------------------------------------------------------------
+
+# footprint [OPTION...] STATEMENT...: lines "name figure"
+footprint() {
+    "$PYTHON" tree/test/bench/footprint.py "$@"
+}
+
+# figure NAME FILE: zero if it is not there
+figure() {
+    awk -v name="$1" '$1 == name {figure = $2} END {printf "%.6f", figure}' "$2"
+}
+
 # --- the frame ------------------------------------------------------------------------
 
 print_machine() {

@@ -11,6 +11,10 @@ TITLES = {
     'idle': 'idle',
     'growth': 'growth',
     'reading': 'reading',
+    'identity': 'replica identity',
+    'hot_rows': 'hot rows',
+    'temporary_files': 'temporary files',
+    'build': 'building',
 }
 
 
