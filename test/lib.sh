@@ -115,10 +115,7 @@ install_packages() (
 make_work() {
     WORK=$(mktemp -d "${TMPDIR:-/tmp}/notify_stats.XXXXXX")
     WORK=$(cd "$WORK" && pwd -P)
-    mkdir "$WORK/tree"
-    tar -C "$SOURCE" --exclude=./.git --exclude=./.cache --exclude=./tmp_check \
-        --exclude='*.o' --exclude='*.so' --exclude='*.bc' -cf - . |
-        tar -C "$WORK/tree" --no-same-owner -xf -
+    copy_checkout "$WORK/tree"
     if is_root; then
         chown -R postgres: "$WORK"
         as_server_user test -r "$WORK/tree/Makefile" ||
@@ -126,6 +123,14 @@ make_work() {
     fi
     cd "$WORK" || exit
     export HOME=$WORK
+}
+
+# copy_checkout DIRECTORY: without what was compiled in it
+copy_checkout() {
+    mkdir "$1"
+    tar -C "$SOURCE" --exclude=./.git --exclude=./.cache --exclude=./tmp_check \
+        --exclude='*.o' --exclude='*.so' --exclude='*.bc' -cf - . |
+        tar -C "$1" --no-same-owner -xf -
 }
 
 remove_work() {
