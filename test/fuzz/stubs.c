@@ -5,9 +5,9 @@
  *	  with AddressSanitizer.
  *
  * Every palloc is a malloc of exactly that size, and resetting a context frees
- * its chunks, so that ASan detects every access out of bounds or after a
- * reset.  The functions that read bytes of a message (pqformat.c) do exactly
- * the same as those of the server.
+ * its chunks.  So ASan detects every access out of bounds or after a reset.
+ * The functions that read bytes of a message (pqformat.c) do exactly the same
+ * as those of the server.
  *
  * String buffers, psprintf, encodings and the JSON parser are the server's
  * own, from its libpgcommon.  Functions that a format calls only for a
