@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Servers of other versions than the distribution's, for test/run: each with a Debian of its
-# own in .cache/pg15, pg17 or pg18, which is made once and then only read. Nothing of the
-# system is changed, other than that debootstrap is installed if it is missing. To have newer
-# packages, remove the directory.
+# Servers of other versions than the distribution's, for test/run. Each is in its own Debian
+# in .cache/pg15, pg17 or pg18, which is made once and is read-only afterwards. The system is
+# not changed, except that debootstrap is installed if it is missing. To get newer packages,
+# remove the directory.
 
 ROOT_PACKAGES=(gcc libc6-dev make perl libipc-run-perl)
-ROOT=               # the directory that is used
-UNFINISHED_ROOT=    # one that is being made
+ROOT=               # the directory in use
+UNFINISHED_ROOT=    # a directory that is being made
 
-# suite_of MAJOR: the release of Debian that has this version of the server
+# suite_of MAJOR: prints the release of Debian that has this version of the server
 suite_of() {
     case $1 in
         15) echo bookworm ;;
@@ -18,14 +18,14 @@ suite_of() {
     esac
 }
 
-# old_major_of MAJOR: the version that is installed beside it, to upgrade from
+# old_major_of MAJOR: prints the version that is also installed, to upgrade from
 old_major_of() {
     case $1 in
         18) echo 17 ;;
     esac
 }
 
-# root_recipe MAJOR: what its directory is made of
+# root_recipe MAJOR: prints the packages and releases that its directory is made of
 root_recipe() {
     local old
     suite_of "$1"
@@ -34,8 +34,8 @@ root_recipe() {
     [ -z "$old" ] || printf '%s\n' "from $(suite_of "$old")" "postgresql-$old" "postgresql-server-dev-$old"
 }
 
-# need_root_directory MAJOR: sets ROOT to the directory, which is made if it is missing or of
-# other packages
+# need_root_directory MAJOR: sets ROOT to the directory, which is made if it is missing or was
+# made of other packages
 need_root_directory() {
     local lock
     ROOT=$SOURCE/.cache/pg$1
@@ -50,7 +50,7 @@ root_is_made() {
     [ "$(cat "$ROOT/recipe" 2>/dev/null)" = "$(root_recipe "$1")" ]
 }
 
-# Under another name until it is complete.
+# Makes the directory, under another name until it is complete.
 make_root_directory() {
     local major=$1 suite mirror new=$ROOT.new
     suite=$(suite_of "$major")
@@ -69,12 +69,12 @@ make_root_directory() {
     UNFINISHED_ROOT=
 }
 
-# Called at the exit.
+# Called at exit.
 remove_unfinished_root() {
     [ -z "$UNFINISHED_ROOT" ] || rm -rf "$UNFINISHED_ROOT"
 }
 
-# The mirror that the distribution's own packages come from; nothing if it is not Debian.
+# Prints the mirror of the distribution's own packages; nothing if the distribution is not Debian.
 debian_mirror() {
     local try
     for try in 1 2; do
@@ -86,10 +86,10 @@ debian_mirror() {
     return 0
 }
 
-# --- in namespaces of their own -------------------------------------------------------
+# --- in separate namespaces ----------------------------------------------------------
 
-# isolated FUNCTION [ARGUMENT...]: runs a function of this file in namespaces of its own, so
-# that neither a process nor a mount is left, however it or this shell ends.
+# isolated FUNCTION [ARGUMENT...]: runs a function of this file in separate namespaces, so
+# that no process and no mount remains, however the function or this shell ends.
 isolated() {
     local pid status=0
     setpriv --pdeathsig KILL \
@@ -100,17 +100,17 @@ isolated() {
     trap "end_isolated $pid; exit 130" INT
     # shellcheck disable=SC2064
     trap "end_isolated $pid; exit 143" TERM
-    # not in the foreground, because only a wait can be interrupted
+    # in the background, because only a wait can be interrupted
     wait "$pid" || status=$?
     trap 'exit 130' INT
     trap 'exit 143' TERM
     return "$status"
 }
 
-# end_isolated PID: asks it to end, and after half a minute does not ask
+# end_isolated PID: terminates it, and kills it after 30 seconds
 end_isolated() {
     local try
-    # unshare itself takes no signal, its child does
+    # unshare itself does not handle the signal, but its child does
     # shellcheck disable=SC2046
     kill -TERM $(cat "/proc/$1/task/$1/children") 2>/dev/null || true
     for try in $(seq 300); do
@@ -120,7 +120,8 @@ end_isolated() {
     kill -KILL "$1" 2>/dev/null || true
 }
 
-# first_process COMMAND...: the first process of a namespace, with which all others end
+# first_process COMMAND...: is the first process of a namespace; when it ends, all others are
+# killed
 first_process() {
     local child status
     "$@" &
@@ -129,24 +130,24 @@ first_process() {
     while :; do
         status=0
         wait "$child" || status=$?
-        # a signal ends the wait, but not yet the child
+        # a signal ends the wait, but the child may still run
         kill -0 "$child" 2>/dev/null || return "$status"
     done
 }
 
-# fill_root_directory MAJOR DIRECTORY MIRROR LOG
+# fill_root_directory MAJOR DIRECTORY MIRROR LOG: installs Debian and the packages
 fill_root_directory() {
     local major=$1 root=$2 mirror=$3 old include
     exec </dev/null >"$4" 2>&1
-    unset TMPDIR    # is not there, inside
-    # makes no cluster when the server is installed
+    unset TMPDIR    # does not exist in that directory
+    # the installation of the server must not make a cluster
     mkdir -p "$root/etc/postgresql-common/createcluster.d"
     echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.d/none.conf"
     include=$(printf '%s,' "${ROOT_PACKAGES[@]}")postgresql-$major,postgresql-server-dev-$major,postgresql-$major-wal2json
     # shellcheck disable=SC2154
     eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
     [ -z "${http_proxy:-}" ] || export http_proxy
-    # newer releases than debootstrap knows are made in the same way
+    # the script of sid also works for releases that debootstrap does not know yet
     debootstrap --variant=minbase --include="$include" "$(suite_of "$major")" "$root" \
         ${mirror:+"$mirror" /usr/share/debootstrap/scripts/sid}
     old=$(old_major_of "$major")
@@ -154,13 +155,13 @@ fill_root_directory() {
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 }
 
-# add_old_server MAJOR ROOT: the server of the release before, and those of its libraries that
-# this release does not have. Debian's servers are made to be installed side by side.
+# add_old_server MAJOR ROOT: installs the server of the older release, and those of its
+# libraries that this release does not have. Debian's servers can be installed side by side.
 add_old_server() {
     local suite mirror check root=$2
     suite=$(suite_of "$1")
     read -r _ mirror _ <"$root/etc/apt/sources.list"
-    # whether a mirror may be an old copy
+    # the same setting as outside: whether the mirror may be an outdated copy
     eval "$(apt-config shell check Acquire::Check-Valid-Until)"
     echo "Acquire::Check-Valid-Until \"${check:-true}\";" >"$root/etc/apt/apt.conf.d/90host"
     echo "deb $mirror $suite main" >"$root/etc/apt/sources.list.d/old.list"
@@ -172,12 +173,12 @@ add_old_server() {
     umount "$root/proc"
 }
 
-# run_in_root MAJOR [ARGUMENT...]: test/run with these arguments on that version, which counts
-# into the file $COUNTS
+# run_in_root MAJOR [ARGUMENT...]: runs test/run with these arguments on that version; it
+# writes its counts to the file $COUNTS
 run_in_root() {
     local major=$1 old
     shift
-    [ -n "$(suite_of "$major")" ] || exit 1    # it has said why not
+    [ -n "$(suite_of "$major")" ] || exit 1    # suite_of has printed the reason
     is_root || die "--pg $major runs in a Debian of its own, which only root can make and enter"
     need_root_directory "$major"
     old=$(old_major_of "$major")
@@ -189,8 +190,9 @@ run_in_root() {
     [ -s "$COUNTS" ] || die "the run on PostgreSQL $major did not end by itself"
 }
 
-# enter_root_directory ROOT COUNTS [ARGUMENT...]: where nothing can be written to, other than
-# /run, and /tmp, which is the caller's temporary directory and holds the file COUNTS
+# enter_root_directory ROOT COUNTS [ARGUMENT...]: runs test/run in the directory. Only /run
+# and /tmp are writable there. /tmp is the caller's temporary directory, and contains the file
+# COUNTS.
 enter_root_directory() {
     local root=$1 counts=/tmp/$2
     shift 2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Whether the folders of src/ are layers: each uses only itself and those before it, by includes
-# and, if the tree was built, by calls; and whether the includes form no circle.
+# Checks that the folders of src/ are layers: each uses only itself and those before it, by
+# includes and, if the tree was built, by calls. Also checks that the includes form no circle.
 #
 #   test/layers.sh
 set -euo pipefail

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# Shared by test/run and test/demo: missing packages, a private copy of the checkout, and a
-# private copy of the server with this extension in it. Nothing of the system is changed,
-# other than that missing packages are installed.
+# Shared by test/run and test/demo: installation of missing packages, a private copy of
+# the checkout, and a private copy of the server that includes this extension. The system
+# is not changed, except that missing packages are installed.
 #
-# PG_CONFIG chooses another server than the distribution's, packages of which are then not
-# looked for.
+# PG_CONFIG can specify another server than the distribution's. Then its packages are not
+# installed.
 
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 WORK=      # work directory, removed at exit
 BIN=       # programs of the private server
 TOOLS=(gcc libc6-dev make)
 
-# Connections of the caller's are nobody's business here, and output must not vary.
+# Connection parameters of the caller must have no effect, and output must not vary.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE \
     PGSERVICEFILE PGOPTIONS PGDATA PGSSLMODE PGTZ PGDATESTYLE PGCLIENTENCODING PGAPPNAME \
     MAKEFLAGS MAKELEVEL
@@ -23,7 +23,7 @@ die() {
     exit 1
 }
 
-# thousands NUMBER: with commas
+# thousands NUMBER: prints a number with commas
 thousands() {
     sed -e :a -e 's/\([0-9]\)\([0-9]\{3\}\)\($\|,\)/\1,\2\3/;ta' <<<"$1"
 }
@@ -39,7 +39,7 @@ as_server_user() {
 
 # --- packages -------------------------------------------------------------------------
 
-# The PostgreSQL of the distribution: Debian 12 has 15.
+# Prints the major version of the distribution's PostgreSQL; Debian 12 has 15.
 distribution_major() {
     # shellcheck source=/dev/null
     case $(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_CODENAME:-}") in
@@ -50,12 +50,12 @@ distribution_major() {
     esac
 }
 
-# need_server [PACKAGE...]: finds PG_CONFIG, and installs what is missing; "wal2json" stands
-# for the package of the server's version
+# need_server [PACKAGE...]: sets PG_CONFIG, and installs missing packages; "wal2json"
+# stands for the package for the server's version
 need_server() {
     local major
     if [ -n "${PG_CONFIG:-}" ]; then
-        # its wal2json is to be found beside its other libraries
+        # its wal2json must be among its other libraries
         need_packages "${TOOLS[@]}" "${@/wal2json/}"
         PG_CONFIG=$(command -v "$PG_CONFIG") || die "PG_CONFIG names no program"
     else
@@ -68,7 +68,7 @@ need_server() {
     fi
 }
 
-# need_packages PACKAGE...: on Debian, installs those that are missing
+# need_packages PACKAGE...: on Debian, installs the packages that are missing
 need_packages() {
     local package missing=()
     command -v dpkg-query >/dev/null || return 0
@@ -87,8 +87,9 @@ need_packages() {
     install_packages "${missing[@]}"
 }
 
-# Debian makes and starts a cluster on port 5432 when a server is first installed. A file in
-# createcluster.d tells it not to, and goes again. In a subshell, for its trap.
+# When a server is first installed, Debian creates and starts a cluster on port 5432. A
+# file in createcluster.d, removed afterwards, prevents this. The function runs in a
+# subshell because of its trap.
 install_packages() (
     dir=/etc/postgresql-common/createcluster.d
     snippet=$dir/notify_stats-install.conf
@@ -110,8 +111,9 @@ install_packages() (
 
 # --- the work directory ---------------------------------------------------------------
 
-# A copy of the checkout that the server's user can read and write, in a directory of its
-# own, which becomes the current one: the caller's may be closed to that user.
+# Makes a copy of the checkout that the server's user can read and write, in a directory
+# of its own. That becomes the current directory, as the caller's may not be accessible to
+# that user.
 make_work() {
     WORK=$(mktemp -d "${TMPDIR:-/tmp}/notify_stats.XXXXXX")
     WORK=$(cd "$WORK" && pwd -P)
@@ -138,7 +140,8 @@ remove_work() {
     rm -rf "$WORK"
 }
 
-# Ends everything that runs in the work directory, servers at once and without a checkpoint.
+# Ends all processes in the work directory; servers are ended immediately, without a
+# checkpoint.
 stop_processes() {
     local try pid pids
     [ -n "$WORK" ] || return 0
@@ -170,10 +173,10 @@ processes_in_work() {
 
 # --- build ----------------------------------------------------------------------------
 
-# A server finds its files relative to its own programs. So a copy of the programs, beside
-# links to the rest, is a whole installation, into which "make install" can put this
-# extension; $PG_CONFIG of that copy stands for it.
-# make_prefix [NAME]: of what was built in tree-NAME, in prefix-NAME
+# make_prefix [NAME]: installs the build in tree-NAME into prefix-NAME. A server finds its
+# files relative to its own programs. So a copy of the programs, together with links to
+# all other files, is a complete installation. "make install" adds this extension to it.
+# $PG_CONFIG is set to the pg_config of that installation.
 make_prefix() {
     local prefix=$WORK/prefix${1:+-$1} bin lib share include
     bin=$("$PG_CONFIG" --bindir)
@@ -182,13 +185,13 @@ make_prefix() {
     include=$("$PG_CONFIG" --includedir-server)
 
     as_server_user mkdir -p "$prefix$bin" "$prefix$lib" "$prefix$share/extension" "$prefix${include%/*}"
-    # copies, because links are followed before the place is looked at
+    # programs are copied, because the server resolves links before it determines its location
     as_server_user cp -a "$bin/." "$prefix$bin/"
     link_all "$lib" "$prefix$lib"
     as_server_user ln -s "$include" "$prefix$include"
     link_all "$share" "$prefix$share"
     link_all "$share/extension" "$prefix$share/extension"
-    # nor must an installed copy of this extension be mistaken for the one under test
+    # an installed copy of this extension must not be mistaken for the one under test
     find "$prefix" -name 'notify_stats*' -delete
 
     make_quietly -C "tree${1:+-$1}" with_llvm=no DESTDIR="$prefix" PG_CONFIG="$PG_CONFIG" install
@@ -196,7 +199,7 @@ make_prefix() {
     PG_CONFIG=$BIN/pg_config
 }
 
-# link_all FROM TO: links to what is in FROM, other than what TO has already
+# link_all FROM TO: makes links to the files in FROM, except those that TO has already
 link_all() {
     local entry
     for entry in "$1"/*; do
@@ -204,7 +207,8 @@ link_all() {
     done | as_server_user xargs -0 ln -s -t "$2"
 }
 
-# build [MAKE ARGUMENT...]: compiles; no bitcode, it would only serve inlining by the JIT
+# build [MAKE ARGUMENT...]: compiles, without bitcode, which would only be used for
+# inlining by the JIT
 build() {
     make_quietly -C tree -j "$(nproc)" with_llvm=no PG_CONFIG="$PG_CONFIG" "$@" all
 }
@@ -216,7 +220,7 @@ make_quietly() {
     }
 }
 
-# format_conf FORMAT: the settings with which new slots have it
+# format_conf FORMAT: prints the settings by which new slots have this format
 format_conf() {
     case $1 in
         notify_stats | pgoutput | wal2json) printf "notify_stats.format = '%s'\n" "$1" ;;
@@ -225,12 +229,12 @@ format_conf() {
             ;;
         *) die "no format is named $1" ;;
     esac
-    # 18 ends a plugin that has no callback for streaming if what is rolled back is larger; see
-    # plugin.c
+    # without a callback for streaming in the plugin, 18 fails to discard a larger transaction
+    # that was rolled back; see plugin.c
     case $1:$("$PG_CONFIG" --version) in
         wal2json*' 18.'*) echo 'logical_decoding_work_mem = 64MB' ;;
     esac
-    # servers of before August 2026 do not know it, and would not start
+    # minor versions before August 2026 do not have this setting, and would not start
     if as_server_user "$BIN/postgres" --describe-config | grep '^output_plugin_libraries' >/dev/null; then
         echo "output_plugin_libraries = 'pgoutput, test_decoding, wal2json'"
     fi
@@ -238,14 +242,15 @@ format_conf() {
 
 # --- GOV.UK Notify's load -------------------------------------------------------------
 
-# load_options: the options of pgbench for the scripts in test/notify, one a line. Their
-# first line holds the weight.
+# load_options: prints the options of pgbench for the scripts in test/notify, one per
+# line. The first line of a script contains its weight.
 load_options() {
     local script weight
     for script in "$SOURCE"/test/notify/*.sql; do
         weight=$(sed -n '1s/^-- weight: //p' "$script")
         [ -z "$weight" ] || printf '%s\n' -f "$WORK/tree/test/notify/${script##*/}@$weight"
     done
-    # seconds until a notification times out; days until it is archived
+    # timeout: seconds until a notification times out; retention: days until it is
+    # archived
     printf '%s\n' -D timeout=10 -D retention=3 --no-vacuum
 }

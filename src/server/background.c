@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * background.c
- *	  What our background processes have in common.
+ *	  Functions shared by our background processes.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,8 +13,8 @@
 #define MAX_DELAY_SECONDS 60
 
 /*
- * Describes a process of that type, which begins with that function of ours
- * and connects to a database.  The caller adds its name, and what it is told.
+ * Describes a process of type "type" that starts in our function "function"
+ * and connects to a database.  The caller adds its name and its arguments.
  * "restart" is as bgw_restart_time: seconds, or BGW_NEVER_RESTART.
  */
 void
@@ -33,7 +33,10 @@ background_describe(BackgroundWorker *worker, const char *type,
 	snprintf(worker->bgw_type, sizeof(worker->bgw_type), "%s", type);
 }
 
-/* How many seconds to wait after failures in a row, from 0 on: 1, 2, 4 ... */
+/*
+ * Returns how many seconds to wait after a number of failures in a row,
+ * starting with 0 failures: 1, 2, 4 ..., at most MAX_DELAY_SECONDS.
+ */
 int
 background_backoff(int failures)
 {

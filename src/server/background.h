@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * background.h
- *	  What our background processes have in common.
+ *	  Functions shared by our background processes.
  *
  *-------------------------------------------------------------------------
  */

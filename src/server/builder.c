@@ -3,12 +3,12 @@
  * builder.c
  *	  Background processes that build or verify one rollup.
  *
- * A process of its own for each build keeps the main stream going meanwhile,
- * and keeps the rule that a process has to do with one slot at a time.
+ * Each build has its own process, so that the main stream continues during a
+ * build.  This also preserves the rule that a process uses one slot at a time.
  *
- * What a verification finds goes back through a shared-memory queue, as the
- * messages of the frontend/backend protocol, like a parallel worker's: so its
- * errors arrive whole, with SQLSTATE, detail and hint.
+ * The results of a verification are returned through a shared-memory queue, as
+ * messages of the frontend/backend protocol, like those of a parallel worker.
+ * So its errors arrive complete, with SQLSTATE, detail and hint.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,14 +48,14 @@
 
 #define QUEUE_SIZE 65536
 
-/* When to look again for a build that cannot begin now. */
+/* Interval after which to check again for a build that cannot start now. */
 #define LOOK_AGAIN_MS 1000
 
-/* message types in the queue, besides errors and notices */
+/* message types in the queue, in addition to errors and notices */
 #define MESSAGE_ROW 'D'
 #define MESSAGE_END 'C'
 
-/* What the starter tells the process, in bgw_extra. */
+/* The arguments that the process gets from its starter, in bgw_extra. */
 typedef struct BuilderArgs
 {
 	Oid			database;
@@ -68,19 +68,19 @@ typedef struct BuilderArgs
 PGDLLEXPORT void notify_stats_builder_main(Datum main_arg);
 
 /*
- * One builder runs at a time, as each reads whole tables.  But one that
- * does not come to an end must not keep other rollups from being built.  So
- * after a while others are started beside it, of one owner not more than a
- * part of them.
+ * One builder runs at a time, as each reads whole tables.  But a build that
+ * does not end must not block the builds of other rollups.  So others are
+ * started in parallel when the last one was started more than PATIENCE_MS ago.
+ * Limits per owner leave room for other owners.
  */
 #define PATIENCE_MS 60000
 #define MAX_RUNNING 4
 #define MAX_RUNNING_OF_OWNER 2
-#define MAX_OWNERS 8			/* the first of each may start even so */
+#define MAX_OWNERS 8			/* limit for the first builder of an owner */
 
 /*
- * A build that fails so often at its join, where all others wait, is not
- * tried again.
+ * A build that fails this many times in its join, for which all other rollups
+ * wait, is not tried again.
  */
 #define MAX_JOIN_FAILURES 5
 
@@ -92,13 +92,13 @@ typedef struct Attempt
 	BackgroundWorkerHandle *handle; /* NULL: none runs */
 	TimestampTz started_at;		/* the last one; 0: none yet */
 	int			failures;		/* in a row */
-	int			join_failures;	/* likewise, when all others waited */
-	TimestampTz retry_at;		/* not before */
+	int			join_failures;	/* in a row, while all other rollups waited */
+	TimestampTz retry_at;		/* no attempt before */
 } Attempt;
 
 static List *attempts = NIL;	/* of Attempt, in TopMemoryContext */
-static TimestampTz next_look = 0;	/* when to look for a build to start; 0:
-									 * not by time */
+static TimestampTz next_look = 0;	/* when to check for a build to start; 0:
+									 * not scheduled */
 
 /*
  * Starting
@@ -132,8 +132,8 @@ start_builder(Oid relid, dsm_handle queue, bool shares_locks)
 }
 
 /*
- * Puts the next try off: 1, 2, 4 ... seconds after failures in a row, of
- * which it is none to have waited for a lock.
+ * Delays the next attempt: 1, 2, 4 ... seconds after failures in a row.  An
+ * attempt that only waited for a lock does not count as a failure.
  */
 static void
 delay_retry(Attempt *attempt)
@@ -165,7 +165,7 @@ find_attempt(Oid relid)
 	return NULL;
 }
 
-/* Whether its builder has ended. */
+/* Returns whether its builder has ended. */
 static bool
 has_ended(const Attempt *attempt)
 {
@@ -185,8 +185,8 @@ count_join_failure(Attempt *attempt)
 }
 
 /*
- * Takes note of builders that have ended: if the rollup still wants to be
- * built (relids), its build has failed.  Forgets the rollups that do not.
+ * Handles builders that have ended: if the rollup still needs to be built (is
+ * in relids), its build has failed.  Deletes the attempts of other rollups.
  */
 static void
 update_attempts(List *relids)
@@ -231,7 +231,7 @@ add_attempt(Oid relid)
 }
 
 /*
- * Counts the running builders, and those of one owner; and when the
+ * Counts the running builders, and those of one owner.  Also returns when the
  * youngest was started.
  */
 static int
@@ -270,7 +270,7 @@ may_run_beside_others(const Attempt *attempt)
 								   PATIENCE_MS);
 }
 
-/* Looks again at that time, unless it will do so before. */
+/* Schedules a check for that time, unless an earlier one is scheduled. */
 static void
 look_at(TimestampTz time)
 {
@@ -279,8 +279,9 @@ look_at(TimestampTz time)
 }
 
 /*
- * The rollup to build next, or NULL: the one whose last try is longest ago,
- * so that one that fails again and again does not keep the others waiting.
+ * Returns the rollup to build next, or NULL.  It is the one with the oldest
+ * last attempt, so that a rollup that fails repeatedly does not delay the
+ * others.
  */
 static Attempt *
 next_attempt(void)
@@ -299,7 +300,7 @@ next_attempt(void)
 			look_at(attempt->retry_at);
 		else if (shared_build_running(attempt->relid) ||
 				 !may_run_beside_others(attempt))
-			/* a session builds it, or others come first */
+			/* a session builds it, or other builds come first */
 			look_at(TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS));
 		else
 		{
@@ -331,10 +332,10 @@ start_attempt(Attempt *attempt)
 }
 
 /*
- * For the worker, outside of a transaction: starts a process that builds
- * one of these rollups (OIDs), in turn, unless one that it has started
- * still runs, or the last try was too short ago.  If a build takes long,
- * others are started beside it.
+ * Starts a process that builds one of these rollups (OIDs), in turn, unless a
+ * process started earlier still runs, or the last attempt was too recent.  If
+ * a build takes long, others are started in parallel.  For the worker, outside
+ * of a transaction.
  */
 void
 builder_start_due(List *relids)
@@ -357,7 +358,8 @@ builder_start_due(List *relids)
 }
 
 /*
- * Whether a builder has ended, or it is time to call builder_start_due again.
+ * Returns whether a builder has ended, or it is time to call builder_start_due
+ * again.
  */
 bool
 builder_is_due(void)
@@ -396,9 +398,10 @@ send_row(const char *group_key, const char *in_rollup,
 }
 
 /*
- * Shares the locks of the session that asked; false if it has gone.  A
- * member of a lock group cannot have parallel workers: it would have to
- * lead another, and the server does not check that it does not.
+ * Shares the locks of the session that requested the verification.  Returns
+ * false if that session has ended.  A member of a lock group cannot have
+ * parallel workers: it would have to lead another lock group, and the server
+ * does not check for this.
  */
 static bool
 join_session(const BuilderArgs *args, PGPROC *session)
@@ -431,7 +434,10 @@ verify_into_queue(const BuilderArgs *args)
 	pq_endmessage(&buf);
 }
 
-/* Says what this process does, in pg_stat_activity and in the process list. */
+/*
+ * Shows the activity of this process in pg_stat_activity and in the process
+ * list.
+ */
 static void
 show_activity(const BuilderArgs *args)
 {
@@ -463,7 +469,7 @@ notify_stats_builder_main(Datum main_arg)
 	pgstat_report_appname("notify_stats builder");
 	xact_set_worker_defaults();
 
-	/* where the results are kept from one transaction to the next */
+	/* a context for results that must survive the end of a transaction */
 	CurrentResourceOwner = NULL;
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
 												"notify_stats builder",
@@ -479,7 +485,7 @@ notify_stats_builder_main(Datum main_arg)
  * Receiving
  */
 
-/* Takes the next counted string out of a row; NULL for NULL. */
+/* Reads the next counted string of a row.  Returns NULL for a null value. */
 static char *
 get_counted_string(StringInfo msg)
 {
@@ -488,7 +494,7 @@ get_counted_string(StringInfo msg)
 	return len < 0 ? NULL : pnstrdup(pq_getmsgbytes(msg, len), len);
 }
 
-/* Handles one message; false if it was the last. */
+/* Handles one message.  Returns false if it was the last one. */
 static bool
 handle_message(char *data, Size len, VerifyCallback callback, void *arg)
 {
@@ -516,7 +522,7 @@ handle_message(char *data, Size len, VerifyCallback callback, void *arg)
 			ThrowErrorData(&edata);
 			return false;
 		default:
-			return true;		/* notices and the like */
+			return true;		/* notices and other messages */
 	}
 }
 
@@ -542,7 +548,9 @@ terminate_builder(int code, Datum arg)
 	TerminateBackgroundWorker((BackgroundWorkerHandle *) DatumGetPointer(arg));
 }
 
-/* Whether this session holds a lock that the process would wait for. */
+/*
+ * Returns whether this session holds a lock for which the process would wait.
+ */
 static bool
 has_locked(Oid relid)
 {
@@ -557,10 +565,10 @@ has_locked(Oid relid)
 }
 
 /*
- * For a session: has a process verify a rollup, and waits for it.  Throws what
- * the process throws.  A process is needed because a function can neither
- * commit nor take a snapshot of its own; so the calling transaction must not
- * have an xid, for which the process would wait.
+ * For a session: starts a process that verifies a rollup, and waits for it.
+ * Throws the errors of that process.  A process is needed because a function
+ * can neither commit nor take a snapshot of its own.  The calling transaction
+ * must not have an xid, as the process would wait for its end.
  */
 void
 builder_verify(Oid relid, VerifyCallback callback, void *arg)
@@ -577,7 +585,7 @@ builder_verify(Oid relid, VerifyCallback callback, void *arg)
 				 errdetail("It would wait for this transaction to end."),
 				 errhint("Commit the transaction first.")));
 
-	/* no lock that this session has taken may be in the process's way */
+	/* no lock of this session may block the process */
 	shares_locks = IsTransactionBlock() || has_locked(relid);
 	if (shares_locks)
 		BecomeLockGroupLeader();
@@ -590,7 +598,7 @@ builder_verify(Oid relid, VerifyCallback callback, void *arg)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("could not start a background process to verify the rollup"),
 				 errhint("You may need to increase \"max_worker_processes\".")));
-	/* also if this session is terminated */
+	/* end the process also if this session is terminated */
 	PG_ENSURE_ERROR_CLEANUP(terminate_builder, PointerGetDatum(handle));
 	{
 		receive(shm_mq_attach(queue, segment, handle), callback, arg);

@@ -63,7 +63,7 @@ sql_function(notify_stats_stream_activity);
 sql_function(notify_stats_build_activity);
 sql_function(notify_stats_source_gaps);
 
-/* Throws on a standby, where the rollups are what the primary sends. */
+/* Throws on a standby, where the rollups are replicated from the primary. */
 static void
 check_primary(void)
 {
@@ -79,8 +79,8 @@ check_primary(void)
  */
 
 /*
- * The format of the stream's slot, or NULL if it has none, or has lost it.
- * A slot that only has the name of ours says nothing.
+ * Returns the format of the stream's slot, or NULL if the stream has no slot
+ * or has lost it.  A slot that only has the same name as ours does not count.
  */
 static const Format *
 stream_format(void)
@@ -96,7 +96,10 @@ stream_format(void)
 	return row.format;
 }
 
-/* Throws if this server could never keep a rollup; else returns its format. */
+/*
+ * Throws if this server cannot maintain any rollup.  Otherwise returns the
+ * format of a new one.
+ */
 static const Format *
 check_server(void)
 {
@@ -112,7 +115,7 @@ check_server(void)
 				 errdetail("Changes are read from WAL by logical decoding."),
 				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
 
-	/* one for the stream, if it has none yet, and one for the build */
+	/* one slot for the stream, unless it has one, and one for the build */
 	format = stream_format();
 	needed = format != NULL ? 1 : 2;
 	if (format == NULL)
@@ -129,7 +132,7 @@ check_server(void)
 	return format;
 }
 
-/* The strings of an array; throws for a null among them. */
+/* Returns the strings of an array.  Throws if one of them is null. */
 static List *
 strings_of_array(ArrayType *array)
 {
@@ -151,7 +154,7 @@ strings_of_array(ArrayType *array)
 	return strings;
 }
 
-/* Called by functions in SQL. */
+/* Called by SQL functions. */
 Datum
 notify_stats_check_primary(PG_FUNCTION_ARGS)
 {
@@ -215,7 +218,7 @@ put_difference(const char *group_key, const char *in_rollup,
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* Says what verify() cannot find. */
+/* Reports by a NOTICE what verify() cannot check. */
 static void
 notice_ignored_deletes(Oid relid)
 {
@@ -247,7 +250,7 @@ notify_stats_verify(PG_FUNCTION_ARGS)
  * Waiting
  */
 
-/* Milliseconds of an interval, at least 0. */
+/* Returns the milliseconds of an interval, at least 0. */
 static int64
 interval_ms(const Interval *interval)
 {
@@ -257,18 +260,21 @@ interval_ms(const Interval *interval)
 	return Max(0, days * SECS_PER_DAY * 1000 + interval->time / 1000);
 }
 
-/* Has the WAL before a position read at once, as far as it exists. */
+/*
+ * Makes the worker read the WAL before a position immediately, as far as it
+ * exists.
+ */
 static void
 hasten(SharedStream *stream, XLogRecPtr target)
 {
-	/* what is not on disk yet cannot be read */
+	/* WAL that is not on disk yet cannot be read */
 	if (target > slot_safe_lsn())
 		(void) slot_flush_written();
-	/* not what is still to come: whoever writes it wakes the worker */
+	/* not WAL that does not exist yet: its commit wakes the worker */
 	wake_for_lsn(stream, Min(target, slot_written_lsn()));
 }
 
-/* As the server's WAIT FOR LSN does. */
+/* Throws in the same way as the server's WAIT FOR LSN. */
 static void
 complain_of_timeout(XLogRecPtr target, const Unreached *missing)
 {
@@ -286,8 +292,8 @@ complain_of_timeout(XLogRecPtr target, const Unreached *missing)
 }
 
 /*
- * Waits until every transaction before a position is in the rollups, and none
- * of them (or not this one) is being built.  Sleeps on a condition variable
+ * Waits until every transaction before a position is in the rollups, and no
+ * rollup (or not this one) is being built.  Sleeps on a condition variable
  * that each cycle and each build broadcasts at its end.
  */
 Datum
@@ -327,8 +333,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 			break;
 
 		/*
-		 * a query that had to wait has reset the latch, which may have been a
-		 * broadcast's
+		 * A query that had to wait may have reset the latch after a broadcast
+		 * had set it.
 		 */
 		SetLatch(MyLatch);
 		(void) ConditionVariableTimedSleep(&shared_state->reached_cv,
@@ -341,13 +347,11 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(reached);
 }
 
-/*
- * Catching up by hand
- */
+/* Catching up in the session itself */
 
 /*
- * If another process builds that rollup, waits for its end, a while at
- * most.
+ * If another process builds that rollup, waits for the build to end, but for
+ * at most one second.
  */
 static void
 wait_for_other_build(Oid relid)
@@ -360,8 +364,9 @@ wait_for_other_build(Oid relid)
 }
 
 /*
- * Runs a cycle, and then what it says is to be done, with the slot closed.
- * Returns whether that was all, and everything before "target" was read.
+ * Runs a cycle, and then, with the slot closed, the work that it reports as
+ * due.  Returns whether nothing is left to do and everything before "target"
+ * has been read.
  */
 static bool
 catch_up_once(MemoryContext slot_context, XLogRecPtr target)
@@ -376,7 +381,7 @@ catch_up_once(MemoryContext slot_context, XLogRecPtr target)
 		return false;
 	done = !OidIsValid(result.busy.relid) && result.wants_build == NIL &&
 		(!result.has_rollups || result.reached_lsn >= target);
-	/* past our own last commit, so that wait_for_lsn() finds all done */
+	/* read past our own last commit, so that wait_for_lsn() does not wait */
 	if (done)
 		(void) cycle_run(true);
 	slot_keep_open(NULL);
@@ -391,7 +396,7 @@ catch_up_once(MemoryContext slot_context, XLogRecPtr target)
 	return done;
 }
 
-/* Works until all is done that there was to do at the start. */
+/* Works until everything is done that was to be done at the start. */
 static void
 catch_up(void)
 {
@@ -412,7 +417,7 @@ catch_up(void)
 	MemoryContextDelete(slot_context);
 }
 
-/* Runs the body of a procedure that has transactions of its own. */
+/* Runs the body of a procedure that has its own transactions. */
 static void
 run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
 {
@@ -520,8 +525,8 @@ build_phase_name(BuildPhase phase)
 }
 
 /*
- * The last error, with the rollup that it was met for; NULL if that is
- * gone.
+ * Returns the last error, with the rollup that it concerns.  Returns NULL if
+ * that rollup no longer exists.
  */
 static const char *
 last_error(const SharedStream *stream)
@@ -570,7 +575,7 @@ enum
 	ACTIVITY_COLUMNS
 };
 
-/* The columns that the stream's shared memory has. */
+/* Fills in the columns that come from the stream's shared memory. */
 static void
 fill_activity(Datum *values, bool *nulls)
 {
@@ -592,7 +597,7 @@ fill_activity(Datum *values, bool *nulls)
 					&nulls[ACTIVITY_REACHED_LSN]);
 	values[ACTIVITY_REACHED_AT] = timestamp_or_null(copy.reached_at,
 													&nulls[ACTIVITY_REACHED_AT]);
-	/* a rate of long ago is no rate */
+	/* a rate that was measured long ago does not count */
 	values[ACTIVITY_RATE] =
 		Float8GetDatum(TimestampDifferenceExceeds(copy.rate.window_start,
 												  GetCurrentTimestamp(),
@@ -609,7 +614,7 @@ fill_activity(Datum *values, bool *nulls)
 	}
 	values[ACTIVITY_WAITS_FOR] = ObjectIdGetDatum(copy.waits_for);
 	nulls[ACTIVITY_WAITS_FOR] = !OidIsValid(copy.waits_for);
-	/* nor is the speed of an earlier backlog that of this one */
+	/* the speed of an earlier backlog does not apply to this one */
 	values[ACTIVITY_BACKLOG_RATE] =
 		Float8GetDatum(copy.backlog.bytes_per_second);
 	nulls[ACTIVITY_BACKLOG_RATE] = copy.backlog.at == 0 ||
@@ -638,7 +643,7 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 										   0);
 	nulls[ACTIVITY_PRELOADED] = nulls[ACTIVITY_REGISTERED] =
 		nulls[ACTIVITY_LISTED] = false;
-	/* an error may tell a value */
+	/* the text of an error may reveal a value */
 	if (shared_state != NULL &&
 		has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
 		fill_activity(values, nulls);
@@ -684,7 +689,7 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Whether no rollup before this one reads the same table. */
+/* Returns whether no rollup before this one reads the same table. */
 static bool
 is_first_of_table(const RollupSource *source, List *sources)
 {
@@ -698,7 +703,7 @@ is_first_of_table(const RollupSource *source, List *sources)
 	return false;
 }
 
-/* The columns of a table that any rollup reads. */
+/* Returns the columns of a table that any rollup reads. */
 static Bitmapset *
 columns_in_use(Oid table, List *sources)
 {
@@ -716,9 +721,10 @@ columns_in_use(Oid table, List *sources)
 }
 
 /*
- * Lists what is wrong with the replica identities of a source; of one that
- * is locked, or dropped just now, nothing.  What the server refuses because
- * of them is listed with the first rollup, as it is the same for all.
+ * Lists the problems of the replica identities of a source.  Returns NIL if
+ * the source is locked, or was dropped concurrently.  Statements that the
+ * server refuses because of replica identities are listed with the first
+ * rollup only, as they are the same for all.
  */
 static List *
 gaps_of_source(const RollupSource *source, List *sources, bool by_us)
@@ -738,7 +744,7 @@ gaps_of_source(const RollupSource *source, List *sources, bool by_us)
 															sources), false));
 }
 
-/* Whether we publish the sources, or shall. */
+/* Returns whether we publish the sources, or will publish them. */
 static bool
 publishes_sources(void)
 {

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * notify_stats.c
- *	  Loading: settings, shared memory, workers.
+ *	  Initialization when the library is loaded: settings, shared memory,
+ *	  workers.
  *
- * The same library is the output plugin, which any backend or walsender may
- * load by its name.  So nothing happens here but while libraries are
- * preloaded.
+ * The same library is also the output plugin, which any backend or walsender
+ * may load by its name.  So this initialization runs only while the server
+ * preloads libraries.
  *
  *-------------------------------------------------------------------------
  */

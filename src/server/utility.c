@@ -1,24 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * utility.c
- *	  Statements on whole databases, which want nobody connected.
+ *	  Statements on whole databases that require that nothing is connected.
  *
- * The server refuses to drop, rename, move or copy a database as long as
- * anybody is connected to it, and our worker always is.  So before such a
- * statement our processes are sent away.  What keeps them away is the lock
- * on the database that the server is about to take itself, and that
- * everybody who connects waits for: we take it first.  It goes with the
- * transaction, whichever way that ends, and the postmaster starts the
- * worker again.
+ * The server refuses to drop, rename, move or copy a database while any
+ * session is connected to it, and our worker always is.  So before such a
+ * statement, our processes are terminated.  They cannot return while we hold
+ * the lock on the database that the server is about to take itself, and that
+ * every process that connects waits for.  We take it first.  It is released
+ * when the transaction ends, by commit or abort, and then the postmaster
+ * restarts the worker.
  *
- * Only who may run the statement can send them away.  All else about it is
- * left to the server to check, and so it may still fail.
+ * Our processes are terminated only if the current role may run the statement.
+ * All other checks are left to the server, so the statement may still fail.
  *
- * Changes that were logged before a database moved to another tablespace
- * cannot be decoded any more: the log names files by their tablespace, and
- * those of the database's own are looked up by what that is now.  Our last
- * commit is always unread, so the slot is dropped, and the rollups are
- * rebuilt.
+ * After a database was moved to another tablespace, changes written to the WAL
+ * before that cannot be decoded any more.  The WAL identifies files by their
+ * tablespace, and files in the database's default tablespace are looked up by
+ * its current one.  Our last commit is always unread, so the slot is dropped,
+ * and the rollups are rebuilt.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,32 +53,32 @@
 #include "worker.h"
 
 /*
- * For so long our processes may take to leave, before the server has its
- * say.
+ * Maximum time to wait for our processes to exit.  Then the statement is
+ * passed to the server, which may refuse it.
  */
 #define LEAVE_TIMEOUT_MS 10000
 
 /* A statement that needs a database to itself. */
 typedef struct DatabaseStatement
 {
-	const char *database;		/* NULL: it is none */
-	const char *made;			/* the name of a database that it makes, or
-								 * NULL */
-	const char *tablespace;		/* that it moves the database to, or NULL */
+	const char *database;		/* NULL: not such a statement */
+	const char *made;			/* the name of the database that it creates or
+								 * renames to, or NULL */
+	const char *tablespace;		/* to which it moves the database, or NULL */
 	bool		drops;
-	bool		creates;		/* rather than owns: needs CREATEDB */
-	bool		copies;			/* the database as a template */
+	bool		creates;		/* requires CREATEDB */
+	bool		copies;			/* uses the database as a template */
 } DatabaseStatement;
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
 
-/* What is to be told when the transaction has committed. */
+/* Events to report when the transaction has committed. */
 static Oid	dropped = InvalidOid;
-static int	made = -1;			/* its place in notify_stats.database */
+static int	made = -1;			/* its index in notify_stats.database */
 
 /*
- * An option's value; or else if it is not there, or is DEFAULT, the
- * default.
+ * Returns an option's value, or the default if the option is absent or
+ * DEFAULT.
  */
 static const char *
 find_option(List *options, const char *name, const char *default_value)
@@ -150,8 +150,8 @@ may_create_databases(void)
 }
 
 /*
- * Looks up what decides about a statement; false if there is no such
- * database.
+ * Looks up the properties of a database that decide whether a statement is
+ * permitted.  Returns false if there is no such database.
  */
 static bool
 look_up_database(Oid database, bool *is_template, Oid *tablespace)
@@ -168,8 +168,8 @@ look_up_database(Oid database, bool *is_template, Oid *tablespace)
 }
 
 /*
- * Whether the current role may run the statement, by the server's own
- * rules, and it does anything.
+ * Returns whether the current role may run the statement, by the server's own
+ * rules, and whether the statement has any effect.
  */
 static bool
 is_permitted(const DatabaseStatement *statement, Oid database)
@@ -191,9 +191,9 @@ is_permitted(const DatabaseStatement *statement, Oid database)
 }
 
 /*
- * Tells our processes in a database to end; false if there is none.  Who is
- * connected has said so before he released the lock on the database, which we
- * hold.
+ * Signals our processes in a database to exit.  Returns false if there is
+ * none.  A process that is connected has set its databaseId before it released
+ * the lock on the database, which we hold.
  */
 static bool
 terminate_processes(Oid database)
@@ -218,7 +218,10 @@ terminate_processes(Oid database)
 	return found;
 }
 
-/* Has our processes leave the database, and keeps it empty of them. */
+/*
+ * Terminates our processes in the database, and prevents new ones until the
+ * transaction ends.
+ */
 static void
 empty_database(const DatabaseStatement *statement, Oid database)
 {
@@ -228,7 +231,7 @@ empty_database(const DatabaseStatement *statement, Oid database)
 	LockSharedObject(DatabaseRelationId, database, 0,
 					 statement->copies ? ShareLock : AccessExclusiveLock);
 	if (get_database_oid(statement->database, true) != database)
-		return;					/* renamed meanwhile */
+		return;					/* renamed concurrently */
 	while (terminate_processes(database) &&
 		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(),
 									   LEAVE_TIMEOUT_MS))
@@ -248,13 +251,14 @@ empty_database(const DatabaseStatement *statement, Oid database)
 }
 
 /*
- * Empties the statement's database, if it is one of ours to decide; returns
- * its OID.
+ * Disconnects our processes from the database of the statement, if the
+ * statement is permitted and can use this.  Returns the OID of the database,
+ * or InvalidOid if nothing was done.
  */
 static Oid
 prepare(const DatabaseStatement *statement, bool top_level)
 {
-	/* all but a rename are refused in a transaction block */
+	/* in a transaction block, the server refuses all but a rename */
 	bool		renames = statement->made != NULL && !statement->copies;
 	Oid			database;
 
@@ -320,8 +324,9 @@ at_transaction_end(XactEvent event, void *arg)
 }
 
 /*
- * Has our processes leave a database for a statement that needs it to itself,
- * and come back afterwards.
+ * Installs the hooks that disconnect our processes from a database for a
+ * statement that needs it without connections.  The processes return when the
+ * transaction ends.
  */
 void
 utility_init(void)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * utility.h
- *	  Statements on whole databases, which want nobody connected.
+ *	  Statements on whole databases that require that nothing is connected.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,14 +3,15 @@
  * worker.c
  *	  The background worker of a database.
  *
- * Runs cycles for ever.  Any error ends the process with exit code 1, and
- * the postmaster starts it again; if that happens repeatedly, the new
- * process waits a while before it tries.  It never exits with 0, for then
- * it would not come back.
+ * Runs cycles in an endless loop.  Any error ends the process with exit code
+ * 1, and the postmaster restarts it.  After repeated errors, the new process
+ * waits before it starts to work.  The process never exits with code 0, as it
+ * would then not be restarted.
  *
- * If there is no such database, to connect is such an error.  So a process
- * that follows one that could not connect waits before it does, known to
- * nobody but shared memory: utility.c wakes it when the database is made.
+ * If the database does not exist, connecting fails with such an error.  So if
+ * the previous process could not connect, the new one waits before it
+ * connects.  While it waits, it can be found only through shared memory, by
+ * which utility.c wakes it when the database is created.
  *
  *-------------------------------------------------------------------------
  */
@@ -51,43 +52,52 @@
 
 #define RESTART_SECONDS 1
 
-/* With more unread WAL than this the worker does not rest. */
+/* With more unread WAL than this, the worker does not rest. */
 #define BACKLOG_WAL ((uint64) 1024 * 1024)
 
 /*
- * When to read WAL that may tell nothing, if that means to read more than
- * this again.
+ * Time after which to read WAL that may contain no commit, if more than this
+ * amount must be read again for it.
  */
 #define MUCH_AGAIN BACKLOG_WAL
 #define MUCH_AGAIN_DELAY_MS 10000
 
-/* After so much rest the worker looks again whether it may go on. */
+/*
+ * After a rest of this length, the worker checks again whether it may
+ * continue.
+ */
 #define MAX_REST_MS 100
 
 /*
- * When to read what the last cycle has written itself, if there is no cycle
- * until then.
+ * Time after which to read the WAL that the last cycle has written itself, if
+ * there is no cycle before.
  */
 #define OWN_WAL_DELAY_MS 1000
 
-/* When to close the slot, so that others can use it, if there is no cycle. */
+/*
+ * Time after which to close the slot, so that others can use it, if there is
+ * no cycle.
+ */
 #define CLOSE_DELAY_MS 1000
 
 /*
- * When to tell the statistics what the last cycles did, if there is no
- * cycle.
+ * Time after which to report the counts of the last cycles to the statistics
+ * system, if there is no cycle.
  */
 #define REPORT_DELAY_MS 1000
 
-/* When to look whether a build that failed is to be tried again. */
+/* Interval at which to check whether a failed build is to be tried again. */
 #define BUILD_RETRY_MS 1000
 
-/* How long somebody waits for a position at most because the worker rests. */
+/* Maximum time that a wait for a position is prolonged by a rest. */
 #define MAX_WAIT_MS 1000
 
 PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
 
-/* Which workers the server has, by their place; found out before it forks. */
+/*
+ * Whether a worker is registered for each entry of notify_stats.database.  Set
+ * before the server forks.
+ */
 static bool registered[SHARED_STREAMS];
 
 static int
@@ -102,8 +112,8 @@ count_background_workers(void)
 }
 
 /*
- * Registers a worker; false if there are too many, which the server only
- * logs.
+ * Registers a worker.  Returns false if there are too many, which the server
+ * only logs.
  */
 static bool
 register_worker(BackgroundWorker *worker)
@@ -143,8 +153,8 @@ worker_register_all(void)
 }
 
 /*
- * Whether the server has a worker for the database of that name:
- * notify_stats.database lists it, and max_worker_processes has allowed one.
+ * Returns whether the server has a worker for the database of that name:
+ * notify_stats.database lists it, and max_worker_processes was high enough.
  */
 bool
 worker_is_registered(const char *database)
@@ -155,8 +165,8 @@ worker_is_registered(const char *database)
 }
 
 /*
- * Says, at that level, that no worker serves this database, why, and what
- * to do; nothing if one does.
+ * Reports at level "elevel" that no worker serves this database, with the
+ * reason and a hint.  Does nothing if there is one.
  */
 void
 worker_report_missing(int elevel)
@@ -177,7 +187,10 @@ worker_report_missing(int elevel)
 				 errhint("Raise max_worker_processes and restart the server, or run: CALL notify_stats.catch_up();")));
 }
 
-/* Says what this process does, in pg_stat_activity and in the process list. */
+/*
+ * Shows the activity of this process in pg_stat_activity and in the process
+ * list.
+ */
 static void
 show_activity(BackendState state, const char *activity)
 {
@@ -200,7 +213,7 @@ leave_stream(int code, Datum arg)
 	LWLockRelease(shared_state->lock);
 }
 
-/* Enters this process as the stream's worker. */
+/* Registers this process as the stream's worker. */
 static void
 enter_stream(SharedStream *stream)
 {
@@ -213,8 +226,8 @@ enter_stream(SharedStream *stream)
 }
 
 /*
- * How long to wait after so many failures: 1, 2, 4 ... seconds after the
- * second.
+ * Returns how long to wait after this number of failures in a row: 1, 2, 4 ...
+ * seconds, starting with the second failure.
  */
 static int
 delay_seconds(int failures)
@@ -222,7 +235,7 @@ delay_seconds(int failures)
 	return failures < 2 ? 0 : background_backoff(failures - 2);
 }
 
-/* Waits out earlier failures. */
+/* Waits for the delay that follows from earlier failures. */
 static void
 wait_after_failures(SharedStream *stream, int failures)
 {
@@ -237,7 +250,10 @@ wait_after_failures(SharedStream *stream, int failures)
 				   NULL, NULL);
 }
 
-/* Waits for a lock, but not for so long that the slot would be idle. */
+/*
+ * Waits for a lock, but not so long that the server might invalidate the slot
+ * as idle.
+ */
 static void
 wait_for_lock(BusyLock busy)
 {
@@ -249,7 +265,7 @@ wait_for_lock(BusyLock busy)
 	busy_lock_wait(busy);
 }
 
-/* One cycle, and the start of a build that is due. */
+/* Runs one cycle, and starts a build that is due. */
 static CycleResult
 work(SharedStream *stream)
 {
@@ -259,8 +275,8 @@ work(SharedStream *stream)
 	result = cycle_run(false);
 
 	/*
-	 * advisory locks that code of users has taken for the rest of this
-	 * process's life
+	 * Release advisory locks that users' code has taken at session level.
+	 * Otherwise they would be held until this process ends.
 	 */
 	LockReleaseSession(USER_LOCKMETHOD);
 	build_watch_retained();
@@ -270,7 +286,7 @@ work(SharedStream *stream)
 	if (OidIsValid(result.busy.relid))
 	{
 		show_activity(STATE_RUNNING, "waiting for a lock on a table");
-		slot_close();			/* who has the lock may need the slot */
+		slot_close();			/* the holder of the lock may need the slot */
 		wait_for_lock(result.busy);
 	}
 	builder_start_due(result.wants_build);
@@ -278,25 +294,26 @@ work(SharedStream *stream)
 	return result;
 }
 
-/* When the next cycle is to be. */
+/* The data that determines when the next cycle is due. */
 typedef struct Schedule
 {
 	SharedStream *stream;
 	CycleResult last;
-	uint64		foreign;		/* transactions of others, before the last
-								 * cycle */
-	CatalogStamp catalogs;		/* likewise */
-	XLogRecPtr	seen;			/* the last cycle has read this far */
-	XLogRecPtr	own;			/* and itself written this far */
-	TimestampTz leftover_at;	/* when to do what it has left for later; 0:
-								 * nothing */
-	TimestampTz rest_until;		/* no cycle before, lest it cost too much */
+	uint64		foreign;		/* transactions of others that had ended before
+								 * the last cycle */
+	CatalogStamp catalogs;		/* state of the catalogs at that time */
+	XLogRecPtr	seen;			/* the last cycle has read up to here */
+	XLogRecPtr	own;			/* end of the WAL that it has written itself */
+	TimestampTz leftover_at;	/* when to do the work that it has deferred; 0:
+								 * none */
+	TimestampTz rest_until;		/* no cycle before, to limit the CPU time */
 	TimestampTz last_cycle;		/* when it began */
-	bool		unreported;		/* it may have counts that the statistics lack */
+	bool		unreported;		/* it may have counts that were not reported to
+								 * the statistics system */
 } Schedule;
 
 /*
- * How much WAL the next cycle has to read again, because the slot is not
+ * Returns how much WAL the next cycle must read again, because the slot is not
  * kept open.
  */
 static uint64
@@ -307,11 +324,12 @@ read_again(const CycleResult *result)
 }
 
 /*
- * Whether the WAL may have a new commit.  What the last cycle has written
- * itself is no reason to think so, unless another transaction has ended
- * since, as its commit may be before that.  Nor is what a transaction
- * writes that is still open, if all of it would be read again; except once
- * in a while, as one that waits for a standby has committed, but not ended.
+ * Returns whether the WAL may contain a new commit.  WAL that the last cycle
+ * has written itself does not count, unless another transaction has ended
+ * since, as its commit may be before that WAL.  WAL of a transaction that is
+ * still open does not count if it would all have to be read again.  It is
+ * nevertheless read at intervals, because a transaction that waits for a
+ * standby has committed but not ended.
  */
 static bool
 has_news(const Schedule *schedule)
@@ -334,8 +352,8 @@ has_news(const Schedule *schedule)
 }
 
 /*
- * Whether there is something to do.  A change of the catalogs may be told
- * after the commit that has woken us.
+ * Returns whether there is work to do.  The notification of a change of the
+ * catalogs may arrive after the commit that has woken this process.
  */
 static bool
 is_due(void *arg)
@@ -355,7 +373,7 @@ is_due(void *arg)
 		has_news(schedule);
 }
 
-/* The CPU time that this process has used, in microseconds. */
+/* Returns the CPU time that this process has used, in microseconds. */
 static int64
 cpu_time(void)
 {
@@ -368,9 +386,10 @@ cpu_time(void)
 }
 
 /*
- * Whether the worker had better not rest: so much is unread, or was read just
- * now.  What has to be read again each time, because a transaction is open, is
- * not worth less rest: it would make an ever greater part of the work.
+ * Returns whether the worker should not rest because of a backlog: much WAL is
+ * unread, or was read by the last cycle.  WAL that each cycle must read again,
+ * because a transaction is open, does not reduce the rest.  Otherwise it would
+ * make up more and more of the work.
  */
 static bool
 has_backlog(const CycleResult *result)
@@ -383,8 +402,8 @@ has_backlog(const CycleResult *result)
 }
 
 /*
- * When to come back to what a cycle has left, if nothing else is due
- * before; or 0.
+ * Returns when to resume the work that a cycle has deferred, if nothing else
+ * is due before; or 0.
  */
 static TimestampTz
 leftover_time(const Schedule *schedule)
@@ -397,7 +416,7 @@ leftover_time(const Schedule *schedule)
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
 }
 
-/* Runs a cycle, and plans the next. */
+/* Runs a cycle and schedules the next one. */
 static void
 run_cycle(Schedule *schedule)
 {
@@ -414,10 +433,10 @@ run_cycle(Schedule *schedule)
 	schedule->rest_until = start +
 		(cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
 	if (OidIsValid(schedule->last.busy.relid))
-		return;					/* it is tried again at once */
+		return;					/* it is tried again immediately */
 	if (XLogRecPtrIsInvalid(schedule->last.reached_lsn))
 	{
-		/* there is nothing to read, so there is no hurry */
+		/* there is nothing to read, so the next cycle is not urgent */
 		schedule->seen = schedule->own = safe;
 		schedule->leftover_at = schedule->last.slot_in_use ?
 			TimestampTzPlusMilliseconds(start, MAIN_SLOT_RETRY_MS) : 0;
@@ -430,8 +449,9 @@ run_cycle(Schedule *schedule)
 }
 
 /*
- * For how many milliseconds the worker has to rest, before it looks again;
- * or 0.  Who waits for a position does not wait for a long rest to end.
+ * Returns for how many milliseconds the worker must rest before it checks
+ * again; or 0.  A session that waits for a position does not wait for the end
+ * of a long rest.
  */
 static long
 rest_time(const Schedule *schedule)
@@ -450,8 +470,8 @@ rest_time(const Schedule *schedule)
 }
 
 /*
- * Has asynchronous commits, which wake nobody, written to disk, to be read
- * then.
+ * Writes asynchronous commits, which do not wake the worker, to disk, so that
+ * they can be read.
  */
 static void
 flush_async_commits(SharedStream *stream)
@@ -463,8 +483,9 @@ flush_async_commits(SharedStream *stream)
 }
 
 /*
- * The server passes on what a commit did to tables at most once a second,
- * and so keeps the last commit's until there is another one.
+ * Reports the counts of the last cycles to the statistics system.  The server
+ * reports what a commit did to tables at most once per second.  So it would
+ * retain the counts of the last commit until there is another one.
  */
 static void
 report_statistics(Schedule *schedule)
@@ -507,9 +528,9 @@ nap(Schedule *schedule)
 }
 
 /*
- * Runs a cycle whenever one is due, but rests after it in proportion to
- * what it cost.  While it rests or works, nobody wakes it, and changes pile
- * up to one batch.
+ * Runs a cycle whenever one is due, and then rests in proportion to its cost.
+ * While the worker rests or works, commits do not wake it, and changes
+ * accumulate to one batch.
  */
 static void
 run(SharedStream *stream)
@@ -520,7 +541,7 @@ run(SharedStream *stream)
 	Schedule	schedule = {0};
 
 	schedule.stream = stream;
-	schedule.leftover_at = GetCurrentTimestamp();	/* have a look at the
+	schedule.leftover_at = GetCurrentTimestamp();	/* run a cycle at the
 													 * start */
 	MemoryContextSwitchTo(cycle_context);
 	for (;;)
@@ -538,7 +559,7 @@ run(SharedStream *stream)
 			wake_sleep(stream, rest, false, NULL, NULL);
 		else
 		{
-			/* in a backlog there is no rest in which it would be done */
+			/* these are otherwise done during a rest, which a backlog omits */
 			CHECK_FOR_INTERRUPTS();
 			settings_reload();
 			run_cycle(&schedule);
@@ -546,7 +567,7 @@ run(SharedStream *stream)
 	}
 }
 
-/* Makes the server's error of a connection that fails one of our setting. */
+/* Relates a connection error of the server to our setting, and adds a hint. */
 static void
 connection_error_callback(void *arg)
 {
@@ -561,7 +582,10 @@ connection_error_callback(void *arg)
 		errhint("The worker will retry in %d s.", seconds);
 }
 
-/* Connects; if the last attempts have failed, waits before that. */
+/*
+ * Connects to the database.  Waits before that if the last attempts have
+ * failed.
+ */
 static void
 connect_to_database(const char *database, int failures, bool could_not_connect)
 {
@@ -611,8 +635,8 @@ notify_stats_worker_main(Datum main_arg)
 					MyBgworkerEntry->bgw_extra)));
 
 	/*
-	 * A rollup's own trouble, or a source's, is settled by the next cycle,
-	 * and who has waited for his database has waited.
+	 * Errors of a rollup or source are handled by the next cycle.  A process
+	 * that has waited before it connected does not wait again.
 	 */
 	if (!could_not_connect && !trouble_read(&trouble) &&
 		!OidIsValid(trouble_unreadable_source(&reason)))

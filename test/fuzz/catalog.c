@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * catalog.c
- *	  Types and tables, and the server's functions that look them up or read
- *	  values.
+ *	  Types and tables, and stubs of the server's functions that look them up
+ *	  or read values.
  *
- * They come from a file that the test made of a real server's catalogs.  Input
- * functions read all of the text or bytes that they are given, and are about
- * as strict as the real ones.
+ * Types and tables come from a file that the test generated from the catalogs
+ * of a real server.  Input functions read all of the text or bytes that they
+ * are given, and are about as strict as the real ones.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,7 +48,7 @@ typedef struct Table
 	char		schema[NAMEDATALEN];
 	FormData_pg_class form;
 	RelationData relation;
-	Bitmapset  *columns;		/* that the source lists */
+	Bitmapset  *columns;		/* columns that the source lists */
 	Bitmapset  *key;			/* the replica identity */
 } Table;
 
@@ -79,11 +79,12 @@ find_table(Oid oid)
 }
 
 /*
- * Reading the file: lines with a tab between any two of
+ * Reading the file.  Its lines have these fields, separated by tabs:
  *	type OID LENGTH BYVAL TYPTYPE HAS-BINARY-FORM BASE ELEMENT
  *	table OID PARENT RELKIND REPLIDENT IS-SOURCE SCHEMA NAME
  *	column ATTNUM TYPE TYPMOD NOTNULL IS-LISTED IS-KEY NAME
- * Columns are of the table above, in order; dropped ones have type 0.
+ * Columns belong to the preceding table, and are in order.  Dropped columns
+ * have type 0.
  */
 
 static bool
@@ -135,7 +136,7 @@ verify_compact_attribute(TupleDesc desc, int i)
 }
 #endif
 
-/* Adds a column to a table: its descriptor grows. */
+/* Adds a column to a table, with a larger descriptor. */
 static void
 add_column(Table *table, const FormData_pg_attribute *column)
 {
@@ -246,7 +247,7 @@ get_rel_name(Oid relid)
 char *
 get_namespace_name(Oid oid)
 {
-	return pstrdup(find_table(oid)->schema);	/* it is the table's, see read_table */
+	return pstrdup(find_table(oid)->schema);	/* a table's OID, see read_table */
 }
 
 List *
@@ -356,14 +357,14 @@ lookup_type_cache(Oid oid, int flags)
 {
 	static TypeCacheEntry entry;
 
-	return &entry;				/* there are no constraints to look for */
+	return &entry;				/* there are no constraints */
 }
 
 /*
  * Values
  */
 
-/* A type's functions are called as the type itself. */
+/* The OID of a type also serves as the OID of its functions. */
 void
 getTypeInputInfo(Oid type, Oid *function, Oid *param)
 {
@@ -383,7 +384,7 @@ fmgr_info_cxt(Oid function, FmgrInfo *info, MemoryContext context)
 	info->fn_mcxt = context;
 }
 
-/* Makes some value of a type from bytes. */
+/* Makes an arbitrary value of a type from bytes. */
 static Datum
 make_datum(const Type *type, const char *bytes, int len)
 {
@@ -437,7 +438,7 @@ ReceiveFunctionCall(FmgrInfo *info, StringInfo buf, Oid param, int32 typmod)
 	int			len = type->len > 0 && type->typtype != TYPTYPE_ENUM ?
 		type->len : buf->len - buf->cursor;
 
-	/* textrecv and others rely on it */
+	/* textrecv and other functions rely on this */
 	if (buf->data[buf->len] != '\0')
 		stub_fail("a value without a NUL behind it");
 	return make_datum(type, pq_getmsgbytes(buf, len), len);

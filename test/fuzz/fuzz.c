@@ -1,27 +1,27 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz.c
- *	  Feeds what an output plugin wrote, and what it never would, to the
- *	  reader of a format.
+ *	  Feeds the reader of a format with output of the plugin and mutations of
+ *	  it.
  *
  *	fuzz FORMAT CATALOG options
- *		prints the options to peek with, names and values in turn
+ *		prints the options to peek with, alternating names and values
  *	fuzz FORMAT CATALOG SECONDS SEED LAST SESSION...
- *		reads the sessions as they are, and then mutations of them.  Exits
- *		with 0 if all went well; else the file LAST is the session that did
- *		it.  As the only SESSION, with 0 SECONDS and another LAST, it does
- *		it again.
+ *		reads the sessions unchanged, and then mutations of them.  Exits with
+ *		0 if there was no failure.  Otherwise the file LAST contains the
+ *		session that caused it.  To reproduce the failure, specify that file
+ *		as the only SESSION, with 0 SECONDS and another LAST.
  *
  * FORMAT is notify_stats, pgoutput, wal2json1 or wal2json2.  As in the server,
  * the first error ends a session.
  *
- * Any bytes must do one of two things: throw, or give changes that consist of
- * values.  What a session must not do is found by ASan and UBSan, by the alarm
- * clock, and by the consumer below, which checks what it is given.
+ * For any bytes, the reader must either throw an error or return changes that
+ * consist of values.  Other behavior is detected by ASan and UBSan, by the
+ * alarm, and by the consumer below, which checks the changes that it gets.
  *
  * Mutated sessions that reach a new part of the parsers are mutated further:
- * gcc calls __sanitizer_cov_trace_pc wherever these branch.  With one seed the
- * sequence of sessions is always the same.
+ * gcc calls __sanitizer_cov_trace_pc at each branch of the parsers.  With the
+ * same seed, the sequence of sessions is the same.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,10 +42,10 @@
 #define MAX_SESSIONS 5000
 #define MAX_MUTATIONS 4
 #define MAX_TEXTS 100
-#define MAX_MEMORY (64 * 1024 * 1024)	/* that one session may take */
-#define MAX_TIME 10				/* likewise, in seconds */
+#define MAX_MEMORY (64 * 1024 * 1024)	/* limit for one session */
+#define MAX_TIME 10				/* limit for one session, in seconds */
 
-/* An error and how often it was seen. */
+/* An error and the number of its occurrences. */
 typedef struct ErrorCount
 {
 	char		text[sizeof(stub_error)];
@@ -53,17 +53,17 @@ typedef struct ErrorCount
 } ErrorCount;
 
 static const Format *format;
-static Session *sessions[MAX_SESSIONS]; /* to mutate */
+static Session *sessions[MAX_SESSIONS]; /* the sessions to mutate */
 static int	nsessions;
 static char *last;				/* the file LAST, in memory */
 
-/* of all sessions that were fed */
+/* totals of all sessions that were fed */
 static long nfed;
 static long nmessages;
 static long nchanges[NKINDS];
 static ErrorCount errors[MAX_TEXTS];
 
-/* The sanitizers ask for these. */
+/* The sanitizers call these functions. */
 const char *
 __asan_default_options(void)
 {
@@ -86,7 +86,10 @@ static uintptr_t previous_pc;
 
 extern void __sanitizer_cov_trace_pc(void);
 
-/* Called at each branch of the parsers, which are not always at the same place. */
+/*
+ * Called at each branch of the parsers.  Their addresses vary, so the address
+ * is relative to a function of the library.
+ */
 __attribute__((no_sanitize("address", "undefined"))) void
 __sanitizer_cov_trace_pc(void)
 {
@@ -120,7 +123,7 @@ poison_rows(const Source *source)
 	memset(source->new_row.isnull, POISONED_NULL, source->desc->natts);
 }
 
-/* Reads every byte of a value, so that ASan sees whether all are there. */
+/* Reads every byte of a value, so that ASan detects missing ones. */
 static void
 touch_datum(Form_pg_attribute att, Datum value)
 {
@@ -132,7 +135,7 @@ touch_datum(Form_pg_attribute att, Datum value)
 		sum += bytes[i];
 }
 
-/* All listed columns were set, and no other. */
+/* Checks that all listed columns were set, and no others. */
 static void
 check_row(const Source *source, const RowImage *row)
 {
@@ -191,9 +194,9 @@ static const ChangeConsumer consumer = {consumer_wants, consumer_change, NULL};
  */
 
 /*
- * Copies a message to where nothing beyond its end may be read, nor anything of
- * the one before.  The JSON parser is not instrumented, so that has a page
- * behind the message that cannot be read.
+ * Copies a message to a place where neither bytes beyond its end nor bytes of
+ * the previous message can be read.  The JSON parser is not instrumented, so
+ * messages in JSON are followed by a page that cannot be read.
  */
 static const char *
 hand_over(const Message *message)
@@ -247,7 +250,7 @@ feed_messages(const Session *session)
 	}
 }
 
-/* Feeds a session to a reader; false if an error ended it. */
+/* Feeds a session to a reader.  Returns false if an error ended it. */
 static bool
 feed_session(const Session *session)
 {
@@ -282,7 +285,7 @@ on_alarm(int signal)
 	stub_fail("a session took more than %d seconds", MAX_TIME);
 }
 
-/* Feeds a session that was not changed. */
+/* Feeds an unchanged session, and checks the expected numbers of changes. */
 static void
 feed_original(const Session *session, const char *path)
 {
@@ -299,7 +302,7 @@ feed_original(const Session *session, const char *path)
 	wanting_all = false;
 }
 
-/* Feeds a session that was made of two others. */
+/* Feeds a session that is mutated with parts of other sessions. */
 static void
 feed_mutation(void)
 {
@@ -345,7 +348,10 @@ print_counts(void)
 		printf("%10ld  %s\n", errors[i].count, errors[i].text);
 }
 
-/* The number of a format's version, which only wal2json has, is a setting here. */
+/*
+ * Sets the format.  The version number of wal2json, the only format that has
+ * one, is a setting here.
+ */
 static void
 set_format(const char *name)
 {
@@ -358,7 +364,10 @@ set_format(const char *name)
 		notify_stats_wal2json_format_version = atoi(name + 8);
 }
 
-/* The file holds the session at hand however the program ends. */
+/*
+ * Maps the file LAST, so that it contains the current session however the
+ * program ends.
+ */
 static void
 map_last(const char *path)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fuzz.h
- *	  What the files of the fuzzer share.
+ *	  Declarations shared by the files of the fuzzer.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,24 +16,26 @@
  * stubs.c
  */
 
-/* Where an ereport(ERROR) goes, and what it said, without the values in it. */
+/*
+ * The target of an ereport(ERROR), and its message without the values in it.
+ */
 extern jmp_buf stub_catch;
 extern char stub_error[128];
 
 /* Bytes in all memory contexts. */
 extern size_t stub_memory;
 
-/* Reports what a parser must never do, and ends the program. */
+/* Reports a failure of a parser, and aborts the program. */
 extern void stub_fail(const char *format,...) pg_attribute_printf(1, 2) __attribute__((noreturn));
 
 /*
  * catalog.c
  */
 
-/* Reads the file of types and tables, the lines of which are described there. */
+/* Reads the file of types and tables. catalog.c describes its lines. */
 extern void catalog_load(const char *path);
 
-/* The sources that the catalog names, with rows in the current context. */
+/* Returns the sources of the catalog, with rows in the current context. */
 extern List *catalog_sources(void);
 
 /*
@@ -41,7 +43,7 @@ extern List *catalog_sources(void);
  */
 
 #define MAX_MESSAGES 300
-#define MAX_LEN (64 * 1024)		/* of a message */
+#define MAX_LEN (64 * 1024)		/* of one message */
 #define NKINDS (ROW_UNKNOWN + 1)
 
 typedef struct Message
@@ -50,7 +52,7 @@ typedef struct Message
 	size_t		len;
 } Message;
 
-/* What one reader is fed. */
+/* The messages that one reader is fed with. */
 typedef struct Session
 {
 	int32		expected[NKINDS];	/* changes of each RowChangeKind, or -1 */
@@ -59,8 +61,9 @@ typedef struct Session
 } Session;
 
 /*
- * Of a file: the expected numbers, and each message after its length, or the
- * length -1 at the end; int32 in network byte order.
+ * The maximum size of a session file.  It contains the expected numbers, then
+ * each message preceded by its length, and the length -1 at the end.  Numbers
+ * are int32 in network byte order.
  */
 #define MAX_SESSION_FILE (4 * (NKINDS + 1) + MAX_MESSAGES * (4 + MAX_LEN))
 extern Session *session_load(const char *path);
@@ -69,7 +72,7 @@ extern void session_write(const Session *session, char *to);
 extern Session *session_copy(const Session *session);
 extern void session_free(Session *session);
 
-/* Changes a session somehow, with messages of another one at hand. */
+/* Mutates a session at random, and may insert parts of another one. */
 extern void session_mutate(Session *session, const Session *other, bool json);
 
 /* Starts the sequence of random numbers. */

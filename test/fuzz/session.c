@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session.c
- *	  Sessions of a reader: their files, and their mutations.
+ *	  Sessions of a reader: reading and writing their files, and mutating them.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,7 +55,7 @@ edit(Message *message, size_t at, size_t nremoved, const char *inserted, size_t 
 	message->len = len;
 }
 
-/* Puts a copy of a message into a session. */
+/* Inserts a copy of a message into a session. */
 static void
 insert_message(Session *session, int at, const Message *message)
 {
@@ -151,7 +151,7 @@ session_free(Session *session)
  * Mutations of any message
  */
 
-/* Overwrites an integer by one at which something may change over. */
+/* Overwrites an integer by a boundary value. */
 static void
 mutate_integer(Message *message, size_t at)
 {
@@ -163,7 +163,10 @@ mutate_integer(Message *message, size_t at)
 	edit(message, at, Min(size, message->len - at), (char *) &value + 8 - size, size);
 }
 
-/* Removes an element of several, if their number is here and it is as long. */
+/*
+ * Removes one element of a list, if the number of elements is at this position
+ * and the element has this length.
+ */
 static void
 mutate_count(Message *message, size_t at, size_t len)
 {
@@ -177,7 +180,7 @@ mutate_count(Message *message, size_t at, size_t len)
 	edit(message, at + 2, len, "", 0);
 }
 
-/* A length up to a limit, more likely a small one. */
+/* Returns a random length up to a limit.  Small ones are more likely. */
 static size_t
 random_len(size_t limit)
 {
@@ -186,7 +189,7 @@ random_len(size_t limit)
 	return Min(len, limit);
 }
 
-/* Changes some bytes, whatever they mean. */
+/* Changes some bytes, regardless of their meaning. */
 static void
 mutate_bytes(Message *message, const Message *other)
 {
@@ -214,10 +217,10 @@ mutate_bytes(Message *message, const Message *other)
 		case 4:
 			edit(message, at, 0, message->data + at, len);
 			break;
-		case 5:					/* cut off */
+		case 5:					/* cut off the end */
 			edit(message, at, message->len - at, "", 0);
 			break;
-		case 6:					/* the one's beginning, the other's end */
+		case 6:					/* replace the end by the other's end */
 			edit(message, at, message->len - at, other->data + from, other->len - from);
 			break;
 		case 7:
@@ -238,12 +241,16 @@ typedef struct Token
 {
 	size_t		start;
 	size_t		len;
-	char		kind;			/* its first byte, 'a' of a word or number, 'k' of a key */
+	char		kind;			/* its first byte; 'a' for a word or number,
+								 * 'k' for a key */
 } Token;
 
 #define MAX_TOKENS 2000
 
-/* Finds the tokens of a message, as far as it has any. */
+/*
+ * Finds the tokens of a message, as far as there are any.  Returns their
+ * number.
+ */
 static int
 tokenize(const Message *message, Token *tokens)
 {
@@ -271,7 +278,10 @@ tokenize(const Message *message, Token *tokens)
 	return n;
 }
 
-/* Where a value, or a member of an object, ends that begins with a token. */
+/*
+ * Returns where the value, or the member of an object, that begins with a
+ * token ends.
+ */
 static size_t
 unit_end(const Token *tokens, int ntokens, int at)
 {
@@ -290,7 +300,7 @@ unit_end(const Token *tokens, int ntokens, int at)
 	return tokens[at].start + tokens[at].len;
 }
 
-/* Changes a word, or what belongs together in it: a value, or a key with its value. */
+/* Changes a token, or a unit of tokens: a value, or a key with its value. */
 static void
 mutate_json(Message *message, const Message *other)
 {
@@ -318,7 +328,7 @@ mutate_json(Message *message, const Message *other)
 		mutate_bytes(message, other);
 		return;
 	}
-	/* something of the same kind, in most cases */
+	/* in most cases, a token of the same kind */
 	for (int i = 0; i < ntheirs && theirs[from].kind != mine[at].kind; i++)
 		from = (from + 1) % ntheirs;
 	start = mine[at].start;
@@ -339,12 +349,12 @@ mutate_json(Message *message, const Message *other)
 		case 3:
 			edit(message, start, len, unit, nunit);
 			break;
-		case 4:					/* the unit comes before, and a comma */
+		case 4:					/* insert the unit and a comma before */
 			edit(message, start, 0, unit, nunit);
 			if (start + nunit <= message->len)
 				edit(message, start + nunit, 0, ",", 1);
 			break;
-		case 5:					/* with a comma */
+		case 5:					/* remove the unit and a comma */
 			if (start + len < message->len && message->data[start + len] == ',')
 				len++;
 			else if (start > 0 && message->data[start - 1] == ',')

@@ -4,16 +4,16 @@
  *	  Functions of the server that the format readers call, for a program
  *	  with AddressSanitizer.
  *
- * Every palloc is a malloc of that very size, and a context really frees what
- * was in it, so that no access out of bounds or after a reset goes unseen.
- * What reads bytes of a message (pqformat.c) does exactly what the server's
- * function does.
+ * Every palloc is a malloc of exactly that size, and resetting a context frees
+ * its chunks.  So ASan detects every access out of bounds or after a reset.
+ * The functions that read bytes of a message (pqformat.c) do exactly the same
+ * as those of the server.
  *
  * String buffers, psprintf, encodings and the JSON parser are the server's
  * own, from its libpgcommon.  Functions that a format calls only for a
- * definition are not there: the formats are in a library of their own, so the
- * program is linked all the same, and the dynamic linker ends it, with the
- * name of the function, should one be called.
+ * definition are missing.  The formats are in a separate library, so the
+ * program can be linked without them.  If such a function is called, the
+ * dynamic linker ends the program with the name of the function.
  *
  *-------------------------------------------------------------------------
  */
@@ -76,9 +76,9 @@ errstart_cold(int elevel, const char *domain)
 }
 
 /*
- * Formats a text as the server would, which reads its arguments.  The last one
- * is kept, which is the most special: its format, or what it says up to a quote
- * if the format is but "%s".
+ * Formats a text as the server would, so that its arguments are read.  Retains
+ * the last text, which is the most specific one: its format, or the text up to
+ * a quote if the format is only "%s".
  */
 static int
 take_text(const char *format, va_list args)
@@ -142,8 +142,8 @@ ExceptionalCondition(const char *condition, const char *type, const char *file, 
  */
 
 /*
- * Comes before a chunk, and is poisoned, so that it guards that end of it.
- * Only the functions that are not instrumented may look into it.
+ * Precedes a chunk, and is poisoned, so that it guards the start of the chunk.
+ * Only functions that are not instrumented may access it.
  */
 typedef struct Chunk
 {
@@ -158,7 +158,7 @@ typedef struct Chunk
 typedef struct StubContext
 {
 	MemoryContextData header;
-	Chunk		chunks;			/* of a ring */
+	Chunk		chunks;			/* head of a circular list */
 } StubContext;
 
 MemoryContext CurrentMemoryContext = NULL;
@@ -188,7 +188,7 @@ MemoryContextAlloc(MemoryContext context, Size size)
 	Chunk	   *ring = &((StubContext *) context)->chunks;
 	Chunk	   *chunk;
 
-	/* lengths are checked against the message before, so nobody wants that much */
+	/* lengths are checked against the message before, so this is a failure */
 	if (!AllocSizeIsValid(size))
 		stub_fail("invalid memory alloc request size %zu", size);
 	chunk = malloc(sizeof(Chunk) + size);
@@ -283,7 +283,10 @@ list_append(NodeTag tag, List *list, ListCell cell)
 		list->type = tag;
 	}
 
-	/* anew each time, so that cells that were kept by reference are found */
+	/*
+	 * allocate new cells each time, so that references to old ones are
+	 * detected
+	 */
 	list->elements = list->max_length == 0 ? palloc(sizeof(ListCell)) :
 		repalloc(list->elements, sizeof(ListCell) * (list->length + 1));
 	list->max_length = list->length + 1;
@@ -444,7 +447,7 @@ const char *
 pq_getmsgstring(StringInfo message)
 {
 	const char *string = &message->data[message->cursor];
-	int			len = strlen(string);	/* expects a NUL after the message */
+	int			len = strlen(string);	/* requires a NUL after the message */
 
 	if (message->cursor + len >= message->len)
 		ereport(ERROR, errmsg("invalid string in message"));
@@ -470,7 +473,9 @@ pg_lsn_in_internal(const char *string, bool *failed)
 }
 
 #if PG_VERSION_NUM < 170000
-/* The library's parser lacks it; reads what the server's reads. */
+/*
+ * Missing in the parser of the library.  Reads the same bytes as the server's.
+ */
 char *
 json_errdetail(JsonParseErrorType error, JsonLexContext *lex)
 {
@@ -497,7 +502,7 @@ json_errdetail(JsonParseErrorType error, JsonLexContext *lex)
 }
 #endif
 
-/* Only makes up a name that nobody else has; the same one in each run here. */
+/* Only used to make a unique name.  Here it is the same in each run. */
 bool
 pg_strong_random(void *buf, size_t len)
 {
@@ -505,7 +510,7 @@ pg_strong_random(void *buf, size_t len)
 	return true;
 }
 
-/* Whose error it is matters to nobody here. */
+/* The source of an error is irrelevant here. */
 void
 trouble_begin_values(Oid source)
 {
@@ -516,7 +521,7 @@ trouble_end_values(void)
 {
 }
 
-/* Nor do the rights that are used. */
+/* Privileges are irrelevant here as well. */
 SavedRole
 xact_become(Oid role)
 {
