@@ -169,8 +169,8 @@ enter_trouble(bool manual)
  */
 typedef enum Settled
 {
-	SETTLED_NOTHING,			/* nothing to do: continue with the next step */
-	SETTLED_SOMETHING,			/* commit, and start with the first step again */
+	SETTLED_NOTHING,			/* nothing to do: run the next step */
+	SETTLED_SOMETHING,			/* commit, and start with the first step */
 	SETTLED_ALL					/* commit: there is nothing to read in this
 								 * cycle */
 } Settled;
@@ -579,7 +579,7 @@ static CatalogStamp facts_compared;
 typedef struct Reading
 {
 	TimestampTz began;
-	uint64		version;		/* of the catalogs, before any lock was taken */
+	uint64		version;		/* of the catalogs, from before any lock */
 	uint64		foreign;		/* transactions of others, at that time */
 	XLogRecPtr	written;		/* the end of the WAL, on disk or not */
 	bool		closing;		/* one more position must be written */
