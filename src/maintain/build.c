@@ -95,7 +95,7 @@ typedef struct Build
 								 * known */
 	bool		filled;			/* it was run, into the temporary table */
 	Oid			owner;			/* role that it was run as */
-	char	   *columns;		/* names of the rollup's columns at that time */
+	char	   *columns;		/* names of the rollup's columns then */
 	const Format *format;
 	List	   *facts;			/* of the sources, if the format needs any */
 	const char *name;			/* of the rollup, for messages; NULL: not yet
@@ -206,10 +206,11 @@ is_starting(const Build *build)
 }
 
 /*
- * Locks the rows of the rollup if they are free, so that writing them at the
- * join does not wait, while all other rollups would wait too.  To avoid
- * finding a locked row only after a long build, also does so at the start, if
- * no cycle writes the rollup.
+ * Locks the table of the rollup against writers, if that lock is free.  Then
+ * no row of it is locked by others when it is written at the join, where all
+ * other rollups would have to wait too.  To avoid finding a locked row only
+ * after a long build, also does so at the start, if no cycle writes the
+ * rollup.
  */
 static bool
 lock_rows(const Build *build, const Rollup *rollup, BusyLock *busy)
