@@ -1,20 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * apply.c
- *	  Deltas become rows.
+ *	  Applies deltas to tables.
  *
- * Each group that changes is looked up in the table, by its unique index.
- * It is deleted if its count comes to zero, updated, or inserted, by one
- * statement for each of these that occurs.  So constraints, generated
- * columns and triggers of the table see the rows that it has before and
- * after, and no others.  One INSERT ... ON CONFLICT DO UPDATE would propose
- * the deltas as rows, and the server checks and computes what is proposed;
- * and it could not delete.
+ * Each changed group is looked up in the table by its unique index.  It is
+ * deleted if its count becomes zero, or otherwise updated or inserted.  There
+ * is one DELETE, one UPDATE and one INSERT, as needed.  So constraints,
+ * generated columns and triggers of the table see only the rows that the table
+ * has before and after.  A single INSERT ... ON CONFLICT DO UPDATE would
+ * propose the deltas as rows.  The server would check constraints and compute
+ * generated columns for these rows.  It also could not delete.
  *
- * The rows are handed to the statements as named tuplestores, as transition
- * tables are to triggers, so that columns of any type pass unchanged.  With
- * them goes the address of the row that was found, as column ctid: the only
- * name that no column of the table can have.
+ * The rows are passed to the statements as named tuplestores, in the same way
+ * as transition tables to triggers, so that values of any type are unchanged.
+ * Each row has the address of the row that was found, as column ctid.  A
+ * column of the table cannot have that name.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,7 +52,7 @@
 #include "trouble.h"
 #include "xact.h"
 
-/* Describes rows for statements, which call them APPLY_ROWS. */
+/* Makes rows available to statements, under the name APPLY_ROWS. */
 static EphemeralNamedRelation
 name_rows(Tuplestorestate *rows, TupleDesc desc, uint64 nrows)
 {
@@ -68,9 +68,8 @@ name_rows(Tuplestorestate *rows, TupleDesc desc, uint64 nrows)
 }
 
 /*
- * Runs a query that reads rows handed over in a tuplestore, which it names
- * notify_stats_rows, and whose columns are those of "desc".  SPI must be
- * connected.
+ * Runs a query that reads the rows of a tuplestore.  The query refers to them
+ * as notify_stats_rows, with the columns of "desc".  SPI must be connected.
  */
 void
 apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc,
@@ -84,14 +83,14 @@ apply_query_with_rows(const char *query, Tuplestorestate *rows, TupleDesc desc,
 }
 
 /*
- * From so many rows on, to find and write them in the order of the index is
- * worth a sort.
+ * With at least this number of rows, they are sorted, in order to find and
+ * write them in the order of the index.
  */
 #define SORTED_ROWS 100
 
 /*
- * The statements of a rollup, in the order in which they run: first what
- * makes room.
+ * The statements of a rollup, in the order in which they run.  DELETE is
+ * first, so that rows to be deleted cannot conflict with others.
  */
 typedef enum ApplyStatement
 {
@@ -108,7 +107,7 @@ is_nullable_sum(const Measure *measure)
 	return measure->kind != MEASURE_COUNT && measure->companion >= 0;
 }
 
-/* The rows to insert.  A sum over no input has to be NULL. */
+/* Appends the SELECT of the rows to insert.  A sum of no value is NULL. */
 static void
 append_select(StringInfo buf, const Definition *definition)
 {
@@ -163,8 +162,8 @@ append_assignments(StringInfo buf, const Definition *definition)
 }
 
 /*
- * The table that a rollup's deltas are applied to: its own, or the one that
- * a build fills.
+ * The table to which a rollup's deltas are applied: its own, or the temporary
+ * table of a build.
  */
 typedef struct ApplyTarget
 {
@@ -203,7 +202,7 @@ statement_text(const ApplyTarget *target, ApplyStatement statement)
 	return buf.data;
 }
 
-/* Throws unless as many groups were written as there were to write. */
+/* Throws unless the expected number of groups was written. */
 void
 apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 {
@@ -218,7 +217,7 @@ apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 												  rollup->ignores != NIL))));
 }
 
-/* Throws if the name of the rollup's own table has become another one's. */
+/* Throws if the name of the rollup's own table now means another table. */
 static void
 check_target(const ApplyTarget *target)
 {
@@ -226,17 +225,17 @@ check_target(const ApplyTarget *target)
 		rollup_check_name(target->rollup);
 }
 
-/* A plan that a rollup's shape keeps. */
+/* A plan that is cached in a rollup's shape. */
 typedef struct ApplyPlan
 {
-	const char *query;			/* its text, for logs */
+	const char *query;			/* its text, for the server log */
 	PlannedStmt *plan;
 	CatalogStamp stamp;			/* of the catalogs when it was planned */
 } ApplyPlan;
 
 /*
- * Whether a plan writes that table alone, as a rule may have it do
- * otherwise.
+ * Returns whether a plan writes only the given table.  A rule may cause it to
+ * write others.
  */
 static bool
 writes_only(const PlannedStmt *plan, Oid relid)
@@ -248,8 +247,8 @@ writes_only(const PlannedStmt *plan, Oid relid)
 
 /*
  * Plans an UPDATE or DELETE such that it fetches rows by their addresses,
- * whatever the planner knows of the table: the plan is kept while the table
- * grows.
+ * regardless of the statistics of the table.  The plan is reused while the
+ * table grows.
  */
 static PlannedStmt *
 plan_by_address(Query *query, const char *text)
@@ -301,10 +300,11 @@ plan_statement(const ApplyTarget *target, ApplyStatement statement,
 }
 
 /*
- * The plan of a statement: for the rollup's own table a kept one, unless
- * some catalog has changed.  SPI would plan it anew whenever decoding has
- * emptied the plan cache; that would take longer than to run it, for the
- * few groups of a usual batch.  The only table in it is locked.
+ * Returns the plan of a statement.  Plans for the rollup's own table are
+ * cached until some catalog changes.  SPI would plan the statement again each
+ * time after decoding has invalidated the plan cache.  For the few groups of a
+ * usual batch, planning takes longer than execution.  The plan needs no locks,
+ * since the only table in it is locked.
  */
 static ApplyPlan
 find_plan(const ApplyTarget *target, ApplyStatement statement,
@@ -335,7 +335,7 @@ find_plan(const ApplyTarget *target, ApplyStatement statement,
 	return *entry;
 }
 
-/* Runs a statement, and returns how many rows it has changed. */
+/* Runs a statement, and returns the number of rows it has changed. */
 static uint64
 run_statement(const ApplyTarget *target, ApplyStatement statement,
 			  QueryEnvironment *environment)
@@ -361,10 +361,13 @@ run_statement(const ApplyTarget *target, ApplyStatement statement,
 }
 
 /*
- * Which statement a delta is for
+ * Choosing the statement for each delta
  */
 
-/* Whether a measure of a group, found or new, comes to zero. */
+/*
+ * Returns whether a measure of a group becomes zero.  "found" is NULL for a
+ * new group.
+ */
 static bool
 comes_to_zero(const Measure *measure, TupleTableSlot *found,
 			  TupleTableSlot *delta)
@@ -396,7 +399,7 @@ all_come_to_zero(const Definition *definition, TupleTableSlot *found,
 	return true;
 }
 
-/* The count that a group comes to. */
+/* Returns the new row count of a group. */
 static int64
 new_count(const Definition *definition, TupleTableSlot *found,
 		  TupleTableSlot *delta, bool *isnull)
@@ -411,9 +414,10 @@ new_count(const Definition *definition, TupleTableSlot *found,
 }
 
 /*
- * A count below zero, or one of zero beside something else, means that the
- * table was not what the definition had: changed by hand, or worse.  That
- * is an error, and never corrected silently.
+ * Returns the statement for a delta.  Throws if the count becomes negative, or
+ * if it becomes zero and another measure does not.  Then the table did not
+ * match the definition, for example because it was modified manually.  Such a
+ * table is never corrected silently.
  */
 static ApplyStatement
 choose_statement(const Rollup *rollup, TupleTableSlot *found,
@@ -439,7 +443,7 @@ choose_statement(const Rollup *rollup, TupleTableSlot *found,
 														 NIL))));
 }
 
-/* The deltas of a rollup as the statements take them. */
+/* The deltas of a rollup, divided by statement. */
 typedef struct Batch
 {
 	const ApplyTarget *target;
@@ -451,7 +455,7 @@ typedef struct Batch
 	MemoryContext row_context;
 } Batch;
 
-/* The columns of the definition, and ctid. */
+/* Returns a row type with the columns of the definition, and ctid. */
 static TupleDesc
 batch_desc(TupleDesc columns)
 {
@@ -485,7 +489,7 @@ add_to_batch(Batch *batch, ApplyStatement statement, TupleTableSlot *found,
 	batch->nrows[statement]++;
 }
 
-/* Looks up the group of a delta. */
+/* Looks up the group of a delta, and adds it to the batch. */
 static void
 take_delta(Batch *batch, TupleTableSlot *delta)
 {
@@ -499,7 +503,7 @@ take_delta(Batch *batch, TupleTableSlot *delta)
 	add_to_batch(batch, statement, found, delta);
 }
 
-/* Takes many deltas, in the order of the index. */
+/* Adds many deltas to the batch, in the order of the index. */
 static void
 take_sorted(Batch *batch, Tuplestorestate *deltas, TupleTableSlot *delta)
 {
@@ -541,9 +545,9 @@ open_target(const ApplyTarget *target)
 }
 
 /*
- * Throws, since not all rows were written that were found.  Triggers may
- * keep rows away each time; without one, another session has changed them
- * just now.
+ * Throws because not all rows that were found were written.  If there are
+ * BEFORE ROW triggers, they may suppress the rows each time.  Otherwise
+ * another session has concurrently changed the rows.
  */
 static void
 complain_of_missing(const Rollup *rollup, Relation table, uint64 written,
@@ -578,7 +582,7 @@ write_rows(const Batch *batch, Relation table, ApplyStatement statement)
 	tuplestore_end(batch->rows[statement]);
 }
 
-/* Adds deltas to the target, and ends them. */
+/* Adds deltas to the target, and frees their tuplestore. */
 static void
 add_deltas(const ApplyTarget *target, Tuplestorestate *deltas, uint64 ndeltas)
 {
@@ -616,10 +620,10 @@ empty_table(const ApplyTarget *target)
 }
 
 /*
- * Applies the deltas of one rollup to the table that a build fills, a
- * qualified and quoted name, or to the rollup's own (NULL).  Runs as the
- * rollup's owner.  Returns whether anything changed.  Throws if the table
- * cannot be what the definition had: a group would get a negative count.
+ * Applies the deltas of one rollup to the temporary table of a build, given by
+ * its qualified and quoted name, or to the rollup's own table (NULL).  Runs as
+ * the rollup's owner.  Returns whether anything changed.  Throws if the table
+ * did not match the definition, for example if a count becomes negative.
  */
 bool
 apply_delta(Delta *delta, const char *build_table)

@@ -1,29 +1,30 @@
 /*-------------------------------------------------------------------------
  *
  * build.c
- *	  Building, rebuilding and verifying a rollup, while everybody works.
+ *	  Building, rebuilding and verifying a rollup online.
  *
- * Nobody is locked out, so the definition's result is read at some snapshot
- * S while changes go on, and those that S does not see are added from a slot:
+ * Other sessions are not locked out.  So the definition's result is read with
+ * some snapshot S while the sources change.  Changes that are not visible to S
+ * are then added from a slot.  The steps are:
  *
  *	1. Copy the main slot, and move the copy to the end of the WAL: a build
  *	   stream at a position F.
  *	2. Barrier: wait until every transaction of this database that has an xid
  *	   by now has ended.
- *	   A commit that is in the WAL before F may still be unknown to snapshots,
- *	   for instance while it waits for a synchronous standby; without the
- *	   barrier it would be neither in the stream nor in S.
- *	3. Run the definition at S, into a temporary table.
- *	4. Read the build stream into that table, but skip the transactions that S
- *	   sees, until little is left.
+ *	   A commit that is in the WAL before F may still be invisible to
+ *	   snapshots, for example while it waits for a synchronous standby.
+ *	   Without the barrier it would be neither in the stream nor in S.
+ *	3. Run the definition with S, into a temporary table.
+ *	4. Read the build stream into that table until little is left.  Skip the
+ *	   transactions that are visible to S.
  *	5. Join, in one transaction that has locked the main stream: read both
- *	   streams up to one position, so that the temporary table is what the
- *	   definition gives there, and the rollup what the main stream has made of
- *	   it.  Then put right, or report, what differs.
+ *	   streams up to the same position.  Then the temporary table has the
+ *	   definition's result at that position, and the rollup has the result of
+ *	   the main stream.  Correct, or report, the differences.
  *
- * The main stream goes on meanwhile, in other processes, but for step 5.  All
- * of this lives in temporary objects of one process: a crash leaves nothing,
- * and the build starts again.
+ * Except in step 5, other processes continue to maintain the main stream.  A
+ * build uses only temporary objects of one process.  So a crash leaves
+ * nothing, and the build starts again.
  *
  *-------------------------------------------------------------------------
  */
@@ -67,13 +68,13 @@
 #include "xact.h"
 
 /*
- * The join may begin when less WAL than this is left, or after so many
- * tries.
+ * The join may begin when less WAL than NEAR_ENOUGH is left, or after
+ * MAX_PASSES passes.
  */
 #define NEAR_ENOUGH (1024 * 1024)
 #define MAX_PASSES 100
 
-/* How often at most the worker looks what the slots of builds retain. */
+/* Minimum time between checks of how much WAL the slots of builds retain. */
 #define WATCH_INTERVAL_MS 1000
 
 typedef struct Build
@@ -84,30 +85,30 @@ typedef struct Build
 	int64		request;		/* the last request for a rebuild that is
 								 * served */
 	bool		joining;
-	bool		in_vain;		/* the rollup was dropped or redefined
-								 * meanwhile */
+	bool		in_vain;		/* must end, as the rollup was dropped or
+								 * changed */
 	SharedBuild *shared;
 	MemoryContext pass_context; /* reset after each transaction */
 
-	List	   *sources;		/* OIDs of what the definition reads */
+	List	   *sources;		/* OIDs of the tables the definition reads */
 	int64		fingerprint;	/* of the definition that is run; 0: not yet
 								 * known */
 	bool		filled;			/* it was run, into the temporary table */
-	Oid			owner;			/* whom it was run as */
-	char	   *columns;		/* what the rollup's columns were called */
+	Oid			owner;			/* role that it was run as */
+	char	   *columns;		/* names of the rollup's columns then */
 	const Format *format;
 	List	   *facts;			/* of the sources, if the format needs any */
 	const char *name;			/* of the rollup, for messages; NULL: not yet
 								 * known */
-	TimestampTz locked_out_since;	/* it has come upon locks that were not
-									 * free; 0: it has not */
+	TimestampTz locked_out_since;	/* since when it has found locks that were
+									 * not free; 0: it has not */
 	NameData	slot_name;		/* the copy of the main slot; empty: not yet
 								 * made */
-	XLogRecPtr	position;		/* the build stream's */
-	VisibleXids visible;		/* to the snapshot that the definition ran in */
-	XLogRecPtr	snapshot_lsn;	/* everything visible is before it */
+	XLogRecPtr	position;		/* of the build stream */
+	VisibleXids visible;		/* to the snapshot that the definition used */
+	XLogRecPtr	snapshot_lsn;	/* all visible commits are before it */
 
-	Differences *differences;	/* what verify() has found */
+	Differences *differences;	/* result of verify() */
 } Build;
 
 /* Switches to the context that lives as long as the build. */
@@ -118,8 +119,9 @@ enter_build_context(Build *build)
 }
 
 /*
- * From here on errors are the rollup's own, unless it is only looked at:
- * verify() tells its caller, and the rollup stays what it is.
+ * Attributes errors from here on to the rollup, unless it is only verified.
+ * An error of verify() is reported to its caller, and the state of the rollup
+ * does not change.
  */
 static void
 begin_own_work(const Build *build)
@@ -129,8 +131,9 @@ begin_own_work(const Build *build)
 }
 
 /*
- * Whether the format can tell what has happened to the sources since the last
- * look, the first of which was when the slot was copied.
+ * Returns whether the format can decode the changes of the sources since the
+ * last check.  The facts for the first check were collected when the slot was
+ * copied.
  */
 static bool
 facts_hold(Build *build, Rollup *rollup)
@@ -156,7 +159,7 @@ facts_hold(Build *build, Rollup *rollup)
 	return hold;
 }
 
-/* Whether the rollup is still what the temporary table was made for. */
+/* Returns whether the rollup still matches the temporary table. */
 static bool
 is_unchanged(const Build *build, const Rollup *rollup)
 {
@@ -167,11 +170,10 @@ is_unchanged(const Build *build, const Rollup *rollup)
 }
 
 /*
- * Takes the locks without which facts would not hold until the end of the
- * transaction, if they are free.  At the join always: what goes on with the
- * partitions until then is noted by nobody, and afterwards by the event
- * trigger.  Not while the definition is run, which would hold up the main
- * stream.
+ * Takes the locks without which facts might change before the end of the
+ * transaction, if they are free.  Always does so at the join: changes of
+ * partitions are recorded by the event trigger only after the join.  Does not
+ * do so while the definition is run, as that would delay the main stream.
  */
 static bool
 lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
@@ -182,8 +184,8 @@ lock_facts(const Build *build, Rollup *rollup, BusyLock *busy)
 }
 
 /*
- * Locks the indexes of a table that is to be changed, if they may have to
- * be made again, and if that is free.
+ * At the join, locks the indexes of the rollup's table, if they may need to be
+ * rebuilt and the locks are free.
  */
 static bool
 lock_indexes(const Build *build, const Rollup *rollup, BusyLock *busy)
@@ -194,8 +196,8 @@ lock_indexes(const Build *build, const Rollup *rollup, BusyLock *busy)
 }
 
 /*
- * Whether it still holds nothing that others would miss: neither slot nor
- * WAL.
+ * Returns whether the build has no slot yet.  So it does not yet hold a slot
+ * that others may need, and retains no WAL.
  */
 static bool
 is_starting(const Build *build)
@@ -204,10 +206,11 @@ is_starting(const Build *build)
 }
 
 /*
- * Sees to it that no row of the rollup is locked when it is written at the
- * join, where all others would have to wait as well.  To find that out at
- * the end of a long build would be a pity, so it is looked at before, too,
- * if no cycle writes the rollup.
+ * Locks the table of the rollup against writers, if that lock is free.  Then
+ * no row of it is locked by others when it is written at the join, where all
+ * other rollups would have to wait too.  To avoid finding a locked row only
+ * after a long build, also does so at the start, if no cycle writes the
+ * rollup.
  */
 static bool
 lock_rows(const Build *build, const Rollup *rollup, BusyLock *busy)
@@ -219,9 +222,9 @@ lock_rows(const Build *build, const Rollup *rollup, BusyLock *busy)
 }
 
 /*
- * The rollup, opened.  NULL if it has been dropped, or changed so that the
- * build is in vain (which is an error only to who verifies it), or if a
- * lock was not free: then that is in *busy.
+ * Opens and returns the rollup.  Returns NULL if a lock was not free, with the
+ * lock in *busy.  Also returns NULL if the rollup was dropped, or changed so
+ * that the build is in vain; for a verification that is an error.
  */
 static Rollup *
 load_rollup(Build *build, List *rollups, BusyLock *busy)
@@ -236,7 +239,7 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 											  rollup_qualified_name(build->relid));
 		if (!build->verifying && build->sources == NIL)
 		{
-			/* the first look: later requests are for a later build */
+			/* on the first call: later requests are for a later build */
 			build->request = rollup->request;
 			trouble_set_request(build->request);
 			trouble_set_catalog(rollup_catalog_state(build->relid, NULL));
@@ -263,8 +266,8 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 }
 
 /*
- * Waits for a lock.  A build that has not begun lets others be built after
- * a while: false is returned.
+ * Waits for a lock.  Returns false if a build that has no slot yet has waited
+ * for lock_timeout, so that other rollups can be built.
  */
 static bool
 wait_for_lock(Build *build, BusyLock busy, const char *locked)
@@ -288,8 +291,8 @@ wait_for_lock(Build *build, BusyLock busy, const char *locked)
 }
 
 /*
- * Ends a transaction for which load_rollup has given NULL, and if that was for
- * a lock waits for it.  False if the build is in vain.
+ * Ends a transaction in which load_rollup returned NULL.  If a lock was not
+ * free, waits for it.  Returns false if the build must end.
  */
 static bool
 may_try_again(Build *build, BusyLock busy)
@@ -302,7 +305,7 @@ may_try_again(Build *build, BusyLock busy)
 		xact_commit();
 		return false;
 	}
-	/* the transaction's memory goes with it */
+	/* the memory of the transaction is freed by the commit */
 	locked = MemoryContextStrdup(GetMemoryChunkContext(build),
 								 busy_lock_name(busy));
 	xact_commit();
@@ -312,8 +315,8 @@ may_try_again(Build *build, BusyLock busy)
 }
 
 /*
- * Starts a transaction on the rollup; NULL, and none, if the build is in
- * vain.
+ * Starts a transaction and opens the rollup.  Returns NULL, without a
+ * transaction, if the build must end.
  */
 static Rollup *
 begin_on_rollup(Build *build)
@@ -331,10 +334,10 @@ begin_on_rollup(Build *build)
 }
 
 /*
- * The bound of what a slot may retain
+ * The limit of the WAL that a slot may retain
  *
- * It is that of WAL which was written since the build began: what lies
- * before, the main slot had retained.
+ * Only WAL that was written since the build began counts.  Earlier WAL was
+ * already retained by the main slot.
  */
 
 static bool
@@ -355,7 +358,7 @@ retains_much(const SharedBuild *shared)
 #define RETAINS_MUCH "the replication slot of a build or verification retains more than %d MB of WAL"
 #define RETAINS_MUCH_HINT "Check waits_for in the view notify_stats.status, or raise notify_stats.max_build_wal."
 
-/* Throws if the build's slot retains more than it may. */
+/* Throws if the build's slot retains more WAL than the limit. */
 static void
 check_retained(const Build *build)
 {
@@ -367,10 +370,10 @@ check_retained(const Build *build)
 }
 
 /*
- * Has the error of a build that was told to end say why.  It stays a
- * cancellation by its SQLSTATE, which few handlers in code of users catch:
- * one that does, and goes on, would have the build store what it makes of
- * it.
+ * Replaces the message of the error in a build that was terminated because of
+ * this limit.  The SQLSTATE remains that of a cancellation, which few
+ * exception handlers in code of users catch.  If a handler caught it and
+ * continued, the build would store a wrong result.
  */
 static void
 retained_error_callback(void *arg)
@@ -397,9 +400,10 @@ build_error_callback(void *arg)
 }
 
 /*
- * For the worker: once a second at most, ends builds and verifications the
- * slot of which retains more WAL than notify_stats.max_build_wal.  They may
- * be stuck in code of a user.
+ * Terminates builds and verifications whose slot retains more WAL than
+ * notify_stats.max_build_wal.  Called by the worker; checks at most once per
+ * second.  The processes may be stuck in code of a user, so they cannot always
+ * check that themselves.
  */
 void
 build_watch_retained(void)
@@ -419,8 +423,8 @@ build_watch_retained(void)
  */
 
 /*
- * Throws unless so many slots are free.  A verification leaves one, so that
- * a build or a stream can always have one.
+ * Throws unless this number of slots is free.  A verification must leave one
+ * free slot, so that it never prevents a build or a stream.
  */
 static void
 check_free_slots(int needed)
@@ -433,7 +437,7 @@ check_free_slots(int needed)
 				 errhint("Try again later, drop unused slots, or raise max_replication_slots and restart the server.")));
 }
 
-/* Throws unless a live rollup on a stream at work is to be verified. */
+/* Throws unless the rollup is live and the stream is not paused. */
 static void
 check_verifiable(const Rollup *rollup, const StreamRow *row)
 {
@@ -462,7 +466,7 @@ advance_build_slot(Build *build)
 	xact_commit();
 }
 
-/* Throws if the changes of a source cannot be told. */
+/* Throws if the format cannot decode the changes of a source. */
 static void
 check_sources(const Build *build, const Rollup *rollup, const Format *format)
 {
@@ -475,9 +479,10 @@ check_sources(const Build *build, const Rollup *rollup, const Format *format)
 }
 
 /*
- * Sees to it that pgoutput tells the sources' changes from here on, and
- * that one request for this build is left, in a transaction of its own.
- * False if the build is in vain.
+ * Adds the sources to the publication, so that pgoutput decodes their changes
+ * from here on.  Also deletes older requests for a rebuild, so that only the
+ * last one is left.  Does this in a transaction of its own.  Returns false if
+ * the build must end.
  */
 static bool
 publish_sources(Build *build)
@@ -508,8 +513,8 @@ publish_sources(Build *build)
 }
 
 /*
- * Moves the copy to the end of the WAL: the barrier comes after, so that the
- * snapshot sees what has committed until here.
+ * Moves the copy of the slot to the end of the WAL.  All commits before that
+ * position will be visible to the snapshot, because the barrier comes later.
  */
 static void
 skip_past(Build *build)
@@ -519,7 +524,7 @@ skip_past(Build *build)
 	shared_build_reached(build->shared, build->position);
 }
 
-/* Copies the main slot.  False if there is nothing to build. */
+/* Copies the main slot.  Returns false if there is nothing to build. */
 static bool
 copy_slot(Build *build)
 {
@@ -556,7 +561,7 @@ copy_slot(Build *build)
 		shared_build_reached(build->shared, build->position);
 	}
 	xact_commit();
-	/* others may have taken some at the same time */
+	/* other processes may have taken slots at the same time */
 	if (build->verifying)
 		check_free_slots(1);
 	if (wanted)
@@ -569,14 +574,17 @@ copy_slot(Build *build)
  * Step 2: the barrier
  */
 
-/* Whether a transaction, prepared ones included, is another database's. */
+/*
+ * Returns whether a transaction belongs to another database.  It may also be a
+ * prepared transaction.
+ */
 static bool
 is_elsewhere(TransactionId xid)
 {
 	Oid			database = InvalidOid;
 
 	LWLockAcquire(ProcArrayLock, LW_SHARED);
-	/* allProcCount leaves out those of prepared transactions, which follow */
+	/* allProcCount excludes prepared transactions, which are stored last */
 	for (uint32 i = 0; i < ProcGlobal->allProcCount + max_prepared_xacts; i++)
 	{
 		PGPROC	   *proc = &ProcGlobal->allProcs[i];
@@ -589,8 +597,8 @@ is_elsewhere(TransactionId xid)
 }
 
 /*
- * One of this database's transactions before "limit" that still run, or
- * invalid.
+ * Returns the xid of one transaction of this database that is before "limit"
+ * and still running, or an invalid xid if there is none.
  */
 static TransactionId
 running_before(TransactionId limit)
@@ -603,7 +611,7 @@ running_before(TransactionId limit)
 			!is_elsewhere(snapshot->xip[i]))
 			return snapshot->xip[i];
 
-	/* xip has none that were assigned after the last one that has ended */
+	/* xip has no xid that is later than the latest completed one */
 	xid = snapshot->xmax;
 	while (TransactionIdPrecedes(xid, limit))
 	{
@@ -614,7 +622,7 @@ running_before(TransactionId limit)
 	return InvalidTransactionId;
 }
 
-/* Waits for all transactions of this database that have an xid by now. */
+/* Waits until all transactions of this database with an xid have ended. */
 static void
 wait_for_transactions(Build *build)
 {
@@ -630,7 +638,7 @@ wait_for_transactions(Build *build)
 		if (TransactionIdIsValid(xid))
 		{
 			shared_build_waits_for(build->shared, xid);
-			/* no snapshot while waiting, so that vacuum goes on */
+			/* hold no snapshot while waiting, to not hold back vacuum */
 			PopActiveSnapshot();
 			XactLockTableWait(xid, NULL, NULL, XLTW_None);
 			PushActiveSnapshot(GetLatestSnapshot());
@@ -652,15 +660,15 @@ remember_visible(Build *build, Snapshot snapshot)
 	build->visible.nrunning = snapshot->xcnt;
 	build->visible.running = palloc(sizeof(TransactionId) * (snapshot->xcnt +
 															 1));
-	/* of none there may be no array, and memcpy wants one even so */
+	/* xip may be NULL if xcnt is 0, and memcpy does not allow NULL */
 	if (snapshot->xcnt > 0)
 		memcpy(build->visible.running, snapshot->xip,
 			   sizeof(TransactionId) * snapshot->xcnt);
 }
 
 /*
- * Runs the definition as the owner, into a tuplestore first: a query that
- * writes would not be run by parallel workers.
+ * Runs the definition as the owner.  The result is stored in a tuplestore
+ * first, because parallel workers are not used for a query that writes.
  */
 static Tuplestorestate *
 run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
@@ -672,7 +680,7 @@ run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 	SavedRole	saved;
 	int			rc;
 
-	/* the name may be another view's by now, if its schema has been renamed */
+	/* if its schema was renamed, the name may now belong to another view */
 	SetTuplestoreDestReceiverParams(receiver, rows, CurrentMemoryContext,
 									false, rollup->shape->desc,
 									"the definition was renamed concurrently");
@@ -693,9 +701,9 @@ run_definition(const Build *build, const Rollup *rollup, uint64 *nrows)
 }
 
 /*
- * Starts a transaction with the one snapshot that the definition is run with.
- * The sources are locked before: what rewrites a table makes it look empty to
- * older snapshots.
+ * Starts a transaction with the snapshot that the definition will use.  The
+ * sources are locked before the snapshot is taken, because a table that is
+ * rewritten may look empty to older snapshots.
  */
 static void
 begin_with_snapshot(Build *build)
@@ -720,11 +728,11 @@ begin_with_snapshot(Build *build)
 }
 
 /*
- * Makes the temporary table, in a transaction of its own: while the
- * definition is run, which may take as long as it likes, this process has
- * no xid for the barriers of other builds to wait for.  The index is there
- * before the rows: to make one of rows would compare them as ourselves.
- * False if the build is in vain.
+ * Creates the temporary table, in a transaction of its own.  So this process
+ * has no xid while the definition runs, which may take very long, and barriers
+ * of other builds do not wait for it.  The index is created before the rows
+ * are inserted, because creating it later would compare them as our own role,
+ * not as the owner.  Returns false if the build must end.
  */
 static bool
 make_fresh_table(Build *build)
@@ -742,10 +750,7 @@ make_fresh_table(Build *build)
 
 	SPI_connect();
 
-	/*
-	 * of the definition's types, whatever the table has made of them
-	 * meanwhile
-	 */
+	/* use the types of the definition; those of the table may be different */
 	temporary_table_create(rollup, FRESH_NAME,
 						   psprintf("(%s)",
 									own_table_columns_of(rollup->shape->desc)));
@@ -756,7 +761,7 @@ make_fresh_table(Build *build)
 	return true;
 }
 
-/* Runs the definition into the temporary table, which the owner fills. */
+/* Runs the definition, and fills the temporary table, both as the owner. */
 static void
 fill_fresh_table(Build *build, const Rollup *rollup)
 {
@@ -776,7 +781,10 @@ fill_fresh_table(Build *build, const Rollup *rollup)
 	SPI_finish();
 }
 
-/* Takes the snapshot and what the definition gives there; false if in vain. */
+/*
+ * Takes the snapshot and stores the definition's result in the temporary
+ * table.  Returns false if the build must end.
+ */
 static bool
 read_sources(Build *build)
 {
@@ -807,8 +815,8 @@ read_sources(Build *build)
  */
 
 /*
- * Reads the build stream, within the current transaction.  False if a change
- * came that cannot be told, so that the build has to start again.
+ * Reads the build stream, within the current transaction.  Returns false if a
+ * change cannot be decoded, so that the build must start again.
  */
 static bool
 read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
@@ -824,10 +832,7 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	input.visible = &build->visible;
 	input.target = FRESH_TABLE;
 
-	/*
-	 * what befalls the temporary table of verify() is not the rollup's
-	 * trouble
-	 */
+	/* errors while writing the temporary table of verify() are not noted */
 	trouble_ignore(build->verifying);
 	output = pass_read(&input);
 	trouble_ignore(false);
@@ -843,7 +848,10 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	return output.stale == NIL;
 }
 
-/* Reads the build stream up to a position; false if in vain. */
+/*
+ * Reads the build stream up to a position.  Returns false if the build must
+ * end.
+ */
 static bool
 catch_up_to(Build *build, XLogRecPtr upto)
 {
@@ -865,7 +873,7 @@ catch_up_to(Build *build, XLogRecPtr upto)
 	return true;
 }
 
-/* Where the build's slot is read from, each time. */
+/* Returns the position from which each peek reads the build's slot. */
 static XLogRecPtr
 restart_lsn(const Build *build)
 {
@@ -876,10 +884,10 @@ restart_lsn(const Build *build)
 }
 
 /*
- * Reads the build stream until little is left; false if in vain.  While a
- * transaction is open, each pass, and the join, reads again what lies
- * before the position.  So half of that is little: one more pass would cost
- * more than it saves.
+ * Reads the build stream until little is left.  Returns false if the build
+ * must end.  While an old transaction is running, each pass, and the join,
+ * reads WAL before the position again.  "Little" is less than half of that,
+ * because one more pass would then cost more than it saves.
  */
 static bool
 catch_up(Build *build)
@@ -912,7 +920,7 @@ catch_up(Build *build)
  * Step 5: the join
  */
 
-/* Throws unless the main stream is sound and at work. */
+/* Throws unless the main stream has a usable slot and is not paused. */
 static void
 check_stream(const Build *build, StreamRow *row)
 {
@@ -932,9 +940,9 @@ check_stream(const Build *build, StreamRow *row)
 }
 
 /*
- * Opens the transaction of the join: the main stream is locked, and all its
- * rollups and this one are open, and the time limit runs.  NULL, and no
- * transaction, if in vain.
+ * Starts the transaction of the join.  Locks the main stream, opens all its
+ * rollups and this one, and starts the time limit.  Returns NULL, without a
+ * transaction, if the build must end.
  */
 static Rollup *
 begin_join(Build *build, StreamRow *row, List **live)
@@ -959,7 +967,7 @@ begin_join(Build *build, StreamRow *row, List **live)
 	return rollup;
 }
 
-/* Brings the table, or the list of differences, up to date. */
+/* Corrects the rollup's table, or collects the differences for verify(). */
 static void
 bring_up_to_date(Build *build, const Rollup *rollup)
 {
@@ -993,9 +1001,10 @@ bring_up_to_date(Build *build, const Rollup *rollup)
 }
 
 /*
- * Reads both streams up to one position and settles what differs, in one
- * transaction.  The main stream stands still until it is over.  False if in
- * vain: the build has to start again, if the rollup still wants it.
+ * Reads both streams up to the same position and corrects the differences, or
+ * collects them, in one transaction.  The main stream is blocked until that
+ * transaction ends.  Returns false if the build must start again, provided
+ * that the rollup still needs it.
  */
 static bool
 join_main_stream(Build *build)
@@ -1010,9 +1019,9 @@ join_main_stream(Build *build)
 	shared_build_phase(build->shared, BUILD_JOINING);
 	build->joining = true;
 	trouble_set_building(build->verifying ? InvalidOid : build->relid, true);
-	trouble_set_request(0);		/* the main stream's errors are not the
-								 * build's */
-	/* a long backlog of the main stream is not for this one transaction */
+	trouble_set_request(0);		/* errors of the main stream do not belong to
+								 * the build */
+	/* read a long backlog of the main stream before this transaction */
 	for (int pass = 0; pass < MAX_PASSES &&
 		 cycle_run(build->manual).more; pass++)
 		MemoryContextReset(build->pass_context);
@@ -1050,12 +1059,12 @@ join_main_stream(Build *build)
 	time_limit_stop();
 	main_stream_finish(&row, upto, now);
 	if (!build->verifying)
-		trouble_forget(build->relid);	/* if there was any, it is no more */
+		trouble_forget(build->relid);	/* earlier errors are obsolete */
 	return true;
 }
 
 /*
- * The whole
+ * The complete build
  */
 
 static void
@@ -1079,7 +1088,7 @@ run_guarded(Build *build)
 
 	build->shared = shared_build_begin(build->relid, build->verifying);
 	if (build->shared == NULL)
-		return;					/* another process is at it */
+		return;					/* another process builds it */
 	error_context.callback = build_error_callback;
 	error_context.arg = build;
 	error_context.previous = error_context_stack;
@@ -1111,10 +1120,10 @@ run_guarded(Build *build)
 }
 
 /*
- * Fills a rollup that is building, or brings a live, stale or failed one to
- * what its definition says, and makes it live.  Runs transactions of its own.
- * Does nothing if the rollup needs no build (any more), or is being built by
- * another process.  "manual" works on a paused stream as well.
+ * Fills a new rollup, or makes a live, stale or failed one match its
+ * definition.  The rollup is live afterwards.  Runs transactions of its own.
+ * Does nothing if the rollup needs no build (any more), or another process is
+ * building it.  With "manual", also works on a paused stream.
  */
 void
 build_rollup(Oid relid, bool manual)
@@ -1139,7 +1148,7 @@ build_verify(Oid relid, VerifyCallback callback, void *arg)
 	build->relid = relid;
 	build->verifying = true;
 	run_guarded(build);
-	/* no answer must not look like a good one */
+	/* a missing result must not look like one without differences */
 	if (build->differences == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * build.h
- *	  Building, rebuilding and verifying a rollup, while everybody works.
+ *	  Building, rebuilding and verifying a rollup online.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,19 +3,21 @@
  * cycle.c
  *	  A cycle of the main stream: settle, read, commit, advance.
  *
- * The first four are one transaction, which also writes the position that it
- * brings the stream to.  So the rollups and the position are always those of
- * one another, whatever crashes when; and only after the commit is on disk may
- * the slot forget.  If it forgets less than it could (its own position is not
- * crash-safe), the next peek gives transactions again, and they are skipped by
- * the position.
+ * Reading and applying are one transaction, which also writes the position
+ * that the stream has reached.  So the rollups and the position are consistent
+ * after any crash.  The slot may advance only after the commit is on disk.
+ * The slot's own position is not crash-safe and may be too early.  Then the
+ * next peek returns transactions again, and they are skipped by comparing them
+ * with our position.
  *
- * Where nothing relevant passed, the position is kept in shared memory alone,
- * and written at most once a second, and only if others have written WAL.  Our
- * own commits, and what the server writes by itself, are no reason to write
- * again, so a server left alone falls silent.  But for one time: who takes the
- * end of the WAL as a token of his own commit may get one after ours, and on a
- * standby has nothing but the written position to hold it against.
+ * If there were no relevant changes, the position is kept only in shared
+ * memory.  It is written at most once per second, and only if others have
+ * written WAL.  Our own commits, and WAL that the server writes on its own, do
+ * not count, so an idle server writes nothing.  There is one exception.  A
+ * client may use the end of the WAL as a token for its own commit, and that
+ * may be after our commit.  On a standby the token can only be compared with
+ * the written position.  So one more position is written after the last
+ * changes.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,29 +48,30 @@
 
 #define PROGRESS_INTERVAL_MS 1000
 
-/* How long after the last changes one more position is written. */
+/* One more position is written this long after the last changes. */
 #define CLOSING_DELAY_MS 100
 
 /*
- * When restart_lsn is so far behind, the running transactions are logged, so
- * that it can follow: every so often, and less often if that does not help.
+ * If restart_lsn is this many bytes behind, the running transactions are
+ * logged, so that it can advance.  The interval is doubled, up to the maximum,
+ * while that does not help.
  */
 #define RESTART_DISTANCE (1024 * 1024)
 #define SNAPSHOT_INTERVAL_MS 500
 #define MAX_SNAPSHOT_INTERVAL_MS 15000
 
-/* A cycle at work. */
+/* The state of a running cycle. */
 typedef struct Cycle
 {
 	bool		manual;			/* works on a paused stream as well */
 	StreamRow	row;			/* of the stream, which is locked */
 	List	   *rollups;		/* all of this database */
 	Oid			entered;		/* rollup whose trouble this transaction
-								 * enters */
+								 * records in its state */
 	CycleResult *result;
 } Cycle;
 
-/* Has the next cycle come in so many milliseconds at the latest. */
+/* Requests the next cycle within this number of milliseconds. */
 static void
 come_again(Cycle *cycle, int milliseconds)
 {
@@ -79,19 +82,19 @@ come_again(Cycle *cycle, int milliseconds)
 }
 
 /*
- * What is settled before the stream is read
+ * Steps before the stream is read
  */
 
 /*
- * When this process has last looked whether failed rollups are to be tried
- * again.
+ * The version of the catalogs and the time at which this process last checked
+ * whether failed rollups must be tried again.
  */
 static CatalogStamp retries_looked;
 static TimestampTz retries_looked_at;
 
 /*
- * Whether what the catalogs say may have changed since a rollup has met its
- * trouble.  *state is what they say, if not.
+ * Returns whether the catalogs may have changed since the error of a rollup.
+ * If not, sets *state to the state of the catalogs that belongs to the error.
  */
 static bool
 cause_may_be_gone(const Trouble *trouble, int64 *state)
@@ -100,7 +103,7 @@ cause_may_be_gone(const Trouble *trouble, int64 *state)
 
 	*state = trouble->catalog;
 	if (trouble->catalog != 0)
-		return false;			/* known from before */
+		return false;			/* noted before the attempt */
 	*state = rollup_catalog_state(trouble->rollup, &youngest);
 	return TransactionIdFollowsOrEquals(youngest, trouble->xmin) ||
 		(trouble->others != 0 &&
@@ -108,9 +111,10 @@ cause_may_be_gone(const Trouble *trouble, int64 *state)
 }
 
 /*
- * Marks a rollup as failed if its trouble was noted; InvalidOid if there is
- * none.  One that was restored from a dump may be waiting for the rest of
- * that: an index or a privilege.  So the worker goes on trying to build it.
+ * Marks a rollup as failed if an error of it was noted, and returns its OID.
+ * Returns InvalidOid if none was noted.  A rollup that was restored from a
+ * dump may depend on a later part of the dump, such as an index or a
+ * privilege.  So the worker continues to try to build it.
  */
 static Oid
 enter_trouble(bool manual)
@@ -140,7 +144,7 @@ enter_trouble(bool manual)
 		rollup_give_up(rollup, trouble.reason, trouble.lsn);
 	}
 	else if (may_retry && cause_may_be_gone(&trouble, &state))
-		/* its build tells */
+		/* its build will show whether the cause is gone */
 		rollup_give_up(rollup, trouble.reason, trouble.lsn);
 	else
 	{
@@ -160,12 +164,13 @@ enter_trouble(bool manual)
 }
 
 /*
- * A step looks at one thing, in the transaction in which the stream is locked.
+ * The result of a step.  Each step checks one condition, in the transaction
+ * that has locked the stream.
  */
 typedef enum Settled
 {
-	SETTLED_NOTHING,			/* there was nothing to do: the next step */
-	SETTLED_SOMETHING,			/* commit, and begin with the first step again */
+	SETTLED_NOTHING,			/* nothing to do: run the next step */
+	SETTLED_SOMETHING,			/* commit, and start with the first step */
 	SETTLED_ALL					/* commit: there is nothing to read in this
 								 * cycle */
 } Settled;
@@ -173,8 +178,8 @@ typedef enum Settled
 typedef Settled (*SettleStep) (Cycle *cycle);
 
 /*
- * Locks the stream, if the extension is there; a slot that it has left
- * would retain all WAL.
+ * Locks the stream, if the extension is installed.  Otherwise drops a slot
+ * that a dropped extension has left, as it would retain all WAL.
  */
 static Settled
 settle_extension(Cycle *cycle)
@@ -206,7 +211,7 @@ settle_pause(Cycle *cycle)
 	return cycle->result->paused ? SETTLED_ALL : SETTLED_NOTHING;
 }
 
-/* It is committed at once, before the next rollup has a chance to fail. */
+/* The failure is committed immediately, before another rollup can fail. */
 static Settled
 settle_trouble(Cycle *cycle)
 {
@@ -240,9 +245,9 @@ has_failed(List *rollups)
 }
 
 /*
- * Looks, if some catalog has changed since this process has looked last,
- * whether failed rollups are to be tried again.  The look costs more than a
- * cycle, so it is taken at most once per second.
+ * Checks whether failed rollups must be tried again, if some catalog has
+ * changed since the last check by this process.  The check costs more than a
+ * cycle, so it is done at most once per second.
  */
 static Settled
 settle_failed_rollups(Cycle *cycle)
@@ -272,7 +277,7 @@ settle_failed_rollups(Cycle *cycle)
 	return written ? SETTLED_SOMETHING : SETTLED_NOTHING;
 }
 
-/* Why the slot cannot be read on, or NULL. */
+/* Returns why the slot cannot be read any further, or NULL if it can. */
 static const char *
 loss_reason(const StreamRow *row)
 {
@@ -286,8 +291,8 @@ loss_reason(const StreamRow *row)
 }
 
 /*
- * Somebody has asked for a new slot.  If the stream has none, the next one is
- * new anyway.
+ * Handles a request for a new slot.  If the stream has no slot, the next one
+ * is new in any case.
  */
 static Settled
 settle_slot_request(Cycle *cycle)
@@ -323,8 +328,8 @@ settle_restored_rollups(Cycle *cycle)
 }
 
 /*
- * A slot that was not entered yet, or not any more, is dropped as an
- * orphan.
+ * Removes the slot from the stream's row if there are no rollups.  A slot that
+ * the row does not have (yet, or any more) is dropped later, as an orphan.
  */
 static Settled
 settle_unneeded_slot(Cycle *cycle)
@@ -336,9 +341,9 @@ settle_unneeded_slot(Cycle *cycle)
 }
 
 /*
- * The worker has to leave the slot alone while others use it: it can be
- * neither read nor dropped nor made.  A session that catches up gets the
- * server's error instead.
+ * The worker must not touch the slot while another process uses it, since the
+ * slot can be neither read nor dropped nor created.  A session that runs
+ * catch_up() gets the server's error instead.
  */
 static Settled
 settle_use_by_others(Cycle *cycle)
@@ -357,15 +362,15 @@ settle_missing_slot(Cycle *cycle)
 		main_slot_drop_orphans();
 		return SETTLED_ALL;
 	}
-	/* a slot cannot be made after a write */
+	/* a slot cannot be created in a transaction that has written */
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		main_slot_create();
 	return SETTLED_SOMETHING;
 }
 
 /*
- * Once per second, or on request, takes tables out of the publication that
- * no rollup reads.
+ * Removes tables that no rollup reads from the publication, once per second or
+ * in a manual cycle.
  */
 static Settled
 settle_publication(Cycle *cycle)
@@ -383,7 +388,7 @@ settle_publication(Cycle *cycle)
 	return SETTLED_NOTHING;
 }
 
-/* In the order in which they are taken: each relies on those before. */
+/* The steps in order.  Each depends on those before it. */
 static const SettleStep settle_steps[] = {
 	settle_extension,
 	settle_upgrade,
@@ -401,10 +406,10 @@ static const SettleStep settle_steps[] = {
 };
 
 /*
- * Opens a transaction on the main stream, and settles what has to be
- * settled before it can be read.  SETTLED_NOTHING: the transaction is open,
- * the stream is locked and has a sound slot.  Else the transaction is over,
- * and no slot is open.
+ * Starts a transaction on the main stream, and runs the steps that must come
+ * before it is read.  If SETTLED_NOTHING is returned, the transaction is open,
+ * and the stream is locked and has a usable slot.  Otherwise the transaction
+ * has ended, and no slot is open.
  */
 static Settled
 open_stream(Cycle *cycle)
@@ -423,7 +428,7 @@ open_stream(Cycle *cycle)
 		trouble_forget(cycle->entered);
 	main_stream_forget_locks();
 	slot_close();
-	/* whose lock it was may be gone, with its rollup */
+	/* the rollup that needed the lock may have been dropped */
 	shared_stream_waits_for(InvalidOid);
 	return settled;
 }
@@ -433,9 +438,10 @@ open_stream(Cycle *cycle)
  */
 
 /*
- * Whether the position should be written although nothing was applied: others
- * have ended transactions, or much WAL has passed that the slot would keep.
- * "foreign" is their count from before "upto" was read.
+ * Returns whether the position should be written although nothing was applied.
+ * This is so if others have ended transactions, or if the slot would retain
+ * much WAL.  "foreign" is the count of transactions of others, taken before
+ * "upto" was determined.
  */
 static bool
 is_progress(SharedStream *shared, uint64 foreign, XLogRecPtr applied,
@@ -446,7 +452,7 @@ is_progress(SharedStream *shared, uint64 foreign, XLogRecPtr applied,
 		 upto - applied > (uint64) wal_segment_size);
 }
 
-/* But at most once in a second. */
+/* Returns whether the last write of a position is a second ago. */
 static bool
 is_progress_time(SharedStream *shared)
 {
@@ -456,8 +462,9 @@ is_progress_time(SharedStream *shared)
 }
 
 /*
- * Remembers what was written.  If the WAL was not all on disk, a transaction
- * that "foreign" counts may lie behind the position, so it stays unsettled.
+ * Remembers that a position was written.  If not all WAL was on disk, a
+ * transaction that "foreign" counts may be after the position.  Then "settled"
+ * is false, and the count is not remembered.
  */
 static void
 note_progress(SharedStream *shared, uint64 foreign, bool settled)
@@ -468,10 +475,10 @@ note_progress(SharedStream *shared, uint64 foreign, bool settled)
 }
 
 /*
- * Has restart_lsn follow, from which the slot is read when it is opened.
- * It can move only to where the running transactions are logged, and not
- * past the oldest of these; if that holds it back, there are longer and
- * longer pauses.  Returns the end of the record, or an invalid LSN.
+ * Logs the running transactions, so that restart_lsn can advance, from which
+ * the slot is read when it is opened.  restart_lsn can only move to such a
+ * record, and not past the oldest running transaction.  If that holds it back,
+ * the interval is doubled.  Returns the end of the record, or an invalid LSN.
  */
 static XLogRecPtr
 keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn,
@@ -495,7 +502,7 @@ keep_restart_close(SharedStream *shared, XLogRecPtr restart_lsn,
 	return slot_log_running_transactions();
 }
 
-/* Whether it is time for the last position after a while of work. */
+/* Returns whether it is time to write one more position after changes. */
 static bool
 is_closing_time(SharedStream *shared, bool manual)
 {
@@ -506,10 +513,9 @@ is_closing_time(SharedStream *shared, bool manual)
 }
 
 /*
- * Collects the rollups that are to be built.  One without its index is not,
- * if nobody asks for it: a dump that is being restored makes the index when
- * it has filled the table.  Nor is one whose table something else writes,
- * as long as it does.
+ * Collects the rollups to build.  A rollup without its index is built only on
+ * request, because the restore of a dump creates the index after it has filled
+ * the table.  A rollup is not built while something else writes its table.
  */
 static void
 collect_builds(Cycle *cycle)
@@ -535,8 +541,9 @@ reads_source(const Rollup *rollup, Oid source)
 }
 
 /*
- * Gives up the live rollups that read a source with a value that cannot be
- * read.  True if that was noted, and is settled: the transaction is over.
+ * Marks as stale the live rollups that read a source with an unreadable value.
+ * Returns whether such a value was noted.  If so, the transaction has been
+ * committed.
  */
 static bool
 settle_unreadable(const StreamRow *row, List *live)
@@ -555,37 +562,36 @@ settle_unreadable(const StreamRow *row, List *live)
 		if (reads_source((Rollup *) lfirst(lc), source))
 			rollup_give_up((Rollup *) lfirst(lc), reason, row->applied_lsn);
 	}
-	/* for good, before the next value has a chance to fail */
+	/* commit this before another value can fail */
 	xact_commit();
 	trouble_forget_source(source);
 	return true;
 }
 
 /*
- * The version of the catalogs at which this process has last compared the
- * facts of sources, and committed what came of it.  As long as it is the
- * same, there is nothing new, unless the format goes by name.
+ * The version of the catalogs at which this process last compared the facts of
+ * sources, and committed the result.  While the version is the same, the facts
+ * are too, unless the format identifies columns by name.
  */
 static CatalogStamp facts_compared;
 
-/* One window of the stream, read and applied. */
+/* The state of reading and applying one window of the stream. */
 typedef struct Reading
 {
 	TimestampTz began;
-	uint64		version;		/* of the catalogs, before any lock was taken */
-	uint64		foreign;		/* transactions of others, by then */
+	uint64		version;		/* of the catalogs, from before any lock */
+	uint64		foreign;		/* transactions of others, at that time */
 	XLogRecPtr	written;		/* the end of the WAL, on disk or not */
-	bool		closing;		/* a last position is to be written */
+	bool		closing;		/* one more position must be written */
 	XLogRecPtr	start;
 	XLogRecPtr	safe;			/* the end of the WAL that may be read */
 	XLogRecPtr	upto;			/* the end of the window */
 	PassOutput	output;
-	bool		progress;		/* a position is to be written, sooner or
-								 * later */
-	bool		write;			/* and now */
+	bool		progress;		/* a position must be written, now or later */
+	bool		write;			/* it must be written now */
 } Reading;
 
-/* Notes what has to be known before any lock is taken. */
+/* Collects the values that must be read before any lock is taken. */
 static void
 begin_reading(Reading *reading, const Cycle *cycle)
 {
@@ -599,11 +605,11 @@ begin_reading(Reading *reading, const Cycle *cycle)
 	reading->safe = reading->closing ? slot_flush_written() : slot_safe_lsn();
 	reading->start = Max(cycle->row.applied_lsn,
 						 pg_atomic_read_u64(&shared->reached_lsn));
-	/* a position may lie in a record's middle */
+	/* a position may be in the middle of a record */
 	reading->safe = Max(reading->safe, reading->start);
 }
 
-/* Where the slot is read from, if that is before the window. */
+/* Returns where the slot is read from, which may be before the window. */
 static XLogRecPtr
 restart_of(const StreamRow *row, XLogRecPtr start)
 {
@@ -615,7 +621,7 @@ restart_of(const StreamRow *row, XLogRecPtr start)
 	return start;
 }
 
-/* Reads and applies the window, and decides whether its end is written. */
+/* Reads and applies the window, and decides whether to write its end. */
 static void
 read_window(Reading *reading, const Cycle *cycle, List *live)
 {
@@ -624,7 +630,7 @@ read_window(Reading *reading, const Cycle *cycle, List *live)
 	PassOutput *output = &reading->output;
 	bool		compare;
 
-	/* what is told of before the locks were taken may be read now */
+	/* catalogs may also have changed before the locks were taken */
 	compare = !catalog_stamp_holds(&facts_compared) ||
 		catalog_version() != reading->version;
 	reading->upto = pass_window_end(reading->start, reading->safe,
@@ -643,7 +649,7 @@ read_window(Reading *reading, const Cycle *cycle, List *live)
 		(reading->closing && reading->upto > row->applied_lsn);
 }
 
-/* Commits what was applied, with the position. */
+/* Commits the applied changes and the position. */
 static void
 commit_reading(const Reading *reading, Cycle *cycle)
 {
@@ -667,7 +673,7 @@ commit_reading(const Reading *reading, Cycle *cycle)
 	main_stream_note_commit(reading->upto, end);
 }
 
-/* Tells others how far the stream is, and what is left for later. */
+/* Publishes the position of the stream, and schedules what is left to do. */
 static void
 publish_reading(const Reading *reading, Cycle *cycle)
 {
@@ -686,7 +692,7 @@ publish_reading(const Reading *reading, Cycle *cycle)
 		come_again(cycle, CLOSING_DELAY_MS + 1);
 }
 
-/* Lets the slot advance, and its restart_lsn. */
+/* Advances the slot and its restart_lsn, as far as it is time for that. */
 static void
 advance_after(const Reading *reading, Cycle *cycle)
 {
@@ -714,8 +720,9 @@ advance_after(const Reading *reading, Cycle *cycle)
 }
 
 /*
- * Reads the open stream up to the end of the WAL or of the window.  True if
- * something had to be settled first, and it is to be opened again.
+ * Reads the open stream up to the end of the WAL or of the window.  Returns
+ * true if an unreadable value was handled instead; the caller must then open
+ * the stream again.
  */
 static bool
 read_stream(Cycle *cycle)
@@ -740,7 +747,10 @@ read_stream(Cycle *cycle)
 	return false;
 }
 
-/* Settles something, and returns true, or reads the stream. */
+/*
+ * Runs the steps, and reads the stream if they had nothing to do.  Returns
+ * whether the caller must call this again.
+ */
 static pg_noinline bool
 run_step(bool manual, CycleResult *result)
 {
@@ -758,7 +768,7 @@ run_step(bool manual, CycleResult *result)
 	return again;
 }
 
-/* Warns, once, if the slot of our name keeps more WAL than it should. */
+/* Warns, once, if the slot of our name retains more WAL than the limit. */
 static void
 watch_retained_wal(void)
 {
@@ -780,7 +790,7 @@ watch_retained_wal(void)
 							NameStr(name), notify_stats_warn_retained_wal),
 					 errhint("Check lag_bytes, waits_for and held_back_by in the view notify_stats.status.")));
 	}
-	/* not in turn at each rise and fall */
+	/* half of the limit, to avoid alternating messages */
 	else if (retained <= limit / 2 && shared_stream_retains_much(false))
 		ereport(LOG,
 				(errmsg("replication slot \"%s\" retains less than %d MB of WAL again",
@@ -788,8 +798,9 @@ watch_retained_wal(void)
 }
 
 /*
- * Forgets what an earlier call in this session may have left when it
- * failed: whose work was being done, and since when a lock was waited for.
+ * Resets the state that an earlier call in this session may have left when it
+ * failed: the rollup that was being worked on, and since when a lock was
+ * awaited.
  */
 void
 cycle_forget(void)
@@ -800,9 +811,9 @@ cycle_forget(void)
 }
 
 /*
- * Runs one cycle of the main stream, in transactions of its own.  "manual"
- * works on a paused stream as well.  Makes the slot when the first rollup
- * needs one, and drops it after the last.
+ * Runs one cycle of the main stream, in transactions of its own.  With
+ * "manual", also works on a paused stream.  Creates the slot when the first
+ * rollup needs it, and drops it after the last rollup.
  */
 CycleResult
 cycle_run(bool manual)

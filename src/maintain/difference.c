@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * difference.c
- *	  Where a rollup differs from what its definition gives.
+ *	  Finding the differences between a rollup and its definition.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,8 +28,8 @@
 #define DIFFERENCE_COLUMNS 3
 
 /*
- * What verify() has found, as text, to get it out of the transaction that
- * finds it.
+ * The differences that verify() has found, as text, so that they can be used
+ * after the transaction that found them.
  */
 struct Differences
 {
@@ -37,7 +37,7 @@ struct Differences
 	Tuplestorestate *rows;
 };
 
-/* Appends "name1, name2, ..." made of a prefix and numbers from 1 to n. */
+/* Appends "name1, name2, ...": a prefix with the numbers from 1 to n. */
 static void
 append_numbered(StringInfo buf, const char *prefix, int n)
 {
@@ -46,8 +46,8 @@ append_numbered(StringInfo buf, const char *prefix, int n)
 }
 
 /*
- * Appends "SELECT column AS g1, ..., column AS m1, ... FROM table" of the
- * diff.
+ * Appends "SELECT column AS g1, ..., column AS m1, ... FROM table" for one
+ * side of the comparison.
  */
 static void
 append_side(StringInfo buf, const Definition *definition, const char *table,
@@ -65,7 +65,7 @@ append_side(StringInfo buf, const Definition *definition, const char *table,
 					 "true" : "false", table);
 }
 
-/* Appends "the values of the measure, on either side, differ". */
+/* Appends the condition that a measure differs between the sides. */
 static void
 append_distinct(StringInfo buf, int measure)
 {
@@ -88,10 +88,10 @@ append_difference(StringInfo buf, const Definition *definition)
 }
 
 /*
- * Appends the condition that a group of the rollup is wrong, even if it
- * counts rows that the definition does not give any more: it is there
- * twice, or not at all, or some count is too low, or as many rows give
- * something else.
+ * Appends the condition that a group of the rollup is certainly wrong, for
+ * rollups that may also count deleted rows.  The group exists twice, or is
+ * missing, or some count is too low.  Or the row counts are equal, but some
+ * measure differs.
  */
 static void
 append_shortage(StringInfo buf, const Definition *definition)
@@ -117,11 +117,11 @@ append_shortage(StringInfo buf, const Definition *definition)
 }
 
 /*
- * The groups that differ, or, if the rollup may hold more than the
- * definition, that are certainly wrong: g1 ..., how often each side has it,
- * the addresses in the rollup, and the measures o1 ... (rollup) and n1 ...
- * (definition).  GROUP BY compares by hash, and takes NULLs as equal, which
- * no join does.
+ * Returns the query for the groups that differ.  If the rollup may hold more
+ * than the definition, only for those that are certainly wrong.  The columns
+ * are g1 ..., the number of rows on each side, the addresses in the rollup,
+ * and the measures o1 ... (rollup) and n1 ... (definition).  GROUP BY can use
+ * hashing and treats NULLs as equal; no join does both.
  */
 static char *
 diff_query(const Rollup *rollup, bool may_hold_more)
@@ -154,7 +154,10 @@ diff_query(const Rollup *rollup, bool may_hold_more)
 	return buf.data;
 }
 
-/* Fills the table of differences; the caller acts as the owner afterwards. */
+/*
+ * Creates and fills the table of differences.  Switches to the rollup's owner,
+ * and returns the previous role, which the caller must restore.
+ */
 static SavedRole
 find_differences(const Rollup *rollup, bool may_hold_more)
 {
@@ -168,7 +171,7 @@ find_differences(const Rollup *rollup, bool may_hold_more)
 	return saved;
 }
 
-/* The columns of the rollup in the order g1 ..., m1 .... */
+/* Returns the columns of the rollup in the order g1 ..., m1 .... */
 static char *
 column_list(const Definition *definition)
 {
@@ -182,7 +185,10 @@ column_list(const Definition *definition)
 	return buf.data;
 }
 
-/* Runs an INSERT from a table whole; throws if rows were kept away. */
+/*
+ * Runs an INSERT of all rows of "from", a FROM clause.  Throws if rows were
+ * suppressed.
+ */
 static void
 insert_all(const Rollup *rollup, const char *query, const char *from)
 {
@@ -198,7 +204,7 @@ insert_all(const Rollup *rollup, const char *query, const char *from)
 	apply_check_written(rollup, inserted, DatumGetInt64(expected));
 }
 
-/* Makes the table what the definition gives, changing only what differs. */
+/* Makes the table match the definition, changing only rows that differ. */
 void
 difference_replace(const Rollup *rollup)
 {
@@ -223,7 +229,7 @@ difference_replace(const Rollup *rollup)
 	xact_restore_role(saved);
 }
 
-/* Fills a table that nobody has read yet. */
+/* Fills the table of a new rollup, which has not been used yet. */
 void
 difference_fill_new_table(const Rollup *rollup)
 {
@@ -238,7 +244,10 @@ difference_fill_new_table(const Rollup *rollup)
 	xact_restore_role(saved);
 }
 
-/* Appends "to_jsonb of the columns, under the rollup's names" as one value. */
+/*
+ * Appends an expression for the columns as one JSON object, with the rollup's
+ * column names as keys; NULL unless the condition is true.
+ */
 static void
 append_json(StringInfo buf, const char *condition, const char *prefix, int n,
 			const char *(*name_of) (const Definition *, int),
@@ -266,8 +275,9 @@ measure_name(const Definition *definition, int i)
 }
 
 /*
- * Collects the differences.  They are told after the commit, since whoever
- * listens may be slow, and the main stream waits meanwhile.
+ * Collects the differences, in the given memory context.  They are reported to
+ * the caller of verify() only after the commit.  The caller may be slow, and
+ * the main stream is blocked until the commit.
  */
 Differences *
 difference_collect(const Rollup *rollup, MemoryContext context)
@@ -310,7 +320,7 @@ difference_collect(const Rollup *rollup, MemoryContext context)
 	return differences;
 }
 
-/* Tells the caller of verify() what was found. */
+/* Passes the differences to the caller of verify(), and frees the rows. */
 void
 difference_report(const Differences *differences, VerifyCallback callback,
 				  void *arg)

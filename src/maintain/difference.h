@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * difference.h
- *	  Where a rollup differs from what its definition gives.
+ *	  Finding the differences between a rollup and its definition.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,8 +13,9 @@
 typedef struct Differences Differences;
 
 /*
- * Receives one group that differs, as JSON: its key, and the measures in the
- * rollup and in the definition, NULL where the group does not exist.
+ * Receives one group that differs, as JSON: its key, and its measures in the
+ * rollup and in the definition.  Measures are NULL where the group does not
+ * exist.
  */
 typedef void (*VerifyCallback) (const char *group_key, const char *in_rollup,
 								const char *in_definition, void *arg);

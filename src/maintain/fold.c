@@ -1,15 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * fold.c
- *	  Row changes become deltas.
+ *	  Converts row changes to deltas.
  *
- * For each rollup a hash table holds one entry a group that changed: what is
- * to be added to its measures.  A row that goes is the row that came, with the
- * sign turned.  Many changes of one group thus become one update, and a row
- * that came and went leaves nothing.
+ * Each rollup has a hash table with one entry per changed group.  The entry
+ * holds the values to add to the measures of the group.  A deleted row is
+ * added like an inserted row, but with the opposite sign.  So many changes of
+ * one group become one update.  A row that is inserted and deleted again has
+ * no effect.
  *
- * The hash table is the executor's own, and so are the expressions.  They are
- * evaluated as the rollup's owner, if they may call functions of users.
+ * The hash table and the expressions are those of the executor.  Expressions
+ * that may call functions of users are evaluated as the rollup's owner.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,24 +31,24 @@
 #include "xact.h"
 
 /*
- * Deltas are applied early, within the transaction, when they take more than
- * this.  It bounds the memory of a transaction that touches very many groups;
- * batches of usual size never come near.
+ * Deltas are applied early, within the transaction, when they use more bytes
+ * than this.  This limits the memory for transactions that change very many
+ * groups.  Batches of usual size use much less.
  */
 #define FOLD_MEMORY_LIMIT ((Size) 64 * 1024 * 1024)
 
-/* What is to be added to one measure of one group. */
+/* The value to add to one measure of one group. */
 typedef struct MeasureDelta
 {
 	int64		count;			/* MEASURE_COUNT and MEASURE_SUM_INT */
 	Numeric		sum;			/* MEASURE_SUM_NUMERIC; NULL stands for 0 */
 } MeasureDelta;
 
-/* A table as the changes of this fold come from it. */
+/* A source of changes of this fold. */
 typedef struct FoldSource
 {
-	Source		source;			/* first, so that one can be cast to the other */
-	TupleTableSlot *old_slot;	/* their arrays are those of the source's rows */
+	Source		source;			/* must be first, for casts */
+	TupleTableSlot *old_slot;	/* share their arrays with the source's rows */
 	TupleTableSlot *new_slot;
 } FoldSource;
 
@@ -79,7 +80,7 @@ init_expressions(List *expressions)
 	return states;
 }
 
-/* The group columns of a row, all at once. */
+/* Returns a projection that computes all group columns of a row. */
 static ProjectionInfo *
 init_projection(List *expressions, ExprContext *econtext,
 				TupleTableSlot *result)
@@ -161,7 +162,7 @@ make_delta(Rollup *rollup, ExprContext *econtext)
 	return delta;
 }
 
-/* A virtual slot whose arrays serve as a row image. */
+/* Creates a virtual slot whose arrays are used as a row image. */
 static TupleTableSlot *
 make_image(TupleDesc desc, RowImage *image)
 {
@@ -209,7 +210,7 @@ add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns,
 }
 
 /*
- * Starts a fold for compiled rollups, in the current memory context.  It
+ * Starts a fold for compiled rollups, in the current memory context.  The fold
  * evaluates expressions as the rollups' owners.
  */
 Fold	   *
@@ -249,7 +250,7 @@ fold_begin(List *rollups)
  * Adding changes
  */
 
-/* Adds to a sum of numeric, whose memory is the hash table's. */
+/* Adds to a sum of numeric, which is stored in the hash table's memory. */
 static void
 add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
 {
@@ -257,7 +258,7 @@ add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
 	MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
 	Numeric		sum;
 
-	/* infinity minus infinity is not zero, so they could never leave again */
+	/* these cannot be subtracted again: infinity minus infinity is not zero */
 	if (numeric_is_nan(value) || numeric_is_inf(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
@@ -369,7 +370,7 @@ entry_measures(Delta *delta, TupleHashEntry entry)
 									sizeof(MeasureDelta) * delta->rollup->shape->definition->nmeasures);
 }
 
-/* The measures of the group that the row at hand belongs to. */
+/* Returns the measures of the group to which the current row belongs. */
 static MeasureDelta *
 find_group(Delta *delta, const FoldBranch *branch)
 {
@@ -381,7 +382,10 @@ find_group(Delta *delta, const FoldBranch *branch)
 	return entry_measures(delta, entry);
 }
 
-/* Adds one row to, or takes it from, the groups that a branch puts it in. */
+/*
+ * Adds one row to its group in a branch, or subtracts it, as given by "sign".
+ * Does nothing if the row does not pass the filters of the branch.
+ */
 static void
 fold_row(Fold *fold, Delta *delta, const FoldBranch *branch,
 		 TupleTableSlot *row, int sign)
@@ -417,8 +421,9 @@ mark_stale(Fold *fold, Delta *delta, const char *reason, Oid source)
 }
 
 /*
- * With a single source the rollup is empty from here on.  With several, one
- * cannot know which part of a group came from this one.
+ * Handles TRUNCATE of a source.  If it is the only source, the rollup becomes
+ * empty.  If there are several, it is unknown which part of a group came from
+ * this one, so the rollup becomes stale.
  */
 static void
 fold_truncate(Fold *fold, Delta *delta, Oid source)
@@ -439,7 +444,7 @@ reads_source(const Delta *delta, Oid source)
 	return list_member_oid(delta->rollup->shape->definition->sources, source);
 }
 
-/* Whether rows go for good, rather than to another partition. */
+/* Returns whether rows are deleted, rather than moved between partitions. */
 static bool
 is_deletion(const RowChange *change)
 {
@@ -485,9 +490,9 @@ fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
 }
 
 /*
- * To switch roles and settings for each change is up to a third of a
- * catch_up() on 15, so that is left out where only the server's own code is
- * called.
+ * Adds one change of a rollup, as its owner if necessary.  Switching roles and
+ * settings for each change takes up to a third of the time of a catch_up() on
+ * 15.  So the role is not switched if only code of the server is called.
  */
 static void
 fold_change_as_owner(Fold *fold, Delta *delta, const RowChange *change)
@@ -504,7 +509,7 @@ fold_change_as_owner(Fold *fold, Delta *delta, const RowChange *change)
 	xact_restore_role(saved);
 }
 
-/* Adds one change. */
+/* Adds one change to the deltas of all rollups that read its source. */
 void
 fold_change(Fold *fold, const RowChange *change)
 {
@@ -531,7 +536,7 @@ fold_change(Fold *fold, const RowChange *change)
  * Results
  */
 
-/* Whether the deltas take so much memory that they should be applied now. */
+/* Returns whether the deltas use so much memory that they must be applied. */
 bool
 fold_is_large(Fold *fold)
 {
@@ -539,7 +544,7 @@ fold_is_large(Fold *fold)
 									 true) > FOLD_MEMORY_LIMIT;
 }
 
-/* Forgets the deltas, after they were applied. */
+/* Removes all deltas, after they were applied. */
 void
 fold_reset(Fold *fold)
 {
@@ -572,8 +577,8 @@ fold_end(Fold *fold)
 }
 
 /*
- * Sets the measures of a row; false if nothing is to be added.  "zero" is
- * passed so that nothing is allocated for each row.
+ * Sets the measures of a row.  Returns false if all of them are zero.  "zero"
+ * is a parameter to avoid an allocation for each row.
  */
 static bool
 measures_to_row(const Definition *definition, const MeasureDelta *measures,
@@ -607,9 +612,9 @@ measures_to_row(const Definition *definition, const MeasureDelta *measures,
 }
 
 /*
- * Writes the groups that change into a tuplestore, in the current memory
- * context: rows like those of the definition, with signed measures.  NULL if
- * there are none; else their number is in *ngroups.
+ * Returns the changed groups in a tuplestore, in the current memory context.
+ * The rows have the columns of the definition, with signed measures.  Sets
+ * *ngroups to their number.  Returns NULL if there are none.
  */
 Tuplestorestate *
 delta_rows(Delta *delta, uint64 *ngroups)

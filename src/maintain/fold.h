@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * fold.h
- *	  Row changes become deltas.
+ *	  Converts row changes to deltas.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,13 +14,13 @@
 #include "format.h"
 #include "rollup.h"
 
-/* The deltas of one rollup: what the changes come to, by group. */
+/* The deltas of one rollup: the sum of the changes for each group. */
 typedef struct Delta
 {
 	Rollup	   *rollup;
-	bool		truncated;		/* all that was in the rollup is gone, before
-								 * the deltas */
-	char	   *stale_reason;	/* why it cannot be kept exact from here on,
+	bool		truncated;		/* all groups must be deleted before the
+								 * deltas are applied */
+	char	   *stale_reason;	/* why it cannot be maintained from here on,
 								 * or NULL */
 
 	struct FoldBranch *branches;
@@ -30,22 +30,22 @@ typedef struct Delta
 	const char *group_part;
 	const char **measure_parts;
 
-	/* the hash table by group */
+	/* the hash table of groups */
 	TupleHashTable groups;
 	FmgrInfo   *hash_functions;
-	TupleTableSlot *group_slot; /* the group of the row at hand */
+	TupleTableSlot *group_slot; /* the group of the current row */
 } Delta;
 
 /* The deltas of all rollups of a stream. */
 typedef struct Fold
 {
-	MemoryContext context;		/* as long as the fold */
-	MemoryContext table_context;	/* the hash tables and their entries */
+	MemoryContext context;		/* lives as long as the fold */
+	MemoryContext table_context;	/* for the hash tables and their entries */
 	ExprContext *econtext;
-	List	   *sources;		/* of Source: what the rollups read, for the
-								 * format to fill */
-	List	   *deltas;			/* of Delta, one a rollup */
-	uint64		nchanges;		/* how many were added */
+	List	   *sources;		/* of Source: the sources of the rollups; the
+								 * format fills them */
+	List	   *deltas;			/* of Delta, one per rollup */
+	uint64		nchanges;		/* number of changes added */
 } Fold;
 
 extern Fold *fold_begin(List *rollups);

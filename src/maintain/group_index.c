@@ -3,10 +3,10 @@
  * group_index.c
  *	  Finds groups in a table by its unique index on the group columns.
  *
- * SQL has no condition that takes NULLs as equal and is looked up in an
- * index, so the index is searched as the apply worker of a subscription
- * searches a replica identity, but for NULLs.  Comparisons may call
- * functions of users, so the caller acts as the owner of the rollup.
+ * SQL has no condition that treats NULLs as equal and can use an index.  So
+ * the index is searched directly, as the apply worker of a subscription
+ * searches a replica identity, but NULLs are found too.  Comparisons may call
+ * functions of users, so the caller must have switched to the rollup's owner.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@ struct GroupIndex
 	TupleTableSlot *found;
 };
 
-/* The operator by which a key column is searched or sorted. */
+/* Returns the operator by which a key column is searched or sorted. */
 static Oid
 key_operator(const GroupIndex *index, int key, StrategyNumber strategy)
 {
@@ -54,8 +54,9 @@ key_column(const GroupIndex *index, int key)
 }
 
 /*
- * Opens an index that own_table_find_index has found, for searches in the
- * current memory context.  The table has to be locked.
+ * Opens an index that own_table_find_index has found, for searches.  The
+ * result is allocated in the current memory context.  The table must be
+ * locked.
  */
 GroupIndex *
 group_index_open(Relation table, Oid index)
@@ -103,8 +104,8 @@ start_search(GroupIndex *index, TupleTableSlot *row)
 }
 
 /*
- * The transaction that is about to insert or delete the row just found, if
- * any.
+ * Returns the transaction that is inserting or deleting the row just found, or
+ * an invalid xid if there is none.
  */
 static TransactionId
 writer_of_found(const GroupIndex *index)
@@ -114,10 +115,10 @@ writer_of_found(const GroupIndex *index)
 }
 
 /*
- * The row of the table that has the group columns of "row", the columns of
- * which are numbered as those of the table, or NULL.  It is the row as it
- * is now: a transaction that is about to change it is waited for.  It stays
- * valid until the next search.
+ * Returns the row of the table that has the same group columns as "row", or
+ * NULL.  The columns of "row" are numbered like those of the table.  Returns
+ * the current version of the row: waits for a transaction that is changing it.
+ * The result is valid until the next search.
  */
 TupleTableSlot *
 group_index_find(GroupIndex *index, TupleTableSlot *row)
@@ -139,7 +140,7 @@ group_index_find(GroupIndex *index, TupleTableSlot *row)
 	}
 }
 
-/* Starts a sort of such rows in the order of the index. */
+/* Starts a sort of rows of type "desc" in the order of the index. */
 Tuplesortstate *
 group_index_begin_sort(const GroupIndex *index, TupleDesc desc)
 {

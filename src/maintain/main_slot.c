@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * main_slot.c
- *	  The main stream's slot: how it is made, lost, and dropped.
+ *	  Creating, replacing and dropping the slot of the main stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,9 +32,9 @@ is_own_slot(const SlotInfo *slot)
 }
 
 /*
- * Whether the worker has to leave the slot of our name alone, because a
- * process that is not ours has it open.  That is said once.  Without "look"
- * it has not, and what was said before is forgotten.
+ * Returns whether the worker must not touch the slot of our name because
+ * another process has it open.  Logs that once per process.  Without "look",
+ * returns false, and forgets what was logged before.
  */
 bool
 main_slot_note_use(bool look)
@@ -74,7 +74,8 @@ drop_orphaned_slot(void)
 }
 
 /*
- * Drops what the stream had, after it has lost its last rollup, or its row.
+ * Drops the slot and the publication that the stream had, after it has lost
+ * its last rollup, or its row.
  */
 void
 main_slot_drop_orphans(void)
@@ -83,7 +84,7 @@ main_slot_drop_orphans(void)
 	(void) publication_drop();
 }
 
-/* Whether standbys shall take the slot over. */
+/* Returns whether the slot should be a failover slot. */
 static bool
 wants_failover(void)
 {
@@ -91,9 +92,9 @@ wants_failover(void)
 }
 
 /*
- * Makes the slot, in a transaction that has written nothing.  Instead it
- * makes the publication if there is to be one and is none, or drops one
- * that is left.
+ * Creates the slot, in a transaction that has not written anything.  If the
+ * publication is needed and missing, only creates that; if it is not needed
+ * and exists, only drops that.
  */
 void
 main_slot_create(void)
@@ -114,7 +115,7 @@ main_slot_create(void)
 					NameStr(name), format->plugin)));
 }
 
-/* Looks up the stream's slot; why it is not one to read from, or NULL. */
+/* Looks up the stream's slot.  Returns why it is unusable, or NULL. */
 static const char *
 unusable_reason(const StreamRow *row, SlotInfo *slot)
 {
@@ -127,14 +128,18 @@ unusable_reason(const StreamRow *row, SlotInfo *slot)
 		return slot->lost_by == NULL ? "the replication slot was invalidated" :
 			psprintf("the replication slot was invalidated because of %s",
 					 slot->lost_by);
-	/* pg_resetwal leaves the slots; what this process has open it has read */
+
+	/*
+	 * pg_resetwal does not remove slots.  If this process has the slot open,
+	 * it has already read the WAL from restart_lsn.
+	 */
 	if (!slot_is_open(NameStr(row->slot_name)) &&
 		!slot_has_wal(slot->restart_lsn))
 		return "the write-ahead log that the replication slot needs is missing";
 	return NULL;
 }
 
-/* Why the main slot cannot have kept all changes, or NULL. */
+/* Returns why the main slot may have lost changes, or NULL. */
 const char *
 main_slot_loss_reason(const StreamRow *row)
 {
@@ -150,7 +155,7 @@ main_slot_loss_reason(const StreamRow *row)
 	return NULL;
 }
 
-/* Whether the slot is one that this stream may go on with. */
+/* Returns whether the stream can continue with its slot. */
 bool
 main_slot_is_sound(const StreamRow *row, SlotInfo *slot)
 {
@@ -158,8 +163,9 @@ main_slot_is_sound(const StreamRow *row, SlotInfo *slot)
 }
 
 /*
- * Notes that changes were lost.  The slot, if it is ours, is dropped as an
- * orphan when the new one is made.
+ * Logs that changes were lost, marks the rollups accordingly, and removes the
+ * slot from the stream's row.  The slot, if it is ours, is dropped as an
+ * orphan when the new one is created.
  */
 void
 main_slot_give_up(const StreamRow *row, const char *reason)
@@ -179,8 +185,8 @@ main_slot_give_up(const StreamRow *row, const char *reason)
 }
 
 /*
- * The same, by recreate_slot(): nothing was lost, so there is nothing that
- * notify_stats.on_lost_slot would have to say.
+ * The same for a request by recreate_slot().  No changes were lost, so
+ * notify_stats.on_lost_slot does not apply.
  */
 void
 main_slot_give_up_as_requested(const StreamRow *row)
@@ -195,7 +201,7 @@ main_slot_give_up_as_requested(const StreamRow *row)
 	stream_clear_slot();
 }
 
-/* The numbers of the files that hold the rows of all sources. */
+/* Returns the filenodes of all sources, and of their partitions. */
 static List *
 source_files(void)
 {
@@ -208,8 +214,8 @@ source_files(void)
 }
 
 /*
- * Whether a slot is invalidated, and all that was left to read in it is
- * still in the WAL.
+ * Returns whether a slot is invalidated, but all WAL that was left to be
+ * decoded still exists.
  */
 static bool
 is_lost_with_wal(const StreamRow *row, const SlotInfo *slot)
@@ -223,9 +229,9 @@ is_lost_with_wal(const StreamRow *row, const SlotInfo *slot)
 }
 
 /*
- * Makes another slot in place of one that the server has invalidated, if no
- * change of a source is left in it.  What is written until the new one
- * begins is looked at as well.  False: changes may have been lost.
+ * Replaces a slot that the server has invalidated with a new one, if no change
+ * of a source is left in it.  Also checks the WAL that is written before the
+ * start of the new slot.  Returns false if changes may have been lost.
  */
 bool
 main_slot_replace(const StreamRow *row)
@@ -235,7 +241,7 @@ main_slot_replace(const StreamRow *row)
 	SlotInfo	slot;
 	XLogRecPtr	lsn;
 
-	/* the new slot is made in this transaction, and cannot be after a write */
+	/* a slot cannot be created in a transaction that has written */
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
 		!slot_lookup(name, &slot) || !is_lost_with_wal(row, &slot))
 		return false;
@@ -257,8 +263,8 @@ main_slot_replace(const StreamRow *row)
 }
 
 /*
- * How often it is tried to use an idle slot, as a part of the time that it
- * may be idle.
+ * The number of attempts to use an idle slot within the time that a slot may
+ * be idle.
  */
 #define TOUCHES_PER_TIMEOUT 8
 
@@ -273,10 +279,11 @@ main_slot_touch_interval(void)
 }
 
 /*
- * Uses the main slot for a moment if nobody has for long, as the server
- * invalidates slots that are idle (idle_replication_slot_timeout), other
- * than that of a paused stream.  To be called in each such interval, in
- * milliseconds, outside of a transaction.
+ * Briefly acquires the main slot if it has been idle for long, because the
+ * server invalidates idle slots (idle_replication_slot_timeout).  The slot of
+ * a paused stream is not touched, unless it was paused for pg_upgrade.  Must
+ * be called once per main_slot_touch_interval(), in milliseconds, outside a
+ * transaction.
  */
 void
 main_slot_touch(void)
@@ -302,12 +309,12 @@ main_slot_touch(void)
 }
 
 /*
- * How many times this process had read the configuration when it last saw
- * that the slot is as the settings say; -1: never.
+ * The value of settings_reloads when this process last found that the slot
+ * matches the settings; -1: never.
  */
 static int64 followed = -1;
 
-/* Whether this process knows of nothing that the slot does not follow. */
+/* Returns false if the slot may not match the settings. */
 bool
 main_slot_follows_settings(void)
 {
@@ -315,8 +322,8 @@ main_slot_follows_settings(void)
 }
 
 /*
- * Has the slot follow notify_stats.failover, which the server allows for any
- * slot that nobody has open.  False if it is to be tried again.
+ * Applies notify_stats.failover to the slot.  The server allows that for any
+ * slot that is not open.  Returns false if the caller must try again.
  */
 static bool
 follow_failover(const StreamRow *row)
@@ -324,7 +331,7 @@ follow_failover(const StreamRow *row)
 	bool		wanted = wants_failover();
 	SlotInfo	slot;
 
-	/* one that is to be made, or made again, will follow */
+	/* a slot that is still to be created will match the setting */
 	if (!main_slot_is_sound(row, &slot) || slot.failover == wanted)
 		return true;
 	if ((slot.active_pid != 0 && slot.active_pid != MyProcPid) ||
@@ -341,9 +348,10 @@ follow_failover(const StreamRow *row)
 }
 
 /*
- * Has the slot follow the settings if this process has not looked since it
- * read them, or at once.  If the slot, or the stream's lock, is not free, it
- * is tried again, once per second.  To be called outside of a transaction.
+ * Applies the settings to the slot, if this process has not done so since it
+ * last read them, or if "at_once".  If the slot or the stream's lock is not
+ * free, later calls try again, once per second.  Must be called outside a
+ * transaction.
  */
 void
 main_slot_follow_settings(bool at_once)

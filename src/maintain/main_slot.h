@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * main_slot.h
- *	  The main stream's slot: how it is made, lost, and dropped.
+ *	  Creating, replacing and dropping the slot of the main stream.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,7 +11,7 @@
 #include "slot.h"
 #include "stream.h"
 
-/* When to look whether a slot that somebody else has open is free again. */
+/* Interval for checking whether a slot in use by others is free again. */
 #define MAIN_SLOT_RETRY_MS 1000
 
 extern bool main_slot_note_use(bool look);

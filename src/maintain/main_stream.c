@@ -28,18 +28,21 @@
 #include "xact.h"
 
 /*
- * Between two advances of the slot, each of which reads the WAL as a peek
- * does.
+ * The minimum time between two advances of the slot.  Each of them may read as
+ * much WAL as a peek.
  */
 #define ADVANCE_INTERVAL_MS 100
 
-/* How long a standby may be away before that is logged: some restart. */
+/*
+ * How long a standby may be missing before that is logged; enough for a
+ * restart.
+ */
 #define STANDBY_PATIENCE_MS 10000
 
 /*
- * Why a live rollup cannot be kept, or NULL: something else writes its table,
- * so that what it counts would be counted twice, or its definition is not the
- * one that it was made from.
+ * Returns why a live rollup cannot be maintained, or NULL if it can.  Either
+ * something else writes its table, so changes would be counted twice; or its
+ * definition is not the one from which it was built.
  */
 static const char *
 reason_not_to_keep(const Rollup *rollup)
@@ -52,13 +55,14 @@ reason_not_to_keep(const Rollup *rollup)
 }
 
 /*
- * Since when this process has come upon locks that were not free, in each
- * try; 0: it has not.
+ * The time since which each attempt of this process has found a lock that was
+ * not free; 0: the last attempt found none.
  */
 static TimestampTz locked_out_since = 0;
 
 /*
- * To be called when no lock is waited for any more: the next wait begins anew.
+ * Resets the time since which a lock is awaited.  Must be called when no lock
+ * is awaited any more.
  */
 void
 main_stream_forget_locks(void)
@@ -67,18 +71,15 @@ main_stream_forget_locks(void)
 }
 
 /*
- * When the others have waited long enough for a lock that a rollup needs;
- * 0: never.
+ * Returns the time until which the other rollups wait for a lock that this
+ * rollup needs; 0: no limit.
  */
 static TimestampTz
 end_of_patience(const Rollup *rollup, const BusyLock *busy)
 {
 	int			patience = rollup_lock_patience(rollup);
 
-	/*
-	 * our own builders hold this lock as well, while they read a part of the
-	 * WAL
-	 */
+	/* our own builders also hold this lock, while they read some of the WAL */
 	if (busy->mode == ShareUpdateExclusiveLock &&
 		shared_build_running(InvalidOid))
 		patience = rollup_long_patience();
@@ -87,8 +88,9 @@ end_of_patience(const Rollup *rollup, const BusyLock *busy)
 }
 
 /*
- * A rollup needs a lock that somebody else has.  True if it was given up,
- * so that the others can go on; else it is to be waited for.
+ * Handles a rollup that needs a lock held by another session.  Returns true if
+ * the rollup was marked as stale, so that the others can continue.  Otherwise
+ * the caller must wait for the lock.
  */
 static bool
 give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
@@ -113,9 +115,10 @@ give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
 }
 
 /*
- * Opens the live rollups out of a list, into *live.  Takes no lock that is not
- * free: if there is such a one it is in *busy, and false is returned; the
- * caller should end the transaction, wait for the lock, and try again.
+ * Opens the live rollups of a list, and returns them in *live.  Takes only
+ * locks that are free.  If one is not free, stores it in *busy and returns
+ * false; the caller should end the transaction, wait for the lock, and try
+ * again.
  */
 bool
 main_stream_open_live(const StreamRow *row, List *rollups, List **live,
@@ -137,10 +140,7 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 		access = rollup_open(rollup, busy);
 		trouble_end();
 
-		/*
-		 * without this the facts would not hold until the end of the
-		 * transaction
-		 */
+		/* without these locks the facts might change before the commit */
 		if (access == SHAPE_READY && row->format->by_name &&
 			!shape_lock_facts(rollup->shape, true, busy))
 			access = SHAPE_BUSY;
@@ -160,7 +160,10 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 	return !OidIsValid(busy->relid);
 }
 
-/* Why the format cannot tell unread changes of a rollup's source, or NULL. */
+/*
+ * Returns why the format cannot decode unread changes of a rollup's source, or
+ * NULL if it can.
+ */
 static const char *
 reason_untold(const Format *format, const Rollup *rollup, List *before,
 			  List *now, Oid source)
@@ -180,9 +183,9 @@ reason_untold(const Format *format, const Rollup *rollup, List *before,
 }
 
 /*
- * Marks those rollups as stale whose sources changed such that the format
- * cannot tell unread changes, and returns the others.  *facts are those
- * that hold from here on; they are written, if *new_facts.
+ * Marks rollups as stale if their sources were altered such that the format
+ * cannot decode unread changes.  Returns the other rollups.  *facts is set to
+ * the current facts.  If they are new, stores them and sets *new_facts.
  */
 static List *
 compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
@@ -220,11 +223,11 @@ compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 }
 
 /*
- * Brings the main stream up to a safe position, whatever that takes, within
- * the current transaction, which has locked the stream and has loaded
- * "row".  "compare": some catalog may have changed since this was done last.
- * The caller writes the position, commits, and then calls
- * main_stream_finish.
+ * Brings the main stream up to a safe position, within the current
+ * transaction, which has locked the stream and loaded "row".  "compare" means
+ * that some catalog may have changed since the last call.  Marks rollups as
+ * stale whose changes cannot be decoded.  The caller must then write the
+ * position, commit, and call main_stream_finish.
  */
 PassOutput
 main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
@@ -244,7 +247,7 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 		upto <= Max(row->applied_lsn,
 					pg_atomic_read_u64(&shared_stream()->reached_lsn)))
 	{
-		/* nothing in the slot matters */
+		/* the slot has no relevant changes */
 		output.reached_lsn = upto;
 		output.facts = facts;
 		output.new_facts = new_facts;
@@ -262,7 +265,7 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 	output.facts = facts;
 	output.new_facts = new_facts;
 
-	/* the slot was not held before the peek, so it may have been moved */
+	/* the slot was not acquired before the peek, so it may have been moved */
 	reason = main_slot_loss_reason(row);
 	if (reason != NULL)
 		ereport(ERROR,
@@ -280,15 +283,15 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 }
 
 /*
- * Makes this transaction the only one that may move the main stream, reads
- * its row, and sees to it that this process can have its slot.  Waits.
- * False if the extension is not installed.  Rollups opened before are not
- * to be used any more.
+ * Locks the main stream, so that only this transaction may move it, reads its
+ * row, and ensures that this process can acquire its slot.  Waits if
+ * necessary.  Returns false if the extension is not installed.  Rollups that
+ * were opened before must not be used any more.
  *
- * The holder of the lock may ask the process that has the slot open to
- * close it.  So a process waits for nothing, not for the lock either,
- * before it has closed the slot; and one that has the lock, but not the
- * slot, wakes the process that has it.
+ * The holder of the lock may ask the process that has the slot open to close
+ * it.  So a process must close the slot before it waits, even for this lock.
+ * A process that has the lock, but not the slot, wakes the process that has
+ * the slot open.
  */
 bool
 main_stream_lock(StreamRow *row)
@@ -306,7 +309,7 @@ main_stream_lock(StreamRow *row)
 		return false;
 	if (!row->has_slot || slot_is_open(NameStr(row->slot_name)))
 		return true;
-	slot_close();				/* another one */
+	slot_close();				/* it is a different slot */
 	if (slot_lookup(NameStr(row->slot_name), &slot) && slot.active_pid != 0 &&
 		slot.active_pid != MyProcPid && slot.active_pid == shared->slot_holder)
 	{
@@ -319,8 +322,8 @@ main_stream_lock(StreamRow *row)
 }
 
 /*
- * Lets the slot forget what lies before a position.  Not if another one has
- * taken its place meanwhile.
+ * Advances the slot to a position.  Does nothing if the stream has a different
+ * slot by now.
  */
 void
 main_stream_advance(const StreamRow *row, XLogRecPtr lsn)
@@ -341,7 +344,7 @@ main_stream_advance(const StreamRow *row, XLogRecPtr lsn)
 }
 
 /*
- * The position that this process has committed last, and where that is in
+ * The position that this process committed last, and the end of that commit in
  * the WAL.
  */
 static struct
@@ -351,8 +354,8 @@ static struct
 }			committed;
 
 /*
- * This process has committed that position, and this is where that is in
- * the WAL.
+ * Notes that this process has committed a position, and the end of the commit
+ * in the WAL.
  */
 void
 main_stream_note_commit(XLogRecPtr applied_lsn, XLogRecPtr commit_end)
@@ -362,9 +365,9 @@ main_stream_note_commit(XLogRecPtr applied_lsn, XLogRecPtr commit_end)
 }
 
 /*
- * Whether the standbys that the slot waits for have the WAL up to a
- * position.  If they do not for a while, the server says once which one is
- * missing.
+ * Returns whether the standbys that the slot waits for have received the WAL
+ * up to a position.  If they have not for STANDBY_PATIENCE_MS, the server logs
+ * once which one is missing.
  */
 static bool
 standbys_let_advance(XLogRecPtr end)
@@ -388,10 +391,11 @@ standbys_let_advance(XLogRecPtr end)
 }
 
 /*
- * Lets the slot advance to a position that a commit has written, once that is
- * on disk, and, if the slot is to go on there, at the standbys.  Each advance
- * reads the WAL from restart_lsn, so this is not done after every cycle.
- * Returns in how many milliseconds it is to be tried again; 0: it is done.
+ * Advances the slot to a position that was committed.  First flushes the
+ * commit; for a failover slot the standbys must have received it too.  Each
+ * advance may read the WAL from restart_lsn, so this is not done after every
+ * cycle, unless "at_once".  Returns after how many milliseconds the caller
+ * must try again; 0: nothing is left to do.
  */
 int
 main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn,
@@ -409,7 +413,7 @@ main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn,
 		!TimestampDifferenceExceeds(last, now, ADVANCE_INTERVAL_MS))
 		return ADVANCE_INTERVAL_MS + 1;
 	last = now;
-	/* another process may have committed it */
+	/* another process may have committed the position */
 	end = applied_lsn == committed.applied_lsn ?
 		committed.commit_end : slot_written_lsn();
 	XLogFlush(end);
@@ -420,9 +424,9 @@ main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn,
 }
 
 /*
- * To be called after a commit, which is on disk, of that position:
- * publishes it, as of "at", and lets the slot advance to it, in a
- * transaction of its own.
+ * Publishes a position, as of the time "at", and advances the slot to it, in a
+ * transaction of its own.  Must be called after the position was committed and
+ * is on disk.
  */
 void
 main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn,

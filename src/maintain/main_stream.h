@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * main_stream.h
- *	  The main stream: locking it, opening its rollups, reading it up to a position.
+ *	  The main stream: locking it, opening its rollups, reading it.
  *
  *-------------------------------------------------------------------------
  */

@@ -34,15 +34,15 @@ is_visible(const VisibleXids *visible, TransactionId xid)
 	return true;
 }
 
-/* A pass at work. */
+/* The state of a running pass. */
 typedef struct Pass
 {
 	const PassInput *input;
 	PassOutput *output;
 	Fold	   *fold;
-	SlotRow		row;			/* the row of the peek at hand */
-	MemoryContext context;		/* that of the whole pass; readers have
-								 * shorter ones */
+	SlotRow		row;			/* the current row of the peek */
+	MemoryContext context;		/* lives as long as the pass; those of readers
+								 * are reset earlier */
 } Pass;
 
 static void
@@ -78,8 +78,9 @@ note_stale(Fold *fold, PassOutput *output)
 }
 
 /*
- * Whether a transaction is not in the input's rollups yet.  One that commits
- * across the end was read to its end, and so moves the end.
+ * Returns whether a transaction is not in the input's rollups yet.  If its
+ * commit record spans the end of the pass, the record was read completely.
+ * Then the end of the pass is moved after the start of that record.
  */
 static bool
 wants_transaction(void *arg, TransactionId xid, XLogRecPtr commit_lsn)
@@ -119,7 +120,7 @@ record_error_callback(void *arg)
 			   pass->row.xid);
 }
 
-/* Reads all that the peek has given. */
+/* Reads all rows of the peek. */
 static void
 read_peek(Pass *pass, SlotPeek *peek, FormatReader *reader)
 {
@@ -157,8 +158,8 @@ read_error_callback(void *arg)
 }
 
 /*
- * Peeks; if the main stream cannot be read because a change is too large,
- * that is noted.
+ * Peeks.  Records the error if the main stream cannot be read because a change
+ * is too large.
  */
 static SlotPeek *
 peek_slot(const PassInput *input, bool resumable, List *options)
@@ -185,8 +186,8 @@ peek_slot(const PassInput *input, bool resumable, List *options)
 }
 
 /*
- * Peeks, folds and applies.  Commits nothing, and writes nothing of the
- * stream.  Errors are noted (trouble.h) and thrown.
+ * Peeks, folds and applies.  Does not commit, and does not write the stream's
+ * row.  Errors are noted (trouble.h) and thrown.
  */
 PassOutput
 pass_read(const PassInput *input)
@@ -230,10 +231,10 @@ pass_read(const PassInput *input)
 }
 
 /*
- * Where a read ends that goes on at "start": at the safe end of the WAL, or
- * of a full window.  The window is at least as long as what is read again
- * before it, from "restart" on, so that a backlog with a transaction open
- * throughout is not read again and again.
+ * Returns where a read that continues at "start" must end: at the safe end of
+ * the WAL, or at the end of a full window.  A slot reads again the WAL from
+ * "restart" to "start".  The window is at least as long as that, so that a
+ * backlog with a long-running transaction is not read too many times.
  */
 XLogRecPtr
 pass_window_end(XLogRecPtr start, XLogRecPtr safe, XLogRecPtr restart)

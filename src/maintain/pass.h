@@ -11,38 +11,42 @@
 #include "format.h"
 #include "rollup.h"
 
-/* The transactions that a snapshot sees, by their top-level xid. */
+/* The transactions visible to a snapshot, by their top-level xid. */
 typedef struct VisibleXids
 {
-	TransactionId xmin;			/* all before have ended */
-	TransactionId xmax;			/* this one and all after have not */
+	TransactionId xmin;			/* all before it had ended */
+	TransactionId xmax;			/* it and all later ones had not ended */
 	int			nrunning;
-	TransactionId *running;		/* nor have these in between */
+	TransactionId *running;		/* those in between that had not ended */
 } VisibleXids;
 
-/* A pass over a slot within the current transaction; see pass_read. */
+/*
+ * The parameters of a pass over a slot within the current transaction; see
+ * pass_read.
+ */
 typedef struct PassInput
 {
 	const char *slot_name;
 	const Format *format;
 	List	   *rollups;		/* opened */
-	XLogRecPtr	applied_lsn;	/* what starts to commit before is skipped */
-	XLogRecPtr	upto;			/* and what does not start before this */
-	const VisibleXids *visible; /* if set: what it sees is skipped */
-	const char *target;			/* where to apply; NULL: the rollups' tables */
+	XLogRecPtr	applied_lsn;	/* skip commits that start before this */
+	XLogRecPtr	upto;			/* skip commits that start at or after this */
+	const VisibleXids *visible; /* if set: skip these transactions too */
+	const char *target;			/* table to change; NULL: the rollups' own */
 } PassInput;
 
 typedef struct PassOutput
 {
-	XLogRecPtr	reached_lsn;	/* the given end, or that of a commit across
-								 * it */
+	XLogRecPtr	reached_lsn;	/* "upto", or a later position if a commit
+								 * record spans that */
 	uint64		nchanges;
 	List	   *facts;			/* of the live rollups' sources, if they were
 								 * compared */
-	bool		new_facts;		/* facts were written, so the position must be */
+	bool		new_facts;		/* facts were written, so the position must be
+								 * written too */
 	List	   *changed;		/* of Rollup: those with changes */
-	List	   *stale;			/* of Rollup: no longer exact ... */
-	List	   *reasons;		/* ... and why, in the same order */
+	List	   *stale;			/* of Rollup: those no longer exact */
+	List	   *reasons;		/* why those are stale, in the same order */
 } PassOutput;
 
 extern PassOutput pass_read(const PassInput *input);

@@ -27,9 +27,10 @@ temporary_table_drop(const char *name)
 }
 
 /*
- * Creates a temporary table, "made" of columns or as a query, to be filled
- * by the rollup's owner.  It is not his: under another name, or with
- * triggers, it would be a trap for the session that has called catch_up().
+ * Creates a temporary table, which the rollup's owner can fill.  "made" is a
+ * list of columns, or AS and a query.  The table does not belong to the
+ * rollup's owner.  An owner could rename it, or add triggers to it, which
+ * could harm the session that has called catch_up().
  */
 void
 temporary_table_create(const Rollup *rollup, const char *name,

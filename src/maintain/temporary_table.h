@@ -10,7 +10,7 @@
 
 #include "rollup.h"
 
-/* What the definition gives, and where that differs from the rollup. */
+/* The definition's result, and its differences from the rollup. */
 #define FRESH_NAME "notify_stats fresh rows"
 #define DIFF_NAME "notify_stats differences"
 #define FRESH_TABLE "pg_temp.\"" FRESH_NAME "\""

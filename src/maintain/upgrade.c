@@ -1,17 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * upgrade.c
- *	  Leaving the main stream for an upgrade of the server.
+ *	  Preparing the main stream for pg_upgrade, and resuming it afterwards.
  *
- * pg_upgrade takes a slot along if nothing is left to be decoded in it, and
- * any commit of this database counts, also our own.  So the position that
- * we write cannot be the last: the slot is advanced beyond it, past our
- * commit, after that was looked through.  How far is written beforehand, so
- * that this server, too, can go on from there: to the end of the segment,
- * and what is not needed of that is left unused.  The new server has
- * another system identifier and a new slot, from the position of which on
- * there is all that it writes.  Had anybody committed anything in between,
- * a change of a definition for instance, pg_upgrade would have refused.
+ * pg_upgrade migrates a slot only if nothing is left to be decoded in it.  Any
+ * commit of this database counts, including our own.  So the slot must advance
+ * beyond the position that we write, past our own commit.  The WAL in between
+ * is read first, to check that it has no other changes.
+ *
+ * The target is written beforehand, so that this server can also resume from
+ * there.  It is the end of the current segment, the rest of which remains
+ * unused.  The new server has a different system identifier and a new slot.
+ * All WAL that it writes is after the position of that slot.  If anything had
+ * been committed in between, such as a change of a definition, pg_upgrade
+ * would have refused.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,14 +33,14 @@
 #include "xact.h"
 
 /*
- * How often others may commit changes while the end of the WAL is to be
- * passed.
+ * The number of attempts to advance past the end of the WAL.  An attempt fails
+ * if others commit changes.
  */
 #define UPGRADE_TRIES 10
 
 /*
- * What is left to do after an upgrade, or if there was none; true if it was
- * done.
+ * Resumes the stream after an upgrade, or after an upgrade was canceled.
+ * Returns whether there was anything to do.
  */
 bool
 upgrade_end(const StreamRow *row)
@@ -70,8 +72,8 @@ upgrade_end(const StreamRow *row)
 }
 
 /*
- * Locks the stream and the live rollups, whose changes up to there are then
- * read.
+ * Locks the stream and the live rollups, and reads their changes up to a
+ * position.
  */
 static PassOutput
 read_before_upgrade(StreamRow *row, XLogRecPtr upto)
@@ -90,8 +92,9 @@ read_before_upgrade(StreamRow *row, XLogRecPtr upto)
 }
 
 /*
- * Writes the last position, and then advances the slot to the end of the
- * segment, if nothing but that was written until there.
+ * Writes a last position, and then advances the slot to the end of the
+ * segment, if there are no other changes up to there.  Returns whether that
+ * was done.
  */
 static bool
 try_pass_end(void)
@@ -124,7 +127,7 @@ try_pass_end(void)
 	return passed;
 }
 
-/* If the stream was left for an upgrade, it is not any more. */
+/* Cancels the preparation for an upgrade, if there was one. */
 void
 upgrade_cancel(void)
 {
@@ -137,11 +140,11 @@ upgrade_cancel(void)
 }
 
 /*
- * Leaves the main stream for an upgrade of the server: the slot ends up
- * behind all that this database has committed, ourselves included, so that
- * pg_upgrade takes it along.  Nothing is applied afterwards until the new
- * server takes over, or resume().  To be called when all is caught up.
- * Throws if others go on writing.
+ * Prepares the main stream for an upgrade of the server.  The slot is advanced
+ * past everything that this database has committed, including our own commit,
+ * so that pg_upgrade migrates it.  After that nothing is applied until the new
+ * server starts, or resume() is called.  Must be called when the rollups are
+ * caught up.  Throws if others continue to write.
  */
 void
 upgrade_prepare(void)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * upgrade.h
- *	  Leaving the main stream for an upgrade of the server.
+ *	  Preparing the main stream for pg_upgrade, and resuming it afterwards.
  *
  *-------------------------------------------------------------------------
  */
