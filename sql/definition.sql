@@ -318,13 +318,13 @@ INSERT INTO expected VALUES
     (15, 16, $$date_trunc('day', posted_at, 'Asia/Tokyo')$$, $$supported: date_trunc('day'::text, (posted_at AT TIME ZONE 'Asia/Tokyo'::text))$$),
     (16, 99, 'kind IS JSON', 'supported: kind IS JSON'),
     (16, 99, 'kind IS NOT JSON ARRAY WITH UNIQUE KEYS', 'supported: kind IS NOT JSON ARRAY WITH UNIQUE KEYS'),
-    (16, 99, $$JSON_OBJECT('a': pages RETURNING jsonb)$$, 'definition uses JSON_OBJECT(%'),
+    (16, 99, $$JSON_OBJECT('a': pages RETURNING jsonb)$$, 'JSON_OBJECT(%'),
     (17, 99, $$JSON_VALUE(kind, '$.a')$$, $$supported: JSON_VALUE(kind, '$.a')$$),
     (17, 99, $$JSON_VALUE(kind, '$.a' RETURNING integer DEFAULT 0 ON EMPTY ERROR ON ERROR)$$, 'supported: JSON_VALUE(%'),
     (17, 99, $$JSON_EXISTS(kind, '$.a ? (@ > $x)' PASSING pages AS x)$$, 'supported: JSON_EXISTS(%'),
     (17, 99, $$JSON_QUERY(kind, '$.a' RETURNING jsonb)$$, 'supported: JSON_QUERY(%'),
-    (17, 99, $$JSON_VALUE(kind, '$.a' RETURNING timestamptz)$$, 'definition uses JSON_VALUE(%'),
-    (17, 99, $$JSON_VALUE(kind, '$.a' DEFAULT now()::text ON EMPTY)$$, 'definition uses JSON_VALUE(%');
+    (17, 99, $$JSON_VALUE(kind, '$.a' RETURNING timestamptz)$$, 'JSON_VALUE(%'),
+    (17, 99, $$JSON_VALUE(kind, '$.a' DEFAULT now()::text ON EMPTY)$$, 'JSON_VALUE(%');
 SELECT e.expression, e.answer, f.answer
 FROM expected e, LATERAL (SELECT string_agg(answer, '; ') FROM pg_temp.follow_hints(e.expression) answer) f (answer)
 WHERE current_setting('server_version_num')::integer / 10000 BETWEEN e.since AND e.before - 1 AND
