@@ -103,7 +103,7 @@ typedef struct Build
 	TimestampTz locked_out_since;	/* since when it has found locks that were
 									 * not free; 0: it has not */
 	NameData	slot_name;		/* the copy of the main slot; empty: not yet
-								 * made */
+								 * created */
 	XLogRecPtr	position;		/* of the build stream */
 	VisibleXids visible;		/* to the snapshot that the definition used */
 	XLogRecPtr	snapshot_lsn;	/* all visible commits are before it */
@@ -208,7 +208,7 @@ is_starting(const Build *build)
 /*
  * Locks the table of the rollup against writers, if that lock is free.  Then
  * no row of it is locked by others when it is written at the join, where all
- * other rollups would have to wait too.  To avoid finding a locked row only
+ * other rollups would wait too.  To avoid finding a locked row only
  * after a long build, also does so at the start, if no cycle writes the
  * rollup.
  */

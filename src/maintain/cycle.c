@@ -271,7 +271,7 @@ settle_failed_rollups(Cycle *cycle)
 	retries_looked_at = now;
 	foreach(lc, cycle->rollups)
 		written |= rollup_retry((Rollup *) lfirst(lc));
-	/* an error may still undo what was written */
+	/* an error may still roll back the writes */
 	if (!written)
 		catalog_stamp(&retries_looked, version);
 	return written ? SETTLED_SOMETHING : SETTLED_NOTHING;
@@ -833,6 +833,6 @@ cycle_run(bool manual)
 	}
 	PG_END_TRY();
 	watch_retained_wal();
-	shared_stream_broadcast();	/* rollups may have come or gone */
+	shared_stream_broadcast();	/* the list of rollups may have changed */
 	return result;
 }
