@@ -123,7 +123,7 @@ unusable_reason(const StreamRow *row, SlotInfo *slot)
 		return "the replication slot is missing";
 	if (slot->database != MyDatabaseId ||
 		strcmp(NameStr(slot->plugin), row->format->plugin) != 0)
-		return "the replication slot belongs to somebody else";
+		return "the replication slot belongs to another database or output plugin";
 	if (slot->lost)
 		return slot->lost_by == NULL ? "the replication slot was invalidated" :
 			psprintf("the replication slot was invalidated because of %s",
@@ -135,7 +135,7 @@ unusable_reason(const StreamRow *row, SlotInfo *slot)
 	 */
 	if (!slot_is_open(NameStr(row->slot_name)) &&
 		!slot_has_wal(slot->restart_lsn))
-		return "the write-ahead log that the replication slot needs is missing";
+		return "the WAL that the replication slot needs is missing";
 	return NULL;
 }
 
@@ -149,9 +149,9 @@ main_slot_loss_reason(const StreamRow *row)
 	if (reason != NULL)
 		return reason;
 	if (slot.confirmed_flush_lsn > row->applied_lsn)
-		return "the replication slot is ahead of what was applied";
+		return "the replication slot is ahead of the applied position";
 	if (row->applied_lsn > GetXLogInsertRecPtr())
-		return "what was applied is not in this server's write-ahead log";
+		return "the applied position is not in the WAL of this server";
 	return NULL;
 }
 
@@ -174,11 +174,11 @@ main_slot_give_up(const StreamRow *row, const char *reason)
 
 	ereport(LOG,
 			(errmsg("changes were lost: %s", reason),
-			 errdetail("The slot is \"%s\". No rollup is live any more.",
+			 errdetail("No rollup is live any longer. The slot was \"%s\".",
 					   NameStr(row->slot_name)),
 			 rebuild ?
-			 errhint("The worker makes a new slot and rebuilds the rollups, but for those with ignore_deletes.") :
-			 errhint("The worker makes a new slot. Call notify_stats.rebuild() for each rollup.")));
+			 errhint("The worker will create a new slot and rebuild the rollups, except those with ignore_deletes.") :
+			 errhint("The worker will create a new slot. Call notify_stats.rebuild() for each rollup.")));
 	rollup_give_up_all(psprintf("changes were lost: %s", reason),
 					   row->applied_lsn, rebuild);
 	stream_clear_slot();
@@ -256,9 +256,9 @@ main_slot_replace(const StreamRow *row)
 		return false;
 	stream_set_applied(lsn);
 	ereport(LOG,
-			(errmsg("replication slot \"%s\" was invalidated because of %s, and made again",
+			(errmsg("replication slot \"%s\" was invalidated because of %s, and has been recreated",
 					name, slot.lost_by ? slot.lost_by : "the server"),
-			 errdetail("It had no change left that matters, so nothing was lost.")));
+			 errdetail("No unread change concerned a rollup, so nothing was lost.")));
 	return true;
 }
 

@@ -62,7 +62,7 @@ change_notify($node);
 sql($node, "SELECT pg_replication_slot_advance('$slot', pg_current_wal_flush_lsn())");
 change_notify($node);
 resume_stream($node);
-is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot advanced by hand');
+is_mended($offset, 'the replication slot is ahead of the applied position', 'a slot advanced by hand');
 
 # Read by another role with REPLICATION.
 my $libraries = sql($node, "SELECT coalesce(current_setting('output_plugin_libraries', true), 'none')") eq 'none' ? ''
@@ -75,7 +75,7 @@ isnt(sql($node, qq{$libraries
 	SELECT count(*) FROM pg_logical_slot_get_binary_changes('$slot', NULL, NULL, 'version', '1', 'tables', '$oid:1')}), '0',
 	'another session reads our changes');
 resume_stream($node);
-is_mended($offset, 'the replication slot is ahead of what was applied', 'a slot read by another session');
+is_mended($offset, 'the replication slot is ahead of the applied position', 'a slot read by another session');
 
 # Dropped, and recreated with its name: it looks like ours, and lacks the changes before it.
 $offset = log_position($node);
@@ -86,7 +86,7 @@ sql($node, qq{$libraries SELECT pg_drop_replication_slot('$slot');
 	SELECT pg_create_logical_replication_slot('$slot', '$plugin')});
 change_notify($node);
 resume_stream($node);
-is_mended($offset, 'the replication slot is ahead of what was applied', 'a recreated slot');
+is_mended($offset, 'the replication slot is ahead of the applied position', 'a recreated slot');
 
 # Dropped, and found by catch_up() instead of the worker.
 $offset = log_position($node);
@@ -172,7 +172,7 @@ if ($node->pg_version >= 18)
 	like(complaints($node, 'slot', 'detail'), qr/is lost \(idle_timeout\)/,
 		'check() reports the cause');
 	resume_stream($node);
-	$node->wait_for_log(qr/replication slot "$slot" was invalidated because of idle_replication_slot_timeout, and made again/, $offset);
+	$node->wait_for_log(qr/replication slot "$slot" was invalidated because of idle_replication_slot_timeout, and has been recreated/, $offset);
 	is_exact($node, 'an idle slot with nothing to read: exact');
 	is(built_at($node), $built, 'an idle slot with nothing to read: nothing was lost');
 	change_notify($node);
@@ -287,7 +287,7 @@ change_notify($node);
 drop_slot($node, $slot);
 sql($node, "SELECT pg_create_logical_replication_slot('$slot', 'test_decoding')");
 resume_stream($node);
-$node->wait_for_log(qr/changes were lost: the replication slot belongs to somebody else/, $offset);
+$node->wait_for_log(qr/changes were lost: the replication slot belongs to another database or output plugin/, $offset);
 $node->wait_for_log(qr/replication slot "$slot" already exists/, $offset);
 poll($node, q{SELECT last_error LIKE '%already exists%' FROM notify_stats.status WHERE stream = 'main'});
 pass('the status shows that the name is taken');
@@ -296,7 +296,7 @@ is(sql($node, "SELECT plugin FROM pg_replication_slots WHERE slot_name = '$slot'
 is(sql($node, 'SELECT DISTINCT state FROM notify_stats.rollups'), 'stale', 'the rollups are stale');
 change_notify($node);
 drop_slot($node, $slot);
-is_mended($offset, 'the replication slot belongs to somebody else', 'a foreign slot');
+is_mended($offset, 'the replication slot belongs to another database or output plugin', 'a foreign slot');
 is_verified($node, 'ft_service_stats', 'verify() finds nothing');
 
 done_testing();

@@ -819,14 +819,14 @@ my $lost = qr/changes were lost: the replication slot/;
 # The role's actions on the worker's slot.
 sub test_slot_altered
 {
-	my $ahead = 'is ahead of what was applied';
+	my $ahead = 'is ahead of the applied position';
 	foreach (
 		[ 'dropped', [$drop], 'missing' ],
 		[ 'advanced', [ "SELECT pg_replication_slot_advance('$slot', pg_current_wal_flush_lsn())" ], $ahead ],
 		[ 'read in part', [ $read =~ s/NULL, NULL/NULL, 1/r ], $ahead ],
 		[ 'made anew', [ $drop, make_slot('notify_stats', ', false, true') ], $ahead ],
 		[ 'made temporary', [ $drop, make_slot('notify_stats', ', true') ], 'missing' ],
-		[ 'of another plugin', [ $drop, make_slot('pgoutput') ], 'belongs to somebody else' ],
+		[ 'of another plugin', [ $drop, make_slot('pgoutput') ], 'belongs to another database or output plugin' ],
 		# which lacks nothing
 		[ 'put back', [ "SELECT pg_copy_logical_replication_slot('$slot', 'copy')", $drop,
 				"SELECT pg_copy_logical_replication_slot('copy', '$slot')" ], undef ],

@@ -129,7 +129,7 @@ drop_slot($node, 'stranger');
 $offset = log_position($node);
 spring("SELECT pg_replication_slot_advance('$main', pg_current_wal_flush_lsn())",
 	q{SELECT pg_create_physical_replication_slot('stranger')});
-$node->wait_for_log(qr/changes were lost: the replication slot is ahead of what was applied/, $offset);
+$node->wait_for_log(qr/changes were lost: the replication slot is ahead of the applied position/, $offset);
 is_well('moved');
 $node->stop;
 

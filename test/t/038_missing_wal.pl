@@ -34,7 +34,7 @@ $node->start;
 is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '1', 'the slot is still there');
 resume_stream($node);
 $node->wait_for_log(
-	qr/changes were lost: the write-ahead log that the replication slot needs is missing/, $offset);
+	qr/changes were lost: the WAL that the replication slot needs is missing/, $offset);
 is_exact($node, 'rebuilt');
 is(sql($node, 'SELECT * FROM of_visits ORDER BY 1'), "a|1\nb|2\nc|1", 'including changes that no slot had');
 sql($node, q{INSERT INTO visits VALUES ('c')});
