@@ -6,10 +6,11 @@
  *
  * The plugin is configured by its options alone (see native_protocol.h for
  * these and for the output).  A table that they list is a *target*.  The
- * changes of a relation are changes of a target if it is the target itself, or a partition below it; a *projection* maps
- * the target's listed columns to columns of the relation.  A relation may have
- * several projections, for instance if both a partition and its root are
- * listed, and most relations have none.
+ * changes of a relation are changes of a target if it is the target itself, or
+ * a partition below it; a *projection* maps the target's listed columns to
+ * columns of the relation.  A relation may have several projections, for
+ * instance if both a partition and its root are listed, and most relations
+ * have none.
  *
  * Projections are found in the catalogs as they were when the change was
  * made, and cached for each relation.  The cached entries must be discarded
