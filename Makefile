@@ -1,5 +1,5 @@
-# The directory of this file, which is not the current one in a build out of tree; with a slash.
-# The names of files that the server's makefiles take are relative to it.
+# The directory of this file, with a slash.  In a build out of tree it is not the current one.
+# The names of files that are passed to the server's makefiles are relative to it.
 TOP := $(dir $(lastword $(MAKEFILE_LIST)))
 files = $(patsubst $(TOP)%,%,$(sort $(wildcard $(TOP)$(1))))
 
@@ -21,9 +21,9 @@ ISOLATION = $(patsubst test/specs/%.spec,%,$(call files,test/specs/*.spec))
 ISOLATION_OPTS = --temp-config=$(TOP)test/regress.conf --temp-instance=tmp_check/isolation --inputdir=$(TOP)test
 TAP_TESTS = 1
 PROVE_TESTS = $(call files,test/t/*.pl)
-# pg_regress makes its instance's directory, but not the one above it.
+# pg_regress creates the directory of its instance, but not the parent directory.
 REGRESS_PREP = tmp_check
-# The same output whatever the locale of the machine.
+# The output must not depend on the locale of the machine.
 ENCODING = UTF8
 NO_LOCALE = 1
 EXTRA_CLEAN = tmp_check output_iso results regression.diffs regression.out
@@ -32,10 +32,10 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-# a directory of their own, as other extensions may have pages of these names
+# a separate directory, as other extensions may have pages of these names
 docmoduledir = notify_stats
 
-# PGXS installs the pages without their directory, and looks for them with it
+# PGXS installs the pages without their directory, but uninstalls them with it
 .PHONY: uninstall-pages
 uninstall: uninstall-pages
 uninstall-pages:
@@ -46,8 +46,8 @@ ifeq ($(OBJS),)
 $(error no source files in $(TOP)src)
 endif
 
-# As later servers do by themselves: other libraries see only what is marked PGDLLEXPORT, so
-# neither do they get in the way of our functions, nor we of theirs.
+# Exports only the functions that are marked PGDLLEXPORT, to avoid conflicts with the functions
+# of other libraries.  Later servers do this by default.
 ifeq ($(MAJORVERSION),15)
 override CFLAGS += -fvisibility=hidden
 override CPPFLAGS += -DPGDLLEXPORT='__attribute__((visibility("default")))'
@@ -55,7 +55,7 @@ endif
 
 FOLDERS = $(addprefix $(CURDIR)/,$(sort $(dir $(OBJS))))
 $(OBJS): $(wildcard $(TOP)src/*/*.h) | $(FOLDERS)
-# by their whole names, or VPATH would find the directories of the sources
+# absolute names, as VPATH would otherwise find the directories of the sources
 $(FOLDERS):
 	$(MKDIR_P) $@
 

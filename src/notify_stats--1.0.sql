@@ -3,11 +3,11 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION notify_stats" to load this file. \quit
 
--- whatever is not qualified below is the server's own
+-- names that are not qualified below refer to the server's own objects
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- A schema that is there already has to be as empty, and as much out of other
--- people's reach, as one that CREATE EXTENSION would make.
+-- An existing schema must be empty, and as inaccessible to other roles as one
+-- created by CREATE EXTENSION.
 DO $$
 DECLARE
     namespace pg_namespace;
@@ -34,11 +34,10 @@ GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 -- The catalog
 --
--- These tables, but for source_fact, rollup_activity and rollup_source, are read in every
--- cycle, if need be with caches that decoding has emptied.  So they have no constraints or
--- defaults, which the server would read from its catalogs each time, and the first two no
--- index.  Their triggers, see below, are read with the table, and cost too little to be
--- measured.
+-- These tables, except source_fact, rollup_activity and rollup_source, are read in every
+-- cycle, possibly with caches that decoding has emptied.  So they have no constraints or
+-- defaults, which the server would read from its catalogs each time.  The first two also
+-- have no index.  Their triggers (see below) are read with the table, at no measurable cost.
 
 CREATE TABLE @extschema@.stream (
     slot_name   name,
@@ -50,7 +49,7 @@ CREATE TABLE @extschema@.stream (
     slot_requests bigint NOT NULL
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- for the sake of publications of all tables, without which an update would be refused
+-- a publication of all tables needs this: without it, updates would be refused
 ALTER TABLE @extschema@.stream REPLICA IDENTITY FULL;
 
 COMMENT ON TABLE @extschema@.stream IS
@@ -74,8 +73,8 @@ COMMENT ON COLUMN @extschema@.stream.slot_requests IS
 
 INSERT INTO @extschema@.stream VALUES (NULL, NULL, NULL, NULL, NULL, NULL, 0);
 
--- What users write is kept apart from what a cycle writes, so that a user's
--- open transaction holds up nobody.
+-- Users and cycles write separate tables, so that an open transaction of a user
+-- does not block a cycle.
 
 CREATE TABLE @extschema@.control (
     paused      boolean NOT NULL,
@@ -144,12 +143,12 @@ COMMENT ON COLUMN @extschema@.rollup.state IS
 COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
     'hash of the definition that the table was last built from';
 
--- a dump has what the rollups are, but not how far they are: they are rebuilt
+-- a dump contains the rollups, but not their position, so they are rebuilt
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup',
     'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
 
--- What a dump does not need is kept apart, as it may hold values of rows, and the role
--- that dumps the database must be able to read the whole of what is dumped.
+-- Data that a dump does not need are in a separate table, as they may contain values of
+-- rows.  The role that dumps the database must be able to read all dumped tables.
 
 CREATE TABLE @extschema@.rollup_activity (
     rollup       regclass PRIMARY KEY,
@@ -191,8 +190,8 @@ COMMENT ON COLUMN @extschema@.rollup_source.source IS
 COMMENT ON COLUMN @extschema@.rollup_source.columns IS
     'the numbers of the columns that its definition reads';
 
--- No more than changes what a rollup may be built from: of the partitions not the columns,
--- which there may be many of.  ANALYZE and VACUUM leave the xmin of these rows as it is.
+-- Covers only the catalog rows that can affect a build.  The columns of partitions are left
+-- out, as there may be many.  ANALYZE and VACUUM do not change the xmin of these rows.
 CREATE FUNCTION @extschema@.catalog_state(rollup regclass, OUT state bigint, OUT youngest xid)
     LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
     AS $$
@@ -241,7 +240,7 @@ COMMENT ON FUNCTION @extschema@.catalog_state(regclass) IS
 REVOKE ALL ON FUNCTION @extschema@.catalog_state(regclass) FROM PUBLIC;
 
 
--- Making and unmaking rollups
+-- Creating and dropping rollups
 
 CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_deletes text[] DEFAULT '{}')
     RETURNS regclass
@@ -279,7 +278,7 @@ COMMENT ON FUNCTION @extschema@.verify(regclass) IS
 
 -- Waiting and catching up
 
--- What DDL has noted of a source (FACT_IS_NOTE in facts.h) may make any rollup stale at a
+-- A note of DDL on a source (FACT_IS_NOTE in facts.h) may make any rollup stale, at a
 -- position that was written before the worker has seen the DDL, as in wait_for_lsn().
 CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -345,7 +344,7 @@ COMMENT ON PROCEDURE @extschema@.prepare_upgrade() IS
 REVOKE ALL ON PROCEDURE @extschema@.prepare_upgrade() FROM PUBLIC;
 
 
--- Noticing what happens to sources
+-- Recording DDL on sources
 
 CREATE FUNCTION @extschema@.note_ddl() RETURNS event_trigger
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -381,8 +380,8 @@ CREATE FUNCTION @extschema@.build_activity(
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'returns the running builds and verifications from shared memory, to the owner of the rollup and members of pg_monitor; see the views status and rollups';
 
--- These are functions, and called cheap, as with their queries in the view the planner would expect so
--- much of it that it is compiled by JIT, which takes seconds.
+-- These are functions, declared with a low cost.  If their queries were part of the view, the planner's
+-- cost estimate would be so high that the view would be compiled by JIT, which takes seconds.
 
 CREATE FUNCTION @extschema@.transaction_name(xid) RETURNS text
     LANGUAGE sql VOLATILE STRICT PARALLEL SAFE COST 1
@@ -392,7 +391,7 @@ CREATE FUNCTION @extschema@.transaction_name(xid) RETURNS text
 COMMENT ON FUNCTION @extschema@.transaction_name(xid) IS
     'returns a description of a transaction; see the view status';
 
--- pg_blocking_pids() has 0 for a prepared transaction.
+-- pg_blocking_pids() returns 0 for a prepared transaction.
 CREATE FUNCTION @extschema@.blocked_by(pid int) RETURNS text
     LANGUAGE sql VOLATILE PARALLEL SAFE COST 1
     RETURN (SELECT string_agg(b.owner, ', ')
@@ -433,10 +432,10 @@ CREATE FUNCTION @extschema@.late_standbys(slot name, lsn pg_lsn) RETURNS text
 COMMENT ON FUNCTION @extschema@.late_standbys(name, pg_lsn) IS
     'returns the standby slots because of which a failover slot cannot be advanced to a position, if they are missing or far behind';
 
--- The planner takes a table that was never analyzed for ten pages full of rows.  So where
--- stream and control, which have one row, are joined to something, they have a LIMIT 1, and
--- functions that return a few rows say so.  Else it would expect millions of rows, and
--- compile these queries, which takes a hundred times as long as to run them.
+-- The planner assumes that a table that was never analyzed has ten full pages of rows.  So
+-- stream and control, which have one row, have a LIMIT 1 where they are joined to other
+-- tables, and functions that return a few rows are declared with ROWS.  Otherwise the planner
+-- would expect millions of rows and use JIT, which takes a hundred times as long as the query.
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
     SELECT 'main' AS stream,
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
@@ -561,8 +560,8 @@ COMMENT ON COLUMN @extschema@.status.waits_for IS
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
     'the oldest open transaction, if the slot retains more than 1 MB because of it; with pgoutput and wal2json, each cycle reads that WAL again';
 
--- A rollup calls itself live until the worker has seen that it is not.  A worker may never come,
--- as in a copy of a database.
+-- The state of a rollup remains live until the worker has seen that it is not exact.  There may be
+-- no worker, as in a copy of a database.
 CREATE FUNCTION @extschema@.loss_reason() RETURNS text
     LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$ SELECT CASE WHEN s.slot_name IS NULL THEN 'restored from a dump'
@@ -802,7 +801,7 @@ CREATE FUNCTION @extschema@."check"(
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
     UNION ALL
-    -- left of a dump of the schema alone, or of an extension that was dropped
+    -- left over from a schema-only dump, or from an extension that was dropped
     SELECT 'former rollup', false, format('table %s is no longer maintained as a rollup of %s', t.oid::regclass, v.oid::regclass),
            format('Run: SELECT notify_stats.adopt_rollup(%L);%s', t.oid::regclass::text,
                   CASE WHEN obj_description(t.oid, 'pg_class') LIKE '%ignore\_deletes: %' THEN
@@ -823,9 +822,9 @@ COMMENT ON FUNCTION @extschema@."check"() IS
 REVOKE ALL ON FUNCTION @extschema@."check"() FROM PUBLIC;
 
 
--- What subscriptions must not do
+-- Protection from subscriptions
 --
--- A publication of all tables has these as well, with what is true of the publisher.
+-- A publication of all tables includes our tables, with the publisher's rows.
 
 CREATE FUNCTION @extschema@.keep_own_rows() RETURNS trigger
     LANGUAGE c
@@ -852,10 +851,10 @@ END
 $$;
 
 
--- What others may do
+-- Privileges of other roles
 --
--- ALTER DEFAULT PRIVILEGES is about other tables than these: who writes here has the
--- rights of every owner of a rollup.
+-- ALTER DEFAULT PRIVILEGES must not apply to these tables: a role that can write to them has
+-- the privileges of every owner of a rollup.
 
 DO $$
 DECLARE
@@ -878,7 +877,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA @extschema@ FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA @extschema@ FROM PUBLIC;
 
 GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
--- all of it, as pg_dump reads whole tables
+-- the whole table, as pg_dump reads whole tables
 GRANT SELECT ON @extschema@.rollup TO PUBLIC;
 GRANT SELECT (fact) ON @extschema@.source_fact TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;

@@ -1,17 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * decoded_table.c
- *	  A table whose changes arrive with the names of its columns, and the
- *	  sources whose changes these are.
+ *	  Converts changes of a table, with columns by name, to changes of the
+ *	  sources that include the table.
  *
  * Output plugins other than ours write rows of the table that holds them, a
  * partition for instance, with all of its columns.  A row is a change of each
  * source that is the table itself or an ancestor of it.  Columns are found by
  * their names, which a partition shares with its ancestors.
  *
- * Values stay as they came until it is known that they matter: most updates
- * change none of the columns in use, and are dropped after a comparison of
- * bytes.  The rest goes through the type's input function.
+ * Values are converted only when needed: most updates change none of the
+ * columns in use, and are discarded after a binary comparison.  Other values
+ * are passed to the type's input function.
  *
  *-------------------------------------------------------------------------
  */
@@ -49,7 +49,7 @@ struct DecodedTarget
 {
 	Source	   *source;
 	Oid			owner;			/* of the source */
-	bool		calls_users_code;	/* to read its values may (users_code.h) */
+	bool		calls_users_code;	/* reading its values may (users_code.h) */
 	int			ncolumns;
 	ColumnInput *columns;		/* those that the source lists */
 };
@@ -63,12 +63,12 @@ struct TableDecoder
 	const ChangeConsumer *consumer;
 	List	   *tables;			/* of DecodedTable */
 
-	bool		wanted;			/* the transaction at hand */
+	bool		wanted;			/* the current transaction */
 	XLogRecPtr	commit_lsn;		/* of it */
 };
 
 /*
- * Makes a decoder in the current memory context.  The list of Source and the
+ * Creates a decoder in the current memory context.  The list of Source and the
  * consumer are kept by reference; "plugin" is for messages.
  */
 TableDecoder *
@@ -91,7 +91,7 @@ table_decoder_create(const char *plugin, List *sources,
  * Tables
  */
 
-/* The index of a name among a table's columns, which it joins if need be. */
+/* Returns the index of a name in a table's columns; adds it if missing. */
 static int
 add_column(DecodedTable *table, Form_pg_attribute att)
 {
@@ -123,7 +123,7 @@ add_target(DecodedTable *table, Source *source)
 		column->cell = add_column(table, att);
 
 		/*
-		 * the value is one of the domain's already; its constraints are
+		 * the value is already valid for the domain, and its constraints are
 		 * users' code
 		 */
 		column->typmod = att->atttypmod;
@@ -132,7 +132,7 @@ add_target(DecodedTable *table, Source *source)
 	}
 }
 
-/* Makes the entry of a table; NULL if no source reads it. */
+/* Creates the entry of a table.  Returns NULL if no source reads it. */
 static DecodedTable *
 make_table(TableDecoder *decoder, Oid relid)
 {
@@ -169,8 +169,8 @@ make_table(TableDecoder *decoder, Oid relid)
 }
 
 /*
- * The table of that OID, or NULL if no source reads it.  Its partitioned
- * ancestors are looked up as they are now.  Made once and then remembered.
+ * Returns the table of that OID, or NULL if no source reads it.  Uses the
+ * current partitioned ancestors.  The entry is created once, then cached.
  */
 DecodedTable *
 table_decoder_table(TableDecoder *decoder, Oid relid)
@@ -193,7 +193,7 @@ table_decoder_table(TableDecoder *decoder, Oid relid)
 	return table;
 }
 
-/* The index of a column in use, or -1.  "guess" is tried first. */
+/* Returns the index of a column in use, or -1.  Tries "guess" first. */
 int
 decoded_column(const DecodedTable *table, const char *name, int guess)
 {
@@ -326,9 +326,8 @@ read_rows(TableDecoder *decoder, const DecodedTable *table,
  */
 
 /*
- * Starts a transaction, and asks the consumer whether it is wanted.  The
- * functions below do nothing if it is not, nor does a format need to fill
- * cells then.
+ * Starts a transaction, and asks the consumer whether it is wanted.  If not,
+ * the functions below do nothing, and a format need not fill cells.
  */
 bool
 table_decoder_begin(TableDecoder *decoder, TransactionId xid,
@@ -365,7 +364,7 @@ is_same_cell(const Cell *a, const Cell *b)
 }
 
 /*
- * Completes the new row of an update from its old one, and tells whether a
+ * Completes the new row of an update from its old one.  Returns whether a
  * column in use differs.
  */
 static bool
@@ -389,7 +388,7 @@ is_update_of(const DecodedTable *table, const DecodedTarget *target)
 	return differs;
 }
 
-/* Why a row, the old one or the new one, cannot be counted, or NULL. */
+/* Returns why a row, old or new, cannot be counted, or NULL. */
 static const char *
 reason_unknown(const DecodedTarget *target, const Cell *row, bool old_row)
 {
@@ -412,7 +411,7 @@ reason_unknown(const DecodedTarget *target, const Cell *row, bool old_row)
 	return NULL;
 }
 
-/* Tells the change to one source. */
+/* Passes the change to one source. */
 static void
 change_target(TableDecoder *decoder, DecodedTable *table,
 			  DecodedTarget *target,
@@ -449,9 +448,9 @@ change_target(TableDecoder *decoder, DecodedTable *table,
 }
 
 /*
- * A changed row, in old_row and new_row.  "has_old" is false if the plugin
- * gave no old row: of an update, because the replica identity has not
- * changed.
+ * Processes a changed row, in old_row and new_row.  "has_old" is false if the
+ * plugin wrote no old row: for an update, because the replica identity has
+ * not changed.
  */
 void
 table_decoder_change(TableDecoder *decoder, DecodedTable *table,
@@ -464,7 +463,7 @@ table_decoder_change(TableDecoder *decoder, DecodedTable *table,
 		change_target(decoder, table, &table->targets[i], kind, has_old);
 }
 
-/* A change of a table that cannot be told, and why. */
+/* Processes an unknown change of a table, with the reason. */
 void
 table_decoder_unknown(TableDecoder *decoder, DecodedTable *table,
 					  const char *reason)
@@ -474,8 +473,9 @@ table_decoder_unknown(TableDecoder *decoder, DecodedTable *table,
 }
 
 /*
- * What a TRUNCATE of these tables is to a partitioned source that is not among
- * them: of all its partitions, of some, or, false, of none.
+ * Determines the effect of a TRUNCATE of these tables on a partitioned source
+ * that is not among them: all of its partitions are truncated, or some.
+ * Returns false if none are.
  */
 static bool
 is_truncated_below(const Source *source, List *relids, bool *wholly)
@@ -496,7 +496,7 @@ is_truncated_below(const Source *source, List *relids, bool *wholly)
 	return partly;
 }
 
-/* A TRUNCATE of these tables: sources, partitions, and others. */
+/* Processes a TRUNCATE of these tables: sources, partitions, and others. */
 void
 table_decoder_truncate(TableDecoder *decoder, List *relids)
 {

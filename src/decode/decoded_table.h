@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * decoded_table.h
- *	  A table whose changes arrive with the names of its columns, and the
- *	  sources whose changes these are.
+ *	  Converts changes of a table, with columns by name, to changes of the
+ *	  sources that include the table.
  *
- * Shared by the formats of other output plugins.  A format puts the values of
- * a row, as it finds them, into cells; what they mean for each source is
- * worked out here.
+ * Shared by the formats of other output plugins.  A format stores the
+ * values of a row in cells, without conversion; this file converts them for
+ * each source.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,8 +19,8 @@ typedef enum CellKind
 {
 	CELL_ABSENT,				/* the row came without this column */
 	CELL_NULL,
-	CELL_UNCHANGED,				/* an out-of-line value that an update kept */
-	CELL_UNTOLD,				/* a value that the plugin has no way to write */
+	CELL_UNCHANGED,				/* an out-of-line value, not updated */
+	CELL_UNTOLD,				/* a value that the plugin cannot write */
 	CELL_TEXT,					/* as the type's output function writes it */
 	CELL_BINARY					/* as its send function does */
 } CellKind;
@@ -32,24 +32,24 @@ typedef struct Cell
 	const char *bytes;			/* NUL-terminated in either case */
 } Cell;
 
-/* What is known of one table for one source. */
+/* The state of one table for one source. */
 typedef struct DecodedTarget DecodedTarget;
 
 typedef struct DecodedTable
 {
-	Oid			relid;			/* a source, or a leaf partition of some */
-	bool		covered;		/* the replica identity covers what is used */
+	Oid			relid;			/* a source, or a leaf partition of one */
+	bool		covered;		/* the replica identity covers used columns */
 	bool		full;			/* it is the whole row */
 	int			ncolumns;		/* columns in use by some source */
 	char	  **names;			/* theirs */
-	Oid		   *types;			/* as they are now */
+	Oid		   *types;			/* current ones */
 	Cell	   *old_row;		/* of these columns, for the format to fill */
 	Cell	   *new_row;
 	int			ntargets;
 	DecodedTarget *targets;
 } DecodedTable;
 
-/* Makes the changes of tables into those of sources. */
+/* Converts changes of tables to changes of sources. */
 typedef struct TableDecoder TableDecoder;
 
 extern TableDecoder *table_decoder_create(const char *plugin, List *sources,

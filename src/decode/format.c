@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * format.c
- *	  The formats that there are.
+ *	  The list of formats.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,7 +39,7 @@ format_of_plugin(const char *plugin)
 	return NULL;
 }
 
-/* The format that a new slot gets: the setting notify_stats.format. */
+/* Returns the format of a new slot: the setting notify_stats.format. */
 const Format *
 format_chosen(void)
 {
@@ -47,7 +47,7 @@ format_chosen(void)
 }
 
 /*
- * Throws unless the changes of a definition's source tell enough in that
+ * Throws unless the changes of a definition's source can be read in that
  * format.
  */
 void

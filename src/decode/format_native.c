@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * format_native.c
- *	  Reads what the output plugin notify_stats writes.
+ *	  Reads the output of the output plugin notify_stats.
  *
  * The plugin runs in the same server as we do, so its messages hold datums
- * just as they are in memory (see native_protocol.h).  Nevertheless no byte
- * is trusted before it is checked: the library of the plugin may be another
- * one than ours, if it was replaced after this process loaded it, and a datum
- * of a wrong size would corrupt memory rather than a count.
+ * as they are in memory (see native_protocol.h).  Nevertheless every byte is
+ * checked before it is used.  The plugin's library may differ from ours, if
+ * it was replaced after this process loaded it.  A datum of a wrong size
+ * would corrupt memory rather than a count.
  *
- * Which columns an image has, and of which types, was announced before.  The
- * types are those that the table had when the change was made.  If they are
- * not today's, then the values mean nothing to today's descriptor: the images
- * are skipped, and the changes are reported as unknown.
+ * The columns of an image, and their types, were announced before.  The types
+ * are those of the table when the change was made.  If they differ from the
+ * current types, the current descriptor cannot read the values: the images are
+ * skipped, and the changes are reported as unknown.
  *
  * Values of types that are passed by reference are copied, because those in
  * the message are not aligned.  The copies live until the next message.
@@ -31,7 +31,7 @@
 #include "format.h"
 #include "native_protocol.h"
 
-/* a source, and what was announced of it */
+/* a source, and its announced columns */
 typedef struct NativeRelation
 {
 	Source	   *source;
@@ -47,7 +47,7 @@ struct FormatReader
 	MemoryContext message_context;	/* of values, reset at each message */
 	List	   *sources;		/* of Source, as the caller gave them */
 	int			nrelations;
-	NativeRelation *relations;	/* one a source, ascending by OID */
+	NativeRelation *relations;	/* one per source, ascending by OID */
 	StringInfoData message;		/* the caller's bytes, and how far we are */
 	XLogRecPtr	commit_lsn;		/* of the message */
 	bool		wanted;			/* likewise */
@@ -68,7 +68,7 @@ compare_relations(const void *a, const void *b)
 	return (relid_a > relid_b) - (relid_a < relid_b);
 }
 
-/* Makes a reader; see format.h. */
+/* Creates a reader; see format.h. */
 static FormatReader *
 native_reader_create(List *sources, const ChangeConsumer *consumer)
 {
@@ -96,7 +96,7 @@ native_reader_create(List *sources, const ChangeConsumer *consumer)
 	return reader;
 }
 
-/* Returns the options that make the plugin write what the sources list. */
+/* Returns the plugin's options for the columns that the sources list. */
 static List *
 native_reader_options(FormatReader *reader, bool text_only, bool resumable)
 {
@@ -131,7 +131,7 @@ native_reader_options(FormatReader *reader, bool text_only, bool resumable)
 	return options;
 }
 
-/* Reads the OID of a source, and returns what we know of it. */
+/* Reads the OID of a source, and returns its entry. */
 static NativeRelation *
 read_relation(FormatReader *reader)
 {
@@ -224,8 +224,8 @@ read_value(FormatReader *reader, Form_pg_attribute att, int len)
 }
 
 /*
- * Reads an image of a row, or merely moves beyond it if its values are of
- * types that the table no longer has.
+ * Reads an image of a row, or skips it if its values have types that the
+ * table no longer has.
  */
 static void
 read_image(FormatReader *reader, NativeRelation *relation, RowImage *row)
@@ -282,7 +282,7 @@ read_row_change(FormatReader *reader, NativeRelation *relation, int kind,
 	}
 }
 
-/* Reads why a change is unknown. */
+/* Reads the reason why a change is unknown. */
 static const char *
 read_reason(FormatReader *reader)
 {
@@ -325,7 +325,7 @@ read_header(FormatReader *reader)
 											 reader->commit_lsn);
 }
 
-/* Reads a record; true if it is a change. */
+/* Reads a record.  Returns whether it is a change. */
 static bool
 read_record(FormatReader *reader, RowChange *change)
 {
@@ -385,7 +385,7 @@ native_reader_feed(FormatReader *reader, const char *data, int len)
 			reader->consumer->change(reader->consumer->arg, &change);
 }
 
-/* Its partitions alone: names and types the plugin knows as of the change. */
+/* Only its partitions: the plugin sees names and types as of the change. */
 static List *
 native_facts_of(List *facts, Oid relid, const Bitmapset *columns)
 {

@@ -1,19 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * format_pgoutput.c
- *	  Reads what the server's own output plugin pgoutput writes.
+ *	  Reads the output of the server's own output plugin pgoutput.
  *
  * The messages are those of "Logical Replication Message Formats" in the
  * PostgreSQL manual, version 1 of the protocol, which has no streaming and no
- * two phases.  pgoutput announces a table ('R') before its first change, and
- * again when it was altered: its columns as of that change, whether each is in
- * the replica identity, and of which type it was.
+ * two-phase commit.  pgoutput announces a table ('R') before its first change,
+ * and again when it was altered: its columns as of that change, whether each
+ * is in the replica identity, and of which type it was.
  *
- * The publication leaves partitions what they are (publish_via_partition_root
- * is off), because with it the TRUNCATE of a single partition would not be
- * told.  It has no column lists: the server refuses to update a table whose
- * replica identity the list does not cover, so a list would turn an ALTER
- * TABLE ... REPLICA IDENTITY FULL into errors of those who write the table.
+ * The publication publishes partitions under their own names
+ * (publish_via_partition_root is off), because otherwise the TRUNCATE of a
+ * single partition would not be published.  It has no column lists: the server
+ * refuses to update a table whose replica identity the list does not cover, so
+ * a list would turn an ALTER TABLE ... REPLICA IDENTITY FULL into errors of
+ * the writers of the table.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,7 +61,7 @@ struct FormatReader
 	List	   *announcements;	/* of Announcement */
 	StringInfoData message;
 	bool		in_transaction;
-	bool		wanted;			/* the transaction at hand */
+	bool		wanted;			/* the current transaction */
 };
 
 static FormatReader *
@@ -78,9 +79,9 @@ pgoutput_reader_create(List *sources, const ChangeConsumer *consumer)
 }
 
 /*
- * Whether pgoutput can write any value of a type in binary form, and we can
- * read it.  pgoutput calls the send function of every type that has one,
- * also that of an array, which then fails if the type of its elements has
+ * Returns whether pgoutput can write any value of a type in binary form, and
+ * we can read it.  pgoutput calls the send function of every type that has
+ * one, also that of an array, which then fails if the type of its elements has
  * none.
  */
 static bool
@@ -112,9 +113,9 @@ has_binary_form(Oid type)
 }
 
 /*
- * Whether all columns of all sources have a binary form: pgoutput sends
- * them all.  It also sends columns that have been dropped since, and other
- * tables that are still published, which is what text_only is for.
+ * Returns whether all columns of all sources have a binary form: pgoutput
+ * sends them all.  It also sends columns that have been dropped since, and
+ * other tables that are still published; text_only is for these.
  */
 static bool
 all_have_binary_form(List *sources)
@@ -152,7 +153,7 @@ pgoutput_reader_options(FormatReader *reader, bool text_only, bool resumable)
  * Relation messages
  */
 
-/* The announcement of a table, made at its first one. */
+/* Returns the announcement of a table; creates it the first time. */
 static Announcement *
 find_announcement(FormatReader *reader, Oid relid, bool make)
 {
@@ -214,7 +215,7 @@ read_relation(FormatReader *reader)
 	identity = pq_getmsgbyte(message);
 	announcement->ncolumns = pq_getmsgint(message, 2);
 	if (table == NULL)
-		message->cursor = message->len; /* no need to know */
+		message->cursor = message->len; /* not used */
 	else
 	{
 		bool		full = identity == REPLICA_IDENTITY_FULL;
@@ -269,7 +270,7 @@ read_cell(FormatReader *reader, int kind, Cell *cell)
 	cell->len = len;
 }
 
-/* Moves beyond a value that is not in use. */
+/* Skips a value that is not in use. */
 static void
 skip_cell(FormatReader *reader, int kind)
 {
@@ -309,7 +310,7 @@ read_row(FormatReader *reader, Announcement *announcement, Cell *row)
 	}
 }
 
-/* Reads the rows of a change; NULL if no source has the table. */
+/* Reads the rows of a change.  Returns NULL if no source has the table. */
 static void
 read_change(FormatReader *reader, RowChangeKind kind)
 {
@@ -440,7 +441,7 @@ pgoutput_reader_feed(FormatReader *reader, const char *data, int len)
 
 	MemoryContextReset(reader->message_context);
 	context = MemoryContextSwitchTo(reader->message_context);
-	/* pq_getmsgstring looks for a NUL, if need be the one behind the message */
+	/* pq_getmsgstring searches for a NUL, possibly the one that follows */
 	message->data = palloc(len + 1);
 	memcpy(message->data, data, len);
 	message->data[len] = '\0';
@@ -459,8 +460,8 @@ pgoutput_reader_feed(FormatReader *reader, const char *data, int len)
  */
 
 /*
- * pgoutput leaves generated columns out, on 18 unless it is told to send them.
- * It may have to write any value as text (text_only).
+ * pgoutput leaves generated columns out, on 18 unless an option requests them.
+ * It may write any value as text (text_only).
  */
 static void
 pgoutput_check_source(Oid relid, const Bitmapset *columns)

@@ -1,33 +1,34 @@
 /*-------------------------------------------------------------------------
  *
  * format_wal2json.c
- *	  Reads what the output plugin wal2json writes.
+ *	  Reads the output of the output plugin wal2json.
  *
  * Version 2 of its format has a JSON object for each beginning and end of a
- * transaction and for each change of a row:
+ * transaction, and for each change of a row:
  *
  *	{"action":"B","xid":7,"lsn":"0/15D3B8","nextlsn":"0/15D3E8"}
  *	{"action":"U","xid":7,"lsn":"0/15D2A0","schema":"public","table":"t",
  *	 "columns":[{"name":"a","value":1},...],"identity":[...]}
  *
- * Version 1 has one for a transaction, with a "change" for each row:
+ * Version 1 has one per transaction, with a "change" for each row:
  *
  *	{"xid":7,"nextlsn":"0/15D3E8","change":[{"kind":"update","schema":"public",
  *	 "table":"t","columnnames":["a",...],"columnvalues":[1,...],
  *	 "oldkeys":{"keynames":["a",...],"keyvalues":[0,...]}},...]}
  *
  * A change is read in one pass: a state machine, driven by the server's own
- * JSON parser, knows in which *place* of the object we are.  What is anywhere
- * but in its place is an error.
+ * JSON parser, tracks the current *place* in the object.  An element in any
+ * other place than its own is an error.
  *
- * Peculiarities of wal2json (as of 2.6), beside its calling tables by name:
- * - A column whose out-of-line value was kept by an update is left out.
+ * Peculiarities of wal2json (as of 2.6), which also identifies tables by name:
+ * - A column whose out-of-line value was not changed by an update is left out.
  * - NaN and infinity are written as null, so that a null in a column of these
  *   types is a NULL or one of them.  A definition may use such a column only
- *   if constraints tell which.  Since 2.6 an option writes strings instead.
- * - Version 1 leaves nulls out of the old row, tells no TRUNCATE, and of a
- *   transaction only where its commit record ends.
- * - The bytes of a bytea come without the leading \x.
+ *   if constraints exclude one of the two.  Since 2.6 an option writes strings
+ *   instead.
+ * - Version 1 leaves nulls out of the old row, and does not write TRUNCATE.
+ *   Of a transaction it only has the end of the commit record.
+ * - The values of a bytea are written without the leading \x.
  * - If the replica identity is missing, updates and deletes are left out.
  *
  *-------------------------------------------------------------------------
@@ -65,7 +66,7 @@
 
 #define PLUGIN_NAME "wal2json"
 
-/* Where in the JSON we are. */
+/* The current place in the JSON. */
 typedef enum JsonPlace
 {
 	OUTSIDE,
@@ -123,7 +124,7 @@ static const struct
 	{"keyvalues", KEY_KEYVALUES, IN_OLD_KEYS, 1},
 };
 
-/* What a record or change is. */
+/* The kind of a record or change. */
 typedef enum JsonAction
 {
 	ACTION_NONE,				/* not known yet */
@@ -135,7 +136,7 @@ typedef enum JsonAction
 	ACTION_TRUNCATE
 } JsonAction;
 
-/* A table that wal2json is asked for. */
+/* A table that is requested from wal2json. */
 typedef struct NamedTable
 {
 	char	   *schema;
@@ -154,13 +155,13 @@ struct FormatReader
 	NamedTable *last_table;		/* that was looked up */
 	TableDecoder *decoder;
 	bool		in_transaction;
-	bool		wanted;			/* the transaction at hand */
-	List	   *truncated;		/* OIDs, of the TRUNCATE at hand */
+	bool		wanted;			/* the current transaction */
+	List	   *truncated;		/* OIDs, of the current TRUNCATE */
 	XLogRecPtr	truncate_lsn;	/* where that is */
 
 	/* the JSON */
 	JsonPlace	places[MAX_DEPTH + 1];
-	int			depth;			/* places[depth] is where we are */
+	int			depth;			/* places[depth] is the current one */
 	JsonKey		key;			/* of the value that follows */
 
 	/* the record or change */
@@ -176,7 +177,7 @@ struct FormatReader
 	bool		has_old;
 	Cell	   *row;			/* that values belong to */
 	char	   *column;			/* version 2: the one that a value belongs to */
-	int			guess;			/* where the next column probably is */
+	int			guess;			/* probable index of the next column */
 	int		   *columns;		/* version 1: the index of each named, or -1 */
 	int			ncolumns;
 	int			maxcolumns;
@@ -189,7 +190,7 @@ struct FormatReader
  * What null means
  */
 
-/* Whether the type has values that wal2json writes as null. */
+/* Returns whether wal2json writes some values of the type as null. */
 static bool
 has_special_values(Oid type)
 {
@@ -197,9 +198,9 @@ has_special_values(Oid type)
 }
 
 /*
- * The CHECK constraints of a table, as the optimizer wants them.  It folds
- * constants, so what may call code of the table's owner is left out: who looks
- * at it is a superuser.
+ * Returns the CHECK constraints of a table in the form that the optimizer
+ * expects.  It folds constants, so constraints that may call code of the
+ * table's owner are left out: we run as a superuser.
  */
 static List *
 check_constraints(Relation relation)
@@ -223,7 +224,7 @@ check_constraints(Relation relation)
 	return result;
 }
 
-/* Whether a CHECK constraint keeps NaN and infinity out of a column. */
+/* Returns whether CHECK constraints exclude NaN and infinity in a column. */
 static bool
 excludes_special_values(Relation relation, Form_pg_attribute att)
 {
@@ -253,7 +254,7 @@ excludes_special_values(Relation relation, Form_pg_attribute att)
 										   constant,
 										   InvalidOid, InvalidOid);
 
-		/* as the optimizer does to leave tables out by their constraints */
+		/* as in the optimizer's constraint exclusion */
 		if (!predicate_refuted_by(constraints, list_make1(clause), false))
 			return false;
 	}
@@ -267,7 +268,7 @@ typedef enum NullMeaning
 	NULL_IS_EITHER
 } NullMeaning;
 
-/* What null means in a column. */
+/* Returns the meaning of null in a column. */
 static NullMeaning
 null_meaning(Relation relation, AttrNumber attnum)
 {
@@ -309,8 +310,8 @@ wal2json_check_source(Oid relid, const Bitmapset *columns)
  */
 
 /*
- * Name, replica identity, persistence and, for version 1, storage of a table,
- * which need not be locked (ddl.c).
+ * Appends name, replica identity, persistence and, for version 1, storage of a
+ * table, which need not be locked (ddl.c).
  */
 static char *
 table_facts(Oid relid)
@@ -335,7 +336,7 @@ table_facts(Oid relid)
 	return buf.data;
 }
 
-/* Appends what null means in the columns. */
+/* Appends the meaning of null in the columns. */
 static List *
 add_null_facts(List *facts, Oid relid, const Bitmapset *columns)
 {
@@ -354,7 +355,7 @@ add_null_facts(List *facts, Oid relid, const Bitmapset *columns)
 	return facts;
 }
 
-/* All partitions: a new one may have been truncated before it was seen. */
+/* Lists all partitions: a new one may have been truncated unnoticed. */
 static char *
 partition_list(Oid relid)
 {
@@ -451,8 +452,8 @@ wal2json_reader_create(List *sources, const ChangeConsumer *consumer)
 }
 
 /*
- * Appends a name as the option "add-tables" has it: a backslash before
- * whatever could be taken for something else.
+ * Appends a name in the form of the option "add-tables": a backslash before
+ * each character that may have a special meaning.
  */
 static void
 append_escaped(StringInfo buf, const char *name)
@@ -468,8 +469,8 @@ append_escaped(StringInfo buf, const char *name)
 }
 
 /*
- * A prefix that no message has: anybody may emit messages, and asking for
- * those of some prefix is the only way to have no others.
+ * A prefix that no message has.  Any role may emit messages, and only a filter
+ * by prefix excludes them.
  */
 static char *
 random_prefix(void)
@@ -546,7 +547,7 @@ find_table(FormatReader *reader, const char *schema, const char *name)
  * Transactions and changes
  */
 
-/* Hands over a TRUNCATE, of which there is a record for each table. */
+/* Passes on a TRUNCATE, which has a record for each table. */
 static void
 finish_truncate(FormatReader *reader)
 {
@@ -622,7 +623,7 @@ set_table(FormatReader *reader, const char *name)
 	reader->table = find_table(reader, reader->schema, name);
 	decoded = reader->table->decoded;
 	decoded_row_fill(decoded, decoded->new_row, CELL_ABSENT);
-	/* version 1 leaves nulls out of the old row, but tells all else */
+	/* version 1 leaves nulls, and only those, out of the old row */
 	decoded_row_fill(decoded, decoded->old_row,
 					 reader->version == 1 && decoded->full ?
 					 CELL_NULL : CELL_ABSENT);
@@ -657,7 +658,7 @@ finish_row_change(FormatReader *reader)
 						 reader->has_old);
 }
 
-/* Does what the record, or change, says. */
+/* Processes the record, or change. */
 static void
 finish_change(FormatReader *reader)
 {
@@ -742,7 +743,7 @@ lsn_from_token(const char *token)
 	return lsn;
 }
 
-/* Takes a member of the record or change itself. */
+/* Stores a member of the record or change itself. */
 static void
 take_member(FormatReader *reader, const char *token, JsonTokenType type)
 {
@@ -781,7 +782,7 @@ take_member(FormatReader *reader, const char *token, JsonTokenType type)
 	}
 }
 
-/* Takes the value of a column. */
+/* Stores the value of a column. */
 static void
 take_cell(FormatReader *reader, int column, char *token, JsonTokenType type)
 {
@@ -856,7 +857,7 @@ take_value(FormatReader *reader, char *token, JsonTokenType type)
 }
 
 /*
- * What the parser calls
+ * Callbacks of the parser
  */
 
 static void
@@ -910,7 +911,7 @@ object_end(void *state)
 	{
 		finish_change(reader);
 		begin_change(reader);
-		/* the parser holds nothing in it that it will look at again */
+		/* the parser has no data in it that it will read again */
 		MemoryContextReset(reader->change_context);
 	}
 	else if (place == IN_COLUMN && reader->column != NULL)

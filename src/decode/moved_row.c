@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * moved_row.c
- *	  Which deleted rows are on their way to another partition.
+ *	  Detects deleted rows that are being moved to another partition.
  *
  * An UPDATE that moves a row to another partition is a DELETE and an INSERT.
- * Logical decoding does not tell it from these two, but the record of the
+ * Logical decoding does not distinguish it from these two.  The record of the
  * DELETE does (XLH_DELETE_IS_PARTITION_MOVE), and an output plugin knows where
- * that starts.  So it is read once more.
+ * that record starts.  So the record is read again.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,14 +23,14 @@
 
 struct MovedRowReader
 {
-	MemoryContext context;		/* of what the reader of the WAL allocates */
+	MemoryContext context;		/* of the memory of the WAL reader */
 	XLogReaderState *xlog;
 	MemoryContextCallback at_end;	/* of the context */
 };
 
 /*
- * Closes the file that the reader has open, which an error would leave
- * behind.
+ * Closes the file that the reader has open, which would remain open after an
+ * error.
  */
 static void
 close_file(void *arg)
@@ -42,8 +42,8 @@ close_file(void *arg)
 }
 
 /*
- * Makes a reader in the current memory context.  It ends with that, also if
- * that is because of an error.
+ * Creates a reader in the current memory context.  The reader is closed when
+ * the context is deleted, also after an error.
  */
 MovedRowReader *
 moved_row_reader_create(void)
@@ -84,9 +84,9 @@ read_record(MovedRowReader *reader, XLogRecPtr lsn)
 }
 
 /*
- * Whether the DELETE whose record starts there is the first half of an UPDATE
- * that moves a row to another partition.  The record has to be on disk, as all
- * that is decoded is.
+ * Returns whether the DELETE whose record starts there is the first half of an
+ * UPDATE that moves a row to another partition.  The record must be on disk,
+ * which is true of all decoded records.
  */
 bool
 moved_row_at(MovedRowReader *reader, XLogRecPtr lsn)

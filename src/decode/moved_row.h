@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * moved_row.h
- *	  Which deleted rows are on their way to another partition.
+ *	  Detects deleted rows that are being moved to another partition.
  *
  *-------------------------------------------------------------------------
  */

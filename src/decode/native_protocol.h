@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * native_protocol.h
- *	  What the output plugin notify_stats and its reader agree on.
+ *	  The protocol between the output plugin notify_stats and its reader.
  *
- * The plugin writes one or more messages a transaction, each a sequence of
- * whole records of that one transaction:
+ * The plugin writes one or more messages per transaction.  Each is a
+ * sequence of whole records of one transaction:
  *
  *	message:  byte version, int32 xid, int64 LSN of the commit record, records
  *	record:   byte kind, int32 OID of the source, and then
@@ -15,10 +15,10 @@
  *		'U'		image of the old row, image of the new row
  *		'D'		image of the old row
  *		'M'		the same, of a row that an UPDATE moves to another partition
- *				(only if asked for; else that is a 'D')
+ *				(only with "moves"; otherwise a 'D')
  *		'T'		nothing: the source was truncated
  *		'P'		nothing: some partition of it was
- *		'X'		byte reason: a change that cannot be told, see below
+ *		'X'		byte reason: an unknown change, see below
  *	image:	  a column, in announced order: int32 length or -1 for NULL, and
  *			  that many bytes of the datum as it is in memory (detoasted, with
  *			  a 4-byte header; pass-by-value types as store_att_byval leaves

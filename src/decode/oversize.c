@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * oversize.c
- *	  Whether the slot has a change that is too large for its output plugin.
+ *	  Detects changes that are too large for the slot's output plugin.
  *
- * A change that our own plugin cannot write within bounds it calls unknown
- * (see native_protocol.h).  pgoutput and wal2json throw, as no string of
- * the server exceeds 1 GB, and would throw at each later read: two
- * statements of any role that may write to a table would stop all rollups
- * for good.  So after some tries the slot is given up, as one that has lost
+ * Our own plugin writes a change that exceeds its limit as unknown (see
+ * native_protocol.h).  pgoutput and wal2json throw, as no string of the
+ * server exceeds 1 GB, and would throw at each later read.  So two statements
+ * of any role that may write to a table would stop all rollups permanently.
+ * Therefore the slot is abandoned after some attempts, like one that has lost
  * changes.
  *
  *-------------------------------------------------------------------------
@@ -34,9 +34,9 @@ is_oversize(const ErrorData *edata)
 }
 
 /*
- * To be called in PG_CATCH, before PG_RE_THROW, when a peek of the main
- * stream from that position on has failed: counts the error if a change may
- * have been too large.
+ * Counts the error if a change may have been too large.  Must be called in
+ * PG_CATCH, before PG_RE_THROW, when a peek of the main stream from that
+ * position has failed.
  */
 void
 oversize_record(XLogRecPtr lsn)
@@ -58,7 +58,7 @@ oversize_record(XLogRecPtr lsn)
 	MemoryContextSwitchTo(context);
 }
 
-/* A peek has succeeded, or the slot is given up. */
+/* Resets the count: a peek has succeeded, or the slot is abandoned. */
 void
 oversize_forget(void)
 {
@@ -72,8 +72,8 @@ oversize_forget(void)
 }
 
 /*
- * Whether there were so many of these errors in a row that the next would
- * be one, too.
+ * Returns whether there were so many of these errors in a row that the next
+ * peek is expected to fail as well.
  */
 bool
 oversize_is_final(XLogRecPtr lsn)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * oversize.h
- *	  Whether the slot has a change that is too large for its output plugin.
+ *	  Detects changes that are too large for the slot's output plugin.
  *
  *-------------------------------------------------------------------------
  */

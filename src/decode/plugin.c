@@ -4,26 +4,26 @@
  *	  The output plugin notify_stats: writes the listed columns of the listed
  *	  tables, and nothing else.
  *
- * Everything that the plugin knows comes from its options (see
- * native_protocol.h for these and for what it writes).  A table that they
- * list is a *target*.  The changes of a relation are changes of a target if
- * it is the target itself, or a partition below it; a *projection* says which
- * columns of the relation are the target's listed ones.  A relation may have
- * several projections, for instance if both a partition and its root are
- * listed, and most relations have none.
+ * The plugin is configured by its options alone (see native_protocol.h for
+ * these and for the output).  A table that they list is a *target*.  The
+ * changes of a relation are changes of a target if it is the target itself, or
+ * a partition below it; a *projection* maps the target's listed columns to
+ * columns of the relation.  A relation may have several projections, for
+ * instance if both a partition and its root are listed, and most relations
+ * have none.
  *
  * Projections are found in the catalogs as they were when the change was
- * made, and remembered for each relation.  What was remembered has to go when
- * the catalogs change, and a relcache callback says when.  Such a callback
- * cannot be unregistered, and nothing is called when decoding ends with an
- * error, so a callback that reached for the memory of a decoding session
- * would sooner or later reach for freed memory.  (pgoutput lives with this
- * problem: a registration and a static pointer for each session.)  Therefore
- * ours only counts: each entry notes the generation at which it was resolved,
- * and one of another generation is resolved anew before it is used.  The
- * decoding machinery executes invalidations at the very points of the WAL at
- * which the catalogs change, also when it goes on with a transaction that has
- * an older snapshot, so an entry of the current generation is right.
+ * made, and cached for each relation.  The cached entries must be discarded
+ * when the catalogs change, which a relcache callback reports.  Such a
+ * callback cannot be unregistered, and no callback is called when decoding
+ * ends with an error.  So a callback that accessed the memory of a decoding
+ * session would eventually access freed memory.  (pgoutput has this problem:
+ * a registration and a static pointer for each session.)  Therefore ours only
+ * increments a generation.  Each entry stores the generation at which it was
+ * resolved, and an entry of another generation is resolved again before use.
+ * Decoding executes invalidations exactly at the points of the WAL at which
+ * the catalogs change, also when it continues a transaction that has an older
+ * snapshot.  So an entry of the current generation is valid.
  *
  * The records of a transaction are collected in one buffer, which is written
  * as a message at the commit, and earlier if it grows large.
@@ -64,7 +64,7 @@
 /* a buffer of more than this is not kept for the next message */
 #define LARGE_BUFFER (4 * 1024 * 1024)
 
-/* bytes of an option that an error message shows */
+/* maximum length in bytes of an option in an error message */
 #define EXCERPT_SIZE 100
 
 /* a table of the option "tables" */
@@ -83,16 +83,16 @@ typedef struct Projection
 	Target	   *target;
 	AttrNumber *attnums;		/* in the relation, in the target's order */
 	bool		complete;		/* does the relation have all the columns? */
-	bool		covered;		/* does the WAL tell their old values? */
+	bool		covered;		/* does the WAL have their old values? */
 } Projection;
 
-/* what is known of a relation */
+/* a cached relation */
 typedef struct RelationEntry
 {
 	Oid			relid;			/* hash key */
 	uint64		generation;		/* at which this was resolved */
 	MemoryContext context;		/* of what follows; NULL if never needed */
-	int			nprojections;	/* 0: its changes are of no interest */
+	int			nprojections;	/* 0: its changes are ignored */
 	Projection *projections;
 	int			natts;			/* highest attribute number in use */
 	bool		full;			/* is the replica identity the whole row? */
@@ -111,7 +111,7 @@ typedef struct PluginData
 	bool		resumable;		/* each transaction is a round, else all are
 								 * one */
 	uint64		round;			/* of announcements; starts at 1 */
-	bool		tells_moves;	/* of rows between partitions */
+	bool		tells_moves;	/* writes 'M' records? */
 	MovedRowReader *moved_rows; /* NULL until needed */
 } PluginData;
 
@@ -140,13 +140,13 @@ static void stream_abort_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 							XLogRecPtr abort_lsn);
 
 /*
- * Tells the server our callbacks.  There are none for streaming and for two
- * phases, so every transaction arrives whole when it commits, a prepared one
+ * Sets our callbacks.  There are none for streaming and for two-phase commit,
+ * so every transaction is decoded as a whole when it commits, a prepared one
  * at COMMIT PREPARED.
  *
- * But for the one without which 18 fails for ever: when it runs out of memory
- * and discards a transaction that has been rolled back, it takes the
- * subtransactions for streamed.
+ * The exception is stream_abort_cb, without which 18 fails permanently.  When
+ * it reaches the memory limit and discards a transaction that was rolled
+ * back, it treats the subtransactions as streamed.
  */
 void
 _PG_output_plugin_init(OutputPluginCallbacks *cb)
@@ -161,8 +161,8 @@ _PG_output_plugin_init(OutputPluginCallbacks *cb)
 }
 
 /*
- * What an error message shows of an option: the beginning, if it is long.  An
- * option may have a gigabyte, which is nothing for the server log.
+ * Returns an option for an error message, truncated if it is long.  An option
+ * may have a gigabyte, which is too much for the server log.
  */
 static const char *
 excerpt(const char *option)
@@ -187,7 +187,7 @@ throw_bad_tables(const char *value, const char *detail)
 }
 
 /*
- * Reads a number from 1 to "max" off *cursor, written the one canonical way.
+ * Reads a number from 1 to "max" off *cursor, written in canonical form.
  * "value" is the whole option, for the message.
  */
 static uint32
@@ -220,8 +220,8 @@ parse_character(const char **cursor, char expected, const char *value)
 }
 
 /*
- * Reads the columns of a table off *cursor.  There may be none: then its rows
- * are only counted.
+ * Reads the columns of a table off *cursor.  If there are none, its rows are
+ * only counted.
  */
 static Bitmapset *
 parse_columns(const char **cursor, const char *value)
@@ -293,7 +293,7 @@ parse_tables(PluginData *data, const char *value)
 	}
 }
 
-/* Throws unless the caller speaks the version of the protocol that we do. */
+/* Throws unless the caller uses our version of the protocol. */
 static void
 check_version(const char *value)
 {
@@ -370,21 +370,21 @@ parse_options(PluginData *data, List *options)
 						version == NULL ? "version" : "tables",
 						NATIVE_PLUGIN_NAME)));
 
-	/* the version first: it says how the rest is to be understood */
+	/* the version first: the meaning of the rest depends on it */
 	check_version(version);
 	parse_tables(data, tables);
 	parse_switch("resumable", resumable, &data->resumable);
 	parse_switch("moves", moves, &data->tells_moves);
 }
 
-/* Counts that the catalogs have changed, whatever changed in them. */
+/* Starts a new generation, after any change of the catalogs. */
 static void
 relcache_callback(Datum arg, Oid relid)
 {
 	catalog_generation++;
 }
 
-/* Makes the state of a decoding session. */
+/* Creates the state of a decoding session. */
 static PluginData *
 create_data(MemoryContext parent)
 {
@@ -412,7 +412,7 @@ create_data(MemoryContext parent)
 	return data;
 }
 
-/* Starts a decoding session, or creates a slot, which is without options. */
+/* Starts a decoding session, or the creation of a slot, without options. */
 static void
 startup_cb(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 		   bool is_init)
@@ -422,7 +422,7 @@ startup_cb(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 
 	options->output_type = OUTPUT_PLUGIN_BINARY_OUTPUT;
 	options->receive_rewrites = false;
-	ctx->streaming = false;		/* whatever the callbacks suggest */
+	ctx->streaming = false;		/* in spite of stream_abort_cb */
 
 	initStringInfo(&data->message);
 	data->round = 1;
@@ -451,7 +451,7 @@ shutdown_cb(LogicalDecodingContext *ctx)
 
 /*
  * Returns a column if its values are in the relation's tuples, or else NULL.
- * The generated columns that are not stored came with PostgreSQL 18.
+ * Virtual generated columns exist since PostgreSQL 18.
  */
 static Form_pg_attribute
 get_stored_column(TupleDesc desc, int attnum)
@@ -470,7 +470,7 @@ get_stored_column(TupleDesc desc, int attnum)
 	return att;
 }
 
-/* As above, but looks for a name. */
+/* As above, but finds the column by name. */
 static Form_pg_attribute
 get_stored_column_by_name(TupleDesc desc, const char *name)
 {
@@ -517,8 +517,8 @@ map_columns(Projection *projection, TupleDesc target_desc, TupleDesc desc)
 }
 
 /*
- * Does the WAL tell the old values of these columns?  If there are none, the
- * old row is nothing but the fact that there was one.
+ * Returns whether the WAL has the old values of these columns.  If there are
+ * none, only the existence of an old row matters.
  */
 static bool
 is_covered_by_identity(Relation relation, const AttrNumber *attnums,
@@ -575,7 +575,7 @@ add_projection(RelationEntry *entry, Relation relation, Target *target)
 
 /*
  * Returns the targets that a change of this relation changes: itself and its
- * ancestors, as far as they are listed.
+ * ancestors, if they are listed.
  */
 static List *
 find_targets(PluginData *data, Relation relation)
@@ -602,8 +602,8 @@ find_targets(PluginData *data, Relation relation)
 
 /*
  * Finds a relation's projections in the catalogs as they are at this point of
- * the WAL.  Called in the change context, where whatever is needed only here
- * ends up.
+ * the WAL.  Called in the change context, which holds the data needed only
+ * here.
  */
 static void
 resolve_relation(PluginData *data, RelationEntry *entry, Relation relation)
@@ -634,8 +634,8 @@ resolve_relation(PluginData *data, RelationEntry *entry, Relation relation)
 	entry->full = relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
 
 	/*
-	 * The slots get a copy of the descriptor: the relation's own may go away
-	 * with the next invalidation.  Its constraints are copied too, as they
+	 * The slots get a copy of the descriptor: the relation's own may be
+	 * freed by the next invalidation.  Its constraints are copied too, as they
 	 * hold the values of columns that were added with a default, which older
 	 * tuples lack.
 	 */
@@ -646,7 +646,7 @@ resolve_relation(PluginData *data, RelationEntry *entry, Relation relation)
 	MemoryContextSwitchTo(old_context);
 }
 
-/* Returns what is known of a relation, as of this point of the WAL. */
+/* Returns the entry of a relation, valid at this point of the WAL. */
 static RelationEntry *
 get_relation_entry(PluginData *data, Relation relation)
 {
@@ -663,7 +663,7 @@ get_relation_entry(PluginData *data, Relation relation)
 
 	if (entry->generation != catalog_generation)
 	{
-		/* invalidations may arrive while we resolve: take it beforehand */
+		/* read it first, as invalidations may arrive while we resolve */
 		uint64		generation = catalog_generation;
 
 		resolve_relation(data, entry, relation);
@@ -673,7 +673,7 @@ get_relation_entry(PluginData *data, Relation relation)
 	return entry;
 }
 
-/* Begins a record, and if need be the message that it goes into. */
+/* Begins a record, and the message that contains it if necessary. */
 static void
 begin_record(PluginData *data, ReorderBufferTXN *txn, char kind, Oid relid)
 {
@@ -690,7 +690,7 @@ begin_record(PluginData *data, ReorderBufferTXN *txn, char kind, Oid relid)
 	pq_sendint32(message, relid);
 }
 
-/* Adds the record of a change that cannot be told. */
+/* Adds the record of an unknown change. */
 static void
 send_unknown(PluginData *data, ReorderBufferTXN *txn, Target *target,
 			 char reason)
@@ -699,7 +699,7 @@ send_unknown(PluginData *data, ReorderBufferTXN *txn, Target *target,
 	pq_sendbyte(&data->message, reason);
 }
 
-/* Announces the target's columns, if they were not yet, or changed since. */
+/* Announces the target's columns if they are new or have changed. */
 static void
 send_announcement(PluginData *data, ReorderBufferTXN *txn, Target *target)
 {
@@ -717,8 +717,8 @@ send_announcement(PluginData *data, ReorderBufferTXN *txn, Target *target)
 }
 
 /*
- * Adds a value to an image.  A varlena comes with a short header, or plain,
- * and leaves plain.
+ * Adds a value to an image.  A varlena has a short or a 4-byte header, and is
+ * written with a 4-byte header.
  */
 static void
 send_value(StringInfo message, Form_pg_attribute att, Datum value)
@@ -769,7 +769,7 @@ send_image(PluginData *data, Projection *projection, TupleTableSlot *slot)
 }
 
 /*
- * Puts a tuple into a slot, and takes it apart as far as needed.  Returns
+ * Stores a tuple in a slot, and deforms it as far as needed.  Returns
  * NULL if there is none.
  */
 static TupleTableSlot *
@@ -785,7 +785,7 @@ store_tuple(RelationEntry *entry, TupleTableSlot *slot, HeapTuple tuple)
 }
 
 /*
- * The size of a value of varying length as send_value writes it.  It is known
+ * Returns the size of a value of varying length as send_value writes it,
  * without fetching or decompressing the value.
  */
 static inline Size
@@ -798,18 +798,20 @@ value_size(Datum value)
 }
 
 /*
- * Brings the target's columns of a row into the form that send_value takes,
- * in place: the slot serves no other purpose, and a second projection finds
- * the work done.  Adds the size of the values of varying length to *size.
+ * Converts the target's columns of a row to the form that send_value expects.
+ * This is done in place: the slot has no other use, and a second projection
+ * uses the converted values.  Adds the size of the values of varying length
+ * to *size.
  * Returns 0, or the reason why the change is unknown: the WAL lacks the
  * row, or a value of it, or the row alone is too large, in which case its
  * largest value was not even decompressed.
  *
  * A value that was moved out of line by an earlier change, and is not
  * changed by an update, is not in its new tuple.  If the column is in the
- * replica identity, it is in the old one, for which the server fetches such
- * values.  No other tuple should lack a value.  But should there be one, it
- * is better to say that this change is unknown than to stop at it for ever.
+ * replica identity, the value is in the old tuple, for which the server
+ * fetches such values.  No other tuple should lack a value.  If one does,
+ * the change is written as unknown, since an error would stop the stream
+ * permanently.
  */
 static char
 flatten_columns(Projection *projection, TupleTableSlot *slot,
@@ -844,7 +846,7 @@ flatten_columns(Projection *projection, TupleTableSlot *slot,
 	return 0;
 }
 
-/* Are the target's columns the same in both rows, byte by byte? */
+/* Returns whether the target's columns are binary equal in both rows. */
 static bool
 is_same_image(Projection *projection, TupleTableSlot *old_slot,
 			  TupleTableSlot *new_slot)
@@ -868,8 +870,8 @@ is_same_image(Projection *projection, TupleTableSlot *old_slot,
 }
 
 /*
- * Gets the rows of a change of a target ready to be sent, and adds their
- * size to *size.  Returns 0, or the reason why the change is unknown.
+ * Prepares the rows of a change of a target for sending, and adds their size
+ * to *size.  Returns 0, or the reason why the change is unknown.
  */
 static char
 prepare_rows(Projection *projection, char kind,
@@ -881,7 +883,7 @@ prepare_rows(Projection *projection, char kind,
 		return flatten_columns(projection, new_slot, NULL, size);
 
 	/*
-	 * of a deleted row without columns, there is nothing that could be
+	 * a deleted row without listed columns has no values that could be
 	 * missing
 	 */
 	if (kind != NATIVE_UPDATE && projection->target->ncolumns == 0)
@@ -896,10 +898,10 @@ prepare_rows(Projection *projection, char kind,
 }
 
 /*
- * Adds the record of what a change of a relation means for one target, if
- * it means anything.  A slot is NULL if the WAL has no such tuple.  *sent
- * is the size of what was added for other targets, as one message has to
- * hold it all.
+ * Adds the record of a change of a relation for one target, if the change
+ * affects it.  A slot is NULL if the WAL has no such tuple.  *sent
+ * is the size of the data added for other targets, as one message must hold
+ * all of it.
  */
 static void
 send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
@@ -918,8 +920,8 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 
 	/*
 	 * An update comes without an old tuple if it changed no column of the
-	 * replica identity.  Only if the identity is the whole row, there always
-	 * is an old tuple.
+	 * replica identity.  If the identity is the whole row, there is always an
+	 * old tuple.
 	 */
 	if (kind == NATIVE_UPDATE && projection->covered &&
 		(target->ncolumns == 0 || (old_slot == NULL && !entry->full)))
@@ -946,7 +948,7 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 		send_image(data, projection, new_slot);
 }
 
-/* Empties a buffer, and gives back its memory if it has grown very large. */
+/* Empties a buffer, and frees its memory if it has grown very large. */
 static void
 empty_buffer(StringInfo buffer)
 {
@@ -962,7 +964,7 @@ empty_buffer(StringInfo buffer)
 static void
 write_message(LogicalDecodingContext *ctx, PluginData *data)
 {
-	/* a callback writes but once, so this is always its last write */
+	/* a callback writes only once, so this is always its last write */
 	OutputPluginPrepareWrite(ctx, true);
 	appendBinaryStringInfo(ctx->out, data->message.data, data->message.len);
 	OutputPluginWrite(ctx, true);
@@ -971,7 +973,7 @@ write_message(LogicalDecodingContext *ctx, PluginData *data)
 	empty_buffer(ctx->out);
 }
 
-/* Begins a transaction, at the time when it commits. */
+/* Begins a transaction.  Called when its commit is decoded. */
 static void
 begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
@@ -982,7 +984,7 @@ begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 		data->round++;
 }
 
-/* Whether a DELETE is to be told as the move of a row to another partition. */
+/* Returns whether to write a DELETE as a move to another partition. */
 static bool
 is_move(PluginData *data, Relation relation, ReorderBufferChange *change)
 {
@@ -1041,7 +1043,7 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		ExecClearTuple(entry->old_slot);
 		ExecClearTuple(entry->new_slot);
 
-		/* so that a large transaction does not become one large message */
+		/* limits the size of a message in a large transaction */
 		if (data->message.len > MESSAGE_SIZE)
 			write_message(ctx, data);
 	}
@@ -1052,8 +1054,8 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 /*
  * Adds the records of a TRUNCATE.  If it names a partitioned table, then its
- * partitions are among the relations as well.  If it names a partition only,
- * then nothing says what the tables above have lost.
+ * partitions are among the relations as well.  If it names only a partition,
+ * the rows that the tables above have lost are unknown.
  */
 static void
 truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
@@ -1063,7 +1065,7 @@ truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	MemoryContext old_context = MemoryContextSwitchTo(data->change_context);
 	List	   *done = NIL;
 
-	/* the tables themselves: of no interest as ancestors any more */
+	/* the tables themselves: they are then skipped as ancestors */
 	for (int i = 0; i < nrelations; i++)
 	{
 		Oid			relid = RelationGetRelid(relations[i]);
@@ -1092,7 +1094,7 @@ truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	MemoryContextReset(data->change_context);
 }
 
-/* Ends a transaction: writes what was collected since the last message. */
+/* Ends a transaction: writes the records since the last message. */
 static void
 commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		  XLogRecPtr commit_lsn)
@@ -1103,7 +1105,7 @@ commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		write_message(ctx, data);
 }
 
-/* Of what has been rolled back nothing was written. */
+/* Does nothing: no changes of a rolled-back transaction were written. */
 static void
 stream_abort_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 				XLogRecPtr abort_lsn)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * slot.h
- *	  Logical slots and positions of the write-ahead log.
+ *	  Logical slots and WAL positions.
  *
- * One slot at a time in a process: after an error in one of these functions
- * the process has to end its (top-level) transaction by that error, else the
- * server would drop the slot that the next call leaves behind.
+ * A process uses one slot at a time.  After an error in one of these functions
+ * the process must end its (top-level) transaction by that error.  Otherwise
+ * the server would drop the slot that the next call leaves behind.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,23 +16,23 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
-/* What can be known of a slot without acquiring it. */
+/* The properties of a slot that can be read without acquiring it. */
 typedef struct SlotInfo
 {
 	NameData	plugin;
 	Oid			database;		/* InvalidOid: a physical slot */
-	bool		lost;			/* invalidated: it cannot be read any more */
+	bool		lost;			/* invalidated: it can no longer be read */
 	const char *lost_by;		/* then the setting that has led to it, if
 								 * known */
-	TimestampTz inactive_since; /* nobody has used it; 0: not known (before
+	TimestampTz inactive_since; /* it has not been used; 0: not known (before
 								 * 18) */
 	XLogRecPtr	confirmed_flush_lsn;
-	XLogRecPtr	restart_lsn;	/* from where it is read when it is opened */
-	int			active_pid;		/* of the process that has it, or 0 */
-	bool		failover;		/* standbys have a copy of it */
+	XLogRecPtr	restart_lsn;	/* reading starts here when it is opened */
+	int			active_pid;		/* of the process that has acquired it, or 0 */
+	bool		failover;		/* it is synchronized to standbys */
 } SlotInfo;
 
-/* A peek: the rows that the output plugin wrote. */
+/* A peek: the rows written by the output plugin. */
 typedef struct SlotPeek SlotPeek;
 
 extern void slot_init(void);
@@ -70,7 +70,7 @@ extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 /* A row of a peek. */
 typedef struct SlotRow
 {
-	XLogRecPtr	lsn;			/* where the plugin was, roughly */
+	XLogRecPtr	lsn;			/* approximate position of the plugin */
 	TransactionId xid;
 	const char *data;			/* bytes or text, not NUL-terminated */
 	int			len;

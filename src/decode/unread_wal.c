@@ -1,14 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * unread_wal.c
- *	  Whether WAL that cannot be decoded any more has changes that matter.
+ *	  Checks WAL that can no longer be decoded for relevant changes.
  *
- * A slot that the server has invalidated is not decoded, as the catalogs of
- * back then may be vacuumed.  But its WAL is often still there, and needs
- * no catalog as long as these have not changed: the records name the files
- * of relations as they are now.  So it is read as pg_waldump does.
+ * A slot that the server has invalidated cannot be decoded, as the old rows of
+ * the catalogs may have been vacuumed.  But its WAL often still exists, and
+ * can be read without old catalogs as long as these have not changed: the
+ * records contain the current file numbers of relations.  So it is read as
+ * pg_waldump does.
  *
- * All that we do not understand counts as a change.
+ * All unrecognized records count as changes.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,7 +46,7 @@ open_wal(XLogRecPtr lsn)
 	return reader;
 }
 
-/* Whether the record, at which the reader is, changes rows. */
+/* Returns whether the reader's current record changes rows. */
 static bool
 changes_rows(XLogReaderState *reader)
 {
@@ -63,11 +64,11 @@ changes_rows(XLogReaderState *reader)
 		case XLOG_HEAP_HOT_UPDATE:
 			return true;
 		default:
-			return false;		/* of a TRUNCATE, the catalog tells */
+			return false;		/* a TRUNCATE changes the catalog */
 	}
 }
 
-/* Whether it is about one of these relations of this database. */
+/* Returns whether it concerns one of these relations of this database. */
 static bool
 is_about(XLogReaderState *reader, List *filenumbers)
 {
@@ -92,8 +93,8 @@ note_change(XLogReaderState *reader, List *filenumbers, HTAB *changers)
 }
 
 /*
- * Whether it commits a transaction of this database that is in the set, or
- * has changed a catalog.
+ * Returns whether it commits a transaction of this database that is in the
+ * set, or has changed a catalog.
  */
 static bool
 commits_change(XLogReaderState *reader, HTAB *changers)
@@ -121,7 +122,7 @@ commits_change(XLogReaderState *reader, HTAB *changers)
 	return found;
 }
 
-/* Goes on to the next record. */
+/* Reads the next record. */
 static void
 read_record(XLogReaderState *reader)
 {
@@ -134,11 +135,11 @@ read_record(XLogReaderState *reader)
 }
 
 /*
- * Whether no transaction of this database that starts to commit in a range
- * of the WAL has changed a catalog, or one of the relations with these file
- * numbers (OIDs).  "restart" is the start of a record, no later than those
- * of such a transaction, from where on the WAL is there.  "end" must be on
- * disk.
+ * Returns true if no transaction of this database whose commit record starts
+ * in a range of the WAL has changed a catalog, or one of the relations with
+ * these file numbers (OIDs).  "restart" is the start of a record, no later
+ * than the records of such a transaction; the WAL from there on must exist.
+ * "end" must be on disk.
  */
 bool
 unread_wal_is_irrelevant(XLogRecPtr restart, XLogRecPtr start, XLogRecPtr end,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * unread_wal.h
- *	  Whether WAL that cannot be decoded any more has changes that matter.
+ *	  Checks WAL that can no longer be decoded for relevant changes.
  *
  *-------------------------------------------------------------------------
  */
