@@ -326,7 +326,8 @@ check_not_ours(Oid relid, Oid source, const List *relids)
 						   get_rel_name(source)) :
 				 errdetail("Rollups of rollups are not supported."),
 				 partition ?
-				 errhint("Run: %s Then rebuild the rollups that have failed.", detach_statement(relid)) :
+				 errhint("Run: %s Then rebuild the rollups that have failed.",
+						 detach_statement(relid)) :
 				 errhint("Use the source tables of \"%s\".",
 						 get_rel_name(relid))));
 	if (get_rel_namespace(relid) == get_namespace_oid(EXTENSION_SCHEMA, false))

@@ -24,8 +24,8 @@ typedef struct StreamRow
 	XLogRecPtr	upgrade_lsn;	/* position where the slot was left, with no
 								 * changes between applied_lsn and it; or
 								 * invalid */
-	int64		slot_request;	/* a call of recreate_slot() that is not carried
-								 * out yet; or 0 */
+	int64		slot_request;	/* a call of recreate_slot() that is not
+								 * carried out yet; or 0 */
 } StreamRow;
 
 extern void stream_lock(void);

@@ -634,9 +634,9 @@ resolve_relation(PluginData *data, RelationEntry *entry, Relation relation)
 	entry->full = relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
 
 	/*
-	 * The slots get a copy of the descriptor: the relation's own may be
-	 * freed by the next invalidation.  Its constraints are copied too, as they
-	 * hold the values of columns that were added with a default, which older
+	 * The slots get a copy of the descriptor: the relation's own may be freed
+	 * by the next invalidation.  Its constraints are copied too, as they hold
+	 * the values of columns that were added with a default, which older
 	 * tuples lack.
 	 */
 	old_context = MemoryContextSwitchTo(entry->context);

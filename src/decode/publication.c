@@ -108,7 +108,8 @@ publication_ensure(void)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("publication \"%s\" already exists", PUBLICATION_NAME),
 				 errdetail("notify_stats must create a publication with this name for its slot."),
-				 errhint("Run: ALTER PUBLICATION %s RENAME TO another_name;", PUBLICATION_NAME)));
+				 errhint("Run: ALTER PUBLICATION %s RENAME TO another_name;",
+						 PUBLICATION_NAME)));
 	if (OidIsValid(publication) && is_sound(publication))
 		return false;
 	(void) publication_drop();

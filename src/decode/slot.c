@@ -180,7 +180,8 @@ slot_check_plugin(const char *plugin)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("output plugin \"%s\" is not allowed on this server", plugin),
+			 errmsg("output plugin \"%s\" is not allowed on this server",
+					plugin),
 			 errdetail("It is not listed in output_plugin_libraries."),
 			 errhint("Set output_plugin_libraries = '%s' in postgresql.conf, or run ALTER SYSTEM SET output_plugin_libraries = %s; (a list, without quotes). Then reload the configuration.",
 					 extended_list(plugin), extended_identifiers(plugin))));

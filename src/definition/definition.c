@@ -3,11 +3,11 @@
  * definition.c
  *	  Compiles the query that a rollup is kept equal to.
  *
- * A query can be maintained from the changes of single rows if each source row
- * alone permanently determines its group and what it adds to the group.  So
- * FROM must be reducible to single tables without joins.  Every expression
- * must be immutable.  For every aggregate, it must be possible to subtract a
- * deleted row again.  The steps are:
+ * A query can be maintained from the changes of single rows if each source
+ * row alone permanently determines its group and what it adds to the group.
+ * So FROM must be reducible to single tables without joins.  Every
+ * expression must be immutable.  For every aggregate, it must be possible
+ * to subtract a deleted row again.  The steps are:
  *
  *	check_query			refuses clauses, for each SELECT of the query
  *	read_query			turns FROM and WHERE into Inputs, one per table: subqueries
@@ -708,7 +708,8 @@ substitute_mutator(Node *node, Substitution *context)
 	}
 
 	if (var->varattno == InvalidAttrNumber)
-		refuse("a whole-row reference", NULL, "Use the columns of the row separately.");
+		refuse("a whole-row reference", NULL,
+			   "Use the columns of the row separately.");
 	return copyObject(list_nth(input->columns, var->varattno - 1));
 }
 
@@ -1374,7 +1375,8 @@ static void
 check_table_column(Oid relid, AttrNumber attnum)
 {
 	if (attnum == InvalidAttrNumber)
-		refuse("a whole-row reference", NULL, "Use the columns of the row separately.");
+		refuse("a whole-row reference", NULL,
+			   "Use the columns of the row separately.");
 
 	if (attnum < 0)
 		refuse(psprintf("system column \"%s\"",

@@ -264,7 +264,8 @@ check_storage(Relation rel)
 		if (rel->rd_rel->relkind == refused_kinds[i].relkind)
 			ereport(ERROR,
 					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("definition reads %s \"%s\"", refused_kinds[i].noun, name),
+					 errmsg("definition reads %s \"%s\"",
+							refused_kinds[i].noun, name),
 					 errdetail("A rollup can be maintained only from row changes of tables."),
 					 errhint("%s", refused_kinds[i].hint)));
 	}

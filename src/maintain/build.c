@@ -844,7 +844,8 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 						rollup->shape->name,
 						(char *) linitial(output.reasons)),
 				 build->verifying ?
-				 errhint("Try again.") : errdetail("The build will be restarted.")));
+				 errhint("Try again.") :
+				 errdetail("The build will be restarted.")));
 	return output.stale == NIL;
 }
 

@@ -427,7 +427,8 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 				 errmsg("%s() cannot run inside a transaction block or a function", name),
 				 errdetail("It runs its own transactions."),
-				 errhint("Run CALL notify_stats.%s() as a separate statement.", name)));
+				 errhint("Run CALL notify_stats.%s() as a separate statement.",
+						 name)));
 	check_primary();
 	shared_require();
 

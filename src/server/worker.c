@@ -299,17 +299,17 @@ typedef struct Schedule
 {
 	SharedStream *stream;
 	CycleResult last;
-	uint64		foreign;		/* transactions of others that had ended before
-								 * the last cycle */
+	uint64		foreign;		/* transactions of others that had ended
+								 * before the last cycle */
 	CatalogStamp catalogs;		/* state of the catalogs at that time */
 	XLogRecPtr	seen;			/* the last cycle has read up to here */
 	XLogRecPtr	own;			/* end of the WAL that it has written itself */
-	TimestampTz leftover_at;	/* when to do the work that it has deferred; 0:
-								 * none */
+	TimestampTz leftover_at;	/* when to do the work that it has deferred;
+								 * 0: none */
 	TimestampTz rest_until;		/* no cycle before, to limit the CPU time */
 	TimestampTz last_cycle;		/* when it began */
-	bool		unreported;		/* it may have counts that were not reported to
-								 * the statistics system */
+	bool		unreported;		/* it may have counts that were not reported
+								 * to the statistics system */
 } Schedule;
 
 /*
