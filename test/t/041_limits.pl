@@ -152,7 +152,7 @@ is(check_row($node, 'lock table'),
 sql($node, q{CREATE TABLE own.letters_b PARTITION OF own.letters FOR VALUES IN ('b')});
 like(check_row($node, 'lock table', 'detail'), qr/ 28 of /, 'partitions included');
 like(sql($node, q{BEGIN; INSERT INTO notify_stats.rollup_source SELECT 'quick', i, '{}' FROM generate_series(1, 2533) i;
-	SELECT ok, hint FROM notify_stats.check() WHERE item = 'lock table'; ROLLBACK}), qr/^f\|.*raise max_locks_per_transaction/,
+	SELECT ok, hint FROM notify_stats.check() WHERE item = 'lock table'; ROLLBACK}), qr/^f\|.*Raise max_locks_per_transaction/,
 	'more than half of them are too many');
 sql($node, 'DROP TABLE own.letters_b');
 
