@@ -220,6 +220,17 @@ settings_reload(void)
 }
 
 /*
+ * Reads the configuration again even if no change has been signaled.  A caller
+ * of pg_reload_conf() may have made a request before the signal arrives.
+ */
+void
+settings_reload_now(void)
+{
+	ConfigReloadPending = true;
+	settings_reload();
+}
+
+/*
  * Waits, interruptibly, while notify_stats.debug_stop_at names this point.
  * Tests use it to kill a process at a certain point.
  */

@@ -92,6 +92,7 @@ extern int	notify_stats_max_rollups_per_role;
 extern void settings_define(void);
 extern void settings_follow(void);
 extern void settings_reload(void);
+extern void settings_reload_now(void);
 
 /* how often this process has read the configuration again */
 extern uint64 settings_reloads;
