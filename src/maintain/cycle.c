@@ -26,7 +26,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
@@ -301,7 +300,7 @@ settle_slot_request(Cycle *cycle)
 	if (cycle->row.slot_request == 0)
 		return SETTLED_NOTHING;
 	/* that of a session, in catch_up(), does not change within a statement */
-	if (MyBackendType == B_BG_WORKER)
+	if (!cycle->manual)
 		settings_reload_now();
 	if (cycle->row.has_slot && cycle->rollups != NIL)
 		main_slot_give_up_as_requested(&cycle->row);
