@@ -88,7 +88,7 @@ sub broken_links
 		}
 		if ($target =~ /^\w+:/) { push @problems, "$page:$line: not https: $target" }
 		elsif (!-e "$top/$path") { push @problems, "$page:$line: no file: $target" }
-		elsif (defined $anchor && $path !~ /\.md$/ || defined $anchor && !document_anchors($path)->{$anchor})
+		elsif (defined $anchor && ($path !~ /\.md$/ || !document_anchors($path)->{$anchor}))
 		{
 			push @problems, "$page:$line: no heading: $target";
 		}

@@ -183,20 +183,15 @@ sub document_prose
 	return join(' ', @lines) =~ s/\s+/ /gr;
 }
 
-# The tables of a page: line, headings, head (names of columns), rows (lists of cells).
+# The tables of a page: head (names of columns), rows (lists of cells).
 sub document_tables
 {
 	my ($page) = @_;
-	my (@tables, @headings, $table);
+	my (@tables, $table);
 
 	walk($page, sub {
-		my ($kind, $number, $text, $more) = @_;
+		my ($kind, undef, $text) = @_;
 
-		if ($kind eq 'heading')
-		{
-			$#headings = $more - 2;
-			$headings[ $more - 1 ] = $text;
-		}
 		if ($kind ne 'line' || $text !~ /^\s*\|(.*)\|\s*$/)
 		{
 			undef $table;
@@ -206,7 +201,7 @@ sub document_tables
 
 		if (!$table)
 		{
-			$table = { page => $page, line => $number, head => \@cells, rows => [], headings => [ grep { defined } @headings ] };
+			$table = { head => \@cells, rows => [] };
 			push @tables, $table;
 		}
 		elsif (grep { !/^:?-+:?$/ } @cells) { push @{ $table->{rows} }, \@cells }
