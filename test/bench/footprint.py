@@ -18,7 +18,7 @@ import time
 
 import psycopg2
 
-from measure import cpu_seconds
+from measure import cpu_seconds, own_bytes
 
 EVERY_SECONDS = 0.05
 TEMPORARY_TABLE = re.compile(r't\d+_\d+')
@@ -53,12 +53,6 @@ def ask(connection, query, *arguments):
     with connection.cursor() as cursor:
         cursor.execute(query, arguments)
         return cursor.fetchone()[0]
-
-
-def own_bytes(pid):
-    with open(f'/proc/{pid}/status', encoding='ascii', errors='replace') as file:
-        found = re.search(r'^RssAnon:\s*(\d+) kB', file.read(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
 
 
 def size_below(directory, wanted):

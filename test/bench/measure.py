@@ -1,6 +1,7 @@
-"""What the benchmark's Python programs share: CPU time of processes, and percentiles."""
+"""What the benchmark's Python programs share: CPU time and memory of processes, and percentiles."""
 import math
 import os
+import re
 import sys
 
 
@@ -18,6 +19,13 @@ def cpu_seconds(pid):
             # the name, in parentheses, may hold anything
             fields = file.read().rpartition(')')[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
+def own_bytes(pid):
+    """Memory that a process has of its own, without shared_buffers; 0 if it is ending."""
+    with open(f'/proc/{pid}/status', encoding='ascii', errors='replace') as file:
+        found = re.search(r'^RssAnon:\s*(\d+) kB', file.read(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def percentile(values, percent):

@@ -3,15 +3,11 @@
 The kernel keeps a peak (VmHWM), but of all pages, those of shared_buffers included; so
 RssAnon is looked at each 10 ms instead.
 """
-import re
 import threading
 
 import psycopg2
 
-
-def own_kilobytes(pid):
-    with open(f'/proc/{pid}/status', encoding='ascii', errors='replace') as file:
-        return int(re.search(r'^RssAnon:\s*(\d+) kB', file.read(), re.MULTILINE)[1])
+from measure import own_bytes
 
 
 def main():
@@ -23,17 +19,17 @@ def main():
 
     def watch():
         while not done.wait(0.01):
-            samples.append(own_kilobytes(pid))
+            samples.append(own_bytes(pid))
 
     watching = threading.Thread(target=watch)
-    samples.append(own_kilobytes(pid))
+    samples.append(own_bytes(pid))
     watching.start()
     try:
         connection.cursor().execute('CALL notify_stats.catch_up()')
     finally:
         done.set()
         watching.join()
-    print(f'{max(samples) / 1024:.1f}')
+    print(f'{max(samples) / 1024 / 1024:.1f}')
 
 
 main()

@@ -95,7 +95,7 @@ announce_loaded() {
     row "$1 seconds" s '' "$2: time" ''
     row "$1 snapshot" s '' "$2: longest time that one snapshot is held" 'the whole'
     row "$1 age" transactions '' "$2: age of the oldest xmin" ''
-    row "$1 retained" MB '' "$2: WAL retained by its slot, at most" 'all WAL written meanwhile'
+    row "$1 retained" MB '' "$2: WAL retained by its slot, at most" 'all WAL written at the same time'
     row "$1 kept" 'dead rows' '' "$2: not removable by VACUUM of another table" 'dead rows after it'
 }
 
