@@ -249,6 +249,14 @@ CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_d
 COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
     'creates a table that contains the result of a GROUP BY query and is kept up to date, and the view <rollup>_definition; rows of the tables in ignore_deletes are still counted after they were deleted';
 
+CREATE FUNCTION @extschema@.explain_rollup(definition text,
+        OUT part text, OUT verdict text, OUT reason text, OUT advice text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_explain_rollup';
+COMMENT ON FUNCTION @extschema@.explain_rollup(text) IS
+    'shows what create_rollup() would keep and what the view would compute';
+
 CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
     RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE

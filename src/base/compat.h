@@ -198,6 +198,46 @@
 #define query_target_list(query) ((query)->targetList)
 #endif
 
+/* refers to group expressions as before 18, by the expressions */
+#if PG_VERSION_NUM >= 180000
+#define flatten_group_columns(query) \
+	do { \
+		if ((query)->hasGroupRTE) \
+		{ \
+			(query)->targetList = (List *) \
+				flatten_group_exprs(NULL, query, (Node *) (query)->targetList); \
+			(query)->havingQual = \
+				flatten_group_exprs(NULL, query, (query)->havingQual); \
+			(query)->hasGroupRTE = false; \
+		} \
+	} while (0)
+#else
+#define flatten_group_columns(query) ((void) (query))
+#endif
+
+/* since 16 a column tells which outer joins it passes through */
+#if PG_VERSION_NUM >= 160000
+#define forget_nulling_relations(var) ((var)->varnullingrels = NULL)
+#else
+#define forget_nulling_relations(var) ((void) (var))
+#endif
+
+/* replaces the columns of joins in an expression by those of the joined items */
+#if PG_VERSION_NUM >= 160000
+#define flatten_join_columns(query, node) flatten_join_alias_vars(NULL, query, node)
+#else
+#define flatten_join_columns(query, node) flatten_join_alias_vars(query, node)
+#endif
+
+/* lists the columns of a FROM item: their names, and Vars */
+#if PG_VERSION_NUM >= 180000
+#define expand_rte(rte, rtindex, names, vars) \
+	expandRTE(rte, rtindex, 0, VAR_RETURNING_DEFAULT, -1, false, names, vars)
+#else
+#define expand_rte(rte, rtindex, names, vars) \
+	expandRTE(rte, rtindex, 0, -1, false, names, vars)
+#endif
+
 /*
  * whether the column has no nulls; since 18 a NOT NULL constraint can be NOT
  * VALID

@@ -1,0 +1,174 @@
+/*-------------------------------------------------------------------------
+ *
+ * estimate.c
+ *	  How many rows a core will have.
+ *
+ * The planner has no statistics on expressions such as date_trunc(), nor on
+ * combinations of columns.  So a sample of the pages is grouped, and the
+ * number of groups in the whole table is estimated from the number of those
+ * that occur once in the sample, with the formula that ANALYZE uses for
+ * distinct values (Haas and Stokes 1998).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/table.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+
+#include "estimate.h"
+
+/* About 30,000 rows of 80 bytes. */
+#define SAMPLE_BLOCKS 300
+
+/* Context of the walk over the tables of a core. */
+typedef struct TableWalk
+{
+	BlockNumber blocks;			/* of all tables */
+	double		percent;		/* of the blocks to read; 0: only count them */
+} TableWalk;
+
+/* Returns the name of the column that counts the facts of a group. */
+static const char *
+row_count_name(const Query *core)
+{
+	ListCell   *lc;
+
+	foreach(lc, core->targetList)
+	{
+		const TargetEntry *entry = lfirst_node(TargetEntry, lc);
+		const Aggref *aggregate = (const Aggref *) entry->expr;
+
+		if (IsA(aggregate, Aggref) && aggregate->aggstar &&
+			aggregate->aggfilter == NULL)
+			return quote_identifier(entry->resname);
+	}
+	elog(ERROR, "core has no row count");
+}
+
+/* Returns the number of blocks of a table and its partitions. */
+static BlockNumber
+count_blocks(Oid relid)
+{
+	BlockNumber blocks = 0;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		if (RELKIND_HAS_STORAGE(get_rel_relkind(lfirst_oid(lc))))
+		{
+			Relation	table = table_open(lfirst_oid(lc), AccessShareLock);
+
+			blocks += RelationGetNumberOfBlocks(table);
+			table_close(table, NoLock);
+		}
+	}
+	return blocks;
+}
+
+static void
+set_sample(RangeTblEntry *rte, double percent)
+{
+	TableSampleClause *clause = makeNode(TableSampleClause);
+
+	clause->tsmhandler = F_SYSTEM;
+	clause->args = list_make1(makeConst(FLOAT4OID, -1, InvalidOid,
+										sizeof(float4),
+										Float4GetDatum((float4) percent), false,
+										true));
+	rte->tablesample = clause;
+}
+
+static bool
+table_walker(Node *node, TableWalk *walk)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, table_walker, walk,
+								 QTW_EXAMINE_RTES_BEFORE);
+	if (!IsA(node, RangeTblEntry))
+		return expression_tree_walker(node, table_walker, walk);
+	if (rte->rtekind != RTE_RELATION || !rte->inFromCl)
+		return false;
+	if (walk->percent == 0)
+		walk->blocks += count_blocks(rte->relid);
+	else
+		set_sample(rte, walk->percent);
+	return false;
+}
+
+static double
+result_number(int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+									  SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? 0 : DatumGetFloat8(value);
+}
+
+/* Extrapolates from a sample of "rows" with "groups", of which "once" occur once. */
+static CoreSize
+extrapolate(double rows, double groups, double once, double fraction)
+{
+	CoreSize	size = {groups, rows};
+	double		divisor;
+
+	if (fraction >= 1 || rows == 0)
+		return size;
+	size.facts = rows / fraction;
+	divisor = rows - once + once * fraction;
+	size.groups = divisor <= 0 ? size.facts : rows * groups / divisor;
+	size.groups = Max(groups, Min(size.groups, size.facts));
+	return size;
+}
+
+/*
+ * Estimates the size of a core from a sample.  Reads the core's sources as the
+ * current user.
+ */
+CoreSize
+estimate_core(const Query *core)
+{
+	Query	   *sample = copyObject(unconstify(Query *, core));
+	TableWalk	walk = {0, 0};
+	double		fraction = 1;
+	CoreSize	size = {0, 0};
+	const char *n = row_count_name(core);
+	char	   *text;
+
+	(void) table_walker((Node *) sample, &walk);
+	if (walk.blocks > SAMPLE_BLOCKS)
+	{
+		fraction = (double) SAMPLE_BLOCKS / walk.blocks;
+		walk.percent = 100 * fraction;
+		(void) table_walker((Node *) sample, &walk);
+	}
+	text = psprintf("SELECT pg_catalog.sum(c.%s)::float8, pg_catalog.count(*)::float8,"
+					" pg_catalog.count(*) FILTER (WHERE c.%s OPERATOR(pg_catalog.=) 1)::float8"
+					" FROM (%s) AS c",
+					n, n, pg_get_querydef(sample, false));
+	SPI_connect();
+	if (SPI_execute(text, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not estimate the size of a core");
+	size = extrapolate(result_number(1), result_number(2), result_number(3),
+					   fraction);
+	SPI_finish();
+	return size;
+}

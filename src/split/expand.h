@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ *
+ * expand.h
+ *	  Brings a query into the form that the split works on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_EXPAND_H
+#define NOTIFY_STATS_EXPAND_H
+
+#include "nodes/parsenodes.h"
+
+extern bool query_is_grouped(const Query *query);
+extern Query *expand_query(const Query *query, List **obstacles);
+extern void expand_join_columns(Query *query);
+
+#endif							/* NOTIFY_STATS_EXPAND_H */

@@ -1,0 +1,878 @@
+/*-------------------------------------------------------------------------
+ *
+ * split.c
+ *	  Splits a query into cores, which are kept, and a view that computes the
+ *	  rest from them.
+ *
+ * Each SELECT of the query that groups, or removes duplicates, gets a core of
+ * its own, the innermost first: a rollup of one of the tables that it reads,
+ * the fact (fact.c).  In the SELECT the core takes the place of the fact, and
+ * aggregates of the core that of the aggregates (reading.c).  Everything else
+ * stays as it is: the other tables, conditions on them, HAVING, ORDER BY with
+ * LIMIT, window functions, and what is around the SELECT.
+ *
+ * The result is a query that is equal to the one given if the core is replaced
+ * by its definition.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
+#include "parser/parse_clause.h"
+#include "parser/parse_oper.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/ruleutils.h"
+
+#include "compat.h"
+#include "core.h"
+#include "expand.h"
+#include "fact.h"
+#include "obstacle.h"
+#include "reading.h"
+#include "split.h"
+#include "time_zone.h"
+
+#define CORE_SUFFIX "_core"
+
+/* Stands for the core while the fact still has its place; no query is so long. */
+#define CORE_VARNO 60000
+
+/* The state of a split. */
+typedef struct Splitter
+{
+	const char *name;			/* of the rollup */
+	List	   *facts;			/* OIDs of tables that the user named as facts */
+	List	   *cores;			/* of Core */
+	List	   *obstacles;		/* of Obstacle */
+	List	   *excuses;		/* of Obstacle: why a SELECT has no core; they
+								 * matter if there is no core at all */
+} Splitter;
+
+static void split_level(Splitter *splitter, Query *query, bool distinct);
+
+/* ----------------------------------------------------------------
+ *		one SELECT
+ * ----------------------------------------------------------------
+ */
+
+/* Returns whether a SELECT returns distinct rows, and nothing more. */
+static bool
+is_distinct(const Query *query)
+{
+	return query->distinctClause != NIL && !query->hasDistinctOn &&
+		!query_is_grouped(query) && !query->hasWindowFuncs &&
+		!query->hasTargetSRFs;
+}
+
+/* Returns the expressions by which a SELECT groups. */
+static List *
+group_expressions(const Query *query)
+{
+	List	   *groups = NIL;
+	ListCell   *lc;
+
+	if (is_distinct(query))
+	{
+		foreach(lc, query->targetList)
+			groups = lappend(groups, lfirst_node(TargetEntry, lc)->expr);
+		return groups;
+	}
+	foreach(lc, query->groupClause)
+		groups = lappend(groups,
+						 get_sortgroupclause_expr(lfirst_node(SortGroupClause, lc),
+												  query->targetList));
+	return groups;
+}
+
+/*
+ * The core begins with the columns by which the query groups, in the order of
+ * the output: its index can then be used for conditions on them.
+ */
+static void
+read_groups(Reading *reading, const Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		if (list_member(reading->groups, entry->expr))
+			(void) reading_of_expression(reading, (Node *) entry->expr,
+										 CORE_GROUP,
+										 entry->resjunk ? NULL : entry->resname);
+	}
+}
+
+/* Returns whether a condition is never true in a row without fact. */
+static bool
+excludes_no_fact(const CoreBuilder *core, Node *condition)
+{
+	Node	   *value = core_for_no_fact(core, condition);
+
+	return value == NULL ||
+		(IsA(value, Const) && !DatumGetBool(((Const *) value)->constvalue));
+}
+
+static Node *
+fact_exists(CoreBuilder *core)
+{
+	NullTest   *test = makeNode(NullTest);
+
+	test->arg = (Expr *) core_count(core, NULL, NIL, "n");
+	test->nulltesttype = IS_NOT_NULL;
+	test->location = -1;
+	return (Node *) test;
+}
+
+/*
+ * Divides conditions into those of the core and those of the view, which are
+ * returned.  "keeps": facts that do not meet a condition can be left out of
+ * the core.
+ */
+static Node *
+read_conditions(Reading *reading, Node *conditions, bool keeps, bool nullable)
+{
+	CoreBuilder *core = reading->core;
+	List	   *read = NIL;
+	ListCell   *lc;
+
+	foreach(lc, make_ands_implicit((Expr *) conditions))
+	{
+		Node	   *condition = (Node *) lfirst(lc);
+
+		if (keeps && core_can_keep(core, condition) &&
+			(!nullable || excludes_no_fact(core, condition)))
+		{
+			core->quals = lappend(core->quals, condition);
+			if (nullable)
+				read = list_append_unique(read, fact_exists(core));
+		}
+		else
+			read = lappend(read, reading_of_expression(reading, condition,
+													   CORE_CONDITION, NULL));
+	}
+	return read == NIL ? NULL : (Node *) make_ands_explicit(read);
+}
+
+/* What a FROM item has of the fact. */
+typedef enum FactPlace
+{
+	FACT_ELSEWHERE,
+	FACT_IN_EACH_ROW,
+	FACT_NULLABLE
+} FactPlace;
+
+/*
+ * Puts the conditions of joins in terms of the core, and the core in the place
+ * of the fact.
+ */
+static FactPlace
+read_from(Reading *reading, Node *node)
+{
+	CoreBuilder *core = reading->core;
+	JoinExpr   *join = (JoinExpr *) node;
+	FactPlace	left;
+	FactPlace	right;
+	FactPlace	place;
+	bool		keeps;
+
+	if (IsA(node, RangeTblRef))
+	{
+		if (((RangeTblRef *) node)->rtindex != core->fact)
+			return FACT_ELSEWHERE;
+		return FACT_IN_EACH_ROW;
+	}
+	left = read_from(reading, join->larg);
+	right = read_from(reading, join->rarg);
+	place = left == FACT_ELSEWHERE ? right : left;
+
+	/*
+	 * a condition of an outer join says which rows find a partner; only on
+	 * the nullable side does it also say which facts are left out
+	 */
+	keeps = place == FACT_IN_EACH_ROW &&
+		(join->jointype == JOIN_INNER ||
+		 (join->jointype == JOIN_LEFT && right != FACT_ELSEWHERE) ||
+		 (join->jointype == JOIN_RIGHT && left != FACT_ELSEWHERE));
+	join->quals = read_conditions(reading, join->quals, keeps, false);
+	if (join->quals == NULL && join->jointype != JOIN_INNER)
+		join->quals = makeBoolConst(true, false);
+	if (join->quals == NULL)
+		join->quals = makeBoolConst(true, false);
+	if (place == FACT_ELSEWHERE || join->jointype == JOIN_INNER ||
+		(join->jointype == JOIN_LEFT && left != FACT_ELSEWHERE) ||
+		(join->jointype == JOIN_RIGHT && right != FACT_ELSEWHERE))
+		return place;
+	return FACT_NULLABLE;
+}
+
+/* Puts FROM items that refer to the fact (LATERAL) in terms of the core. */
+static void
+read_lateral_items(Reading *reading, Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_SUBQUERY && rte->lateral)
+			rte->subquery = (Query *) reading_of_expression(reading, (Node *) rte->subquery,
+															CORE_CONDITION, NULL);
+		else if (rte->rtekind == RTE_FUNCTION)
+			rte->functions = (List *) reading_of_expression(reading, (Node *) rte->functions,
+															CORE_CONDITION, NULL);
+	}
+}
+
+/* Returns whether some condition of WHERE is evaluated when reading. */
+static bool
+has_read_condition(const CoreBuilder *core, const Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, make_ands_implicit((Expr *) query->jointree->quals))
+	{
+		if (!core_can_keep(core, (Node *) lfirst(lc)))
+			return true;
+	}
+	return false;
+}
+
+static void
+read_outputs(Reading *reading, Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		reading->column = entry->resname && !entry->resjunk ?
+			entry->resname : "part";
+		reading->keeps_scale = !IsA(entry->expr, Aggref) &&
+			!IsA(entry->expr, CoalesceExpr);
+		entry->expr = (Expr *) reading_of_output(reading,
+												 (Node *) entry->expr);
+	}
+	reading->column = "having";
+	reading->keeps_scale = true;
+	query->havingQual = reading_of_output(reading, query->havingQual);
+}
+
+/* Returns the highest reference to an output column. */
+static Index
+highest_ref(const Query *query)
+{
+	Index		highest = 0;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+		highest = Max(highest, lfirst_node(TargetEntry, lc)->ressortgroupref);
+	return highest;
+}
+
+/* Adds an expression to GROUP BY. */
+static void
+add_group(Query *query, Node *expr)
+{
+	SortGroupClause *clause = makeNode(SortGroupClause);
+	TargetEntry *entry = makeTargetEntry((Expr *) copyObject(expr),
+										 list_length(query->targetList) + 1,
+										 NULL, true);
+	bool		hashable;
+
+	get_sort_group_operators(exprType(expr), false, false, false,
+							 &clause->sortop, &clause->eqop, NULL, &hashable);
+	if (!OidIsValid(clause->eqop))
+		return;
+	clause->hashable = hashable;
+	clause->tleSortGroupRef = entry->ressortgroupref = highest_ref(query) + 1;
+	query->targetList = lappend(query->targetList, entry);
+	query->groupClause = lappend(query->groupClause, clause);
+}
+
+/* Collects the columns outside aggregates by which the query does not group. */
+typedef struct Ungrouped
+{
+	List	   *groups;
+	List	   *vars;
+} Ungrouped;
+
+static bool
+ungrouped_walker(Node *node, Ungrouped *context)
+{
+	if (node == NULL || IsA(node, Aggref) ||
+		list_member(context->groups, node))
+		return false;
+	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0)
+		context->vars = list_append_unique(context->vars, node);
+	return expression_tree_walker(node, ungrouped_walker, context);
+}
+
+/*
+ * Columns that depend on a grouped primary key are added to GROUP BY.  The
+ * core has no primary key to depend on; and a view that relies on one is not
+ * restored as it is from a dump.
+ */
+static void
+complete_groups(Query *query)
+{
+	Ungrouped	context = {group_expressions(query), NIL};
+	ListCell   *lc;
+
+	if (query->groupClause == NIL || query->groupingSets != NIL)
+		return;
+	(void) ungrouped_walker((Node *) query->targetList, &context);
+	(void) ungrouped_walker(query->havingQual, &context);
+	foreach(lc, context.vars)
+		add_group(query, (Node *) lfirst(lc));
+	query->constraintDeps = NIL;
+}
+
+/* Adds a FROM item that repeats each row of the core for each fact. */
+static void
+add_copies(Reading *reading, Query *query)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	RangeTblFunction *function = makeNode(RangeTblFunction);
+	RangeTblRef *ref = makeNode(RangeTblRef);
+	Node	   *one = (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
+										 Int64GetDatum(1), false,
+										 FLOAT8PASSBYVAL);
+
+	function->funcexpr = (Node *) makeFuncExpr(F_GENERATE_SERIES_INT8_INT8,
+											   INT8OID,
+											   list_make2(one, reading_count_of_copy(reading)),
+											   InvalidOid, InvalidOid,
+											   COERCE_EXPLICIT_CALL);
+	((FuncExpr *) function->funcexpr)->funcretset = true;
+	function->funccolcount = 1;
+	rte->rtekind = RTE_FUNCTION;
+	rte->functions = list_make1(function);
+	rte->alias = makeAlias("copy", list_make1(makeString("number")));
+	rte->eref = copyObject(rte->alias);
+	rte->lateral = true;
+	rte->inFromCl = true;
+	query->rtable = lappend(query->rtable, rte);
+	ref->rtindex = list_length(query->rtable);
+	query->jointree->fromlist = lappend(query->jointree->fromlist, ref);
+}
+
+/* Leaves the grouping out: each row of the core is a row of the result. */
+static void
+read_directly(Query *query)
+{
+	if (query->havingQual != NULL)
+		query->jointree->quals =
+			(Node *) make_and_qual(query->jointree->quals,
+								   query->havingQual);
+	query->havingQual = NULL;
+	query->groupClause = NIL;
+	query->hasAggs = false;
+}
+
+/*
+ * Puts a SELECT in terms of a core, in place.  "reading" says how, and has the
+ * core afterwards.  Returns the core's definition.
+ */
+static Query *
+read_select(Reading *reading, Query *query, const char *core_name)
+{
+	CoreBuilder *core = reading->core;
+	ListCell   *lc;
+	Query	   *definition;
+
+	core->guarded |= has_read_condition(core, query);
+	reading->groups = group_expressions(query);
+	read_groups(reading, query);
+	foreach(lc, query->jointree->fromlist)
+		(void) read_from(reading, (Node *) lfirst(lc));
+	query->jointree->quals = read_conditions(reading, query->jointree->quals,
+											 true, core->nullable);
+	read_lateral_items(reading, query);
+	read_outputs(reading, query);
+	if (reading->copy != NULL)
+		add_copies(reading, query);
+	definition = core_finish(core, query, core_name);
+	if (reading->direct)
+		read_directly(query);
+	else
+		complete_groups(query);
+	expand_join_columns(query);
+	return definition;
+}
+
+/*
+ * Returns whether the groups of the core are the groups of the result, so that
+ * nothing is aggregated when reading.
+ */
+static bool
+is_direct(const Reading *reading, const Query *query, const List *items)
+{
+	List	   *kept = NIL;
+	ListCell   *lc;
+
+	if (list_length(items) > 1 || query->groupClause == NIL ||
+		query->groupingSets != NIL || reading->aggregates_again)
+		return false;
+	foreach(lc, reading->groups)
+	{
+		if (core_can_keep(reading->core, (Node *) lfirst(lc)))
+			kept = list_append_unique(kept, lfirst(lc));
+	}
+	return list_length(kept) == list_length(reading->core->groups);
+}
+
+static CoreBuilder *
+make_builder(const Query *query, const FromItem *item, const List *items)
+{
+	CoreBuilder *core = palloc0(sizeof(CoreBuilder));
+
+	core->block = query;
+	core->fact = item->rtindex;
+	core->varno = CORE_VARNO;
+	core->inputs = item->inputs;
+	core->nullable = item->nullable;
+	core->guarded = list_length(items) > 1;
+	return core;
+}
+
+/* Tries to put a copy of a SELECT in terms of a core. */
+static Query *
+try_reading(Reading *reading, const Query *query, const FromItem *item,
+			const List *items, const char *core_name, Query **definition)
+{
+	Query	   *copy = copyObject(unconstify(Query *, query));
+
+	reading->core = make_builder(query, item, items);
+	if (reading->expands)
+		reading->copy = makeVar(list_length(query->rtable) + 1, 1, INT8OID, -1,
+								InvalidOid, 0);
+	*definition = read_select(reading, copy, core_name);
+	return copy;
+}
+
+static void
+add_core(Splitter *splitter, Query *definition, char *name)
+{
+	Core	   *core = palloc0(sizeof(Core));
+
+	core->name = name;
+	core->query = definition;
+	core->text = pg_get_querydef(copyObject(definition), false);
+	splitter->cores = lappend(splitter->cores, core);
+}
+
+static char *
+core_name(const Splitter *splitter)
+{
+	int			n = list_length(splitter->cores) + 1;
+
+	return n == 1 ? psprintf("%s" CORE_SUFFIX, splitter->name) :
+		psprintf("%s" CORE_SUFFIX "_%d", splitter->name, n);
+}
+
+/*
+ * Gives a SELECT that groups a core.  The first reading finds out which
+ * columns the core needs, and so how the view can read it.
+ */
+static void
+split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
+{
+	char	   *name = core_name(splitter);
+	Reading		first = {0};
+	Reading		second = {0};
+	Query	   *definition;
+	Query	   *view = try_reading(&first, query, fact, items, name,
+								   &definition);
+
+	if (first.obstacles == NIL && core_is_row_per_row(first.core))
+		first.obstacles =
+			list_make1(obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+									 psprintf("the join with \"%s\" is not supported in a rollup definition",
+											  rt_fetch(fact->rtindex, query->rtable)->eref->aliasname),
+									 "The rollup would have to keep a row for each row of the table.",
+									 "Use columns that many rows have in common."));
+	splitter->obstacles = list_concat(splitter->obstacles, first.obstacles);
+	if (first.obstacles != NIL)
+		return;
+	second.direct = is_direct(&first, query, items);
+	second.expands = first.expands;
+	if (second.direct || second.expands)
+		view = try_reading(&second, query, fact, items, name, &definition);
+	*query = *view;
+	add_core(splitter, definition, name);
+}
+
+/* ----------------------------------------------------------------
+ *		all levels
+ * ----------------------------------------------------------------
+ */
+
+static bool
+cte_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+		return ((RangeTblEntry *) node)->rtekind == RTE_CTE;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, cte_walker, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, cte_walker, context);
+}
+
+/* Returns whether a query reads cores. */
+static bool
+reads_core(Query *query)
+{
+	return cte_walker((Node *) query, NULL);
+}
+
+/* Makes a SELECT return distinct rows, where only those matter. */
+static void
+make_distinct(Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+		SortGroupClause *clause = makeNode(SortGroupClause);
+		bool		hashable;
+
+		if (entry->resjunk)
+			continue;
+		get_sort_group_operators(exprType((Node *) entry->expr), false, true,
+								 false, &clause->sortop, &clause->eqop, NULL,
+								 &hashable);
+		if (entry->ressortgroupref == 0)
+			entry->ressortgroupref = highest_ref(query) + 1;
+		clause->tleSortGroupRef = entry->ressortgroupref;
+		clause->hashable = hashable;
+		query->distinctClause = lappend(query->distinctClause, clause);
+	}
+}
+
+/* Splits the sides of a set operation. */
+static void
+split_set_operation(Splitter *splitter, Query *query, Node *node,
+					bool distinct)
+{
+	SetOperationStmt *operation = (SetOperationStmt *) node;
+
+	check_stack_depth();
+	if (IsA(node, RangeTblRef))
+	{
+		split_level(splitter, rt_fetch(((RangeTblRef *) node)->rtindex,
+									   query->rtable)->subquery, distinct);
+		return;
+	}
+	distinct = !operation->all;
+	split_set_operation(splitter, query, operation->larg, distinct);
+	split_set_operation(splitter, query, operation->rarg, distinct);
+}
+
+/* Splits scalar subqueries in expressions that aggregate. */
+static bool
+split_sublinks_walker(Node *node, Splitter *splitter)
+{
+	SubLink    *link = (SubLink *) node;
+
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, SubLink) && link->subLinkType == EXPR_SUBLINK &&
+		((Query *) link->subselect)->hasAggs)
+		split_level(splitter, (Query *) link->subselect, false);
+	return expression_tree_walker(node, split_sublinks_walker, splitter);
+}
+
+/*
+ * Splits one level of the query and those below it.  "distinct": the query
+ * around it removes duplicates.
+ */
+static void
+split_level(Splitter *splitter, Query *query, bool distinct)
+{
+	List	   *items;
+	ListCell   *lc;
+	FromItem   *fact;
+	bool		only_distinct;
+
+	check_stack_depth();
+	if (query->setOperations != NULL)
+	{
+		split_set_operation(splitter, query, query->setOperations, distinct);
+		return;
+	}
+	items = fact_items(query);
+	foreach(lc, items)
+	{
+		FromItem   *item = (FromItem *) lfirst(lc);
+		RangeTblEntry *rte = rt_fetch(item->rtindex, query->rtable);
+
+		if (rte->rtekind == RTE_SUBQUERY && item->inputs == NIL)
+			split_level(splitter, rte->subquery, false);
+	}
+	(void) split_sublinks_walker((Node *) query->targetList, splitter);
+	(void) split_sublinks_walker(query->havingQual, splitter);
+	(void) split_sublinks_walker(query->jointree->quals, splitter);
+
+	only_distinct = distinct && !query_is_grouped(query) &&
+		query->distinctClause == NIL && query->limitCount == NULL &&
+		query->limitOffset == NULL && !query->hasWindowFuncs &&
+		!query->hasTargetSRFs && !reads_core(query);
+	if (items == NIL || (!query_is_grouped(query) && !is_distinct(query) &&
+						 !only_distinct))
+		return;
+	fact = fact_choose(query, items, splitter->facts, &splitter->obstacles);
+	if (fact == NULL)
+	{
+		foreach(lc, items)
+			splitter->excuses = list_concat(splitter->excuses,
+											((FromItem *) lfirst(lc))->obstacles);
+		return;
+	}
+	if (only_distinct)
+		make_distinct(query);
+	split_select(splitter, query, items, fact);
+}
+
+/* ----------------------------------------------------------------
+ *		the whole query
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Returns whether the table of the core can hold the result itself: each of
+ * its columns is a column of the result, and nothing else is.
+ */
+static bool
+is_plain(const Query *view, const List *cores)
+{
+	const Core *core;
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+
+	if (list_length(cores) != 1 || view->setOperations != NULL ||
+		list_length(view->jointree->fromlist) != 1 ||
+		!IsA(linitial(view->jointree->fromlist), RangeTblRef) ||
+		rt_fetch(((RangeTblRef *) linitial(view->jointree->fromlist))->rtindex,
+				 view->rtable)->rtekind != RTE_CTE ||
+		view->jointree->quals != NULL || view->havingQual != NULL ||
+		view->groupClause != NIL || view->distinctClause != NIL ||
+		view->hasAggs || view->hasWindowFuncs || view->hasSubLinks ||
+		view->limitCount != NULL || view->limitOffset != NULL)
+		return false;
+	core = (const Core *) linitial(cores);
+	if (list_length(core->query->targetList) != list_length(view->targetList))
+		return false;
+	foreach(lc, view->targetList)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		if (entry->resjunk || !IsA(entry->expr, Var) ||
+			bms_is_member(((Var *) entry->expr)->varattno, columns))
+			return false;
+		columns = bms_add_member(columns, ((Var *) entry->expr)->varattno);
+	}
+	return true;
+}
+
+static bool
+note_volatile(Oid function, void *context)
+{
+	if (func_volatile(function) != PROVOLATILE_VOLATILE)
+		return false;
+	*(Oid *) context = function;
+	return true;
+}
+
+static bool
+volatile_walker(Node *node, Oid *function)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, note_volatile, function))
+		return true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, volatile_walker, function, 0);
+	return expression_tree_walker(node, volatile_walker, function);
+}
+
+/* Adds an Obstacle if the query calls a volatile function. */
+static void
+check_volatile(Splitter *splitter, const Query *query)
+{
+	Oid			function = InvalidOid;
+
+	if (volatile_walker((Node *) unconstify(Query *, query), &function))
+		splitter->obstacles =
+			lappend(splitter->obstacles,
+					obstacle_make(ERRCODE_INVALID_OBJECT_DEFINITION,
+								  psprintf("volatile function %s is not supported in a rollup definition",
+										   format_procedure(function)),
+								  "A row must be counted in the same way when it is inserted and when it is deleted.",
+								  "Use only columns, constants and immutable functions."));
+}
+
+/* Collects what the view reads besides cores, and checks it. */
+static bool
+dimension_walker(Node *node, Splitter *splitter)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		if (rte->tablesample != NULL)
+			splitter->obstacles = lappend(splitter->obstacles,
+										  obstacle_unsupported("TABLESAMPLE", NULL,
+														  "Use a condition on columns in WHERE."));
+		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
+			check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
+			splitter->obstacles =
+				lappend(splitter->obstacles,
+						obstacle_unsupported(psprintf("table \"%s\" with row-level security",
+												 get_rel_name(rte->relid)),
+										"Its policies would be those of the rollup's owner for every reader.",
+										"Use a table without row-level security, or an owner to whom it does not apply."));
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, dimension_walker, splitter,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, dimension_walker, splitter);
+}
+
+/* Leaves out ORDER BY, which a table or view does not have. */
+static void
+drop_order(Query *query, Split *split)
+{
+	if (query->sortClause == NIL || query->limitCount != NULL ||
+		query->limitOffset != NULL || query->hasDistinctOn)
+		return;
+	query->sortClause = NIL;
+	split->changed = true;
+}
+
+/*
+ * Splits an analyzed query.  "name" is the rollup's, without schema; "facts"
+ * are the OIDs of tables that the user has named as facts.  Changes nothing,
+ * and does not change the query.  Everything is allocated in the current
+ * memory context.
+ */
+Split *
+split_query(const Query *query, const char *name, List *facts)
+{
+	Split	   *split = palloc0(sizeof(Split));
+	Splitter	splitter = {.name = name, .facts = facts};
+	const char *zone = time_zone_name();
+
+	split->query = copyObject(unconstify(Query *, query));
+	drop_order(split->query, split);
+	if (zone != NULL)
+		time_zone_pin_query(split->query, zone, &split->changed);
+	check_volatile(&splitter, split->query);
+	split->view = expand_query(split->query, &splitter.obstacles);
+	if (splitter.obstacles == NIL)
+	{
+		split_level(&splitter, split->view, false);
+		(void) dimension_walker((Node *) split->view, &splitter);
+		if (splitter.cores == NIL && splitter.obstacles == NIL)
+			splitter.obstacles = splitter.excuses;
+		if (splitter.cores == NIL && splitter.obstacles == NIL)
+			splitter.obstacles =
+				list_make1(obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+										 "definition has no GROUP BY", NULL,
+										 "Use a query with GROUP BY or an aggregate over a table."));
+	}
+	split->cores = splitter.cores;
+	split->obstacles = splitter.obstacles;
+	split->plain = split->obstacles == NIL &&
+		is_plain(split->view, split->cores);
+	return split;
+}
+
+/* Context of name_cores_walker. */
+typedef struct CoreTables
+{
+	const Split *split;
+	List	   *relids;
+} CoreTables;
+
+/* Replaces references to cores by their tables. */
+static bool
+name_cores_walker(Node *node, CoreTables *context)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, name_cores_walker, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	if (!IsA(node, RangeTblEntry))
+		return expression_tree_walker(node, name_cores_walker, context);
+	if (rte->rtekind != RTE_CTE)
+		return false;
+	foreach(lc, context->split->cores)
+	{
+		if (strcmp(((Core *) lfirst(lc))->name, rte->ctename) != 0)
+			continue;
+		rte->rtekind = RTE_RELATION;
+		rte->relid = list_nth_oid(context->relids, foreach_current_index(lc));
+		rte->relkind = RELKIND_RELATION;
+		rte->rellockmode = AccessShareLock;
+		rte->inh = true;
+		rte->ctename = NULL;
+		rte->coltypes = NIL;
+		rte->coltypmods = NIL;
+		rte->colcollations = NIL;
+		break;
+	}
+	return false;
+}
+
+/*
+ * Returns the SQL of the view.  "core_relids" are the OIDs of the tables of
+ * the cores, in order; NIL: they are referred to by name.
+ */
+char *
+split_view_text(const Split *split, List *core_relids)
+{
+	CoreTables	context = {split, core_relids};
+	Query	   *view = copyObject(split->view);
+
+	if (core_relids != NIL)
+		(void) name_cores_walker((Node *) view, &context);
+	return pg_get_querydef(view, true);
+}
+
+/* Returns the SQL of the definition. */
+char *
+split_definition_text(const Split *split)
+{
+	return pg_get_querydef(copyObject(split->query), true);
+}

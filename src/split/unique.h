@@ -1,0 +1,17 @@
+/*-------------------------------------------------------------------------
+ *
+ * unique.h
+ *	  Whether columns of a FROM item identify its rows.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_UNIQUE_H
+#define NOTIFY_STATS_UNIQUE_H
+
+#include "nodes/bitmapset.h"
+#include "nodes/parsenodes.h"
+
+extern bool unique_in_table(Oid relid, const Bitmapset *columns);
+extern bool unique_in_item(const RangeTblEntry *rte, const Bitmapset *columns);
+
+#endif							/* NOTIFY_STATS_UNIQUE_H */
