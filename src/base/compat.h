@@ -250,6 +250,13 @@
 	(TupleDescAttr(tupdesc, (attnum) - 1)->attnotnull)
 #endif
 
+/* how an operator compares, in each operator family; NIL: it does not */
+#if PG_VERSION_NUM >= 180000
+#define operator_comparisons(operator) get_op_index_interpretation(operator)
+#else
+#define operator_comparisons(operator) get_op_btree_interpretation(operator)
+#endif
+
 /* the list of registered background workers in the postmaster */
 #if PG_VERSION_NUM >= 180000
 #define background_worker_iter dlist_iter

@@ -13,6 +13,8 @@
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
 
+#include "aggregate.h"
+
 /* One output column that the definition groups by. */
 typedef struct GroupColumn
 {
@@ -23,13 +25,6 @@ typedef struct GroupColumn
 	Oid			collation;
 	Oid			eqop;			/* hashable equality that GROUP BY uses */
 } GroupColumn;
-
-typedef enum MeasureKind
-{
-	MEASURE_COUNT,				/* count(*) or count(x), a bigint */
-	MEASURE_SUM_INT,			/* sum of smallint or integer, a bigint */
-	MEASURE_SUM_NUMERIC			/* sum of bigint or numeric, a numeric */
-} MeasureKind;
 
 /* One output column that holds an aggregate. */
 typedef struct Measure
@@ -47,8 +42,9 @@ typedef struct Measure
 	int			companion;
 
 	/*
-	 * The companion counts rows, not values.  That is correct as long as the
-	 * argument is never NULL, so a NULL is an error.
+	 * The companion of a sum counts rows, not values; or a count(x) serves as
+	 * a count of rows.  That is correct as long as the argument is never NULL,
+	 * so a NULL is an error.
 	 */
 	bool		arg_not_null;
 } Measure;
@@ -91,7 +87,8 @@ typedef struct Definition
 	GroupHash	group_hash;
 	int			nmeasures;
 	Measure    *measures;
-	int			row_count;		/* index of the measure count(*) */
+	int			row_count;		/* index of the measure count(*), or of a
+								 * count(x) that is arg_not_null */
 	List	   *branches;		/* of Branch */
 	List	   *sources;		/* OIDs of the distinct sources */
 	bool		calls_users_code;	/* grouping rows may call code of users

@@ -5,7 +5,7 @@
  *
  * A table can be a source if two conditions are met.  First, its changes must
  * reach logical decoding under its own name.  That depends on the kind of
- * table, so other kinds are always refused (source_check_kind).  Second, a
+ * table, so other kinds are always refused (source_kind_obstacle).  Second, a
  * change of a row must contain the old values of every column in use.  That
  * depends on the replica identity, which its owner may alter at any time.  So
  * it is also reported without throwing (source_identity_gaps).
@@ -63,9 +63,10 @@ static const struct
 	"Use a table."},
 };
 
-static void check_storage(Relation rel);
-static void check_visible(Relation rel);
-static void check_partitions(Relation rel);
+static Obstacle *storage_obstacle(Relation rel);
+static Obstacle *visibility_obstacle(Relation rel);
+static Obstacle *inheritance_obstacle(Relation rel, bool inherit);
+static Obstacle *partition_obstacle(Relation rel);
 static List *leaf_partitions(Oid relid);
 static bool key_has(Relation rel, const Bitmapset *key, const char *name);
 static IdentityGap *identity_gap(Oid relid, Oid root, const Bitmapset *columns,
@@ -75,39 +76,36 @@ static IdentityGap *refusal(Oid relid, Oid root, const Bitmapset *columns,
 static char *statement_for_all(Oid relid);
 
 /*
+ * Returns why changes of the table are not in the WAL under its name, or
+ * cannot be counted, or NULL.  "inherit" is false for FROM ONLY.  The caller
+ * holds a lock on the table.
+ */
+Obstacle *
+source_kind_obstacle(Oid relid, bool inherit)
+{
+	Relation	rel = relation_open(relid, NoLock);
+	Obstacle   *obstacle = storage_obstacle(rel);
+
+	if (obstacle == NULL)
+		obstacle = visibility_obstacle(rel);
+	if (obstacle == NULL)
+		obstacle = inheritance_obstacle(rel, inherit);
+
+	relation_close(rel, NoLock);
+	return obstacle;
+}
+
+/*
  * Throws unless "relid" is a permanent ordinary or partitioned table whose
- * changes are in the WAL.  "inherit" is false for FROM ONLY.  The caller holds
- * a lock on the table.
+ * changes are in the WAL.  The same as source_kind_obstacle.
  */
 void
 source_check_kind(Oid relid, bool inherit)
 {
-	Relation	rel = relation_open(relid, NoLock);
+	Obstacle   *obstacle = source_kind_obstacle(relid, inherit);
 
-	check_storage(rel);
-	check_visible(rel);
-
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-	{
-		if (!inherit)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("definition reads partitioned table \"%s\" with ONLY",
-							RelationGetRelationName(rel)),
-					 errdetail("A partitioned table contains no rows itself."),
-					 errhint("Omit ONLY.")));
-		check_partitions(rel);
-	}
-	else if (inherit && find_inheritance_children(relid, NoLock) != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" has inheritance children",
-						RelationGetRelationName(rel)),
-				 errdetail("Changes of the children are not changes of this table."),
-				 errhint("Use FROM ONLY %s, and add the children with UNION ALL.",
-						 qualified_name(RelationGetRelid(rel)))));
-
-	relation_close(rel, NoLock);
+	if (obstacle != NULL)
+		obstacle_throw(obstacle);
 }
 
 /* Returns the tables that hold the rows of a source. */
@@ -251,88 +249,129 @@ source_check_identity(Oid relid, const Bitmapset *columns, bool by_us)
 }
 
 /*
- * Throws unless the relation holds rows, or consists of partitions that do,
- * and its changes are decoded.
+ * Returns why the relation neither holds rows nor consists of partitions that
+ * do, or NULL.
  */
-static void
-check_storage(Relation rel)
+static Obstacle *
+relkind_obstacle(Relation rel)
 {
 	const char *name = RelationGetRelationName(rel);
+	const char *detail = "A rollup can be maintained only from row changes of tables.";
 
 	for (int i = 0; i < (int) lengthof(refused_kinds); i++)
 	{
 		if (rel->rd_rel->relkind == refused_kinds[i].relkind)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("definition reads %s \"%s\"",
-							refused_kinds[i].noun, name),
-					 errdetail("A rollup can be maintained only from row changes of tables."),
-					 errhint("%s", refused_kinds[i].hint)));
+			return obstacle_make(ERRCODE_WRONG_OBJECT_TYPE,
+								 psprintf("definition reads %s \"%s\"",
+										  refused_kinds[i].noun, name),
+								 detail, refused_kinds[i].hint);
 	}
 	if (rel->rd_rel->relkind != RELKIND_RELATION &&
 		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table", name),
-				 errdetail("A rollup can be maintained only from row changes of tables."),
-				 errhint("Use a table.")));
+		return obstacle_make(ERRCODE_WRONG_OBJECT_TYPE,
+							 psprintf("\"%s\" is not a table", name),
+							 detail, "Use a table.");
+	return NULL;
+}
+
+/*
+ * Returns why the relation holds no rows, or its changes are not decoded, or
+ * NULL.
+ */
+static Obstacle *
+storage_obstacle(Relation rel)
+{
+	const char *name = RelationGetRelationName(rel);
+	Obstacle   *obstacle = relkind_obstacle(rel);
+
+	if (obstacle != NULL)
+		return obstacle;
 
 	/*
 	 * the same test as is_publishable_class(); the OID excludes
 	 * information_schema
 	 */
 	if (IsCatalogRelation(rel) || RelationGetRelid(rel) < FirstNormalObjectId)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" is a system table", name),
-				 errdetail("Changes of system tables are not decoded."),
-				 errhint("Use a user table.")));
+		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							 psprintf("table \"%s\" is a system table", name),
+							 "Changes of system tables are not decoded.",
+							 "Use a user table.");
 
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" is temporary", name),
-				 errdetail("Changes of temporary tables are not written to WAL."),
-				 errhint("Use a permanent table.")));
+		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							 psprintf("table \"%s\" is temporary", name),
+							 "Changes of temporary tables are not written to WAL.",
+							 "Use a permanent table.");
 
 	/* the persistence of a partitioned table has no effect */
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED &&
 		rel->rd_rel->relkind == RELKIND_RELATION)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" is unlogged", name),
-				 errdetail("Changes of unlogged tables are not written to WAL."),
-				 errhint("Run: ALTER TABLE %s SET LOGGED;",
-						 qualified_name(RelationGetRelid(rel)))));
+		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							 psprintf("table \"%s\" is unlogged", name),
+							 "Changes of unlogged tables are not written to WAL.",
+							 psprintf("Run: ALTER TABLE %s SET LOGGED;",
+									  qualified_name(RelationGetRelid(rel))));
+	return NULL;
 }
 
 /*
- * Throws if policies hide rows of the table from the current user, the owner
- * of the rollup.  Policies do not apply to the WAL.  So the rollup would
- * differ from its definition, and would show rows that the user may not see.
+ * Returns an obstacle if policies hide rows of the table from the current
+ * user, the owner of the rollup.  Policies do not apply to the WAL.  So the
+ * rollup would differ from its definition, and would show rows that the user
+ * may not see.
  */
-static void
-check_visible(Relation rel)
+static Obstacle *
+visibility_obstacle(Relation rel)
 {
 	if (check_enable_rls(RelationGetRelid(rel), InvalidOid,
 						 true) != RLS_ENABLED)
-		return;
+		return NULL;
 
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("row-level security of table \"%s\" applies to role \"%s\"",
-					RelationGetRelationName(rel),
-					GetUserNameFromId(GetUserId(), false)),
-			 errdetail("A rollup counts all rows of the table."),
-			 errhint("Create the rollup as a role that bypasses row-level security.")));
+	return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+						 psprintf("row-level security of table \"%s\" applies to role \"%s\"",
+								  RelationGetRelationName(rel),
+								  GetUserNameFromId(GetUserId(), false)),
+						 "A rollup counts all rows of the table.",
+						 "Create the rollup as a role that bypasses row-level security.");
 }
 
 /*
- * Throws if the changes of some partition cannot be counted.
+ * Returns why the table cannot be read with its partitions or children, or
+ * without them, or NULL.
  */
-static void
-check_partitions(Relation rel)
+static Obstacle *
+inheritance_obstacle(Relation rel, bool inherit)
 {
+	Oid			relid = RelationGetRelid(rel);
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+	{
+		if (!inherit)
+			return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+								 psprintf("definition reads partitioned table \"%s\" with ONLY",
+										  RelationGetRelationName(rel)),
+								 "A partitioned table contains no rows itself.",
+								 "Omit ONLY.");
+		return partition_obstacle(rel);
+	}
+	if (inherit && find_inheritance_children(relid, NoLock) != NIL)
+		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							 psprintf("table \"%s\" has inheritance children",
+									  RelationGetRelationName(rel)),
+							 "Changes of the children are not changes of this table.",
+							 psprintf("Use FROM ONLY %s, and add the children with UNION ALL.",
+									  qualified_name(relid)));
+	return NULL;
+}
+
+/*
+ * Returns the first obstacle of a partition whose changes cannot be counted,
+ * or NULL.
+ */
+static Obstacle *
+partition_obstacle(Relation rel)
+{
+	Obstacle   *obstacle = NULL;
 	ListCell   *lc;
 
 	foreach(lc, leaf_partitions(RelationGetRelid(rel)))
@@ -340,21 +379,23 @@ check_partitions(Relation rel)
 		Relation	leaf = relation_open(lfirst_oid(lc), NoLock);
 		bool		foreign = leaf->rd_rel->relkind == RELKIND_FOREIGN_TABLE;
 
-		if (foreign || leaf->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("partition \"%s\" of table \"%s\" is %s",
-							RelationGetRelationName(leaf),
-							RelationGetRelationName(rel),
-							foreign ? "a foreign table" : "unlogged"),
-					 errdetail("Changes of this partition are not written to WAL."),
-					 foreign
-					 ? errhint("Use the other partitions with UNION ALL instead.")
-					 : errhint("Run: ALTER TABLE %s SET LOGGED;",
-							   qualified_name(RelationGetRelid(leaf)))));
+		if (obstacle == NULL &&
+			(foreign ||
+			 leaf->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED))
+			obstacle = obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+									 psprintf("partition \"%s\" of table \"%s\" is %s",
+											  RelationGetRelationName(leaf),
+											  RelationGetRelationName(rel),
+											  foreign ? "a foreign table" : "unlogged"),
+									 "Changes of this partition are not written to WAL.",
+									 foreign ?
+									 "Use the other partitions with UNION ALL instead." :
+									 psprintf("Run: ALTER TABLE %s SET LOGGED;",
+											  qualified_name(RelationGetRelid(leaf))));
 
 		relation_close(leaf, NoLock);
 	}
+	return obstacle;
 }
 
 /*

@@ -11,6 +11,8 @@
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 
+#include "obstacle.h"
+
 /*
  * A table whose replica identity lacks columns, or for which the server
  * refuses updates and deletes because of the replica identity, or would refuse
@@ -25,6 +27,7 @@ typedef struct IdentityGap
 	char	   *hint;			/* how to fix it */
 } IdentityGap;
 
+extern Obstacle *source_kind_obstacle(Oid relid, bool inherit);
 extern void source_check_kind(Oid relid, bool inherit);
 extern List *source_identity_gaps(Oid relid, const Bitmapset *columns,
 								  bool by_us);

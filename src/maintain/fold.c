@@ -327,6 +327,22 @@ add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value,
 	}
 }
 
+/* Throws for a NULL in an argument that could not be NULL. */
+static void
+refuse_null(const Measure *measure)
+{
+	bool		is_count = measure->kind == MEASURE_COUNT;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("argument of %s in column \"%s\" is null",
+					is_count ? "count" : "sum", measure->name),
+			 errdetail("The argument could not be null when the rollup was created."),
+			 is_count ?
+			 errhint("Drop the rollup and create it again, with count(*) in its definition.") :
+			 errhint("Drop the rollup and create it again, with a count of the same argument in its definition.")));
+}
+
 static void
 add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
 			ExprState *arg, ExprState *filter, int sign)
@@ -347,12 +363,7 @@ add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
 	{
 		value = ExecEvalExprSwitchContext(arg, econtext, &isnull);
 		if (isnull && measure->arg_not_null)
-			ereport(ERROR,
-					(errcode(ERRCODE_NOT_NULL_VIOLATION),
-					 errmsg("argument of sum in column \"%s\" is null",
-							measure->name),
-					 errdetail("The argument could not be null when the rollup was created."),
-					 errhint("Drop the rollup and create it again, with a count of the same argument in its definition.")));
+			refuse_null(measure);
 		if (isnull)
 			return;
 	}
