@@ -102,6 +102,8 @@ collect_items(const Query *query, Node *node, bool nullable, List **items)
 	item->nullable = nullable;
 	rte = rt_fetch(item->rtindex, query->rtable);
 	item->inputs = input_read_item(rte, &item->obstacles);
+	item->obstacles = list_concat(item->obstacles,
+								  input_qual_obstacles(item->inputs));
 	if (item->obstacles != NIL)
 		item->inputs = NIL;
 	*items = lappend(*items, item);

@@ -268,7 +268,7 @@ is_truncated(Node *node, const char *unit, bool has_time)
  * There is one difference: the first year that a timestamp can have, 4714 BC,
  * has no beginning, so date_trunc() to a month or longer fails there.
  */
-Node *
+Node	   *
 to_char_bucket(FuncExpr *call)
 {
 	Node	   *arg;
