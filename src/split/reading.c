@@ -129,7 +129,10 @@ is_null(Node *node)
 	return (Node *) test;
 }
 
-/* CASE WHEN condition THEN result ELSE otherwise END */
+/*
+ * Returns CASE WHEN condition THEN result ELSE otherwise END; without
+ * "otherwise", null.
+ */
 static Node *
 when(Node *condition, Node *result, Node *otherwise)
 {
@@ -142,7 +145,8 @@ when(Node *condition, Node *result, Node *otherwise)
 	expr->casetype = exprType(result);
 	expr->casecollid = exprCollation(result);
 	expr->args = list_make1(branch);
-	expr->defresult = (Expr *) otherwise;
+	expr->defresult = (Expr *) (otherwise ? otherwise :
+								(Node *) makeNullConst(expr->casetype, -1, expr->casecollid));
 	expr->location = -1;
 	return (Node *) expr;
 }

@@ -143,13 +143,18 @@ bool
 safe_image(Node *node)
 {
 	Oid			type = getBaseType(exprType(node));
-	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
+	TypeCacheEntry *entry;
 	Oid			function;
 
 	if (type == NUMERICOID && exprTypmod(node) >= 0)
 		return true;
 	if (type == BPCHAROID && exprTypmod(node) < 0)
 		return false;
+
+	/* arrays compare their elements, and else only their dimensions */
+	if (OidIsValid(get_base_element_type(type)))
+		type = get_base_element_type(type);
+	entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
 	if (!OidIsValid(entry->btree_opf))
 		return false;
 	function = get_opfamily_proc(entry->btree_opf, entry->btree_opintype,

@@ -44,6 +44,7 @@
 #include "core.h"
 #include "expand.h"
 #include "fact.h"
+#include "input.h"
 #include "obstacle.h"
 #include "reading.h"
 #include "split.h"
@@ -491,6 +492,55 @@ core_name(const Splitter *splitter)
 		psprintf("%s" CORE_SUFFIX "_%d", splitter->name, n);
 }
 
+/* Returns a table that is the fact, or a part of it, and is joined as well. */
+static Oid
+table_read_twice(const List *items, const FromItem *fact)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	foreach(lc, items)
+	{
+		const FromItem *item = (const FromItem *) lfirst(lc);
+
+		if (item == fact)
+			continue;
+		foreach(lc2, item->inputs)
+		{
+			foreach(lc3, fact->inputs)
+			{
+				if (((Input *) lfirst(lc2))->relid == ((Input *) lfirst(lc3))->relid)
+					return ((Input *) lfirst(lc2))->relid;
+			}
+		}
+	}
+	return InvalidOid;
+}
+
+/* Adds an Obstacle for joins whose core would be as large as the fact. */
+static void
+check_core(Reading *reading, const Query *query, const List *items,
+		   const FromItem *fact)
+{
+	Oid			twice = table_read_twice(items, fact);
+
+	if (OidIsValid(twice))
+		reading->obstacles =
+			lappend(reading->obstacles,
+					obstacle_unsupported(psprintf("a join of table \"%s\" with itself",
+												  get_rel_name(twice)),
+										 "A change of one row would change many rows of the join.",
+										 "Group each side in a subquery in FROM, and join the results."));
+	else if (reading->obstacles == NIL && core_is_row_per_row(reading->core))
+		reading->obstacles =
+			lappend(reading->obstacles,
+					obstacle_unsupported(psprintf("a join or condition that depends on each single row of \"%s\"",
+												  rt_fetch(fact->rtindex, query->rtable)->eref->aliasname),
+										 "The rollup would have to keep a row for each row of the table.",
+										 "Join and filter by columns that many rows have in common."));
+}
+
 /*
  * Gives a SELECT that groups a core.  The first reading finds out which
  * columns the core needs, and so how the view can read it.
@@ -505,13 +555,7 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
 	Query	   *view = try_reading(&first, query, fact, items, name,
 								   &definition);
 
-	if (first.obstacles == NIL && core_is_row_per_row(first.core))
-		first.obstacles =
-			list_make1(obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
-									 psprintf("the join with \"%s\" is not supported in a rollup definition",
-											  rt_fetch(fact->rtindex, query->rtable)->eref->aliasname),
-									 "The rollup would have to keep a row for each row of the table.",
-									 "Use columns that many rows have in common."));
+	check_core(&first, query, items, fact);
 	splitter->obstacles = list_concat(splitter->obstacles, first.obstacles);
 	if (first.obstacles != NIL)
 		return;
