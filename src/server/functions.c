@@ -34,6 +34,8 @@
 #include "builder.h"
 #include "busy_lock.h"
 #include "compat.h"
+#include "computed.h"
+#include "core.h"
 #include "create.h"
 #include "cycle.h"
 #include "main_slot.h"
@@ -45,6 +47,7 @@
 #include "source.h"
 #include "stream.h"
 #include "upgrade.h"
+#include "view_difference.h"
 #include "wake.h"
 #include "worker.h"
 #include "xact.h"
@@ -179,7 +182,10 @@ notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
 
-	rollup_adopt_table(relid, check_server(), ignore_deletes);
+	if (computed_is_left(relid))
+		computed_adopt(relid, check_server(), ignore_deletes);
+	else
+		rollup_adopt_table(relid, check_server(), ignore_deletes);
 	PG_RETURN_VOID();
 }
 
@@ -194,9 +200,14 @@ notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 Datum
 notify_stats_rebuild(PG_FUNCTION_ARGS)
 {
+	Oid			relid = PG_GETARG_OID(0);
+	ListCell   *lc;
+
 	check_primary();
 	shared_require();
-	rollup_request_rebuild(PG_GETARG_OID(0), PG_GETARG_BOOL(1));
+	rollup_check_owner(relid);
+	foreach(lc, core_parts(relid))
+		rollup_request_rebuild(lfirst_oid(lc), PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
 }
 
@@ -227,7 +238,7 @@ notice_ignored_deletes(Oid relid)
 	if (rollup != NULL && rollup->ignores != NIL)
 		ereport(NOTICE,
 				(errmsg("rollup %s still counts rows that were deleted from %s",
-						rollup_qualified_name(relid),
+						core_display_name(relid),
 						rollup_ignored_names(rollup)),
 				 errdetail("Groups with more rows than in the definition cannot be checked.")));
 }
@@ -236,13 +247,21 @@ Datum
 notify_stats_verify(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
+	const Computed *computed;
+	ListCell   *lc;
 
 	check_primary();
 	shared_require();
 	rollup_check_owner(relid);
 	InitMaterializedSRF(fcinfo, 0);
-	notice_ignored_deletes(relid);
-	builder_verify(relid, put_difference, fcinfo->resultinfo);
+	foreach(lc, core_parts(relid))
+	{
+		notice_ignored_deletes(lfirst_oid(lc));
+		builder_verify(lfirst_oid(lc), put_difference, fcinfo->resultinfo);
+	}
+	computed = core_find_computed(relid);
+	if (computed != NULL)
+		view_difference_report(computed, put_difference, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -284,11 +303,31 @@ complain_of_timeout(XLogRecPtr target, const Unreached *missing)
 					LSN_FORMAT_ARGS(target)),
 			 OidIsValid(missing->rollup) ?
 			 errdetail("Rollup %s has not been %s yet.",
-					   rollup_qualified_name(missing->rollup),
+					   core_display_name(missing->rollup),
 					   missing->step) :
 			 errdetail("The position reached is %X/%X.",
 					   LSN_FORMAT_ARGS(missing->reached)),
 			 errhint("The view notify_stats.status shows what the worker waits for, and its last error.")));
+}
+
+/*
+ * The same as rollup_reached for each of these rollups.  NIL stands for all of
+ * the database.
+ */
+static bool
+all_reached(List *relids, XLogRecPtr target, XLogRecPtr reached,
+			Unreached *missing)
+{
+	ListCell   *lc;
+
+	if (relids == NIL)
+		return rollup_reached(InvalidOid, target, reached, missing);
+	foreach(lc, relids)
+	{
+		if (!rollup_reached(lfirst_oid(lc), target, reached, missing))
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -302,7 +341,7 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	XLogRecPtr	target;
 	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 :
 	interval_ms(PG_GETARG_INTERVAL_P(1));
-	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	List	   *relids = NIL;
 	bool		no_throw = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
@@ -311,6 +350,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	Unreached	missing;
 
 	check_primary();
+	if (!PG_ARGISNULL(2))
+		relids = core_parts(PG_GETARG_OID(2));
 	target = PG_ARGISNULL(0) ?
 		slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
 
@@ -319,9 +360,9 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	{
 		int64		left;
 
-		reached = rollup_reached(relid, target,
-								 pg_atomic_read_u64(&stream->reached_lsn),
-								 &missing);
+		reached = all_reached(relids, target,
+							  pg_atomic_read_u64(&stream->reached_lsn),
+							  &missing);
 		if (first && !reached && timeout > 0)
 		{
 			worker_report_missing(WARNING);
@@ -539,7 +580,7 @@ last_error(const SharedStream *stream)
 	if (get_rel_name(stream->last_error.rollup) == NULL)
 		return NULL;
 	return psprintf("rollup %s: %s",
-					rollup_qualified_name(stream->last_error.rollup),
+					core_display_name(stream->last_error.rollup),
 					stream->last_error.message);
 }
 
