@@ -286,6 +286,12 @@ CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_d
 COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
     'creates a table that contains the result of a GROUP BY query and is kept up to date, and the view <rollup>_definition; rows of the tables in ignore_deletes are still counted after they were deleted';
 
+-- TEMPORARY: until create_rollup() splits queries
+CREATE FUNCTION @extschema@.create_computed(rollup text, definition text, core_names text[], core_texts text[],
+        view_text text, ignore_deletes text[] DEFAULT '{}') RETURNS regclass
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_create_computed';
+
 CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
     RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
