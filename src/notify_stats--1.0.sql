@@ -454,7 +454,7 @@ CREATE FUNCTION @extschema@.ignored_by(rollups regclass[]) RETURNS regclass[]
     RETURN (SELECT coalesce(array_agg(DISTINCT i), '{}')
             FROM @extschema@.rollup r, unnest(r.ignore_deletes) i WHERE r.rollup = ANY ($1));
 COMMENT ON FUNCTION @extschema@.ignored_by(regclass[]) IS
-    'returns the tables whose deleted rows are still counted by one of these rollups; see the view rollups';
+    'returns the tables whose deleted rows are still counted by one of these rollups, in order; see the view rollups';
 
 -- These are functions, declared with a low cost.  If their queries were part of the view, the planner's
 -- cost estimate would be so high that the view would be compiled by JIT, which takes seconds.
@@ -653,8 +653,7 @@ COMMENT ON FUNCTION @extschema@.loss_reason() IS
 CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
     SELECT p.rollup,
            p.definition,
-           CASE WHEN p.cores = '{}' THEN (array_agg(p.ignore_deletes))[1]
-                ELSE @extschema@.ignored_by(p.cores) END AS ignore_deletes,
+           p.ignore_deletes,
            (array_agg(p.state ORDER BY p.rank, p.part))[1] AS state,
            (array_agg(CASE WHEN cardinality(p.cores) > 1 THEN p.part::text || ': ' || p.reason ELSE p.reason END
                       ORDER BY p.rank, p.part))[1] AS reason,
@@ -669,7 +668,7 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
                  coalesce(u.definition, r.definition) AS definition,
                  coalesce(u.cores, '{}') AS cores,
                  r.rollup AS part,
-                 r.ignore_deletes,
+                 CASE WHEN u.rollup IS NULL THEN r.ignore_deletes ELSE @extschema@.ignored_by(u.cores) END AS ignore_deletes,
                  s.state,
                  array_position('{failed, stale, building, live}', s.state) AS rank,
                  coalesce(d.reason, v.reason) AS reason,
@@ -685,7 +684,7 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
          JOIN pg_catalog.pg_class t ON t.oid = p.part
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = p.part AND NOT b.verifying
     WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
-    GROUP BY p.rollup, p.definition, p.cores;
+    GROUP BY p.rollup, p.definition, p.ignore_deletes, p.cores;
 COMMENT ON VIEW @extschema@.rollups IS
     'one row per rollup, visible to its owner and to members of pg_monitor';
 COMMENT ON COLUMN @extschema@.rollups.rollup IS
@@ -721,6 +720,57 @@ COMMENT ON FUNCTION @extschema@.source_gaps() IS
     'returns the source tables whose replica identity does not cover the columns that a rollup reads, or prevents updates and deletes, with a hint';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.computed_gaps(OUT detail text, OUT hint text) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE COST 1 ROWS 2 SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH computed AS (
+        SELECT u.rollup, u.definition, u.cores, v.relowner AS owner
+        FROM @extschema@.computed_rollup u JOIN pg_class v ON v.oid = u.rollup
+    ), part AS (
+        SELECT u.rollup, u.owner, u.definition::oid AS relid FROM computed u
+        UNION ALL
+        SELECT u.rollup, u.owner, part
+        FROM computed u JOIN @extschema@.rollup r ON r.rollup = ANY (u.cores)
+             CROSS JOIN unnest(ARRAY[r.rollup, r.definition]::oid[]) part
+    ), read AS (
+        -- the columns that the view reads; 0 is the relation itself
+        SELECT u.rollup, u.owner, c.oid AS relid,
+               bool_and(CASE WHEN d.refobjsubid > 0
+                             THEN has_column_privilege(u.owner, c.oid, d.refobjsubid::smallint, 'SELECT')
+                             ELSE has_any_column_privilege(u.owner, c.oid, 'SELECT') END) AS allowed
+        FROM computed u
+             JOIN pg_rewrite w ON w.ev_class = u.rollup
+             JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND
+                                 d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class
+             JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
+        WHERE c.oid <> ALL (u.cores::oid[]) OR c.relowner = u.owner
+        GROUP BY u.rollup, u.owner, c.oid
+    )
+    SELECT format('rollup %s has lost its core %s', u.rollup, core),
+           format('Drop the rollup and create it again. To drop it, run: SELECT notify_stats.drop_rollup(%L);', u.rollup::text)
+        FROM computed u CROSS JOIN unnest(u.cores) core
+        WHERE NOT EXISTS (SELECT FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup WHERE r.rollup = core)
+    UNION ALL
+    SELECT format('rollup %s and %s have different owners', p.rollup, c.oid::regclass),
+           format('Run: ALTER VIEW %s OWNER TO %s;', p.rollup, p.owner::regrole)
+        FROM part p JOIN pg_class c ON c.oid = p.relid
+        WHERE c.relowner <> p.owner
+    UNION ALL
+    SELECT format('rollup %s cannot be read: its owner may not read %s', r.rollup, r.relid::regclass),
+           format('Run: GRANT SELECT ON %s TO %s;', r.relid::regclass, r.owner::regrole)
+        FROM read r
+        WHERE NOT r.allowed
+    UNION ALL
+    SELECT format('the view over the cores %s is missing', array_to_string(u.cores, ', ')),
+           'The cores are rollups of their own now. Drop those that are not needed with notify_stats.drop_rollup().'
+        FROM @extschema@.computed_rollup u
+        WHERE NOT EXISTS (SELECT FROM pg_class v WHERE v.oid = u.rollup) AND
+              EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (u.cores::oid[]))
+    $$;
+COMMENT ON FUNCTION @extschema@.computed_gaps() IS
+    'returns the problems of rollups that are views over cores: a missing part, another owner, a lost privilege; with a hint';
+REVOKE ALL ON FUNCTION @extschema@.computed_gaps() FROM PUBLIC;
+
 CREATE FUNCTION @extschema@."check"(
         OUT item text, OUT ok boolean, OUT detail text, OUT hint text) RETURNS SETOF record
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -733,9 +783,8 @@ CREATE FUNCTION @extschema@."check"(
                current_setting('output_plugin_libraries', true) AS plugins
     ), main AS (
         SELECT * FROM @extschema@.stream LIMIT 1
-    ), computed AS (
-        SELECT u.rollup, u.definition, u.cores, v.relowner AS owner
-        FROM @extschema@.computed_rollup u JOIN pg_class v ON v.oid = u.rollup
+    ), computed AS MATERIALIZED (
+        SELECT u.rollup, u.cores FROM @extschema@.computed_rollup u JOIN pg_class v ON v.oid = u.rollup
     ), left_view AS MATERIALIZED (
         SELECT v.oid AS view, v.definition, @extschema@.left_cores(v.oid) AS cores
         FROM (SELECT v.oid, d.oid AS definition
@@ -913,43 +962,7 @@ CREATE FUNCTION @extschema@."check"(
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
     UNION ALL
-    SELECT 'computed rollup', false, p.detail, p.hint
-        FROM computed u
-             CROSS JOIN LATERAL (
-                 SELECT format('rollup %s has lost its core %s', u.rollup, core),
-                        format('Drop the rollup and create it again: SELECT notify_stats.drop_rollup(%L);', u.rollup::text)
-                     FROM unnest(u.cores) core
-                     WHERE NOT EXISTS (SELECT FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
-                                       WHERE r.rollup = core)
-                 UNION ALL
-                 SELECT format('rollup %s and %s have different owners', u.rollup, c.oid::regclass),
-                        format('Run: ALTER VIEW %s OWNER TO %s;', u.rollup, u.owner::regrole)
-                     FROM (SELECT u.definition AS oid
-                           UNION ALL
-                           SELECT x FROM @extschema@.rollup r CROSS JOIN unnest(ARRAY[r.rollup, r.definition]) x
-                               WHERE r.rollup = ANY (u.cores)) part
-                          JOIN pg_class c ON c.oid = part.oid
-                     WHERE c.relowner <> u.owner
-                 UNION ALL
-                 SELECT format('rollup %s cannot be read: its owner may not read %s', u.rollup, t.relid::regclass),
-                        format('Run: GRANT SELECT ON %s TO %s;', t.relid::regclass, u.owner::regrole)
-                     FROM (SELECT d.refobjid AS relid,
-                                  bool_and(CASE WHEN d.refobjsubid > 0
-                                                THEN has_column_privilege(u.owner, d.refobjid, d.refobjsubid::smallint, 'SELECT')
-                                                ELSE has_any_column_privilege(u.owner, d.refobjid, 'SELECT') END) AS allowed
-                           FROM pg_rewrite w
-                                JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND
-                                                    d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class
-                                JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
-                           WHERE w.ev_class = u.rollup
-                           GROUP BY d.refobjid) t
-                     WHERE NOT t.allowed) p (detail, hint)
-    UNION ALL
-    SELECT 'computed rollup', false, format('the view of the rollup with the cores %s is missing', array_to_string(u.cores, ', ')),
-           'The cores are rollups of their own. Drop those that are not needed with notify_stats.drop_rollup().'
-        FROM @extschema@.computed_rollup u
-        WHERE NOT EXISTS (SELECT FROM pg_class v WHERE v.oid = u.rollup) AND
-              EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (u.cores::oid[]))
+    SELECT 'computed rollup', false, g.detail, g.hint FROM @extschema@.computed_gaps() g
     UNION ALL
     SELECT 'former rollup', false, format('view %s is no longer a rollup of %s', l.view::regclass, l.definition::regclass),
            format('Run: SELECT notify_stats.adopt_rollup(%L);%s', l.view::regclass::text,
