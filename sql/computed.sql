@@ -209,9 +209,11 @@ INSERT INTO events VALUES (104, '2026-02-03', 'new', 1, 6);
 CALL notify_stats.catch_up();
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT * FROM wrong();
+\set VERBOSITY sqlstate
 SET ROLE regress_computed_owner;
 ALTER VIEW by_region OWNER TO regress_computed_other;
 RESET ROLE;
+\set VERBOSITY default
 GRANT regress_computed_other TO regress_computed_owner;
 ALTER TABLE by_region_core OWNER TO regress_computed_reader;
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item = 'computed rollup';
