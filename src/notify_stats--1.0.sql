@@ -147,6 +147,24 @@ COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup',
     'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
 
+CREATE TABLE @extschema@.computed_rollup (
+    rollup       regclass PRIMARY KEY,
+    definition   regclass NOT NULL,
+    cores        regclass[] NOT NULL
+);
+
+COMMENT ON TABLE @extschema@.computed_rollup IS
+    'the rollups that are computed when they are read: views over other rollups, their cores';
+COMMENT ON COLUMN @extschema@.computed_rollup.rollup IS
+    'the view';
+COMMENT ON COLUMN @extschema@.computed_rollup.definition IS
+    'the view with the query whose result the rollup shows';
+COMMENT ON COLUMN @extschema@.computed_rollup.cores IS
+    'the tables that it is computed from, which are rollups';
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.computed_rollup',
+    'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
+
 -- Data that a dump does not need are in a separate table, as they may contain values of
 -- rows.  The role that dumps the database must be able to read all dumped tables.
 
@@ -189,6 +207,25 @@ COMMENT ON COLUMN @extschema@.rollup_source.source IS
     'a table that its definition reads';
 COMMENT ON COLUMN @extschema@.rollup_source.columns IS
     'the numbers of the columns that its definition reads';
+
+-- Cores, by their names, that are tables and that the view reads.
+CREATE FUNCTION @extschema@.left_cores(view oid) RETURNS regclass[]
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1 SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT coalesce(array_agg(DISTINCT c.oid::regclass), '{}')
+    FROM pg_class v
+         JOIN pg_rewrite w ON w.ev_class = v.oid
+         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND
+                             d.refclassid = 'pg_class'::regclass
+         JOIN pg_class c ON c.oid = d.refobjid AND c.relnamespace = v.relnamespace AND c.relkind = 'r'
+    WHERE v.oid = $1 AND starts_with(c.relname, v.relname || '_core') AND
+          substr(c.relname, length(v.relname) + 6) ~ '^(_[0-9]+)?$' AND
+          EXISTS (SELECT FROM pg_class d
+                  WHERE d.relname = c.relname || '_definition' AND d.relnamespace = c.relnamespace AND d.relkind = 'v')
+    $$;
+COMMENT ON FUNCTION @extschema@.left_cores(oid) IS
+    'returns the tables that may have been the cores of a view; see adopt_rollup()';
+REVOKE ALL ON FUNCTION @extschema@.left_cores(oid) FROM PUBLIC;
 
 -- Covers only the catalog rows that can affect a build.  The columns of partitions are left
 -- out, as there may be many.  ANALYZE and VACUUM do not change the xmin of these rows.
@@ -242,20 +279,27 @@ REVOKE ALL ON FUNCTION @extschema@.catalog_state(regclass) FROM PUBLIC;
 
 -- Creating and dropping rollups
 
-CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_deletes text[] DEFAULT '{}')
+CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_deletes text[] DEFAULT '{}',
+        facts text[] DEFAULT '{}')
     RETURNS regclass
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_create_rollup';
-COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[]) IS
-    'creates a table that contains the result of a GROUP BY query and is kept up to date, and the view <rollup>_definition; rows of the tables in ignore_deletes are still counted after they were deleted';
+COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[], text[]) IS
+    'creates a table that contains the result of a summary query and is kept up to date, or such tables and a view that computes the result from them, and the view <rollup>_definition; rows of the tables in ignore_deletes are still counted after they were deleted; facts are the tables whose rows are counted, where a join does not tell';
 
-CREATE FUNCTION @extschema@.explain_rollup(definition text,
+CREATE FUNCTION @extschema@.explain_rollup(definition text, facts text[] DEFAULT '{}',
         OUT part text, OUT verdict text, OUT reason text, OUT advice text)
     RETURNS SETOF record
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_explain_rollup';
-COMMENT ON FUNCTION @extschema@.explain_rollup(text) IS
-    'shows what create_rollup() would keep and what the view would compute';
+COMMENT ON FUNCTION @extschema@.explain_rollup(text, text[]) IS
+    'shows what create_rollup() would keep, what the view would compute, and everything that is not supported';
+
+-- TEMPORARY: until create_rollup() splits queries
+CREATE FUNCTION @extschema@.create_computed(rollup text, definition text, core_names text[], core_texts text[],
+        view_text text, ignore_deletes text[] DEFAULT '{}') RETURNS regclass
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_create_computed';
 
 CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
     RETURNS void
@@ -268,7 +312,7 @@ CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_drop_rollup';
 COMMENT ON FUNCTION @extschema@.drop_rollup(regclass) IS
-    'drops a rollup with its table and its definition';
+    'drops a rollup with its table, or its cores, and its definition';
 
 CREATE FUNCTION @extschema@.rebuild(rollup regclass, forget_deleted boolean DEFAULT false) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -281,7 +325,7 @@ CREATE FUNCTION @extschema@.verify(rollup regclass,
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_verify';
 COMMENT ON FUNCTION @extschema@.verify(regclass) IS
-    'returns the groups in which a rollup differs from its definition, both as of the same WAL position';
+    'returns the groups in which a rollup, or a core, differs from its definition, both as of the same WAL position; then the rows in which a computed rollup differs from its definition, with their numbers, both computed from the sources';
 
 
 -- Waiting and catching up
@@ -292,7 +336,10 @@ CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (SELECT s.applied_lsn FROM @extschema@.stream s
             WHERE $1 IS NULL OR
-                  (EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = $1 AND r.state = 'live') AND
+                  (NOT EXISTS (SELECT FROM unnest(coalesce((SELECT c.cores FROM @extschema@.computed_rollup c
+                                                            WHERE c.rollup = $1), ARRAY[$1])) part
+                               WHERE NOT EXISTS (SELECT FROM @extschema@.rollup r
+                                                 WHERE r.rollup = part AND r.state = 'live')) AND
                    NOT EXISTS (SELECT FROM @extschema@.source_fact f
                                WHERE f.fact LIKE 'shape %' OR f.fact LIKE 'detached partition %')));
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
@@ -367,6 +414,21 @@ ALTER EVENT TRIGGER notify_stats_ddl ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER notify_stats_ddl IS
     'records DDL on the source tables of rollups';
 
+-- runs as the user who has altered the owner, whose privileges it needs
+CREATE FUNCTION @extschema@.follow_owner() RETURNS event_trigger
+    LANGUAGE c SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'notify_stats_follow_owner';
+COMMENT ON FUNCTION @extschema@.follow_owner() IS
+    'gives the cores and definitions of a computed rollup to the new owner of its view';
+REVOKE ALL ON FUNCTION @extschema@.follow_owner() FROM PUBLIC;
+
+CREATE EVENT TRIGGER notify_stats_owner ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE', 'ALTER VIEW')
+    EXECUTE FUNCTION @extschema@.follow_owner();
+ALTER EVENT TRIGGER notify_stats_owner ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER notify_stats_owner IS
+    'gives the cores and definitions of a computed rollup to the new owner of its view';
+
 
 -- Monitoring
 
@@ -387,6 +449,21 @@ CREATE FUNCTION @extschema@.build_activity(
     AS 'MODULE_PATHNAME', 'notify_stats_build_activity';
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'returns the running builds and verifications from shared memory, to the owner of the rollup and members of pg_monitor; see the views status and rollups';
+
+CREATE FUNCTION @extschema@.display_name(rollup regclass) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1
+    RETURN (SELECT coalesce((SELECT format('%s (core %s)', c.rollup, $1)
+                             FROM @extschema@.computed_rollup c JOIN pg_class v ON v.oid = c.rollup
+                             WHERE $1 = ANY (c.cores) LIMIT 1), $1::text));
+COMMENT ON FUNCTION @extschema@.display_name(regclass) IS
+    'returns the name of a rollup; for a core also that of its view; see the views status and rollups';
+
+CREATE FUNCTION @extschema@.ignored_by(rollups regclass[]) RETURNS regclass[]
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1
+    RETURN (SELECT coalesce(array_agg(DISTINCT i), '{}')
+            FROM @extschema@.rollup r, unnest(r.ignore_deletes) i WHERE r.rollup = ANY ($1));
+COMMENT ON FUNCTION @extschema@.ignored_by(regclass[]) IS
+    'returns the tables whose deleted rows are still counted by one of these rollups, in order; see the view rollups';
 
 -- These are functions, declared with a low cost.  If their queries were part of the view, the planner's
 -- cost estimate would be so high that the view would be compiled by JIT, which takes seconds.
@@ -502,7 +579,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
              LIMIT 1) h ON greatest(a.reached_lsn, s.applied_lsn) - p.restart_lsn > 1024 * 1024
     WHERE pg_has_role('pg_monitor', 'USAGE')
     UNION ALL
-    SELECT CASE WHEN b.verifying THEN 'verify ' ELSE 'build ' END || b.rollup::text,
+    SELECT CASE WHEN b.verifying THEN 'verify ' ELSE 'build ' END || @extschema@.display_name(b.rollup),
            b.phase,
            b.pid,
            b.slot_name,
@@ -581,36 +658,54 @@ CREATE FUNCTION @extschema@.loss_reason() RETURNS text
 COMMENT ON FUNCTION @extschema@.loss_reason() IS
     'returns the reason why no rollup of this database can be live, if the replication slot is missing; otherwise NULL';
 
+-- Cores are not listed.  The row of their view shows the worst of them.
 CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
-    SELECT r.rollup,
-           r.definition,
-           r.ignore_deletes,
-           CASE WHEN d.reason IS NOT NULL THEN 'stale' ELSE r.state END AS state,
-           coalesce(d.reason, v.reason) AS reason,
-           v.reason_lsn,
-           b.phase AS build_phase,
-           b.started_at AS build_started_at,
-           CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS groups,
-           v.built_at,
-           v.changed_at
-    FROM @extschema@.rollup r
-         JOIN pg_catalog.pg_class c ON c.oid = r.rollup
-         LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
-         CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
-         LEFT JOIN @extschema@.build_activity() b ON b.rollup = r.rollup AND NOT b.verifying
-    WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE');
+    SELECT p.rollup,
+           p.definition,
+           p.ignore_deletes,
+           (array_agg(p.state ORDER BY p.rank, p.part))[1] AS state,
+           (array_agg(CASE WHEN cardinality(p.cores) > 1 THEN p.part::text || ': ' || p.reason ELSE p.reason END
+                      ORDER BY p.rank, p.part))[1] AS reason,
+           (array_agg(p.reason_lsn ORDER BY p.rank, p.part))[1] AS reason_lsn,
+           (array_agg(b.phase ORDER BY b.started_at))[1] AS build_phase,
+           min(b.started_at) AS build_started_at,
+           sum(CASE WHEN t.reltuples >= 0 THEN t.reltuples::bigint END)::bigint AS groups,
+           CASE WHEN bool_and(p.built_at IS NOT NULL) THEN min(p.built_at) END AS built_at,
+           max(p.changed_at) AS changed_at,
+           p.cores
+    FROM (SELECT coalesce(u.rollup, r.rollup) AS rollup,
+                 coalesce(u.definition, r.definition) AS definition,
+                 coalesce(u.cores, '{}') AS cores,
+                 r.rollup AS part,
+                 CASE WHEN u.rollup IS NULL THEN r.ignore_deletes ELSE @extschema@.ignored_by(u.cores) END AS ignore_deletes,
+                 s.state,
+                 array_position('{failed, stale, building, live}', s.state) AS rank,
+                 coalesce(d.reason, v.reason) AS reason,
+                 v.reason_lsn, v.built_at, v.changed_at
+          FROM @extschema@.rollup r
+               LEFT JOIN (SELECT c.rollup, c.definition, c.cores, core
+                          FROM @extschema@.computed_rollup c JOIN pg_catalog.pg_class o ON o.oid = c.rollup
+                               CROSS JOIN unnest(c.cores) core) u ON u.core = r.rollup
+               LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
+               CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
+               CROSS JOIN LATERAL (SELECT CASE WHEN d.reason IS NOT NULL THEN 'stale' ELSE r.state END) s (state)) p
+         JOIN pg_catalog.pg_class c ON c.oid = p.rollup
+         JOIN pg_catalog.pg_class t ON t.oid = p.part
+         LEFT JOIN @extschema@.build_activity() b ON b.rollup = p.part AND NOT b.verifying
+    WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
+    GROUP BY p.rollup, p.definition, p.ignore_deletes, p.cores;
 COMMENT ON VIEW @extschema@.rollups IS
     'one row per rollup, visible to its owner and to members of pg_monitor';
 COMMENT ON COLUMN @extschema@.rollups.rollup IS
-    'the table';
+    'the table, or the view of a computed rollup';
 COMMENT ON COLUMN @extschema@.rollups.definition IS
-    'the view whose result the table contains';
+    'the view whose result the rollup shows';
 COMMENT ON COLUMN @extschema@.rollups.ignore_deletes IS
     'the tables whose rows are still counted after they were deleted';
 COMMENT ON COLUMN @extschema@.rollups.state IS
-    'building, live, stale or failed';
+    'building, live, stale or failed; of several cores, the worst: failed, stale, building, live';
 COMMENT ON COLUMN @extschema@.rollups.reason IS
-    'reason why the rollup is stale or failed';
+    'reason why the rollup is stale or failed; if it has several cores, with the name of the core';
 COMMENT ON COLUMN @extschema@.rollups.reason_lsn IS
     'WAL position at which the rollup became stale or failed, if known';
 COMMENT ON COLUMN @extschema@.rollups.build_phase IS
@@ -618,11 +713,13 @@ COMMENT ON COLUMN @extschema@.rollups.build_phase IS
 COMMENT ON COLUMN @extschema@.rollups.build_started_at IS
     'time at which the running build started';
 COMMENT ON COLUMN @extschema@.rollups.groups IS
-    'number of rows of the table, as estimated by the last VACUUM or ANALYZE';
+    'number of rows of the table, or of all cores, as estimated by the last VACUUM or ANALYZE';
 COMMENT ON COLUMN @extschema@.rollups.built_at IS
-    'time at which the table was last filled or rebuilt';
+    'time at which the table, or the first of the cores, was last filled or rebuilt';
 COMMENT ON COLUMN @extschema@.rollups.changed_at IS
     'time at which changes were last applied, with a precision of one second';
+COMMENT ON COLUMN @extschema@.rollups.cores IS
+    'the tables that a computed rollup is a view over; empty for a rollup that is a table';
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT refusal text, OUT hint text) RETURNS SETOF record
@@ -631,6 +728,57 @@ CREATE FUNCTION @extschema@.source_gaps(
 COMMENT ON FUNCTION @extschema@.source_gaps() IS
     'returns the source tables whose replica identity does not cover the columns that a rollup reads, or prevents updates and deletes, with a hint';
 REVOKE ALL ON FUNCTION @extschema@.source_gaps() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.computed_gaps(OUT detail text, OUT hint text) RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE COST 1 ROWS 2 SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH computed AS (
+        SELECT u.rollup, u.definition, u.cores, v.relowner AS owner
+        FROM @extschema@.computed_rollup u JOIN pg_class v ON v.oid = u.rollup
+    ), part AS (
+        SELECT u.rollup, u.owner, u.definition::oid AS relid FROM computed u
+        UNION ALL
+        SELECT u.rollup, u.owner, part
+        FROM computed u JOIN @extschema@.rollup r ON r.rollup = ANY (u.cores)
+             CROSS JOIN unnest(ARRAY[r.rollup, r.definition]::oid[]) part
+    ), read AS (
+        -- the columns that the view reads; 0 is the relation itself
+        SELECT u.rollup, u.owner, c.oid AS relid,
+               bool_and(CASE WHEN d.refobjsubid > 0
+                             THEN has_column_privilege(u.owner, c.oid, d.refobjsubid::smallint, 'SELECT')
+                             ELSE has_any_column_privilege(u.owner, c.oid, 'SELECT') END) AS allowed
+        FROM computed u
+             JOIN pg_rewrite w ON w.ev_class = u.rollup
+             JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND
+                                 d.refclassid = 'pg_class'::regclass AND d.refobjid <> w.ev_class
+             JOIN pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
+        WHERE c.oid <> ALL (u.cores::oid[]) OR c.relowner = u.owner
+        GROUP BY u.rollup, u.owner, c.oid
+    )
+    SELECT format('rollup %s has lost its core %s', u.rollup, core),
+           format('Drop the rollup and create it again. To drop it, run: SELECT notify_stats.drop_rollup(%L);', u.rollup::text)
+        FROM computed u CROSS JOIN unnest(u.cores) core
+        WHERE NOT EXISTS (SELECT FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup WHERE r.rollup = core)
+    UNION ALL
+    SELECT format('rollup %s and %s have different owners', p.rollup, c.oid::regclass),
+           format('Run: ALTER VIEW %s OWNER TO %s;', p.rollup, p.owner::regrole)
+        FROM part p JOIN pg_class c ON c.oid = p.relid
+        WHERE c.relowner <> p.owner
+    UNION ALL
+    SELECT format('rollup %s cannot be read: its owner may not read %s', r.rollup, r.relid::regclass),
+           format('Run: GRANT SELECT ON %s TO %s;', r.relid::regclass, r.owner::regrole)
+        FROM read r
+        WHERE NOT r.allowed
+    UNION ALL
+    SELECT format('the view over the cores %s is missing', array_to_string(u.cores, ', ')),
+           'The cores are rollups of their own now. Drop those that are not needed with notify_stats.drop_rollup().'
+        FROM @extschema@.computed_rollup u
+        WHERE NOT EXISTS (SELECT FROM pg_class v WHERE v.oid = u.rollup) AND
+              EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY (u.cores::oid[]))
+    $$;
+COMMENT ON FUNCTION @extschema@.computed_gaps() IS
+    'returns the problems of rollups that are views over cores: a missing part, another owner, a lost privilege; with a hint';
+REVOKE ALL ON FUNCTION @extschema@.computed_gaps() FROM PUBLIC;
 
 CREATE FUNCTION @extschema@."check"(
         OUT item text, OUT ok boolean, OUT detail text, OUT hint text) RETURNS SETOF record
@@ -644,6 +792,17 @@ CREATE FUNCTION @extschema@."check"(
                current_setting('output_plugin_libraries', true) AS plugins
     ), main AS (
         SELECT * FROM @extschema@.stream LIMIT 1
+    ), computed AS MATERIALIZED (
+        SELECT u.rollup, u.cores FROM @extschema@.computed_rollup u JOIN pg_class v ON v.oid = u.rollup
+    ), left_view AS MATERIALIZED (
+        SELECT v.oid AS view, v.definition, @extschema@.left_cores(v.oid) AS cores
+        FROM (SELECT v.oid, d.oid AS definition
+              FROM pg_class v
+                   JOIN pg_class c ON c.relnamespace = v.relnamespace AND c.relname = v.relname || '_core'
+                   JOIN pg_class d ON d.relnamespace = v.relnamespace AND d.relname = v.relname || '_definition'
+              WHERE v.relkind = 'v' AND c.relkind = 'r' AND d.relkind = 'v' AND
+                    v.relowner = c.relowner AND v.relowner = d.relowner AND
+                    NOT EXISTS (SELECT FROM @extschema@.computed_rollup u WHERE u.rollup = v.oid)) v
     ), locks AS MATERIALIZED (
         SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
                     SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
@@ -771,7 +930,8 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'replica identity', false,
            CASE WHEN g.missing IS NULL THEN format('the server refuses updates and deletes of %s: %s', g.source, g.refusal)
-                ELSE format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing, g.rollup) END,
+                ELSE format('the replica identity of %s does not cover %s, which rollup %s reads', g.source, g.missing,
+                            @extschema@.display_name(g.rollup)) END,
            g.hint
         FROM @extschema@.source_gaps() g
     UNION ALL
@@ -788,7 +948,8 @@ CREATE FUNCTION @extschema@."check"(
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
     UNION ALL
     SELECT 'primary key', false,
-           format('the primary key of rollup %s cannot be restored from a dump because it is NULLS NOT DISTINCT', r.rollup),
+           format('the primary key of rollup %s cannot be restored from a dump because it is NULLS NOT DISTINCT',
+                  @extschema@.display_name(r.rollup)),
            format('Run: ALTER TABLE %s DROP CONSTRAINT %I, ADD PRIMARY KEY (%s);', r.rollup, c.conname,
                   (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n)
                    FROM unnest(c.conkey) WITH ORDINALITY k (attnum, n)
@@ -798,16 +959,26 @@ CREATE FUNCTION @extschema@."check"(
              JOIN pg_constraint c ON c.conrelid = r.rollup AND c.conindid = i.indexrelid AND c.contype = 'p'
     UNION ALL
     SELECT 'rollup', r.state <> 'failed' AND d.reason IS NULL,
-           format('%s is %s%s', r.rollup, CASE WHEN d.reason IS NULL THEN r.state ELSE 'stale' END,
+           format('%s is %s%s', @extschema@.display_name(r.rollup), CASE WHEN d.reason IS NULL THEN r.state ELSE 'stale' END,
                   ': ' || coalesce(d.reason, v.reason)),
            CASE WHEN d.reason IS NOT NULL THEN
                'The worker will create the slot and rebuild the rollup. If no worker serves this database, run: CALL notify_stats.catch_up();'
                 WHEN r.state = 'failed' THEN
-               format('Fix the cause, then run: SELECT notify_stats.rebuild(%L%s);', r.rollup::text,
+               format('Fix the cause, then run: SELECT notify_stats.rebuild(%L%s);',
+                      coalesce((SELECT u.rollup FROM computed u WHERE r.rollup = ANY (u.cores) LIMIT 1), r.rollup)::text,
                       CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
+    UNION ALL
+    SELECT 'computed rollup', false, g.detail, g.hint FROM @extschema@.computed_gaps() g
+    UNION ALL
+    SELECT 'former rollup', false, format('view %s is no longer a rollup of %s', l.view::regclass, l.definition::regclass),
+           format('Run: SELECT notify_stats.adopt_rollup(%L);%s', l.view::regclass::text,
+                  CASE WHEN obj_description(l.view, 'pg_class') LIKE '%ignore\_deletes: %' THEN
+                      ' The comment on the view lists the tables for ignore_deletes.' END)
+        FROM left_view l
+        WHERE l.cores <> '{}'
     UNION ALL
     -- left over from a schema-only dump, or from an extension that was dropped
     SELECT 'former rollup', false, format('table %s is no longer maintained as a rollup of %s', t.oid::regclass, v.oid::regclass),
@@ -822,6 +993,7 @@ CREATE FUNCTION @extschema@."check"(
               EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indisunique AND
                                                    (i.indnullsnotdistinct OR i.indisprimary)) AND
               NOT EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = t.oid) AND
+              NOT EXISTS (SELECT FROM left_view l WHERE t.oid = ANY (l.cores)) AND
               NOT EXISTS (SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = v.oid
                           EXCEPT SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = t.oid)
     $$;
@@ -887,6 +1059,7 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA @extschema@ FROM PUBLIC;
 GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
 -- the whole table, as pg_dump reads whole tables
 GRANT SELECT ON @extschema@.rollup TO PUBLIC;
+GRANT SELECT ON @extschema@.computed_rollup TO PUBLIC;
 GRANT SELECT (fact) ON @extschema@.source_fact TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;
 GRANT SELECT ON @extschema@.rollups TO PUBLIC;

@@ -36,10 +36,10 @@
 #include "settings.h"
 
 static const char *const table_names[] = {
-	"stream", "control", "rollup", "rebuild_request"
+	"stream", "control", "rollup", "rebuild_request", "computed_rollup"
 };
 static const int table_widths[] = {STREAM_COLUMNS, CONTROL_COLUMNS,
-ROLLUP_COLUMNS, REQUEST_COLUMNS};
+ROLLUP_COLUMNS, REQUEST_COLUMNS, COMPUTED_COLUMNS};
 
 /* OIDs of the tables, valid for one version of the catalogs. */
 static struct

@@ -23,7 +23,8 @@ typedef enum CatalogTable
 	CATALOG_STREAM,
 	CATALOG_CONTROL,
 	CATALOG_ROLLUP,
-	CATALOG_REBUILD_REQUEST
+	CATALOG_REBUILD_REQUEST,
+	CATALOG_COMPUTED_ROLLUP		/* not in every cycle */
 } CatalogTable;
 
 /* Columns of these tables, as the SQL script creates them. */
@@ -61,6 +62,14 @@ enum RebuildRequestColumn
 	REQUEST_ID = 1,
 	REQUEST_ROLLUP,
 	REQUEST_COLUMNS = REQUEST_ROLLUP
+};
+
+enum ComputedRollupColumn
+{
+	COMPUTED_ROLLUP = 1,
+	COMPUTED_DEFINITION,
+	COMPUTED_CORES,
+	COMPUTED_COLUMNS = COMPUTED_CORES
 };
 
 extern Oid	catalog_table(CatalogTable table);

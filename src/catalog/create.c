@@ -28,6 +28,7 @@
 #include "busy_lock.h"
 #include "catalog.h"
 #include "compat.h"
+#include "core.h"
 #include "create.h"
 #include "names.h"
 #include "rollup.h"
@@ -84,45 +85,87 @@ parse_definition(const char *definition)
 	return statement;
 }
 
-/* Checks name, schema and privileges.  Returns the OID of the schema. */
-static Oid
-check_name(const char *name, RangeVar **table, char **view_name)
+/* Returns the name of the definition of a rollup; palloc'd. */
+char	   *
+create_definition_name(const char *name)
 {
-	Oid			namespace;
+	return psprintf("%s%s", name, DEFINITION_SUFFIX);
+}
 
-	*table = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
-	namespace = RangeVarGetAndCheckCreationNamespace(*table, NoLock, NULL);
+/*
+ * Resolves the name of a new rollup, and checks schema and privileges.  The
+ * result has the name of the schema.
+ */
+RangeVar   *
+create_resolve_name(const char *name)
+{
+	RangeVar   *rollup =
+	makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	Oid			namespace = RangeVarGetAndCheckCreationNamespace(rollup,
+																 NoLock, NULL);
+
 	if (isAnyTempNamespace(namespace))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot create a temporary rollup"),
 				 errdetail("The background worker cannot write to a temporary table."),
 				 errhint("Use a schema that is not temporary.")));
-	(*table)->schemaname = get_namespace_name(namespace);
+	rollup->schemaname = get_namespace_name(namespace);
+	return rollup;
+}
 
-	*view_name = psprintf("%s%s", (*table)->relname, DEFINITION_SUFFIX);
-	if (strlen(*view_name) >= NAMEDATALEN)
+/* Throws if the name of the definition of "part" would be too long. */
+static void
+check_length(const RangeVar *rollup, const char *part)
+{
+	const char *view_name = create_definition_name(part);
+
+	if (strlen(view_name) >= NAMEDATALEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
-				 errmsg("rollup name \"%s\" is too long", (*table)->relname),
+				 errmsg("rollup name \"%s\" is too long", rollup->relname),
 				 errdetail("The name of the view \"%s\" would have more than %d bytes.",
-						   *view_name, NAMEDATALEN - 1),
+						   view_name, NAMEDATALEN - 1),
 				 errhint("Choose a name of at most %d bytes.",
-						 (int) (NAMEDATALEN - 1 - strlen(DEFINITION_SUFFIX)))));
+						 (int) (NAMEDATALEN - 1 - strlen(view_name) +
+								strlen(rollup->relname)))));
+}
 
-	for (int i = 0; i < 2; i++)
+/*
+ * Throws unless a rollup, and each of its cores (names without a schema), can
+ * have its name and that of its definition.
+ */
+void
+create_check_names(const RangeVar *rollup, List *cores)
+{
+	Oid			namespace = get_namespace_oid(rollup->schemaname, false);
+	List	   *names = lcons(rollup->relname, list_copy(cores));
+	ListCell   *lc;
+
+	foreach(lc, names)
+		check_length(rollup, (const char *) lfirst(lc));
+	foreach(lc, names)
 	{
-		const char *relname = i == 0 ? (*table)->relname : *view_name;
+		const char *name = (const char *) lfirst(lc);
 
-		if (OidIsValid(get_relname_relid(relname, namespace)))
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_TABLE),
-					 errmsg("relation \"%s\" already exists", relname),
-					 errdetail("A rollup consists of a table and a view, whose name is that of the table with \"%s\" appended.",
-							   DEFINITION_SUFFIX),
-					 errhint("Choose another name, or drop the relation.")));
+		for (int i = 0; i < 2; i++)
+		{
+			const char *relname = i == 0 ? name : create_definition_name(name);
+
+			if (OidIsValid(get_relname_relid(relname, namespace)))
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_TABLE),
+						 errmsg("relation \"%s\" already exists", relname),
+						 cores == NIL ?
+						 errdetail("A rollup consists of a table and a view, whose name is that of the table with \"%s\" appended.",
+								   DEFINITION_SUFFIX) :
+						 errdetail("This rollup consists of the views \"%s\" and \"%s\", and of tables and views whose names begin with \"%s\".",
+								   rollup->relname,
+								   create_definition_name(rollup->relname),
+								   (char *) linitial(cores)),
+						 errhint("Choose another name, or drop the relation.")));
+		}
 	}
-	return namespace;
 }
 
 /* Throws unless the changes of every source can be counted. */
@@ -204,13 +247,26 @@ create_table(const char *table, const char *view, const Definition *definition,
 	SPI_finish();
 }
 
+/* Returns whether one of these definitions reads a table. */
+static bool
+is_source(List *definitions, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, definitions)
+	{
+		if (list_member_oid(((const Definition *) lfirst(lc))->sources, relid))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Resolves the names in "ignore_deletes": sources, or parts of them, whose
- * deleted rows continue to count.
+ * Resolves the names in "ignore_deletes": sources of a definition, or parts of
+ * them, whose deleted rows continue to count.
  */
-static List *
-resolve_ignored(List *names, const Definition *definition,
-				const Format *format)
+List	   *
+create_resolve_ignored(List *names, List *definitions, const Format *format)
 {
 	List	   *sources = NIL;
 	ListCell   *lc;
@@ -222,7 +278,7 @@ resolve_ignored(List *names, const Definition *definition,
 		Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(name),
 											 NoLock, false);
 
-		if (!list_member_oid(definition->sources, relid))
+		if (!is_source(definitions, relid))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("table \"%s\" in ignore_deletes is not read by the definition",
@@ -243,18 +299,33 @@ resolve_ignored(List *names, const Definition *definition,
 	return sources;
 }
 
-static Oid
-create_view(const RangeVar *table, const char *view_name,
-			const RawStmt *statement,
-			const char *definition)
+/* Returns those of the resolved sources that a definition reads. */
+static List *
+ignored_of(List *ignored, const Definition *definition)
+{
+	List	   *own = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ignored)
+	{
+		if (list_member_oid(definition->sources, lfirst_oid(lc)))
+			own = lappend_oid(own, lfirst_oid(lc));
+	}
+	return own;
+}
+
+/* Creates a view in the schema of a rollup.  Returns its OID. */
+Oid
+create_view(const RangeVar *rollup, const char *name,
+			const RawStmt *statement, const char *text)
 {
 	ViewStmt   *view = makeNode(ViewStmt);
 	ObjectAddress address;
 
-	view->view = makeRangeVar(table->schemaname, pstrdup(view_name), -1);
+	view->view = makeRangeVar(rollup->schemaname, pstrdup(name), -1);
 	view->query = copyObject(statement->stmt);
 	view->withCheckOption = NO_CHECK_OPTION;
-	address = DefineView(view, definition, statement->stmt_location,
+	address = DefineView(view, text, statement->stmt_location,
 						 statement->stmt_len);
 	CommandCounterIncrement();
 	return address.objectId;
@@ -277,34 +348,134 @@ register_rollup(Oid relid, Oid view, List *ignored,
 }
 
 /*
- * Throws if the maximum number of rollups has been reached.  Each rollup adds
+ * Throws if that many new rollups would exceed the maximum.  Each rollup adds
  * locks and time to a cycle, which all rollups of the database share.
  * Sessions that create rollups concurrently may exceed the limits by one each.
  */
-static void
-check_number(void)
+void
+create_check_number(int n)
 {
 	List	   *rollups = rollup_list(NULL);
 	int			own = 0;
 	ListCell   *lc;
 
-	if (list_length(rollups) >= notify_stats_max_rollups)
+	if (list_length(rollups) + n > notify_stats_max_rollups)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("this database cannot have more than %d rollups",
 						notify_stats_max_rollups),
+				 n > 1 ? errdetail("This rollup has %d cores, each of which counts as a rollup.",
+								   n) : 0,
 				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups.")));
 	if (superuser())
 		return;
 	foreach(lc, rollups)
 		own += source_owner(((Rollup *) lfirst(lc))->relid) == GetUserId();
-	if (own >= notify_stats_max_rollups_per_role)
+	if (own + n > notify_stats_max_rollups_per_role)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("role \"%s\" cannot have more than %d rollups in this database",
 						GetUserNameFromId(GetUserId(), false),
 						notify_stats_max_rollups_per_role),
+				 n > 1 ? errdetail("This rollup has %d cores, each of which counts as a rollup.",
+								   n) : 0,
 				 errhint("Drop rollups that are not needed, or raise notify_stats.max_rollups_per_role.")));
+}
+
+/* Makes errors refer to the text of a definition. */
+static void
+push_definition_context(ErrorContextCallback *context, const char *text)
+{
+	context->callback = definition_error_callback;
+	context->arg = unconstify(char *, text);
+	context->previous = error_context_stack;
+	error_context_stack = context;
+}
+
+/*
+ * Parses a definition, without looking up names.  Throws unless it is exactly
+ * one SELECT statement.
+ */
+RawStmt    *
+create_parse(const char *text)
+{
+	ErrorContextCallback context;
+	RawStmt    *statement;
+
+	push_definition_context(&context, text);
+	statement = parse_definition(text);
+	error_context_stack = context.previous;
+	return statement;
+}
+
+/* The same, and looks up the names: returns the analyzed query. */
+Query *
+create_analyze(const char *text)
+{
+	ErrorContextCallback context;
+	Query	   *query;
+
+	push_definition_context(&context, text);
+	query = parse_analyze_fixedparams(parse_definition(text), text, NULL, 0,
+									  NULL);
+	error_context_stack = context.previous;
+	return query;
+}
+
+/*
+ * Compiles the definition of a rollup that is to be a table of this name in
+ * the schema of "rollup".  Throws if it is not supported, or if the changes of
+ * a source contain too little in that format.
+ */
+NewTable   *
+create_prepare(const RangeVar *rollup, const char *name, const char *text,
+			   const Format *format)
+{
+	NewTable   *new = palloc0(sizeof(NewTable));
+	ErrorContextCallback context;
+	Query	   *query;
+
+	new->table = makeRangeVar(rollup->schemaname, pstrdup(name), -1);
+	new->text = text;
+	push_definition_context(&context, text);
+	new->statement = parse_definition(text);
+	query = parse_analyze_fixedparams(copyObject(new->statement), text, NULL,
+									  0, NULL);
+	new->definition = definition_compile(query);
+	check_sources(new->definition, format);
+	error_context_stack = context.previous;
+	return new;
+}
+
+/*
+ * Creates the table and its definition as the current user, and registers them
+ * as a rollup that is building.  "ignored" are resolved sources.  Returns the
+ * OID of the table.
+ */
+Oid
+create_prepared(const NewTable *new, List *ignored)
+{
+	const char *view_name = create_definition_name(new->table->relname);
+	List	   *own = ignored_of(ignored, new->definition);
+	ErrorContextCallback context;
+	Oid			view;
+	Oid			relid;
+
+	push_definition_context(&context, new->text);
+	view = create_view(new->table, view_name, new->statement, new->text);
+	error_context_stack = context.previous;
+
+	create_table(quote_qualified_identifier(new->table->schemaname,
+											new->table->relname),
+				 quote_qualified_identifier(new->table->schemaname,
+											view_name),
+				 new->definition, own);
+	relid = get_relname_relid(new->table->relname,
+							  get_namespace_oid(new->table->schemaname,
+												false));
+	rollup_make_dependent(relid, view);
+	register_rollup(relid, view, own, new->definition);
+	return relid;
 }
 
 /*
@@ -317,45 +488,22 @@ check_number(void)
  */
 Oid
 rollup_create(const char *name, const char *definition_text,
-			  const Format *format,
-			  List *ignore_deletes)
+			  const Format *format, List *ignore_deletes)
 {
 	RangeVar   *table;
-	char	   *view_name;
-	Oid			namespace;
-	RawStmt    *statement;
-	Query	   *query;
-	Definition *definition;
+	NewTable   *new;
 	List	   *ignored;
-	Oid			view;
-	Oid			relid;
-	ErrorContextCallback error_context;
+	ErrorContextCallback context;
 
-	check_number();
-	namespace = check_name(name, &table, &view_name);
-
-	error_context.callback = definition_error_callback;
-	error_context.arg = unconstify(char *, definition_text);
-	error_context.previous = error_context_stack;
-	error_context_stack = &error_context;
-
-	statement = parse_definition(definition_text);
-	query = parse_analyze_fixedparams(copyObject(statement), definition_text,
-									  NULL, 0, NULL);
-	definition = definition_compile(query);
-	check_sources(definition, format);
-	ignored = resolve_ignored(ignore_deletes, definition, format);
-	view = create_view(table, view_name, statement, definition_text);
-
-	error_context_stack = error_context.previous;
-
-	create_table(quote_qualified_identifier(table->schemaname, table->relname),
-				 quote_qualified_identifier(table->schemaname, view_name),
-				 definition, ignored);
-	relid = get_relname_relid(table->relname, namespace);
-	rollup_make_dependent(relid, view);
-	register_rollup(relid, view, ignored, definition);
-	return relid;
+	create_check_number(1);
+	table = create_resolve_name(name);
+	create_check_names(table, NIL);
+	new = create_prepare(table, table->relname, definition_text, format);
+	push_definition_context(&context, definition_text);
+	ignored = create_resolve_ignored(ignore_deletes,
+									 list_make1(new->definition), format);
+	error_context_stack = context.previous;
+	return create_prepared(new, ignored);
 }
 
 /*
@@ -382,11 +530,11 @@ find_left_view(Oid relid)
 }
 
 /*
- * Throws unless the table exists, the current user owns it, and it is not a
+ * Throws unless the relation exists, the current user owns it, and it is not a
  * rollup.
  */
-static void
-check_adoptable(Oid relid)
+void
+create_check_adoptable(Oid relid)
 {
 	if (get_rel_name(relid) == NULL)
 		ereport(ERROR,
@@ -394,7 +542,7 @@ check_adoptable(Oid relid)
 				 errmsg("relation with OID %u does not exist", relid)));
 	if (!owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
-	if (rollup_exists(relid))
+	if (rollup_exists(relid) || core_find_computed(relid) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("\"%s\" is already a rollup", get_rel_name(relid)),
@@ -430,28 +578,52 @@ open_left(Rollup *rollup, const Format *format)
 }
 
 /*
- * Turns a table and the view <table>_definition into a rollup again, if they
- * were one but the catalog no longer has it.  As after a full restore it is
- * stale, or with "ignore_deletes" failed.  The current user must own both.
- * Throws if the rollup could not be built.
+ * Opens a table and the view <table>_definition that were a rollup.  The
+ * current user must own both.  Throws if the rollup could not be built.
+ */
+Rollup	   *
+create_open_left(Oid relid, const Format *format)
+{
+	Rollup	   *rollup = palloc0(sizeof(Rollup));
+
+	create_check_adoptable(relid);
+	rollup->relid = relid;
+	rollup->view = find_left_view(relid);
+	rollup->all = rollup_relids();
+	open_left(rollup, format);
+	create_check_adoptable(relid);	/* the owner may have changed before it
+									 * was locked */
+	return rollup;
+}
+
+/*
+ * Turns what was opened into a rollup again.  As after a full restore it is
+ * stale, or with ignored sources failed.
+ */
+void
+create_adopt_left(const Rollup *rollup, List *ignored)
+{
+	(void) rollup_adopt_view(rollup);
+	register_rollup(rollup->relid, rollup->view,
+					ignored_of(ignored, rollup->shape->definition),
+					rollup->shape->definition);
+	rollup_give_up_restored(list_make1_oid(rollup->relid),
+							"it was not maintained until it was adopted");
+}
+
+/*
+ * Turns a table and its definition into a rollup again, if they were one but
+ * the catalog no longer has it.
  */
 void
 rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
 {
-	Rollup		rollup = {.relid = relid};
-	List	   *ignored;
+	Rollup	   *rollup;
 
-	check_number();
-	check_adoptable(relid);
-	rollup.view = find_left_view(relid);
-	rollup.all = rollup_relids();
-	open_left(&rollup, format);
-	check_adoptable(relid);		/* the owner may have changed before it was
-								 * locked */
-	ignored = resolve_ignored(ignore_deletes, rollup.shape->definition,
-							  format);
-	(void) rollup_adopt_view(&rollup);
-	register_rollup(relid, rollup.view, ignored, rollup.shape->definition);
-	rollup_give_up_restored(list_make1_oid(relid),
-							"it was not maintained until it was adopted");
+	create_check_number(1);
+	rollup = create_open_left(relid, format);
+	create_adopt_left(rollup,
+					  create_resolve_ignored(ignore_deletes,
+											 list_make1(rollup->shape->definition),
+											 format));
 }

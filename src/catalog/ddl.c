@@ -15,6 +15,10 @@
  * it has altered.  Types that the values of a source consist of are checked in
  * the same way as the source.
  *
+ * A second event trigger gives the parts of a computed rollup to the new owner
+ * of its view.  It runs as the user who has altered the owner, so the server
+ * checks the privileges for each part.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -30,10 +34,13 @@
 #include "tcop/deparse_utility.h"
 
 #include "compat.h"
+#include "computed.h"
+#include "core.h"
 #include "facts.h"
 #include "stream.h"
 
 sql_function(notify_stats_note_ddl);
+sql_function(notify_stats_follow_owner);
 
 /* The properties of a command that are needed here. */
 typedef struct Command
@@ -210,5 +217,24 @@ notify_stats_note_ddl(PG_FUNCTION_ARGS)
 	if (facts != NIL && stream_load(&row) && row.has_slot)
 		foreach(lc, list_commands())
 			note_command(row.format, facts, (const Command *) lfirst(lc));
+	PG_RETURN_NULL();
+}
+
+Datum
+notify_stats_follow_owner(PG_FUNCTION_ARGS)
+{
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+
+	if (core_list_computed() != NIL)
+		foreach(lc, list_commands())
+		{
+			const Command *command = (const Command *) lfirst(lc);
+
+			if (command->class == RelationRelationId && command->alters)
+				computed_follow_owner(command->object);
+		}
 	PG_RETURN_NULL();
 }

@@ -23,15 +23,12 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
@@ -41,7 +38,6 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
@@ -54,6 +50,7 @@
 #include "busy_lock.h"
 #include "catalog.h"
 #include "compat.h"
+#include "core.h"
 #include "facts.h"
 #include "names.h"
 #include "settings.h"
@@ -140,12 +137,7 @@ rollup_exists(Oid relid)
 void
 rollup_make_dependent(Oid relid, Oid view)
 {
-	ObjectAddress table_address;
-	ObjectAddress view_address;
-
-	ObjectAddressSet(table_address, RelationRelationId, relid);
-	ObjectAddressSet(view_address, RelationRelationId, view);
-	recordDependencyOn(&view_address, &table_address, DEPENDENCY_INTERNAL);
+	relation_make_dependent(view, relid, DEPENDENCY_INTERNAL);
 }
 
 static Datum
@@ -212,28 +204,57 @@ complain_of_no_rollup(Oid relid)
 			 errhint("The view notify_stats.rollups lists the rollups.")));
 }
 
-/* Throws unless "relid" is a rollup that the current user owns. */
+/*
+ * Throws unless "relid" is a rollup, computed or not, that the current user
+ * owns.
+ */
 void
 rollup_check_owner(Oid relid)
 {
-	if (!rollup_exists(relid) || get_rel_name(relid) == NULL)
+	if (get_rel_name(relid) == NULL ||
+		(!rollup_exists(relid) && core_find_computed(relid) == NULL))
 		complain_of_no_rollup(relid);
 	if (!owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 }
 
+/* Throws if the rollup is a core, which is dropped with its view only. */
+static void
+check_no_core(Oid relid)
+{
+	Oid			users = core_users_rollup(relid);
+
+	if (users != relid)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop core %s of rollup %s",
+						qualified_name(relid), qualified_name(users)),
+				 errhint("To drop the rollup, run: SELECT notify_stats.drop_rollup(%s);",
+						 quote_literal_cstr(qualified_name(users)))));
+}
+
 /*
- * Drops table, view and catalog entry.  The current user must own the table.
+ * Drops all relations of a rollup.  The current user must own it.
  */
 void
 rollup_drop(Oid relid)
 {
 	ObjectAddress address;
+	const Computed *computed;
 
 	rollup_check_owner(relid);
+	check_no_core(relid);
 	LockRelationOid(relid, AccessExclusiveLock);
 	rollup_check_owner(relid);	/* the owner may have changed in between */
 	ObjectAddressSet(address, RelationRelationId, relid);
+
+	/* after a restore, not everything may depend on the view yet */
+	computed = core_find_computed(relid);
+	if (computed != NULL)
+	{
+		core_make_dependent(computed);
+		CommandCounterIncrement();
+	}
 
 	/*
 	 * As after DROP TABLE, the next cycle deletes the catalog entries.
@@ -255,12 +276,13 @@ check_forgettable(Oid relid)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot rebuild rollup %s without forgetting deleted rows",
-					qualified_name(relid)),
+					core_display_name(relid)),
 			 errdetail("The rollup still counts rows that were deleted from %s. These rows cannot be counted again.",
 					   rollup_ignored_names(rollup)),
 			 errhint("Compare it with the view \"%s\" to see what would remain. To rebuild it anyway, run: %s",
 					 get_rel_name(rollup->view),
-					 rollup_rebuild_statement(qualified_name(relid), true))));
+					 rollup_rebuild_statement(qualified_name(core_users_rollup(relid)),
+											  true))));
 }
 
 static void
@@ -274,8 +296,8 @@ request_rebuild(Oid relid)
 }
 
 /*
- * Records a request for a rebuild.  The current user must own the table.
- * Throws if the rebuild would forget deleted rows that still count, unless
+ * Records a request for a rebuild of a rollup that is a table.  The current
+ * user must own it.  Throws if the rebuild would forget deleted rows that still count, unless
  * "forget_deleted" is true.  One row stands for any number of requests.
  */
 void
@@ -307,7 +329,7 @@ rollup_allow_give_up_all(bool forget_deleted)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("recreating the replication slot would forget deleted rows"),
 					 errdetail("Rollup %s still counts rows that were deleted from %s. They cannot be counted again.",
-							   qualified_name(rollup->relid),
+							   core_display_name(rollup->relid),
 							   rollup_ignored_names(rollup)),
 					 errhint("To recreate it all the same, run: SELECT notify_stats.recreate_slot(forget_deleted => true);")));
 		request_rebuild(rollup->relid);
@@ -514,36 +536,7 @@ rollup_forget_dropped(void)
 								 " (SELECT FROM " EXTENSION_SCHEMA ".rollup r WHERE r.rollup = o.rollup)",
 								 tables[i]),
 						0, NULL, NULL, NULL);
-}
-
-/* Returns whether the view depends on its table. */
-static bool
-is_dependent(const Rollup *rollup)
-{
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
-
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber,
-				F_OIDEQ,
-				ObjectIdGetDatum(RelationRelationId));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(rollup->view));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2,
-							  keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
-
-		found |= row->refclassid == RelationRelationId &&
-			row->refobjid == rollup->relid &&
-			row->deptype == DEPENDENCY_INTERNAL;
-	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
-	return found;
+	core_forget_dropped();
 }
 
 /*
@@ -573,7 +566,9 @@ rollup_give_up_restored(List *relids, const char *reason)
 bool
 rollup_adopt_view(const Rollup *rollup)
 {
-	if (is_dependent(rollup) || get_rel_relkind(rollup->view) != RELKIND_VIEW)
+	if (relation_is_dependent(rollup->view, rollup->relid,
+							  DEPENDENCY_INTERNAL) ||
+		get_rel_relkind(rollup->view) != RELKIND_VIEW)
 		return false;
 	rollup_make_dependent(rollup->relid, rollup->view);
 	return true;
@@ -599,6 +594,8 @@ rollup_settle_restored(List *rollups, bool has_slot)
 		if (has_slot && shape_is_kept(rollup->relid, rollup->view))
 			continue;
 		adopted = rollup_adopt_view(rollup);
+		if (adopted)
+			(void) core_adopt(rollup->relid);
 		if (rollup->state == ROLLUP_LIVE && (adopted || !has_slot))
 			restored = lappend_oid(restored, rollup->relid);
 		written |= adopted;
@@ -638,6 +635,7 @@ rollup_take_over(List *rollups)
 		Datum		args[2];
 
 		(void) rollup_adopt_view(rollup);
+		(void) core_adopt(rollup->relid);
 		if (rollup->state != ROLLUP_LIVE ||
 			get_rel_relkind(rollup->view) != RELKIND_VIEW)
 			continue;
@@ -858,13 +856,13 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 		SPI_getvalue(table->vals[0], table->tupdesc, 1) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("rollup %s has failed", rollup_qualified_name(relid)),
+				 errmsg("rollup %s has failed", core_display_name(relid)),
 				 visible ? errdetail_internal("%s",
 											  SPI_getvalue(table->vals[0],
 														   table->tupdesc,
 														   3)) : 0,
 				 errhint("Fix the cause, then run: %s",
-						 rollup_rebuild_statement(rollup_qualified_name(relid),
+						 rollup_rebuild_statement(rollup_qualified_name(core_users_rollup(relid)),
 												  strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 4), "t") == 0))));
 }
 
@@ -990,6 +988,8 @@ rollup_set_built(const Rollup *rollup)
 						" SET built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
 						rollup->relid);
 	rollup_store_sources(rollup->relid, rollup->shape->definition);
+	/* a restore may have entered its view after the rollup itself was seen */
+	(void) core_adopt(rollup->relid);
 }
 
 /* Returns whether this is the recorded reason of a rollup's state. */

@@ -48,6 +48,7 @@
 #include "apply.h"
 #include "build.h"
 #include "busy_lock.h"
+#include "core.h"
 #include "cycle.h"
 #include "difference.h"
 #include "facts.h"
@@ -454,7 +455,8 @@ check_verifiable(const Rollup *rollup, const StreamRow *row)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot verify rollup %s: it is %s",
-						rollup->shape->name, names[rollup->state]),
+						core_display_name(rollup->relid),
+						names[rollup->state]),
 				 errhint("The view notify_stats.rollups shows the progress or the reason.")));
 }
 

@@ -34,9 +34,15 @@
 #include "builder.h"
 #include "busy_lock.h"
 #include "compat.h"
+#include "computed.h"
+#include "core.h"
 #include "create.h"
 #include "cycle.h"
+#include "definition.h"
+#include "estimate.h"
+#include "from_query.h"
 #include "main_slot.h"
+#include "names.h"
 #include "settings.h"
 #include "rollup.h"
 #include "shape.h"
@@ -45,12 +51,15 @@
 #include "source.h"
 #include "stream.h"
 #include "upgrade.h"
+#include "view_difference.h"
 #include "wake.h"
 #include "worker.h"
 #include "xact.h"
 
 sql_function(notify_stats_check_primary);
 sql_function(notify_stats_create_rollup);
+sql_function(notify_stats_create_computed);
+sql_function(notify_stats_explain_rollup);
 sql_function(notify_stats_adopt_rollup);
 sql_function(notify_stats_drop_rollup);
 sql_function(notify_stats_rebuild);
@@ -168,9 +177,140 @@ notify_stats_create_rollup(PG_FUNCTION_ARGS)
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
+	List	   *facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(3));
 
-	PG_RETURN_OID(rollup_create(name, definition, check_server(),
-								ignore_deletes));
+	PG_RETURN_OID(from_query_create(name, definition, check_server(),
+									ignore_deletes, facts));
+}
+
+/* TEMPORARY: until create_rollup() splits queries */
+
+static char *
+given_view_text(void *arg, List *core_relids)
+{
+	return (char *) arg;
+}
+
+Datum
+notify_stats_create_computed(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	List	   *names = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
+	List	   *texts = strings_of_array(PG_GETARG_ARRAYTYPE_P(3));
+	List	   *cores = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	forboth(lc, names, lc2, texts)
+	{
+		ComputedCore *core = palloc(sizeof(ComputedCore));
+
+		core->name = (char *) lfirst(lc);
+		core->text = (char *) lfirst(lc2);
+		cores = lappend(cores, core);
+	}
+	PG_RETURN_OID(computed_create(name, definition, cores, given_view_text,
+								  text_to_cstring(PG_GETARG_TEXT_PP(4)),
+								  check_server(),
+								  strings_of_array(PG_GETARG_ARRAYTYPE_P(5))));
+}
+
+static void
+put_finding(ReturnSetInfo *rsinfo, const char *part, const char *verdict,
+			const char *reason, const char *advice)
+{
+	const char *texts[4] = {part, verdict, reason, advice};
+	Datum		values[4];
+	bool		nulls[4];
+
+	for (int i = 0; i < 4; i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		values[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(texts[i]);
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* Reports the replica identities that a core still needs. */
+static void
+put_identities(ReturnSetInfo *rsinfo, const Core *core)
+{
+	const Definition *definition = definition_compile(core->query);
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, definition->sources)
+	{
+		const Bitmapset *columns = definition_source_columns(definition,
+															 lfirst_oid(lc));
+
+		foreach(lc2, source_identity_gaps(lfirst_oid(lc), columns, true))
+		{
+			const IdentityGap *gap = (const IdentityGap *) lfirst(lc2);
+
+			put_finding(rsinfo, psprintf("replica identity of %s",
+										 qualified_name(gap->relid)),
+						"missing", gap->missing ?
+						psprintf("It does not contain the columns %s.", gap->missing) :
+						gap->refusal, gap->hint);
+		}
+	}
+}
+
+static void
+put_cores(ReturnSetInfo *rsinfo, const Split *split)
+{
+	ListCell   *lc;
+
+	foreach(lc, split->cores)
+	{
+		const Core *core = (const Core *) lfirst(lc);
+		CoreSize	size = estimate_core(core->query);
+
+		put_finding(rsinfo, psprintf("table %s", quote_identifier(split->plain ? "rollup" :
+																  core->name)),
+					FINDING_KEPT, core->text,
+					psprintf("About %.0f rows for %.0f.", size.groups,
+							 size.facts));
+	}
+	if (!split->plain)
+		put_finding(rsinfo, "view rollup", FINDING_COMPUTED,
+					split_view_text(split, NIL), NULL);
+	foreach(lc, split->cores)
+		put_identities(rsinfo, (const Core *) lfirst(lc));
+}
+
+/*
+ * Shows what create_rollup() would make of a query, and changes nothing.
+ */
+Datum
+notify_stats_explain_rollup(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	List	   *facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
+	Split	   *split = from_query_split("rollup", definition, facts);
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(lc, split->obstacles)
+	{
+		const Obstacle *obstacle = (const Obstacle *) lfirst(lc);
+
+		put_finding(rsinfo, obstacle->message, FINDING_UNSUPPORTED,
+					obstacle->detail, obstacle->hint);
+	}
+	foreach(lc, split->findings)
+	{
+		const Finding *finding = (const Finding *) lfirst(lc);
+
+		put_finding(rsinfo, finding->part, finding->verdict, finding->reason,
+					finding->advice);
+	}
+	if (split->obstacles == NIL)
+		put_cores(rsinfo, split);
+	return (Datum) 0;
 }
 
 Datum
@@ -179,7 +319,10 @@ notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
 
-	rollup_adopt_table(relid, check_server(), ignore_deletes);
+	if (computed_is_left(relid))
+		computed_adopt(relid, check_server(), ignore_deletes);
+	else
+		rollup_adopt_table(relid, check_server(), ignore_deletes);
 	PG_RETURN_VOID();
 }
 
@@ -194,9 +337,14 @@ notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 Datum
 notify_stats_rebuild(PG_FUNCTION_ARGS)
 {
+	Oid			relid = PG_GETARG_OID(0);
+	ListCell   *lc;
+
 	check_primary();
 	shared_require();
-	rollup_request_rebuild(PG_GETARG_OID(0), PG_GETARG_BOOL(1));
+	rollup_check_owner(relid);
+	foreach(lc, core_parts(relid))
+		rollup_request_rebuild(lfirst_oid(lc), PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
 }
 
@@ -227,7 +375,7 @@ notice_ignored_deletes(Oid relid)
 	if (rollup != NULL && rollup->ignores != NIL)
 		ereport(NOTICE,
 				(errmsg("rollup %s still counts rows that were deleted from %s",
-						rollup_qualified_name(relid),
+						core_display_name(relid),
 						rollup_ignored_names(rollup)),
 				 errdetail("Groups with more rows than in the definition cannot be checked.")));
 }
@@ -236,13 +384,21 @@ Datum
 notify_stats_verify(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
+	const Computed *computed;
+	ListCell   *lc;
 
 	check_primary();
 	shared_require();
 	rollup_check_owner(relid);
 	InitMaterializedSRF(fcinfo, 0);
-	notice_ignored_deletes(relid);
-	builder_verify(relid, put_difference, fcinfo->resultinfo);
+	foreach(lc, core_parts(relid))
+	{
+		notice_ignored_deletes(lfirst_oid(lc));
+		builder_verify(lfirst_oid(lc), put_difference, fcinfo->resultinfo);
+	}
+	computed = core_find_computed(relid);
+	if (computed != NULL)
+		view_difference_report(computed, put_difference, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -284,11 +440,31 @@ complain_of_timeout(XLogRecPtr target, const Unreached *missing)
 					LSN_FORMAT_ARGS(target)),
 			 OidIsValid(missing->rollup) ?
 			 errdetail("Rollup %s has not been %s yet.",
-					   rollup_qualified_name(missing->rollup),
+					   core_display_name(missing->rollup),
 					   missing->step) :
 			 errdetail("The position reached is %X/%X.",
 					   LSN_FORMAT_ARGS(missing->reached)),
 			 errhint("The view notify_stats.status shows what the worker waits for, and its last error.")));
+}
+
+/*
+ * The same as rollup_reached for each of these rollups.  NIL stands for all of
+ * the database.
+ */
+static bool
+all_reached(List *relids, XLogRecPtr target, XLogRecPtr reached,
+			Unreached *missing)
+{
+	ListCell   *lc;
+
+	if (relids == NIL)
+		return rollup_reached(InvalidOid, target, reached, missing);
+	foreach(lc, relids)
+	{
+		if (!rollup_reached(lfirst_oid(lc), target, reached, missing))
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -302,7 +478,7 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	XLogRecPtr	target;
 	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 :
 	interval_ms(PG_GETARG_INTERVAL_P(1));
-	Oid			relid = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	List	   *relids = NIL;
 	bool		no_throw = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
@@ -311,6 +487,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	Unreached	missing;
 
 	check_primary();
+	if (!PG_ARGISNULL(2))
+		relids = core_parts(PG_GETARG_OID(2));
 	target = PG_ARGISNULL(0) ?
 		slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
 
@@ -319,9 +497,9 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	{
 		int64		left;
 
-		reached = rollup_reached(relid, target,
-								 pg_atomic_read_u64(&stream->reached_lsn),
-								 &missing);
+		reached = all_reached(relids, target,
+							  pg_atomic_read_u64(&stream->reached_lsn),
+							  &missing);
 		if (first && !reached && timeout > 0)
 		{
 			worker_report_missing(WARNING);
@@ -539,7 +717,7 @@ last_error(const SharedStream *stream)
 	if (get_rel_name(stream->last_error.rollup) == NULL)
 		return NULL;
 	return psprintf("rollup %s: %s",
-					rollup_qualified_name(stream->last_error.rollup),
+					core_display_name(stream->last_error.rollup),
 					stream->last_error.message);
 }
 

@@ -984,6 +984,27 @@ is_unweighted(const Aggref *aggregate)
 							lengthof(distinct_names));
 }
 
+/* Notes an aggregate that is not simply a sum over the core. */
+static void
+note_computed(Reading *reading, const Aggref *aggregate)
+{
+	const char *name = get_func_name(aggregate->aggfnoid);
+	ListCell   *lc;
+
+	if (aggregate->aggdistinct != NIL)
+		name = psprintf("%s(DISTINCT)", name);
+	else if (aggregate_kind(aggregate, &(MeasureKind) {0}))
+		return;
+	else
+		name = psprintf("%s()", name);
+	foreach(lc, reading->computed)
+	{
+		if (strcmp((char *) lfirst(lc), name) == 0)
+			return;
+	}
+	reading->computed = lappend(reading->computed, unconstify(char *, name));
+}
+
 static Node *
 aggregate_reading(Reading *reading, Aggref *aggregate)
 {
@@ -996,6 +1017,7 @@ aggregate_reading(Reading *reading, Aggref *aggregate)
 	Node	   *result;
 	Obstacle   *obstacle;
 
+	note_computed(reading, aggregate);
 	if (composite != NULL && core_can_keep(reading->core, arg) &&
 		(!reading->core->nullable ||
 		 core_for_no_fact(reading->core, arg) == NULL))

@@ -8,7 +8,7 @@
 #ifndef NOTIFY_STATS_READING_H
 #define NOTIFY_STATS_READING_H
 
-#include "core.h"
+#include "core_builder.h"
 #include "nodes/parsenodes.h"
 
 /* The rewriting of one grouped SELECT. */
@@ -25,6 +25,8 @@ typedef struct Reading
 	bool		keeps_scale;	/* the number of decimal places of a sum
 								 * matters */
 	const char *column;			/* name of the output column */
+	List	   *computed;		/* names of aggregates that are computed when
+								 * reading */
 	List	   *obstacles;		/* of Obstacle */
 } Reading;
 

@@ -41,7 +41,7 @@
 #include "utils/ruleutils.h"
 
 #include "compat.h"
-#include "core.h"
+#include "core_builder.h"
 #include "expand.h"
 #include "fact.h"
 #include "input.h"
@@ -64,9 +64,85 @@ typedef struct Splitter
 	List	   *obstacles;		/* of Obstacle */
 	List	   *excuses;		/* of Obstacle: why a SELECT has no core; they
 								 * matter if there is no core at all */
+	List	   *findings;		/* of Finding */
 } Splitter;
 
 static void split_level(Splitter *splitter, Query *query, bool distinct);
+
+/* ----------------------------------------------------------------
+ *		findings
+ * ----------------------------------------------------------------
+ */
+
+/* Adds a finding, unless it is known. */
+static void
+add_finding(List **findings, char *part, char *verdict, char *reason)
+{
+	Finding    *finding = palloc0(sizeof(Finding));
+	ListCell   *lc;
+
+	foreach(lc, *findings)
+	{
+		if (strcmp(((Finding *) lfirst(lc))->part, part) == 0)
+			return;
+	}
+	finding->part = part;
+	finding->verdict = verdict;
+	finding->reason = reason;
+	*findings = lappend(*findings, finding);
+}
+
+static void
+find_computed(Splitter *splitter, char *part, char *reason)
+{
+	add_finding(&splitter->findings, part, FINDING_COMPUTED, reason);
+}
+
+/* Finds the parts of a SELECT that its view computes. */
+static void
+find_parts(Splitter *splitter, const Query *query, const Reading *reading,
+		   const List *items)
+{
+	ListCell   *lc;
+
+	foreach(lc, items)
+	{
+		const FromItem *item = (const FromItem *) lfirst(lc);
+		const char *name = rt_fetch(item->rtindex, query->rtable)->eref->aliasname;
+
+		if (item->rtindex == reading->core->fact)
+			add_finding(&splitter->findings, psprintf("rows of \"%s\"", name),
+						FINDING_KEPT, "Its changes are counted.");
+		else
+			find_computed(splitter, psprintf("join with \"%s\"", name),
+						  "It is read when the rollup is read.");
+	}
+	foreach(lc, reading->computed)
+		find_computed(splitter, (char *) lfirst(lc),
+					  "It is computed from what is kept.");
+	if (query->havingQual != NULL)
+		find_computed(splitter, "HAVING", "It filters the groups.");
+	if (query->groupingSets != NIL)
+		find_computed(splitter, "GROUPING SETS",
+					  "They are computed from the finest grouping.");
+}
+
+/* Finds the clauses of any SELECT that its view computes. */
+static void
+find_clauses(Splitter *splitter, const Query *query)
+{
+	if (query->hasWindowFuncs)
+		find_computed(splitter, "window functions",
+					  "They are computed over the groups.");
+	if (query->distinctClause != NIL)
+		find_computed(splitter, query->hasDistinctOn ? "DISTINCT ON" : "DISTINCT",
+					  "It is applied to the result.");
+	if (query->limitCount != NULL || query->limitOffset != NULL)
+		find_computed(splitter, "LIMIT", "It is applied to the result.");
+	if (query->setOperations != NULL)
+		find_computed(splitter, "UNION, INTERSECT or EXCEPT",
+					  "Each side is computed by itself.");
+}
 
 /* ----------------------------------------------------------------
  *		one SELECT
@@ -563,6 +639,7 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
 	second.expands = first.expands;
 	if (second.direct || second.expands)
 		view = try_reading(&second, query, fact, items, name, &definition);
+	find_parts(splitter, query, &first, items);
 	*query = *view;
 	add_core(splitter, definition, name);
 }
@@ -663,6 +740,7 @@ split_level(Splitter *splitter, Query *query, bool distinct)
 	bool		only_distinct;
 
 	check_stack_depth();
+	find_clauses(splitter, query);
 	if (query->setOperations != NULL)
 	{
 		split_set_operation(splitter, query, query->setOperations, distinct);
@@ -818,6 +896,25 @@ drop_order(Query *query, Split *split)
 		return;
 	query->sortClause = NIL;
 	split->changed = true;
+	add_finding(&split->findings, "ORDER BY", FINDING_CHANGED,
+				"ORDER BY was left out of the definition, since a rollup has no order");
+}
+
+/* Writes the time zone of the session into expressions that depend on it. */
+static void
+pin_time_zone(Query *query, Split *split)
+{
+	const char *zone = time_zone_name();
+	bool		pinned = false;
+
+	if (zone != NULL)
+		time_zone_pin_query(query, zone, &pinned);
+	if (!pinned)
+		return;
+	split->changed = true;
+	add_finding(&split->findings, "time zone", FINDING_CHANGED,
+				psprintf("time zone \"%s\" of this session was written into the definition",
+						 zone));
 }
 
 /*
@@ -831,16 +928,14 @@ split_query(const Query *query, const char *name, List *facts)
 {
 	Split	   *split = palloc0(sizeof(Split));
 	Splitter	splitter = {.name = name, .facts = facts};
-	const char *zone = time_zone_name();
 
 	split->query = copyObject(unconstify(Query *, query));
 	drop_order(split->query, split);
-	if (zone != NULL)
-		time_zone_pin_query(split->query, zone, &split->changed);
-	check_volatile(&splitter, split->query);
+	pin_time_zone(split->query, split);
 	split->view = expand_query(split->query, &splitter.obstacles);
 	if (splitter.obstacles == NIL)
 	{
+		check_volatile(&splitter, split->query);
 		split_level(&splitter, split->view, false);
 		(void) dimension_walker((Node *) split->view, &splitter);
 		if (splitter.cores == NIL && splitter.obstacles == NIL)
@@ -852,6 +947,7 @@ split_query(const Query *query, const char *name, List *facts)
 										 "Use a query with GROUP BY or an aggregate over a table."));
 	}
 	split->cores = splitter.cores;
+	split->findings = list_concat(splitter.findings, split->findings);
 	split->obstacles = splitter.obstacles;
 	split->plain = split->obstacles == NIL &&
 		is_plain(split->view, split->cores);

@@ -19,6 +19,11 @@ typedef struct Core
 	char	   *text;			/* the same as SQL */
 } Core;
 
+#define FINDING_KEPT "kept"
+#define FINDING_COMPUTED "computed when reading"
+#define FINDING_CHANGED "changed"
+#define FINDING_UNSUPPORTED "not supported"
+
 /* What becomes of a part of the query. */
 typedef struct Finding
 {

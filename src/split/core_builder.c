@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * core.c
+ * core_builder.c
  *	  The core of a grouped SELECT: the table that is kept for it.
  *
  * A core is a rollup of the fact alone.  It has a group column for each part
@@ -25,7 +25,7 @@
 #include "utils/lsyscache.h"
 
 #include "compat.h"
-#include "core.h"
+#include "core_builder.h"
 #include "input.h"
 #include "safe.h"
 #include "unique.h"

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
- * core.h
+ * core_builder.h
  *	  The core of a grouped SELECT: the table that is kept for it.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef NOTIFY_STATS_CORE_H
-#define NOTIFY_STATS_CORE_H
+#ifndef NOTIFY_STATS_CORE_BUILDER_H
+#define NOTIFY_STATS_CORE_BUILDER_H
 
 #include "nodes/parsenodes.h"
 #include "nodes/primnodes.h"
@@ -62,4 +62,4 @@ extern bool core_is_row_per_row(const CoreBuilder *builder);
 extern Query *core_finish(CoreBuilder *builder, Query *view,
 						  const char *core_name);
 
-#endif							/* NOTIFY_STATS_CORE_H */
+#endif							/* NOTIFY_STATS_CORE_BUILDER_H */

@@ -1,0 +1,228 @@
+/*-------------------------------------------------------------------------
+ *
+ * from_query.c
+ *	  Creating a rollup from any query.
+ *
+ * If a table can hold the result of the query, the rollup is that table.
+ * Otherwise it is a view that computes the result from cores (computed.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "lib/stringinfo.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "computed.h"
+#include "create.h"
+#include "estimate.h"
+#include "from_query.h"
+#include "obstacle.h"
+
+/*
+ * A core with at least this many rows is reported if it has more than half as
+ * many rows as it counts.
+ */
+#define LONG_CORE_ROWS 1000
+
+/* Resolves the names of the tables that the user has named as facts. */
+static List *
+resolve_facts(List *names)
+{
+	List	   *facts = NIL;
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		List	   *name = textToQualifiedNameList(cstring_to_text((char *) lfirst(lc)));
+
+		facts = lappend_oid(facts,
+							RangeVarGetRelid(makeRangeVarFromNameList(name),
+											 NoLock, false));
+	}
+	return facts;
+}
+
+/* Throws if there are obstacles, and names all of them. */
+static void
+complain_of_obstacles(const List *obstacles)
+{
+	StringInfoData detail;
+	StringInfoData hint;
+	ListCell   *lc;
+
+	if (list_length(obstacles) < 2)
+	{
+		obstacle_throw_first(obstacles);
+		return;
+	}
+	initStringInfo(&detail);
+	initStringInfo(&hint);
+	foreach(lc, obstacles)
+	{
+		const Obstacle *obstacle = (const Obstacle *) lfirst(lc);
+		int			n = foreach_current_index(lc) + 1;
+
+		appendStringInfo(&detail, "%s%d. %s.", n > 1 ? "\n" : "", n,
+						 obstacle->message);
+		if (obstacle->detail != NULL)
+			appendStringInfo(&detail, " %s", obstacle->detail);
+		if (obstacle->hint != NULL)
+			appendStringInfo(&hint, "%s%d. %s", hint.len > 0 ? "\n" : "", n,
+							 obstacle->hint);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("the query cannot be kept as a rollup"),
+			 errdetail("%s", detail.data),
+			 hint.len > 0 ? errhint("%s", hint.data) : 0));
+}
+
+/*
+ * Splits the text of a query.  "facts" are names (char *) of tables whose rows
+ * are counted, where joins do not tell.
+ */
+Split *
+from_query_split(const char *name, const char *text, List *facts)
+{
+	return split_query(create_analyze(text), name, resolve_facts(facts));
+}
+
+/* The names of the columns of a core: group columns; measures. */
+static void
+append_columns(StringInfo buf, const Core *core)
+{
+	int			ngroups = list_length(core->query->groupClause);
+	ListCell   *lc;
+
+	foreach(lc, core->query->targetList)
+	{
+		int			n = foreach_current_index(lc);
+
+		appendStringInfo(buf, "%s%s", n == 0 ? "" : n == ngroups ? "; " : ", ",
+						 lfirst_node(TargetEntry, lc)->resname);
+	}
+}
+
+/* Returns a description of what is computed when reading. */
+static char *
+describe_reading(const Split *split)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, split->findings)
+	{
+		const Finding *finding = (const Finding *) lfirst(lc);
+
+		if (strcmp(finding->verdict, FINDING_COMPUTED) == 0)
+			appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "",
+							 finding->part);
+	}
+	return buf.len > 0 ? buf.data : "output columns";
+}
+
+/* Tells the user what is kept, and what is computed when reading. */
+static void
+notice_split(const Split *split, const char *name)
+{
+	StringInfoData kept;
+	bool		is_long = false;
+	ListCell   *lc;
+
+	initStringInfo(&kept);
+	foreach(lc, split->cores)
+	{
+		const Core *core = (const Core *) lfirst(lc);
+		CoreSize	size = estimate_core(core->query);
+
+		appendStringInfo(&kept, "%s%s (", kept.len > 0 ? ", " : "",
+						 quote_identifier(core->name));
+		append_columns(&kept, core);
+		appendStringInfo(&kept, "), about %.0f rows for %.0f", size.groups,
+						 size.facts);
+		is_long |= size.facts >= LONG_CORE_ROWS &&
+			size.groups > size.facts / 2;
+	}
+	ereport(NOTICE,
+			(errmsg("kept for rollup \"%s\": %s", name, kept.data),
+			 errdetail("Computed when \"%s\" is read: %s.", name,
+					   describe_reading(split)),
+			 is_long ? errhint("What is kept is nearly as long as its source. Coarser group columns, such as a day instead of a time, make it shorter.") : 0));
+}
+
+static void
+notice_changes(const Split *split, const char *text)
+{
+	ListCell   *lc;
+
+	foreach(lc, split->findings)
+	{
+		const Finding *finding = (const Finding *) lfirst(lc);
+
+		if (strcmp(finding->verdict, FINDING_CHANGED) == 0)
+			ereport(NOTICE, (errmsg("%s", finding->reason)));
+	}
+}
+
+static char *
+view_text(void *arg, List *core_relids)
+{
+	return split_view_text((const Split *) arg, core_relids);
+}
+
+static Oid
+create_computed(const char *name, const char *relname, const char *text,
+				Split *split, const Format *format, List *ignore_deletes)
+{
+	List	   *cores = NIL;
+	ListCell   *lc;
+	Oid			view;
+
+	foreach(lc, split->cores)
+	{
+		const Core *core = (const Core *) lfirst(lc);
+		ComputedCore *computed = palloc(sizeof(ComputedCore));
+
+		computed->name = core->name;
+		computed->text = core->text;
+		cores = lappend(cores, computed);
+	}
+	view = computed_create(name, text, cores, view_text, split, format,
+						   ignore_deletes);
+	notice_split(split, relname);
+	return view;
+}
+
+/*
+ * Creates the rollup of a query as the current user, and registers it as
+ * building.  Returns the OID of its table or view.  "ignore_deletes" are names
+ * of sources (char *) whose deleted rows continue to count; "facts": see
+ * from_query_split.  Throws if the query cannot be kept, naming all reasons,
+ * and for the reasons of rollup_create.
+ */
+Oid
+from_query_create(const char *name, const char *text, const Format *format,
+				  List *ignore_deletes, List *facts)
+{
+	RangeVar   *rollup = create_resolve_name(name);
+	Split	   *split;
+
+	create_check_number(1);
+	create_check_names(rollup, NIL);
+	split = from_query_split(rollup->relname, text, facts);
+	complain_of_obstacles(split->obstacles);
+	notice_changes(split, text);
+	if (split->changed)
+		text = split_definition_text(split);
+	if (split->plain)
+		return rollup_create(name, text, format, ignore_deletes);
+	return create_computed(name, rollup->relname, text, split, format,
+						   ignore_deletes);
+}
