@@ -34,13 +34,6 @@
 /* Added to the numbers of range table entries while they are moved. */
 #define MOVED_VARNO 30000
 
-/* Context of the walk over a query and its subqueries. */
-typedef struct Expansion
-{
-	List	   *ctes;			/* of Scope, the innermost first */
-	List	  **obstacles;
-} Expansion;
-
 /* The WITH queries of one level of the query. */
 typedef struct Scope
 {
@@ -65,13 +58,14 @@ query_is_grouped(const Query *query)
  */
 
 /* Replaces a view by its query, except for the server's own views. */
-static void
+static bool
 expand_view(RangeTblEntry *rte)
 {
 	Relation	view;
 
-	if (rte->relkind != RELKIND_VIEW || rte->relid < FirstNormalObjectId)
-		return;
+	if (rte->rtekind != RTE_RELATION || !rte->inFromCl ||
+		rte->relkind != RELKIND_VIEW || rte->relid < FirstNormalObjectId)
+		return false;
 	view = table_open(rte->relid, AccessShareLock);
 	rte->subquery = copyObject(get_view_query(view));
 	table_close(view, NoLock);
@@ -81,6 +75,39 @@ expand_view(RangeTblEntry *rte)
 	rte->relkind = 0;
 	rte->rellockmode = 0;
 	rte->inh = false;
+	return true;
+}
+
+static bool
+view_walker(Node *node, List **names)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+	char	   *name;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, view_walker, names,
+								 QTW_EXAMINE_RTES_BEFORE);
+	if (!IsA(node, RangeTblEntry))
+		return expression_tree_walker(node, view_walker, names);
+	name = rte->rtekind == RTE_RELATION ? get_rel_name(rte->relid) : NULL;
+	if (expand_view(rte))
+		*names = lappend(*names, name);
+	return false;
+}
+
+/*
+ * Replaces the views that a query reads by their queries, in place.  Returns
+ * their names (char *).
+ */
+List *
+expand_views(Query *query)
+{
+	List	   *names = NIL;
+
+	(void) view_walker((Node *) query, &names);
+	return names;
 }
 
 /* Replaces a reference to a WITH query by the query. */
@@ -569,8 +596,6 @@ expand_level(Query *query, List *scopes, int level, List **obstacles)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-		if (rte->rtekind == RTE_RELATION && rte->inFromCl)
-			expand_view(rte);
 		if (rte->rtekind == RTE_CTE)
 			expand_cte(rte, scopes, level, obstacles);
 		if (rte->rtekind == RTE_SUBQUERY)
@@ -590,8 +615,8 @@ expand_level(Query *query, List *scopes, int level, List **obstacles)
 }
 
 /*
- * Returns a copy of an analyzed query in the form that the split works on, in
- * the current memory context.  Adds an Obstacle for each WITH query that
+ * Returns a copy of an analyzed query without views in the form that the split
+ * works on, in the current memory context.  Adds an Obstacle for each WITH query that
  * cannot be written in place.
  */
 Query *

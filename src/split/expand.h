@@ -11,6 +11,7 @@
 #include "nodes/parsenodes.h"
 
 extern bool query_is_grouped(const Query *query);
+extern List *expand_views(Query *query);
 extern Query *expand_query(const Query *query, List **obstacles);
 extern void expand_join_columns(Query *query);
 

@@ -900,6 +900,27 @@ drop_order(Query *query, Split *split)
 				"ORDER BY was left out of the definition, since a rollup has no order");
 }
 
+/*
+ * Writes the queries of views in their place: a rollup would not notice when a
+ * view is replaced.
+ */
+static void
+write_views(Query *query, Split *split)
+{
+	ListCell   *lc;
+
+	foreach(lc, expand_views(query))
+	{
+		char	   *name = (char *) lfirst(lc);
+
+		split->changed = true;
+		add_finding(&split->findings, psprintf("view \"%s\"", name),
+					FINDING_CHANGED,
+					psprintf("the query of view \"%s\" was written into the definition, which does not follow later changes of the view",
+							 name));
+	}
+}
+
 /* Writes the time zone of the session into expressions that depend on it. */
 static void
 pin_time_zone(Query *query, Split *split)
@@ -931,6 +952,7 @@ split_query(const Query *query, const char *name, List *facts)
 
 	split->query = copyObject(unconstify(Query *, query));
 	drop_order(split->query, split);
+	write_views(split->query, split);
 	pin_time_zone(split->query, split);
 	split->view = expand_query(split->query, &splitter.obstacles);
 	if (splitter.obstacles == NIL)
