@@ -300,4 +300,35 @@
 	makeJsonLexContextCstringLen(json, len, encoding, true)
 #endif
 
+/*
+ * how AT TIME ZONE reads an abbreviation, which is in lower case; the type is
+ * UNKNOWN_FIELD if it is none
+ */
+#if PG_VERSION_NUM >= 160000
+#define decode_time_zone_abbrev(name, type, offset, zone) \
+	DecodeTimezoneAbbrev(0, name, type, offset, zone, &(DateTimeErrorExtra) {0})
+#else
+#define decode_time_zone_abbrev(name, type, offset, zone) \
+	(*(type) = DecodeTimezoneAbbrev(0, name, offset, zone))
+#endif
+
+/* functions that older servers lack */
+#if PG_VERSION_NUM < 160000
+#define F_DATE_ADD_TIMESTAMPTZ_INTERVAL InvalidOid
+#define F_DATE_ADD_TIMESTAMPTZ_INTERVAL_TEXT InvalidOid
+#define F_DATE_SUBTRACT_TIMESTAMPTZ_INTERVAL InvalidOid
+#define F_DATE_SUBTRACT_TIMESTAMPTZ_INTERVAL_TEXT InvalidOid
+#endif
+#if PG_VERSION_NUM < 170000
+#define F_TIMEZONE_TIMESTAMPTZ InvalidOid
+#define F_TIMEZONE_TIMESTAMP InvalidOid
+#endif
+
+/* before 17 there are no infinite intervals */
+#if PG_VERSION_NUM >= 170000
+#define interval_is_infinite(interval) INTERVAL_NOT_FINITE(interval)
+#else
+#define interval_is_infinite(interval) false
+#endif
+
 #endif							/* NOTIFY_STATS_COMPAT_H */
