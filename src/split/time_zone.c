@@ -42,7 +42,7 @@
 #include "to_char.h"
 
 /* How a function is replaced. */
-typedef enum Rule
+typedef enum PinRule
 {
 	RULE_CALL,					/* another function, of the local time */
 	RULE_LOCAL,					/* the local time itself */
@@ -56,12 +56,12 @@ typedef enum Rule
 	RULE_ADD_TO,				/* the same, the interval comes first */
 	RULE_SUBTRACT,
 	RULE_COMPARE				/* a point in time and a date or local time */
-} Rule;
+} PinRule;
 
 static const struct
 {
 	Oid			function;
-	Rule		rule;
+	PinRule		rule;
 	Oid			local;			/* the other function */
 }			rules[] = {
 	{F_DATE_TIMESTAMPTZ, RULE_CALL, F_DATE_TIMESTAMP},
@@ -110,12 +110,12 @@ static const struct
 	{F_TIMESTAMPTZ_NE_TIMESTAMP, RULE_COMPARE, InvalidOid},
 };
 
-/* Which part of a local time matters. */
-typedef enum Part
+/* The part of a local time that matters. */
+typedef enum LocalPart
 {
 	PART_DAY,
 	PART_ALL
-} Part;
+} LocalPart;
 
 /* Context of pin_mutator. */
 typedef struct Pin
@@ -127,20 +127,20 @@ typedef struct Pin
 } Pin;
 
 /* An argument that is a point in time. */
-typedef struct Point
+typedef struct TimePoint
 {
 	Node	   *node;			/* pinned */
 	bool		is_group;		/* is an expression of GROUP BY */
-} Point;
+} TimePoint;
 
 static Node *pin_mutator(Node *node, Pin *pin);
 static Node *pin_query(Query *query, Pin *pin, int flags);
 static Node *pin_call(Node *node, List *old_args, Pin *pin);
-static bool can_pin(Node *node, Rule rule, List *args);
-static Node *pin_extract(FuncExpr *call, Oid local, Point point, Pin *pin);
-static Node *pin_truncate(FuncExpr *call, Point point, Pin *pin);
-static Node *pin_format(FuncExpr *call, Point point, Pin *pin);
-static Node *pin_add(Point point, Node *interval, bool subtract, Pin *pin);
+static bool can_pin(Node *node, PinRule rule, List *args);
+static Node *pin_extract(FuncExpr *call, Oid local, TimePoint point, Pin *pin);
+static Node *pin_truncate(FuncExpr *call, TimePoint point, Pin *pin);
+static Node *pin_format(FuncExpr *call, TimePoint point, Pin *pin);
+static Node *pin_add(TimePoint point, Node *interval, bool subtract, Pin *pin);
 static Node *pin_comparison(OpExpr *expr, Pin *pin);
 
 /* ----------------------------------------------------------------
@@ -293,6 +293,22 @@ get_unit(Node *node)
 	return DecodeUnits(0, text, &unit) == UNITS ? unit : -1;
 }
 
+/* Returns DTK_DAY or the like for a constant field of extract, or -1. */
+static int
+get_field(Node *node)
+{
+	char	   *text = get_text(node);
+	int			field = get_unit(node);
+	int			type;
+
+	if (text == NULL || field >= 0)
+		return field;
+	text = downcase_truncate_identifier(text, strlen(text), false);
+	type = DecodeSpecial(0, text, &field);
+	return type == UNITS || (type == RESERV && field == DTK_EPOCH) ? field :
+		-1;
+}
+
 static bool
 is_days(int unit)
 {
@@ -362,7 +378,8 @@ get_origin(Node *local, const char *zone, bool *truncated)
 			return *truncated ? lsecond(call->args) : NULL;
 		}
 		if (call->funcid != F_TIMEZONE_TEXT_TIMESTAMPTZ ||
-			!IsA(inner, FuncExpr) || inner->funcid != F_TIMEZONE_TEXT_TIMESTAMP ||
+			!IsA(inner, FuncExpr) ||
+			inner->funcid != F_TIMEZONE_TEXT_TIMESTAMP ||
 			!equal(linitial(call->args), linitial(inner->args)))
 			return NULL;
 		name = get_text(linitial(call->args));
@@ -429,7 +446,7 @@ is_start_of_day(Node *local, const char *zone)
  * as such in the output columns.
  */
 static Node *
-local_time(Point point, Part part, Pin *pin)
+local_time(TimePoint point, LocalPart part, Pin *pin)
 {
 	FuncExpr   *call = (FuncExpr *) point.node;
 
@@ -453,15 +470,18 @@ local_time(Point point, Part part, Pin *pin)
  */
 
 /*
- * Returns an expression with the time zone written in.  Sets *pinned if
- * anything was changed.  Does not change the input.
+ * Returns a copy of an expression with the time zone written in, which is
+ * that of time_zone_name().  NULL: nothing is changed.  Sets *pinned if
+ * anything was changed.
  */
-Node *
+Node	   *
 time_zone_pin(Node *node, const char *zone, bool *pinned)
 {
 	Pin			pin = {0};
 	long		offset;
 
+	if (zone == NULL)
+		return copyObject(node);
 	pin.zone = zone;
 	pin.fixed = is_fixed(zone, &offset);
 	node = pin_mutator(node, &pin);
@@ -479,6 +499,8 @@ time_zone_pin_query(Query *query, const char *zone, bool *pinned)
 	Pin			pin = {0};
 	long		offset;
 
+	if (zone == NULL)
+		return;
 	pin.zone = zone;
 	pin.fixed = is_fixed(zone, &offset);
 	(void) pin_query(query, &pin, QTW_DONT_COPY_QUERY);
@@ -493,9 +515,12 @@ pin_query(Query *query, Pin *pin, int flags)
 
 	pin->groups = NIL;
 	foreach(lc, query->groupClause)
-		pin->groups = lappend(pin->groups,
-							  copyObject(get_sortgroupclause_expr(lfirst(lc),
-																  query->targetList)));
+	{
+		Node	   *group = get_sortgroupclause_expr(lfirst(lc),
+													 query->targetList);
+
+		pin->groups = lappend(pin->groups, copyObject(group));
+	}
 	query = query_tree_mutator(query, pin_mutator, pin, flags);
 	pin->groups = groups;
 	return (Node *) query;
@@ -581,10 +606,10 @@ pin_call(Node *node, List *old_args, Pin *pin)
 	OpExpr	   *expr = (OpExpr *) node;
 	List	   *args;
 	int			i;
-	Rule		rule;
+	PinRule		rule;
 	Oid			local;
 	int			which;			/* argument that is the point in time */
-	Point		point;
+	TimePoint	point;
 
 	if (IsA(node, FuncExpr))
 	{
@@ -655,7 +680,8 @@ has_column_walker(Node *node, void *context)
 	if (IsA(node, Var))
 		return true;
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, has_column_walker, context, 0);
+		return query_tree_walker((Query *) node, has_column_walker, context,
+								 0);
 	return expression_tree_walker(node, has_column_walker, context);
 }
 
@@ -665,13 +691,18 @@ has_column(Node *node)
 	return has_column_walker(node, NULL);
 }
 
-/* Returns whether the expression has a placeholder that SQL cannot show. */
+/*
+ * Returns whether the expression has a placeholder: x in CASE x WHEN d, or a
+ * column of the subquery in x IN (SELECT ...).  SQL cannot show how that is
+ * converted.
+ */
 static bool
 has_placeholder_walker(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue))
+	if (IsA(node, CaseTestExpr) || IsA(node, CoerceToDomainValue) ||
+		(IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK))
 		return true;
 	return expression_tree_walker(node, has_placeholder_walker, context);
 }
@@ -682,7 +713,7 @@ has_placeholder_walker(Node *node, void *context)
  * volatile argument must not be evaluated twice.
  */
 static bool
-can_pin(Node *node, Rule rule, List *args)
+can_pin(Node *node, PinRule rule, List *args)
 {
 	ListCell   *lc;
 
@@ -712,23 +743,38 @@ can_pin(Node *node, Rule rule, List *args)
  * time does not have the fields of the time zone.
  */
 static Node *
-pin_extract(FuncExpr *call, Oid local, Point point, Pin *pin)
+pin_extract(FuncExpr *call, Oid local, TimePoint point, Pin *pin)
 {
-	char	   *text = get_text(linitial(call->args));
-	int			unit = get_unit(linitial(call->args));
 	Node	   *arg;
 
-	if (text == NULL || unit == DTK_TZ || unit == DTK_TZ_HOUR ||
-		unit == DTK_TZ_MINUTE)
-		return NULL;
-	if (unit >= 0)
-		arg = local_time(point, is_days(unit) || unit == DTK_DOW ||
-						 unit == DTK_ISODOW || unit == DTK_DOY ||
-						 unit == DTK_ISOYEAR ? PART_DAY : PART_ALL, pin);
-	else if (pg_strcasecmp(text, "epoch") == 0)
-		arg = make_local(point.node, "UTC");
-	else
-		return NULL;
+	switch (get_field(linitial(call->args)))
+	{
+		case -1:
+		case DTK_TZ:
+		case DTK_TZ_HOUR:
+		case DTK_TZ_MINUTE:
+			return NULL;
+		case DTK_EPOCH:
+			arg = make_local(point.node, "UTC");
+			break;
+		case DTK_DAY:
+		case DTK_DOW:
+		case DTK_ISODOW:
+		case DTK_DOY:
+		case DTK_WEEK:
+		case DTK_MONTH:
+		case DTK_QUARTER:
+		case DTK_YEAR:
+		case DTK_ISOYEAR:
+		case DTK_DECADE:
+		case DTK_CENTURY:
+		case DTK_MILLENNIUM:
+			arg = local_time(point, PART_DAY, pin);
+			break;
+		default:
+			arg = local_time(point, PART_ALL, pin);
+			break;
+	}
 
 	call->funcid = local;
 	call->args = list_make2(linitial(call->args), arg);
@@ -744,7 +790,7 @@ pin_extract(FuncExpr *call, Oid local, Point point, Pin *pin)
  * seconds.
  */
 static Node *
-pin_truncate(FuncExpr *call, Point point, Pin *pin)
+pin_truncate(FuncExpr *call, TimePoint point, Pin *pin)
 {
 	int			unit = get_unit(linitial(call->args));
 	char	   *name = get_text(linitial(call->args));
@@ -802,7 +848,7 @@ pin_truncate(FuncExpr *call, Point point, Pin *pin)
  * to_char.  A local time does not have a time zone that could be shown.
  */
 static Node *
-pin_format(FuncExpr *call, Point point, Pin *pin)
+pin_format(FuncExpr *call, TimePoint point, Pin *pin)
 {
 	char	   *text = get_text(lsecond(call->args));
 	TimeFormat	format;
@@ -854,7 +900,7 @@ has_only_time(Node *node)
  * time.
  */
 static Node *
-pin_add(Point point, Node *interval, bool subtract, Pin *pin)
+pin_add(TimePoint point, Node *interval, bool subtract, Pin *pin)
 {
 	const char *name = subtract ? "-" : "+";
 	Interval   *value = get_interval(interval);
@@ -869,12 +915,13 @@ pin_add(Point point, Node *interval, bool subtract, Pin *pin)
 										 interval), "UTC");
 	if (value == NULL)
 	{
+		Oid			function;
+
 		if (!OidIsValid(F_DATE_ADD_TIMESTAMPTZ_INTERVAL_TEXT))
 			return NULL;
-		return (Node *) makeFuncExpr(subtract ?
-									 F_DATE_SUBTRACT_TIMESTAMPTZ_INTERVAL_TEXT :
-									 F_DATE_ADD_TIMESTAMPTZ_INTERVAL_TEXT,
-									 TIMESTAMPTZOID,
+		function = subtract ? F_DATE_SUBTRACT_TIMESTAMPTZ_INTERVAL_TEXT :
+			F_DATE_ADD_TIMESTAMPTZ_INTERVAL_TEXT;
+		return (Node *) makeFuncExpr(function, TIMESTAMPTZOID,
 									 list_make3(point.node, interval,
 												make_text(pin->zone)),
 									 InvalidOid, DEFAULT_COLLATION_OID,
@@ -891,7 +938,8 @@ pin_add(Point point, Node *interval, bool subtract, Pin *pin)
 			is_of_date(local, pin->zone))
 			local = make_operation(name, TIMESTAMPOID, local,
 								   value->time == 0 ? interval :
-								   make_interval_const(value->month, value->day, 0));
+								   make_interval_const(value->month,
+													   value->day, 0));
 		else
 		{
 			local = make_operation(name, TIMESTAMPOID, local,
@@ -906,7 +954,8 @@ pin_add(Point point, Node *interval, bool subtract, Pin *pin)
 		point.node =
 			make_point(make_operation(name, TIMESTAMPOID,
 									  make_local(point.node, "UTC"),
-									  make_interval_const(0, 0, value->time)), "UTC");
+									  make_interval_const(0, 0, value->time)),
+					   "UTC");
 	return point.node;
 }
 
@@ -919,6 +968,7 @@ pin_comparison(OpExpr *expr, Pin *pin)
 {
 	ListCell   *lc;
 
+	/* one of the two is a point in time */
 	foreach(lc, expr->args)
 	{
 		Node	   *arg = lfirst(lc);
@@ -926,8 +976,7 @@ pin_comparison(OpExpr *expr, Pin *pin)
 
 		if (type == TIMESTAMPTZOID)
 			continue;
-		/* CASE x WHEN d: SQL cannot show the conversion of x */
-		if (IsA(arg, CaseTestExpr))
+		if (has_placeholder_walker(arg, NULL))
 			return NULL;
 		if (type == DATEOID)
 			arg = make_cast(F_TIMESTAMP_DATE, TIMESTAMPOID, arg);

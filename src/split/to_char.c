@@ -268,12 +268,13 @@ is_truncated(Node *node, const char *unit, bool has_time)
  * There is one difference: the first year that a timestamp can have, 4714 BC,
  * has no beginning, so date_trunc() to a month or longer fails there.
  */
-Node *
+Node	   *
 to_char_bucket(FuncExpr *call)
 {
 	Node	   *arg;
 	Const	   *pattern;
 	TimeFormat	format;
+	Node	   *unit;
 
 	if (call->funcid != F_TO_CHAR_TIMESTAMP_TEXT)
 		return NULL;
@@ -288,12 +289,10 @@ to_char_bucket(FuncExpr *call)
 		return NULL;
 	if (is_truncated(arg, format.unit, format.has_time))
 		return copyObject(arg);
+	unit = (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+							  CStringGetTextDatum(format.unit), false, false);
 	return (Node *) makeFuncExpr(F_DATE_TRUNC_TEXT_TIMESTAMP, TIMESTAMPOID,
-								 list_make2(makeConst(TEXTOID, -1,
-													  DEFAULT_COLLATION_OID, -1,
-													  CStringGetTextDatum(format.unit),
-													  false, false),
-											copyObject(arg)),
+								 list_make2(unit, copyObject(arg)),
 								 InvalidOid, DEFAULT_COLLATION_OID,
 								 COERCE_EXPLICIT_CALL);
 }
