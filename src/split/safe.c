@@ -86,7 +86,7 @@ static bool
 is_comparison(Oid operator)
 {
 	return operator < FirstGenbkiObjectId &&
-		get_op_btree_interpretation(operator) != NIL;
+		operator_comparisons(operator) != NIL;
 }
 
 static bool
