@@ -39,6 +39,7 @@ typedef struct CoreBuilder
 	int			fact;			/* index of the fact in its range table */
 	int			varno;			/* stands for the core until core_finish() */
 	List	   *inputs;			/* the tables of the fact (input.h) */
+	bool		alone;			/* the fact is the only FROM item */
 	bool		nullable;		/* an outer join may add rows without fact */
 	bool		guarded;		/* conditions that are evaluated when reading
 								 * can hide facts */

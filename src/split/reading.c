@@ -272,7 +272,7 @@ check_image(ExpressionContext *context, Node *node)
 
 /* Returns why the core cannot group by a value, or NULL. */
 static Obstacle *
-obstacle_of_group(Node *node)
+obstacle_of_group(Node *node, const char *name)
 {
 	Oid			sortop;
 	Oid			eqop;
@@ -280,7 +280,7 @@ obstacle_of_group(Node *node)
 
 	get_sort_group_operators(exprType(node), false, false, false, &sortop,
 							 &eqop, NULL, &hashable);
-	return group_obstacle("part of an expression", (Node *) node,
+	return group_obstacle(name ? name : "part of an expression", node,
 						  hashable && OidIsValid(eqop), OidIsValid(sortop));
 }
 
@@ -290,7 +290,7 @@ group_column(ExpressionContext *context, Node *node)
 {
 	Reading    *reading = context->reading;
 	CoreBuilder *core = reading->core;
-	Obstacle   *obstacle = obstacle_of_group(node);
+	Obstacle   *obstacle = obstacle_of_group(node, context->name);
 	Node	   *no_fact;
 	Var		   *var;
 
@@ -394,7 +394,7 @@ expression_mutator(Node *node, ExpressionContext *context)
 		!IsA(node, SubLink))
 	{
 		if (core_can_keep(reading->core, node) &&
-			obstacle_of_group(node) == NULL)
+			obstacle_of_group(node, NULL) == NULL)
 			return group_column(context, node);
 		if (IsA(node, FuncExpr))
 		{
@@ -404,6 +404,33 @@ expression_mutator(Node *node, ExpressionContext *context)
 		}
 	}
 	return mutate_parts(node, context);
+}
+
+/* Returns whether the SELECT groups by an expression. */
+static bool
+is_group(const Reading *reading, Node *node)
+{
+	ListCell   *lc;
+
+	foreach(lc, reading->groups)
+	{
+		if (equal(lfirst(lc), node))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Returns whether the query groups by a constant.  The core keeps it, so that
+ * a table can hold the result.
+ */
+static bool
+is_constant_group(const Reading *reading, Node *node)
+{
+	return reading->core->alone && !reading->core->nullable &&
+		is_group(reading, node) && !contain_var_clause(node) &&
+		!contain_mutable_functions(node) && !contain_subplans(node) &&
+		obstacle_of_group(node, NULL) == NULL;
 }
 
 /*
@@ -417,6 +444,8 @@ reading_of_expression(Reading *reading, Node *node, CoreUse use,
 {
 	ExpressionContext context = {reading, use, name, 0, true};
 
+	if (use == CORE_GROUP && is_constant_group(reading, node))
+		return (Node *) core_group(reading->core, node, use, name);
 	return expression_mutator(node, &context);
 }
 
@@ -1051,19 +1080,6 @@ aggregate_reading(Reading *reading, Aggref *aggregate)
 		result = add_up(reading, linear(reading, arg, kept, LINEAR_SUM).sum,
 						read);
 	return cast_to(result, aggregate->aggtype, -1);
-}
-
-static bool
-is_group(const Reading *reading, Node *node)
-{
-	ListCell   *lc;
-
-	foreach(lc, reading->groups)
-	{
-		if (equal(lfirst(lc), node))
-			return true;
-	}
-	return false;
 }
 
 /*

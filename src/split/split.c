@@ -534,18 +534,18 @@ read_select(Reading *reading, Query *query, const char *core_name)
 static bool
 is_direct(const Reading *reading, const Query *query, const List *items)
 {
-	List	   *kept = NIL;
 	ListCell   *lc;
 
 	if (list_length(items) > 1 || query->groupClause == NIL ||
 		query->groupingSets != NIL || reading->aggregates_again)
 		return false;
-	foreach(lc, reading->groups)
+	foreach(lc, reading->core->groups)
 	{
-		if (core_can_keep(reading->core, (Node *) lfirst(lc)))
-			kept = list_append_unique(kept, lfirst(lc));
+		if (!list_member(reading->groups,
+						 ((const CoreColumn *) lfirst(lc))->expr))
+			return false;
 	}
-	return list_length(kept) == list_length(reading->core->groups);
+	return true;
 }
 
 static CoreBuilder *
@@ -557,6 +557,7 @@ make_builder(const Query *query, const FromItem *item, const List *items)
 	core->fact = item->rtindex;
 	core->varno = CORE_VARNO;
 	core->inputs = item->inputs;
+	core->alone = list_length(items) == 1;
 	core->nullable = item->nullable;
 	core->guarded = list_length(items) > 1;
 	return core;
@@ -788,6 +789,10 @@ split_level(Splitter *splitter, Query *query, bool distinct)
 	(void) split_sublinks_walker(query->havingQual, splitter);
 	(void) split_sublinks_walker(query->jointree->quals, splitter);
 
+	if (items == NIL)
+		splitter->excuses = lappend(splitter->excuses,
+									obstacle_unsupported("a SELECT without FROM", NULL,
+														 "Use a table in FROM."));
 	only_distinct = distinct && !query_is_grouped(query) &&
 		query->distinctClause == NIL && query->limitCount == NULL &&
 		query->limitOffset == NULL && !query->hasWindowFuncs &&
