@@ -116,8 +116,8 @@ sub value
 	my $type = $column->{type};
 	my $value;
 
-	$domain = 'a|b|c|d|e' if !defined $domain && $type =~ /^(text|character)/;
-	$domain = '0..9' if !defined $domain && $type =~ /int|numeric|double|real/;
+	$domain = 'a|b|c|d|e' if !defined $domain && $type =~ /^(text|character)/ && $kind eq 'b';
+	$domain = '0..9' if !defined $domain && $type =~ /^(smallint|integer|bigint|numeric|double|real)/;
 	if (defined $domain && $domain =~ /^(-?\d+)\.\.(-?\d+)$/)
 	{
 		$value = "$1 + floor(random() * ($2 - ($1) + 1))";
