@@ -208,7 +208,7 @@ sub move_keys
 	  grep { !$_->{unique} && $_->{type} =~ /^(integer|bigint)$/ } @{ $table->{columns} }
 	  if !$key;
 	return (
-		"UPDATE $name SET $key->{name} = $key->{name} + 1000000 WHERE random() < 0.2",
+		"UPDATE $name SET $key->{name} = $key->{name} + (SELECT max($key->{name}) FROM $name) WHERE random() < 0.2",
 		map {
 			"UPDATE $name SET $key->{name} = free.i
 			FROM (SELECT i FROM generate_series(1, $table->{rows}) i
