@@ -128,7 +128,7 @@ aggregate_kind(const Aggref *aggregate, MeasureKind *kind)
  * Returns why aggregate_kind is false for an aggregate, or NULL.  Does not
  * check its argument and FILTER.
  */
-Obstacle *
+Obstacle   *
 aggregate_obstacle(const Aggref *aggregate)
 {
 	int			kind = 0;
@@ -189,7 +189,7 @@ is_zero(Node *node, Oid type)
  * no effect.)  Returns NULL for other expressions.  The result is a part of
  * the expression.
  */
-Aggref *
+Aggref	   *
 aggregate_of_column(Expr *expr, bool *never_null)
 {
 	CoalesceExpr *coalesce;
@@ -238,7 +238,7 @@ group_hint(Oid type)
  * group are found in a hash table, its row by a btree index.  Does not check
  * the expression.
  */
-Obstacle *
+Obstacle   *
 group_obstacle(const char *column_name, Node *expr, bool hashable,
 			   bool sortable)
 {

@@ -19,7 +19,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
@@ -80,7 +79,7 @@ static char *statement_for_all(Oid relid);
  * cannot be counted, or NULL.  "inherit" is false for FROM ONLY.  The caller
  * holds a lock on the table.
  */
-Obstacle *
+Obstacle   *
 source_kind_obstacle(Oid relid, bool inherit)
 {
 	Relation	rel = relation_open(relid, NoLock);

@@ -57,16 +57,22 @@ static const Oid safe_functions[] = {
 	/* texts */
 	F_TEXTCAT, F_LOWER_TEXT, F_UPPER_TEXT, F_LENGTH_TEXT, F_BTRIM_TEXT,
 	F_LTRIM_TEXT, F_RTRIM_TEXT, F_LEFT, F_RIGHT, F_TEXTLIKE, F_TEXTNLIKE,
-	F_TEXTICLIKE, F_TEXTICNLIKE, F_STARTS_WITH, F_STRPOS, F_SPLIT_PART,
-	F_REPLACE,
+	F_TEXTICLIKE, F_TEXTICNLIKE, F_STARTS_WITH, F_STRPOS, F_REPLACE,
 	/* JSON */
 	F_JSONB_OBJECT_FIELD_TEXT, F_JSONB_OBJECT_FIELD, F_JSONB_EXISTS,
 	F_JSONB_CONTAINS, F_JSON_OBJECT_FIELD_TEXT, F_JSON_OBJECT_FIELD,
 };
 
 static bool
-is_safe_function(Oid function)
+is_safe_function(Oid function, List *args)
 {
+	/* a unit or time zone that is not valid is an error */
+	if (args != NIL && exprType((Node *) linitial(args)) == TEXTOID &&
+		!IsA(linitial(args), Const) &&
+		get_func_rettype(function) != TEXTOID &&
+		get_func_rettype(function) != BOOLOID &&
+		get_func_rettype(function) != INT4OID)
+		return false;
 	for (int i = 0; i < (int) lengthof(safe_functions); i++)
 	{
 		if (safe_functions[i] == function)
@@ -91,14 +97,15 @@ may_fail_walker(Node *node, void *context)
 	switch (nodeTag(node))
 	{
 		case T_FuncExpr:
-			if (!is_safe_function(((FuncExpr *) node)->funcid))
+			if (!is_safe_function(((FuncExpr *) node)->funcid,
+								  ((FuncExpr *) node)->args))
 				return true;
 			break;
 		case T_OpExpr:
 		case T_DistinctExpr:
 		case T_NullIfExpr:
 			if (!is_comparison(((OpExpr *) node)->opno) &&
-				!is_safe_function(get_opcode(((OpExpr *) node)->opno)))
+				!is_safe_function(get_opcode(((OpExpr *) node)->opno), NIL))
 				return true;
 			break;
 		case T_ScalarArrayOpExpr:

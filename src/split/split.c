@@ -117,6 +117,9 @@ find_parts(Splitter *splitter, const Query *query, const Reading *reading,
 			find_computed(splitter, psprintf("join with \"%s\"", name),
 						  "It is read when the rollup is read.");
 	}
+	if (reading->window != NULL)
+		find_computed(splitter, "window of time",
+					  "Whole hours are kept; the rest of an hour is read from the source.");
 	foreach(lc, reading->computed)
 		find_computed(splitter, (char *) lfirst(lc),
 					  "It is computed from what is kept.");
@@ -220,6 +223,23 @@ fact_exists(CoreBuilder *core)
 }
 
 /*
+ * Recognizes a condition that moves with the clock and need not be evaluated
+ * for each row of the core.
+ */
+static bool
+read_window(Reading *reading, Node *condition)
+{
+	if (reading->window != NULL)
+		return false;
+	reading->window = window_of_times(reading->core, condition);
+	if (reading->window == NULL)
+		return false;
+	reading->hour = core_group(reading->core, reading->window->hour,
+							   CORE_CONDITION, "hour");
+	return true;
+}
+
+/*
  * Divides conditions into those of the core and those of the view, which are
  * returned.  "keeps": facts that do not meet a condition can be left out of
  * the core.
@@ -234,7 +254,13 @@ read_conditions(Reading *reading, Node *conditions, bool keeps, bool nullable)
 	foreach(lc, make_ands_implicit((Expr *) conditions))
 	{
 		Node	   *condition = (Node *) lfirst(lc);
+		Node	   *days = window_of_days(core, condition);
 
+		if (days != NULL)
+			condition = days;
+		if (keeps && !nullable && !core_can_keep(core, condition) &&
+			read_window(reading, condition))
+			continue;
 		if (keeps && core_can_keep(core, condition) &&
 			(!nullable || excludes_no_fact(core, condition)))
 		{
@@ -490,6 +516,9 @@ read_select(Reading *reading, Query *query, const char *core_name)
 	if (reading->copy != NULL)
 		add_copies(reading, query);
 	definition = core_finish(core, query, core_name);
+	if (reading->window != NULL)
+		window_apply(reading->window, reading->hour, definition,
+					 rt_fetch(core->fact, query->rtable));
 	if (reading->direct)
 		read_directly(query);
 	else
