@@ -35,6 +35,7 @@
 #include "parser/parse_coerce.h"
 #include "parser/parse_node.h"
 #include "parser/parse_oper.h"
+#include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -272,7 +273,7 @@ check_image(ExpressionContext *context, Node *node)
 
 /* Returns why the core cannot group by a value, or NULL. */
 static Obstacle *
-obstacle_of_group(Node *node)
+obstacle_of_group(const CoreBuilder *core, Node *node, const char *name)
 {
 	Oid			sortop;
 	Oid			eqop;
@@ -280,7 +281,10 @@ obstacle_of_group(Node *node)
 
 	get_sort_group_operators(exprType(node), false, false, false, &sortop,
 							 &eqop, NULL, &hashable);
-	return group_obstacle("part of an expression", (Node *) node,
+	if (name == NULL && IsA(node, Var))
+		name = get_rte_attribute_name(rt_fetch(core->fact, core->block->rtable),
+									  ((Var *) node)->varattno);
+	return group_obstacle(name ? name : "part of an expression", node,
 						  hashable && OidIsValid(eqop), OidIsValid(sortop));
 }
 
@@ -290,7 +294,7 @@ group_column(ExpressionContext *context, Node *node)
 {
 	Reading    *reading = context->reading;
 	CoreBuilder *core = reading->core;
-	Obstacle   *obstacle = obstacle_of_group(node);
+	Obstacle   *obstacle = obstacle_of_group(core, node, context->name);
 	Node	   *no_fact;
 	Var		   *var;
 
@@ -316,7 +320,7 @@ fact_column(ExpressionContext *context, Var *var)
 	Obstacle   *obstacle;
 
 	own->varlevelsup = 0;
-	obstacle = own->varattno <= 0 ?
+	obstacle = own->varattno == 0 ?
 		obstacle_unsupported("a whole-row reference", NULL,
 						"Use the columns of the row separately.") :
 		input_expression_obstacle(reading->core->inputs, (Node *) own,
@@ -394,7 +398,7 @@ expression_mutator(Node *node, ExpressionContext *context)
 		!IsA(node, SubLink))
 	{
 		if (core_can_keep(reading->core, node) &&
-			obstacle_of_group(node) == NULL)
+			obstacle_of_group(reading->core, node, NULL) == NULL)
 			return group_column(context, node);
 		if (IsA(node, FuncExpr))
 		{
@@ -495,11 +499,17 @@ linear_constant(Reading *reading, Node *node, List *filter, int parts)
 	const char *name = parts & LINEAR_SUM ? psprintf("%s_rows", reading->column) :
 	reading->column;
 	Linear		result = {NULL, NULL};
+	Node	   *rows;
 
 	node = reading_of_expression(reading, node, CORE_ARGUMENT, NULL);
 	if (parts & LINEAR_SUM)
-		result.sum = operation("*", as_numeric(node),
-							   as_numeric(weight(reading, filter, name)));
+	{
+		/* the sum over no fact is null */
+		rows = weight(reading, filter, name);
+		if (filter != NIL)
+			rows = null_if_zero(rows);
+		result.sum = operation("*", as_numeric(node), as_numeric(rows));
+	}
 	if (parts & LINEAR_ROWS)
 		result.rows = IsA(node, Const) ?
 			(((Const *) node)->constisnull ? bigint_const(0) :
@@ -699,6 +709,8 @@ split_filter(Reading *reading, Expr *filter, List **kept, List **read)
 							reading_of_expression(reading, condition,
 												  CORE_CONDITION, NULL));
 	}
+	if (*read != NIL)
+		reading->aggregates_again = true;
 	if (reading->copy != NULL)
 		*read = lappend(*read, operation("=", (Node *) copyObject(reading->copy),
 										 bigint_const(1)));
@@ -1111,6 +1123,8 @@ output_mutator(Node *node, Reading *reading)
 	result = never_null_reading(reading, node);
 	if (result != NULL)
 		return result;
+	if (is_group(reading, node) && core_has_group(reading->core, node))
+		return (Node *) core_group(reading->core, node, CORE_GROUP, NULL);
 	if (is_group(reading, node) || IsA(node, Var) || IsA(node, SubLink))
 		return reading_of_expression(reading, node, CORE_GROUP,
 									 reading->column);
