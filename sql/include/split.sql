@@ -1,7 +1,7 @@
 -- A table of queries, of which rollups are made and compared with the queries while facts and
 -- dimensions change.
 
-CREATE TABLE query (number integer GENERATED ALWAYS AS IDENTITY, name text PRIMARY KEY, query text NOT NULL, facts text[] NOT NULL DEFAULT '{}');
+CREATE TABLE query (number integer GENERATED ALWAYS AS IDENTITY, name text PRIMARY KEY, query text NOT NULL, facts text[] NOT NULL DEFAULT '{}', looks boolean NOT NULL DEFAULT true);
 
 CREATE TYPE mood AS ENUM ('sad', 'glad');
 -- dimensions: joined by a key; by a column with duplicates; by two columns
@@ -101,20 +101,21 @@ BEGIN
     END LOOP;
 END $$;
 
--- The rows that differ, as text: values that are equal can look different.
+-- The rows that differ.  If "looks" is set they are compared as text, because values that are equal
+-- can look different.
 CREATE FUNCTION wrong() RETURNS TABLE (name text, problem text, content text) LANGUAGE plpgsql AS $$
 DECLARE q query;
 BEGIN
     FOR q IN SELECT * FROM query ORDER BY number LOOP
     BEGIN
         RETURN QUERY EXECUTE format(
-            'WITH kept AS (SELECT the_row::text AS content FROM %I the_row),
-                  wanted AS (SELECT the_row::text AS content FROM (%s) the_row)
-             SELECT $1, ''too much'', x.content FROM (TABLE kept EXCEPT ALL TABLE wanted) x
+            'WITH kept AS (SELECT %1$s FROM %2$I the_row),
+                  wanted AS (SELECT %1$s FROM (%3$s) the_row)
+             SELECT $1, ''too much'', x::text FROM (TABLE kept EXCEPT ALL TABLE wanted) x
              UNION ALL
-             SELECT $1, ''missing'', x.content FROM (TABLE wanted EXCEPT ALL TABLE kept) x
+             SELECT $1, ''missing'', x::text FROM (TABLE wanted EXCEPT ALL TABLE kept) x
              ORDER BY 3 LIMIT 4',
-            q.name, q.query) USING q.name;
+            CASE WHEN q.looks THEN 'the_row::text' ELSE '*' END, q.name, q.query) USING q.name;
     EXCEPTION WHEN data_exception THEN
         RETURN QUERY SELECT q.name, 'fails', SQLERRM;
     END;

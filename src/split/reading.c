@@ -1123,7 +1123,8 @@ output_mutator(Node *node, Reading *reading)
 	result = never_null_reading(reading, node);
 	if (result != NULL)
 		return result;
-	if (is_group(reading, node) && core_has_group(reading->core, node))
+	if (IsA(node, Const) && is_group(reading, node) &&
+		core_has_group(reading->core, node))
 		return (Node *) core_group(reading->core, node, CORE_GROUP, NULL);
 	if (is_group(reading, node) || IsA(node, Var) || IsA(node, SubLink))
 		return reading_of_expression(reading, node, CORE_GROUP,
