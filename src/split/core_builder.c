@@ -216,6 +216,15 @@ column_var(const CoreBuilder *builder, int attnum, const Expr *expr)
 				   exprTypmod((Node *) expr), exprCollation((Node *) expr), 0);
 }
 
+/* Returns whether there is a group column with the value of an expression. */
+bool
+core_has_group(const CoreBuilder *builder, Node *expr)
+{
+	int			position;
+
+	return find_column(builder->groups, (Expr *) expr, &position) != NULL;
+}
+
 /*
  * Returns the group column with the value of an expression that the core can
  * compute.  "name" is a name for it; NULL: derived from the expression.

@@ -35,6 +35,7 @@
 #include "parser/parse_coerce.h"
 #include "parser/parse_node.h"
 #include "parser/parse_oper.h"
+#include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -272,7 +273,7 @@ check_image(ExpressionContext *context, Node *node)
 
 /* Returns why the core cannot group by a value, or NULL. */
 static Obstacle *
-obstacle_of_group(Node *node, const char *name)
+obstacle_of_group(const CoreBuilder *core, Node *node, const char *name)
 {
 	Oid			sortop;
 	Oid			eqop;
@@ -280,6 +281,9 @@ obstacle_of_group(Node *node, const char *name)
 
 	get_sort_group_operators(exprType(node), false, false, false, &sortop,
 							 &eqop, NULL, &hashable);
+	if (name == NULL && IsA(node, Var))
+		name = get_rte_attribute_name(rt_fetch(core->fact, core->block->rtable),
+									  ((Var *) node)->varattno);
 	return group_obstacle(name ? name : "part of an expression", node,
 						  hashable && OidIsValid(eqop), OidIsValid(sortop));
 }
@@ -290,7 +294,7 @@ group_column(ExpressionContext *context, Node *node)
 {
 	Reading    *reading = context->reading;
 	CoreBuilder *core = reading->core;
-	Obstacle   *obstacle = obstacle_of_group(node, context->name);
+	Obstacle   *obstacle = obstacle_of_group(core, node, context->name);
 	Node	   *no_fact;
 	Var		   *var;
 
@@ -316,7 +320,7 @@ fact_column(ExpressionContext *context, Var *var)
 	Obstacle   *obstacle;
 
 	own->varlevelsup = 0;
-	obstacle = own->varattno <= 0 ?
+	obstacle = own->varattno == 0 ?
 		obstacle_unsupported("a whole-row reference", NULL,
 						"Use the columns of the row separately.") :
 		input_expression_obstacle(reading->core->inputs, (Node *) own,
@@ -394,7 +398,7 @@ expression_mutator(Node *node, ExpressionContext *context)
 		!IsA(node, SubLink))
 	{
 		if (core_can_keep(reading->core, node) &&
-			obstacle_of_group(node, NULL) == NULL)
+			obstacle_of_group(reading->core, node, NULL) == NULL)
 			return group_column(context, node);
 		if (IsA(node, FuncExpr))
 		{
@@ -404,33 +408,6 @@ expression_mutator(Node *node, ExpressionContext *context)
 		}
 	}
 	return mutate_parts(node, context);
-}
-
-/* Returns whether the SELECT groups by an expression. */
-static bool
-is_group(const Reading *reading, Node *node)
-{
-	ListCell   *lc;
-
-	foreach(lc, reading->groups)
-	{
-		if (equal(lfirst(lc), node))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Returns whether the query groups by a constant.  The core keeps it, so that
- * a table can hold the result.
- */
-static bool
-is_constant_group(const Reading *reading, Node *node)
-{
-	return reading->core->alone && !reading->core->nullable &&
-		is_group(reading, node) && !contain_var_clause(node) &&
-		!contain_mutable_functions(node) && !contain_subplans(node) &&
-		obstacle_of_group(node, NULL) == NULL;
 }
 
 /*
@@ -444,8 +421,6 @@ reading_of_expression(Reading *reading, Node *node, CoreUse use,
 {
 	ExpressionContext context = {reading, use, name, 0, true};
 
-	if (use == CORE_GROUP && is_constant_group(reading, node))
-		return (Node *) core_group(reading->core, node, use, name);
 	return expression_mutator(node, &context);
 }
 
@@ -524,11 +499,17 @@ linear_constant(Reading *reading, Node *node, List *filter, int parts)
 	const char *name = parts & LINEAR_SUM ? psprintf("%s_rows", reading->column) :
 	reading->column;
 	Linear		result = {NULL, NULL};
+	Node	   *rows;
 
 	node = reading_of_expression(reading, node, CORE_ARGUMENT, NULL);
 	if (parts & LINEAR_SUM)
-		result.sum = operation("*", as_numeric(node),
-							   as_numeric(weight(reading, filter, name)));
+	{
+		/* the sum over no fact is null */
+		rows = weight(reading, filter, name);
+		if (filter != NIL)
+			rows = null_if_zero(rows);
+		result.sum = operation("*", as_numeric(node), as_numeric(rows));
+	}
 	if (parts & LINEAR_ROWS)
 		result.rows = IsA(node, Const) ?
 			(((Const *) node)->constisnull ? bigint_const(0) :
@@ -728,6 +709,8 @@ split_filter(Reading *reading, Expr *filter, List **kept, List **read)
 							reading_of_expression(reading, condition,
 												  CORE_CONDITION, NULL));
 	}
+	if (*read != NIL)
+		reading->aggregates_again = true;
 	if (reading->copy != NULL)
 		*read = lappend(*read, operation("=", (Node *) copyObject(reading->copy),
 										 bigint_const(1)));
@@ -1082,6 +1065,19 @@ aggregate_reading(Reading *reading, Aggref *aggregate)
 	return cast_to(result, aggregate->aggtype, -1);
 }
 
+static bool
+is_group(const Reading *reading, Node *node)
+{
+	ListCell   *lc;
+
+	foreach(lc, reading->groups)
+	{
+		if (equal(lfirst(lc), node))
+			return true;
+	}
+	return false;
+}
+
 /*
  * coalesce(sum(x), 0) is kept as a measure of its own, which is never null, if
  * the core can compute it.
@@ -1127,6 +1123,9 @@ output_mutator(Node *node, Reading *reading)
 	result = never_null_reading(reading, node);
 	if (result != NULL)
 		return result;
+	if (IsA(node, Const) && is_group(reading, node) &&
+		core_has_group(reading->core, node))
+		return (Node *) core_group(reading->core, node, CORE_GROUP, NULL);
 	if (is_group(reading, node) || IsA(node, Var) || IsA(node, SubLink))
 		return reading_of_expression(reading, node, CORE_GROUP,
 									 reading->column);

@@ -182,6 +182,18 @@ group_expressions(const Query *query)
 }
 
 /*
+ * Returns whether an expression is the same for all facts.  A query may group
+ * by it to get a single row, and then a table can hold the result.
+ */
+static bool
+is_constant_group(const Query *query, Node *expr)
+{
+	return IsA(expr, Const) && query->groupingSets == NIL &&
+		list_length(query->jointree->fromlist) == 1 &&
+		IsA(linitial(query->jointree->fromlist), RangeTblRef);
+}
+
+/*
  * The core begins with the columns by which the query groups, in the order of
  * the output: its index can then be used for conditions on them.
  */
@@ -194,7 +206,12 @@ read_groups(Reading *reading, const Query *query)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
 
-		if (list_member(reading->groups, entry->expr))
+		if (!list_member(reading->groups, entry->expr))
+			continue;
+		if (is_constant_group(query, (Node *) entry->expr))
+			(void) core_group(reading->core, (Node *) entry->expr, CORE_GROUP,
+							  entry->resjunk ? "part" : entry->resname);
+		else
 			(void) reading_of_expression(reading, (Node *) entry->expr,
 										 CORE_GROUP,
 										 entry->resjunk ? NULL : entry->resname);
@@ -534,18 +551,18 @@ read_select(Reading *reading, Query *query, const char *core_name)
 static bool
 is_direct(const Reading *reading, const Query *query, const List *items)
 {
+	List	   *kept = NIL;
 	ListCell   *lc;
 
 	if (list_length(items) > 1 || query->groupClause == NIL ||
 		query->groupingSets != NIL || reading->aggregates_again)
 		return false;
-	foreach(lc, reading->core->groups)
+	foreach(lc, reading->groups)
 	{
-		if (!list_member(reading->groups,
-						 ((const CoreColumn *) lfirst(lc))->expr))
-			return false;
+		if (core_has_group(reading->core, (Node *) lfirst(lc)))
+			kept = list_append_unique(kept, lfirst(lc));
 	}
-	return true;
+	return list_length(kept) == list_length(reading->core->groups);
 }
 
 static CoreBuilder *
@@ -557,7 +574,6 @@ make_builder(const Query *query, const FromItem *item, const List *items)
 	core->fact = item->rtindex;
 	core->varno = CORE_VARNO;
 	core->inputs = item->inputs;
-	core->alone = list_length(items) == 1;
 	core->nullable = item->nullable;
 	core->guarded = list_length(items) > 1;
 	return core;
