@@ -25,6 +25,8 @@ use Test::More;
 my $node = new_node('primary');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 my ($lsn, $offset);
+# also views over cores, without "mixed", whose rows are not determined
+my @exact = ('ft_service_stats', 'averages', 'per_region', 'total');
 
 load_notify($node);
 load_computed($node);
@@ -37,11 +39,11 @@ sql($node, notify_insert(51, 100));
 sql($node, q{UPDATE notifications SET notification_status = 'sending'});
 change_computed($node);
 $lsn = sql($node, 'SELECT pg_current_wal_insert_lsn()');
-is_exact($node, 'exact on the primary');
+is_exact($node, 'exact on the primary', rollups => \@exact);
 
 # The position alone shows a reader how fresh the rows are.
 poll($standby, "SELECT notify_stats.applied_lsn() >= '$lsn'");
-is(differences($standby, 'postgres', 'ft_service_stats', 'averages', 'per_region', 'total'), '', 'exact on the standby once the position has reached the standby');
+is(differences($standby, 'postgres', @exact), '', 'exact on the standby once the position has reached the standby');
 is(sql($standby, q{SELECT sum(notification_count) FROM ft_service_stats WHERE notification_status = 'sending'}),
 	sql($node, q{SELECT count(*) FROM notifications WHERE key_type <> 'test'}), 'with the rows of the primary');
 like(sql_error($standby, 'SELECT notify_stats.wait_for_lsn()'),
@@ -107,9 +109,9 @@ $standby->promote;
 wait_for_worker($standby);
 resume_stream($standby);
 $standby->wait_for_log(qr/changes were lost: the replication slot is missing/, $offset);
-is_exact($standby, 'rebuilt and exact after promotion');
+is_exact($standby, 'rebuilt and exact after promotion', rollups => \@exact);
 sql($standby, notify_insert(151, 200));
-is_exact($standby, 'and changes are applied again');
+is_exact($standby, 'and changes are applied again', rollups => \@exact);
 is_verified($standby, 'ft_service_stats', 'verify() finds nothing');
 
 done_testing();
