@@ -578,8 +578,11 @@ is(join("\n", sort split /\n/, sql($node, q{
 applied_lsn(regclass)|EXECUTE
 blocked_by(integer)|EXECUTE
 build_activity()|EXECUTE
+computed_rollup|SELECT
 create_rollup(text,text,text[])|EXECUTE
+display_name(regclass)|EXECUTE
 drop_rollup(regclass)|EXECUTE
+ignored_by(regclass[])|EXECUTE
 late_standbys(name,pg_lsn)|EXECUTE
 loss_reason()|EXECUTE
 rebuild(regclass,boolean)|EXECUTE
