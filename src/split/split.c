@@ -42,6 +42,7 @@
 
 #include "compat.h"
 #include "core_builder.h"
+#include "direct.h"
 #include "expand.h"
 #include "fact.h"
 #include "input.h"
@@ -549,20 +550,11 @@ read_select(Reading *reading, Query *query, const char *core_name)
  * nothing is aggregated when reading.
  */
 static bool
-is_direct(const Reading *reading, const Query *query, const List *items)
+is_direct(const Reading *reading, const Query *view)
 {
-	List	   *kept = NIL;
-	ListCell   *lc;
-
-	if (list_length(items) > 1 || query->groupClause == NIL ||
-		query->groupingSets != NIL || reading->aggregates_again)
-		return false;
-	foreach(lc, reading->groups)
-	{
-		if (core_has_group(reading->core, (Node *) lfirst(lc)))
-			kept = list_append_unique(kept, lfirst(lc));
-	}
-	return list_length(kept) == list_length(reading->core->groups);
+	return !reading->aggregates_again && !reading->expands &&
+		!reading->core->nullable && reading->window == NULL &&
+		direct_is_possible(view, list_length(reading->core->groups));
 }
 
 static CoreBuilder *
@@ -681,7 +673,7 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
 	splitter->obstacles = list_concat(splitter->obstacles, first.obstacles);
 	if (first.obstacles != NIL)
 		return;
-	second.direct = is_direct(&first, query, items);
+	second.direct = is_direct(&first, view);
 	second.expands = first.expands;
 	if (second.direct || second.expands)
 		view = try_reading(&second, query, fact, items, name, &definition);
