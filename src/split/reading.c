@@ -359,9 +359,9 @@ mutate_parts(Node *node, ExpressionContext *context)
 	context->name = NULL;
 	context->compared =
 		(IsA(node, OpExpr) || IsA(node, DistinctExpr)) ?
-		get_op_btree_interpretation(((OpExpr *) node)->opno) != NIL :
+		operator_comparisons(((OpExpr *) node)->opno) != NIL :
 		IsA(node, ScalarArrayOpExpr) ?
-		get_op_btree_interpretation(((ScalarArrayOpExpr *) node)->opno) != NIL :
+		operator_comparisons(((ScalarArrayOpExpr *) node)->opno) != NIL :
 		IsA(node, NullTest) || IsA(node, BooleanTest) ||
 		(compared && IsA(node, List));
 	result = expression_tree_mutator(node, expression_mutator, context);

@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "compat.h"
 #include "safe.h"
 
 /*
@@ -86,7 +87,7 @@ static bool
 is_comparison(Oid operator)
 {
 	return operator < FirstGenbkiObjectId &&
-		get_op_btree_interpretation(operator) != NIL;
+		operator_comparisons(operator) != NIL;
 }
 
 static bool

@@ -805,6 +805,10 @@ split_level(Splitter *splitter, Query *query, bool distinct)
 	(void) split_sublinks_walker(query->havingQual, splitter);
 	(void) split_sublinks_walker(query->jointree->quals, splitter);
 
+	if (items == NIL)
+		splitter->excuses = lappend(splitter->excuses,
+									obstacle_unsupported("a SELECT without FROM", NULL,
+														 "Use a table in FROM."));
 	only_distinct = distinct && !query_is_grouped(query) &&
 		query->distinctClause == NIL && query->limitCount == NULL &&
 		query->limitOffset == NULL && !query->hasWindowFuncs &&

@@ -75,8 +75,8 @@ time_strategy(Oid operator)
 {
 	ListCell   *lc;
 
-	foreach(lc, get_op_btree_interpretation(operator))
-		return ((OpBtreeInterpretation *) lfirst(lc))->strategy;
+	foreach(lc, operator_comparisons(operator))
+		return comparison_strategy(lfirst(lc));
 	return 0;
 }
 
@@ -261,7 +261,7 @@ whole_hours(const MovingWindow *window, const Var *hour,
 													 list_nth_oid(core->colcollations, i), 0),
 									i + 1, strVal(lfirst(lc)), false));
 	}
-	column->varno = 1;
+	column->varno = column->varnosyn = 1;
 	add_qual(query, operation(">=", (Node *) column,
 							  copyObject(window->first)));
 	return query;
