@@ -93,7 +93,7 @@ BEGIN
                 INTO kept
                 FROM notify_stats.rollups r, LATERAL (SELECT cardinality(r.cores) AS cores, pg_get_viewdef(r.rollup) AS view) c
                 WHERE r.rollup = to_regclass(q.name);
-        EXCEPTION WHEN feature_not_supported OR invalid_object_definition OR invalid_parameter_value OR wrong_object_type OR object_not_in_prerequisite_state THEN
+        EXCEPTION WHEN OTHERS THEN
             kept := SQLERRM;
             DELETE FROM query WHERE number = q.number;
         END;
