@@ -378,7 +378,7 @@ sub query
 
 		if ($scope->{from} eq 'f' && chance(50))
 		{
-			$other =~ s/ FROM f\b/ FROM g f/;
+			$other =~ s/ FROM f\b(?!\.)/ FROM g f/;
 		}
 		elsif ($other =~ / WHERE / && $scope->{from} !~ / WHERE /)
 		{
