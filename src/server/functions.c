@@ -323,10 +323,12 @@ notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
 
+	const Format *format = check_server();
+
 	if (computed_is_left(relid))
-		computed_adopt(relid, check_server(), ignore_deletes);
+		computed_adopt(relid, format, ignore_deletes);
 	else
-		rollup_adopt_table(relid, check_server(), ignore_deletes);
+		rollup_adopt_table(relid, format, ignore_deletes);
 	PG_RETURN_VOID();
 }
 

@@ -937,8 +937,9 @@ count_reading(Reading *reading, Node *arg, List *kept, List *read)
 		rows = weight(reading, kept, reading->column);
 	else
 		rows = linear(reading, arg, kept, LINEAR_ROWS).rows;
-	return reading->direct ? rows :
-		coalesce(sum_of(rows, read), bigint_const(0));
+	if (!reading->direct)
+		return coalesce(sum_of(rows, read), bigint_const(0));
+	return IsA(rows, Var) ? rows : coalesce(rows, bigint_const(0));
 }
 
 static Node *

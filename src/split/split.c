@@ -42,6 +42,7 @@
 
 #include "compat.h"
 #include "core_builder.h"
+#include "direct.h"
 #include "expand.h"
 #include "fact.h"
 #include "input.h"
@@ -193,9 +194,61 @@ is_constant_group(const Query *query, Node *expr)
 		IsA(linitial(query->jointree->fromlist), RangeTblRef);
 }
 
+/* Collects the conditions of inner joins and WHERE. */
+static List *
+inner_conditions(Node *node, List *conditions)
+{
+	const JoinExpr *join = (const JoinExpr *) node;
+	ListCell   *lc;
+
+	if (node == NULL || IsA(node, RangeTblRef))
+		return conditions;
+	if (IsA(node, FromExpr))
+	{
+		foreach(lc, ((FromExpr *) node)->fromlist)
+			conditions = inner_conditions((Node *) lfirst(lc), conditions);
+		return list_concat(conditions,
+						   make_ands_implicit((Expr *) ((FromExpr *) node)->quals));
+	}
+	if (join->jointype != JOIN_INNER)
+		return conditions;
+	conditions = inner_conditions(join->larg, conditions);
+	conditions = inner_conditions(join->rarg, conditions);
+	return list_concat(conditions, make_ands_implicit((Expr *) join->quals));
+}
+
+/*
+ * Returns the column of the fact that an inner join sets equal to an
+ * expression, or NULL.
+ */
+static Node *
+equal_column(const CoreBuilder *core, const Query *query, Node *expr)
+{
+	ListCell   *lc;
+
+	foreach(lc, inner_conditions((Node *) query->jointree, NIL))
+	{
+		const OpExpr *op = (const OpExpr *) lfirst(lc);
+
+		if (!IsA(op, OpExpr) || list_length(op->args) != 2 ||
+			!op_hashjoinable(op->opno, exprType((Node *) linitial(op->args))))
+			continue;
+		for (int side = 0; side < 2; side++)
+		{
+			Node	   *other = (Node *) list_nth(op->args, 1 - side);
+
+			if (equal(list_nth(op->args, side), expr) &&
+				core_can_keep(core, other))
+				return other;
+		}
+	}
+	return NULL;
+}
+
 /*
  * The core begins with the columns by which the query groups, in the order of
- * the output: its index can then be used for conditions on them.
+ * the output: its index can then be used for conditions on them.  In the place
+ * of a column of another table is the column that it is joined by.
  */
 static void
 read_groups(Reading *reading, const Query *query)
@@ -206,8 +259,14 @@ read_groups(Reading *reading, const Query *query)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
 
+		Node	   *column;
+
 		if (!list_member(reading->groups, entry->expr))
 			continue;
+		column = equal_column(reading->core, query, (Node *) entry->expr);
+		if (column != NULL)
+			(void) reading_of_expression(reading, column, CORE_CONDITION,
+										 NULL);
 		if (is_constant_group(query, (Node *) entry->expr))
 			(void) core_group(reading->core, (Node *) entry->expr, CORE_GROUP,
 							  entry->resjunk ? "part" : entry->resname);
@@ -549,20 +608,11 @@ read_select(Reading *reading, Query *query, const char *core_name)
  * nothing is aggregated when reading.
  */
 static bool
-is_direct(const Reading *reading, const Query *query, const List *items)
+is_direct(const Reading *reading, const Query *view)
 {
-	List	   *kept = NIL;
-	ListCell   *lc;
-
-	if (list_length(items) > 1 || query->groupClause == NIL ||
-		query->groupingSets != NIL || reading->aggregates_again)
-		return false;
-	foreach(lc, reading->groups)
-	{
-		if (core_has_group(reading->core, (Node *) lfirst(lc)))
-			kept = list_append_unique(kept, lfirst(lc));
-	}
-	return list_length(kept) == list_length(reading->core->groups);
+	return !reading->aggregates_again && !reading->expands &&
+		!reading->core->nullable && reading->window == NULL &&
+		direct_is_possible(view, list_length(reading->core->groups));
 }
 
 static CoreBuilder *
@@ -681,7 +731,7 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
 	splitter->obstacles = list_concat(splitter->obstacles, first.obstacles);
 	if (first.obstacles != NIL)
 		return;
-	second.direct = is_direct(&first, query, items);
+	second.direct = is_direct(&first, view);
 	second.expands = first.expands;
 	if (second.direct || second.expands)
 		view = try_reading(&second, query, fact, items, name, &definition);
