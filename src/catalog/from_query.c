@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
@@ -86,6 +87,20 @@ complain_of_obstacles(const List *obstacles)
 }
 
 /*
+ * Throws if the current user may not read what the query reads.  The server
+ * checks that when a query is started; with LIMIT 0 it returns at once.
+ */
+static void
+check_privileges(const Split *split)
+{
+	SPI_connect();
+	if (SPI_execute(psprintf("SELECT FROM (%s) AS q LIMIT 0",
+							 split_definition_text(split)), true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not check the privileges on the tables of a query");
+	SPI_finish();
+}
+
+/*
  * Splits the text of a query.  "facts" are names (char *) of tables whose rows
  * are counted, where joins do not tell.
  */
@@ -98,6 +113,8 @@ from_query_split(const char *name, const char *text, List *facts)
 
 	xact_use_portable_text();
 	split = split_query(query, name, resolve_facts(facts));
+	if (split->obstacles == NIL)
+		check_privileges(split);
 	AtEOXact_GUC(true, guc_nestlevel);
 	return split;
 }

@@ -972,6 +972,13 @@ dimension_walker(Node *node, Splitter *splitter)
 										  obstacle_unsupported("TABLESAMPLE", NULL,
 														  "Use a condition on columns in WHERE."));
 		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
+			get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP)
+			splitter->obstacles =
+				lappend(splitter->obstacles,
+						obstacle_unsupported(psprintf("temporary table \"%s\"",
+													  get_rel_name(rte->relid)),
+											 NULL, "Use a permanent table."));
+		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
 			check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
 			splitter->obstacles =
 				lappend(splitter->obstacles,
@@ -985,6 +992,39 @@ dimension_walker(Node *node, Splitter *splitter)
 		return query_tree_walker((Query *) node, dimension_walker, splitter,
 								 QTW_EXAMINE_RTES_BEFORE);
 	return expression_tree_walker(node, dimension_walker, splitter);
+}
+
+static bool
+reads_walker(Node *node, Oid *relid)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+		return rte->rtekind == RTE_RELATION && rte->relid == *relid;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, reads_walker, relid,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, reads_walker, relid);
+}
+
+/* Throws if the query does not read a table that the user named as a fact. */
+static void
+check_facts(Query *query, const List *facts)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (!reads_walker((Node *) query, &relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the query does not read table \"%s\", which is named as a fact",
+							get_rel_name(relid))));
+	}
 }
 
 /* Leaves out ORDER BY, which a table or view does not have. */
@@ -1055,6 +1095,7 @@ split_query(const Query *query, const char *name, List *facts)
 	write_views(split->query, split);
 	pin_time_zone(split->query, split);
 	split->view = expand_query(split->query, &splitter.obstacles);
+	check_facts(split->view, facts);
 	if (splitter.obstacles == NIL)
 	{
 		check_volatile(&splitter, split->query);
