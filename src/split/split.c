@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -37,11 +38,13 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/ruleutils.h"
 
 #include "compat.h"
 #include "core_builder.h"
+#include "definition.h"
 #include "direct.h"
 #include "expand.h"
 #include "fact.h"
@@ -1079,6 +1082,62 @@ pin_time_zone(Query *query, Split *split)
 }
 
 /*
+ * Returns whether a table can hold the result of the query as it is.  The
+ * errors of definition_compile say why not, and are discarded here: the split
+ * has its own reasons.
+ */
+static bool
+is_table_definition(const Query *query)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool result = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		(void) definition_compile(query);
+		ReleaseCurrentSubTransaction();
+		result = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return result;
+}
+
+/* Keeps the result of the query as it is. */
+static void
+keep_result(Splitter *splitter, const Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		const RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->inFromCl)
+			add_finding(&splitter->findings,
+						psprintf("rows of \"%s\"", rte->eref->aliasname),
+						FINDING_KEPT, "Its changes are counted.");
+	}
+	add_core(splitter, copyObject(unconstify(Query *, query)),
+			 core_name(splitter));
+}
+
+/*
  * Splits an analyzed query.  "name" is the rollup's, without schema; "facts"
  * are the OIDs of tables that the user has named as facts.  Changes nothing,
  * and does not change the query.  Everything is allocated in the current
@@ -1096,7 +1155,11 @@ split_query(const Query *query, const char *name, List *facts)
 	pin_time_zone(split->query, split);
 	split->view = expand_query(split->query, &splitter.obstacles);
 	check_facts(split->view, facts);
-	if (splitter.obstacles == NIL)
+	split->plain = splitter.obstacles == NIL &&
+		is_table_definition(split->query);
+	if (split->plain)
+		keep_result(&splitter, split->query);
+	else if (splitter.obstacles == NIL)
 	{
 		check_volatile(&splitter, split->query);
 		split_level(&splitter, split->view, false);
@@ -1112,8 +1175,8 @@ split_query(const Query *query, const char *name, List *facts)
 	split->cores = splitter.cores;
 	split->findings = list_concat(splitter.findings, split->findings);
 	split->obstacles = splitter.obstacles;
-	split->plain = split->obstacles == NIL &&
-		is_plain(split->view, split->cores);
+	split->plain = split->plain || (split->obstacles == NIL &&
+									is_plain(split->view, split->cores));
 	return split;
 }
 
