@@ -89,6 +89,8 @@ UPDATE query SET looks = false WHERE name IN ('linear_case', 'scale_of_product')
 -- the fact is named
 INSERT INTO query (name, query, facts) VALUES
 ('named_chain', 'SELECT d2.label, count(*) AS n FROM f JOIN d ON d.id = f.d_id JOIN d2 ON d2.k = d.w GROUP BY 1', '{f}'),
+('named_lateral', 'SELECT f.k, x.name, count(*) AS n FROM f, LATERAL (SELECT * FROM d WHERE d.id = f.d_id LIMIT 1) x GROUP BY 1, 2', '{f}'),
+('named_left_lateral', 'SELECT x.n AS dimensions, count(*) AS n, sum(f.u) AS u FROM f LEFT JOIN LATERAL (SELECT count(*) AS n FROM d2 WHERE d2.k = f.k) x ON true GROUP BY 1', '{f}'),
 ('named_cross', 'SELECT d.name, count(*) AS n FROM f CROSS JOIN d GROUP BY d.name', '{f}'),
 ('named_not_distinct', 'SELECT d2.label, count(*) AS n FROM f JOIN d2 ON d2.k IS NOT DISTINCT FROM f.k GROUP BY 1', '{f}'),
 ('named', 'SELECT d.name, d2.label, count(*) AS n FROM d JOIN d2 ON d2.k = d.w JOIN f ON f.n = d.w GROUP BY 1, 2', '{f}'),

@@ -78,6 +78,17 @@ static const struct
 	"Use count, sum, avg, min, max, or DISTINCT in the aggregate."},
 };
 
+/* Returns whether an aggregate has a floating-point argument. */
+static bool
+is_of_float(Oid aggregate)
+{
+	Oid		   *types;
+	int			n;
+
+	(void) get_func_signature(aggregate, &types, &n);
+	return n == 1 && (types[0] == FLOAT4OID || types[0] == FLOAT8OID);
+}
+
 /*
  * Returns the obstacle of an aggregate that is not supported.
  */
@@ -93,6 +104,14 @@ refused_aggregate(Oid aggregate)
 	 */
 	if (get_func_namespace(aggregate) == PG_CATALOG_NAMESPACE)
 		name = get_func_name(aggregate);
+	if (is_of_float(aggregate) &&
+		(strcmp(name, "avg") == 0 || strncmp(name, "var", 3) == 0 ||
+		 strncmp(name, "stddev", 6) == 0))
+		return obstacle_unsupported(psprintf("aggregate %s",
+											 format_procedure(aggregate)),
+									"Only sums of exact numbers can be subtracted exactly.",
+									psprintf("A double precision value can be cast: %s(x::numeric).",
+											 name));
 
 	while (refused_aggregates[i].name != NULL &&
 		   (strcmp(refused_aggregates[i].name, name) != 0 ||

@@ -22,6 +22,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -288,8 +289,10 @@ notify_stats_explain_rollup(PG_FUNCTION_ARGS)
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	List	   *facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
 	Split	   *split = from_query_split("rollup", definition, facts);
+	int			guc_nestlevel = NewGUCNestLevel();
 	ListCell   *lc;
 
+	xact_use_portable_text();
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(lc, split->obstacles)
 	{
@@ -307,6 +310,7 @@ notify_stats_explain_rollup(PG_FUNCTION_ARGS)
 	}
 	if (split->obstacles == NIL)
 		put_cores(rsinfo, split);
+	AtEOXact_GUC(true, guc_nestlevel);
 	return (Datum) 0;
 }
 

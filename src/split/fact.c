@@ -254,7 +254,14 @@ fact_choose(const Query *query, List *items, List *facts, List **obstacles)
 	if (list_length(named) == 1)
 		return (FromItem *) linitial(named);
 	if (named != NIL)
-		candidates = named;
+	{
+		*obstacles = lappend(*obstacles,
+							 obstacle_unsupported(psprintf("a join of the facts %s",
+														   item_names(query, named)),
+												  "A change of one row would change many rows of the join.",
+												  "Group each of them in a subquery in FROM, and join the results."));
+		return NULL;
+	}
 	if (candidates == NIL)
 		candidates = items;
 	if (list_length(candidates) > 1)

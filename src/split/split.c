@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -37,11 +38,13 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/ruleutils.h"
 
 #include "compat.h"
 #include "core_builder.h"
+#include "definition.h"
 #include "direct.h"
 #include "expand.h"
 #include "fact.h"
@@ -971,6 +974,13 @@ dimension_walker(Node *node, Splitter *splitter)
 										  obstacle_unsupported("TABLESAMPLE", NULL,
 														  "Use a condition on columns in WHERE."));
 		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
+			get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP)
+			splitter->obstacles =
+				lappend(splitter->obstacles,
+						obstacle_unsupported(psprintf("temporary table \"%s\"",
+													  get_rel_name(rte->relid)),
+											 NULL, "Use a permanent table."));
+		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
 			check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
 			splitter->obstacles =
 				lappend(splitter->obstacles,
@@ -984,6 +994,39 @@ dimension_walker(Node *node, Splitter *splitter)
 		return query_tree_walker((Query *) node, dimension_walker, splitter,
 								 QTW_EXAMINE_RTES_BEFORE);
 	return expression_tree_walker(node, dimension_walker, splitter);
+}
+
+static bool
+reads_walker(Node *node, Oid *relid)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+		return rte->rtekind == RTE_RELATION && rte->relid == *relid;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, reads_walker, relid,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, reads_walker, relid);
+}
+
+/* Throws if the query does not read a table that the user named as a fact. */
+static void
+check_facts(Query *query, const List *facts)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (!reads_walker((Node *) query, &relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the query does not read table \"%s\", which is named as a fact",
+							get_rel_name(relid))));
+	}
 }
 
 /* Leaves out ORDER BY, which a table or view does not have. */
@@ -1038,6 +1081,62 @@ pin_time_zone(Query *query, Split *split)
 }
 
 /*
+ * Returns whether a table can hold the result of the query as it is.  The
+ * errors of definition_compile say why not, and are discarded here: the split
+ * has its own reasons.
+ */
+static bool
+is_table_definition(const Query *query)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool result = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		(void) definition_compile(query);
+		ReleaseCurrentSubTransaction();
+		result = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return result;
+}
+
+/* Keeps the result of the query as it is. */
+static void
+keep_result(Splitter *splitter, const Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		const RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->inFromCl)
+			add_finding(&splitter->findings,
+						psprintf("rows of \"%s\"", rte->eref->aliasname),
+						FINDING_KEPT, "Its changes are counted.");
+	}
+	add_core(splitter, copyObject(unconstify(Query *, query)),
+			 core_name(splitter));
+}
+
+/*
  * Splits an analyzed query.  "name" is the rollup's, without schema; "facts"
  * are the OIDs of tables that the user has named as facts.  Changes nothing,
  * and does not change the query.  Everything is allocated in the current
@@ -1054,7 +1153,12 @@ split_query(const Query *query, const char *name, List *facts)
 	write_views(split->query, split);
 	pin_time_zone(split->query, split);
 	split->view = expand_query(split->query, &splitter.obstacles);
-	if (splitter.obstacles == NIL)
+	check_facts(split->view, facts);
+	split->plain = splitter.obstacles == NIL &&
+		is_table_definition(split->query);
+	if (split->plain)
+		keep_result(&splitter, split->query);
+	else if (splitter.obstacles == NIL)
 	{
 		check_volatile(&splitter, split->query);
 		split_level(&splitter, split->view, false);
@@ -1070,8 +1174,8 @@ split_query(const Query *query, const char *name, List *facts)
 	split->cores = splitter.cores;
 	split->findings = list_concat(splitter.findings, split->findings);
 	split->obstacles = splitter.obstacles;
-	split->plain = split->obstacles == NIL &&
-		is_plain(split->view, split->cores);
+	split->plain = split->plain || (split->obstacles == NIL &&
+									is_plain(split->view, split->cores));
 	return split;
 }
 
