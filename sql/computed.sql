@@ -21,6 +21,12 @@ SELECT relname, relkind FROM relations();
 ROLLBACK;
 SELECT relname FROM relations();
 SELECT rollup FROM notify_stats.rollups;
+-- dropped with all its parts before it was built
+BEGIN;
+SELECT make_averages();
+DROP VIEW averages;
+SELECT relname FROM relations();
+ROLLBACK;
 SELECT make_averages(), make_per_region(), make_mixed(), make_total();
 SELECT relname, relkind FROM relations();
 SELECT obj_description('averages'::regclass), obj_description('averages_definition'::regclass), obj_description('averages_core'::regclass);
