@@ -39,7 +39,6 @@ typedef struct CoreBuilder
 	int			fact;			/* index of the fact in its range table */
 	int			varno;			/* stands for the core until core_finish() */
 	List	   *inputs;			/* the tables of the fact (input.h) */
-	bool		alone;			/* the fact is the only FROM item */
 	bool		nullable;		/* an outer join may add rows without fact */
 	bool		guarded;		/* conditions that are evaluated when reading
 								 * can hide facts */
@@ -51,6 +50,7 @@ typedef struct CoreBuilder
 extern bool core_has_fact(const CoreBuilder *builder, Node *node);
 extern bool core_can_keep(const CoreBuilder *builder, Node *node);
 extern Node *core_for_no_fact(const CoreBuilder *builder, Node *node);
+extern bool core_has_group(const CoreBuilder *builder, Node *expr);
 extern Var *core_group(CoreBuilder *builder, Node *expr, CoreUse use,
 					   const char *name);
 extern Var *core_measure(CoreBuilder *builder, Expr *aggregate,

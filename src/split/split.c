@@ -42,6 +42,7 @@
 
 #include "compat.h"
 #include "core_builder.h"
+#include "direct.h"
 #include "expand.h"
 #include "fact.h"
 #include "input.h"
@@ -120,6 +121,14 @@ find_parts(Splitter *splitter, const Query *query, const Reading *reading,
 	if (reading->window != NULL)
 		find_computed(splitter, "window of time",
 					  "Whole hours are kept; the rest of an hour is read from the source.");
+	if (reading->unindexed != NULL)
+	{
+		find_computed(splitter, psprintf("condition on \"%s\"", reading->unindexed),
+					  "Each time is kept, since no index begins with the column.");
+		((Finding *) llast(splitter->findings))->advice =
+			psprintf("Create an index on column \"%s\" first. Then hours are kept, which are fewer.",
+					 reading->unindexed);
+	}
 	foreach(lc, reading->computed)
 		find_computed(splitter, (char *) lfirst(lc),
 					  "It is computed from what is kept.");
@@ -182,8 +191,72 @@ group_expressions(const Query *query)
 }
 
 /*
+ * Returns whether an expression is the same for all facts.  A query may group
+ * by it to get a single row, and then a table can hold the result.
+ */
+static bool
+is_constant_group(const Query *query, Node *expr)
+{
+	return IsA(expr, Const) && query->groupingSets == NIL &&
+		list_length(query->jointree->fromlist) == 1 &&
+		IsA(linitial(query->jointree->fromlist), RangeTblRef);
+}
+
+/* Collects the conditions of inner joins and WHERE. */
+static List *
+inner_conditions(Node *node, List *conditions)
+{
+	const JoinExpr *join = (const JoinExpr *) node;
+	ListCell   *lc;
+
+	if (node == NULL || IsA(node, RangeTblRef))
+		return conditions;
+	if (IsA(node, FromExpr))
+	{
+		foreach(lc, ((FromExpr *) node)->fromlist)
+			conditions = inner_conditions((Node *) lfirst(lc), conditions);
+		return list_concat(conditions,
+						   make_ands_implicit((Expr *) ((FromExpr *) node)->quals));
+	}
+	if (join->jointype != JOIN_INNER)
+		return conditions;
+	conditions = inner_conditions(join->larg, conditions);
+	conditions = inner_conditions(join->rarg, conditions);
+	return list_concat(conditions, make_ands_implicit((Expr *) join->quals));
+}
+
+/*
+ * Returns the column of the fact that an inner join sets equal to an
+ * expression, or NULL.
+ */
+static Node *
+equal_column(const CoreBuilder *core, const Query *query, Node *expr)
+{
+	ListCell   *lc;
+
+	foreach(lc, inner_conditions((Node *) query->jointree, NIL))
+	{
+		const OpExpr *op = (const OpExpr *) lfirst(lc);
+
+		if (!IsA(op, OpExpr) || list_length(op->args) != 2 ||
+			!op_hashjoinable(op->opno, exprType((Node *) linitial(op->args))))
+			continue;
+		for (int side = 0; side < 2; side++)
+		{
+			Node	   *other = (Node *) list_nth(op->args, 1 - side);
+
+			if (equal(list_nth(op->args, side), expr) &&
+				core_can_keep(core, other))
+				return other;
+		}
+	}
+	return NULL;
+}
+
+/*
  * The core begins with the columns by which the query groups, in the order of
- * the output: its index can then be used for conditions on them.
+ * the output: its index can then be used for conditions on them.  In the place
+ * of a column of another table is the column that it is joined by.
  */
 static void
 read_groups(Reading *reading, const Query *query)
@@ -194,7 +267,18 @@ read_groups(Reading *reading, const Query *query)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
 
-		if (list_member(reading->groups, entry->expr))
+		Node	   *column;
+
+		if (!list_member(reading->groups, entry->expr))
+			continue;
+		column = equal_column(reading->core, query, (Node *) entry->expr);
+		if (column != NULL)
+			(void) reading_of_expression(reading, column, CORE_CONDITION,
+										 NULL);
+		if (is_constant_group(query, (Node *) entry->expr))
+			(void) core_group(reading->core, (Node *) entry->expr, CORE_GROUP,
+							  entry->resjunk ? "part" : entry->resname);
+		else
 			(void) reading_of_expression(reading, (Node *) entry->expr,
 										 CORE_GROUP,
 										 entry->resjunk ? NULL : entry->resname);
@@ -233,7 +317,13 @@ read_window(Reading *reading, Node *condition)
 		return false;
 	reading->window = window_of_times(reading->core, condition);
 	if (reading->window == NULL)
+	{
+		char	   *column = window_lacks_index(reading->core, condition);
+
+		if (column != NULL)
+			reading->unindexed = column;
 		return false;
+	}
 	reading->hour = core_group(reading->core, reading->window->hour,
 							   CORE_CONDITION, "hour");
 	return true;
@@ -532,20 +622,11 @@ read_select(Reading *reading, Query *query, const char *core_name)
  * nothing is aggregated when reading.
  */
 static bool
-is_direct(const Reading *reading, const Query *query, const List *items)
+is_direct(const Reading *reading, const Query *view)
 {
-	ListCell   *lc;
-
-	if (list_length(items) > 1 || query->groupClause == NIL ||
-		query->groupingSets != NIL || reading->aggregates_again)
-		return false;
-	foreach(lc, reading->core->groups)
-	{
-		if (!list_member(reading->groups,
-						 ((const CoreColumn *) lfirst(lc))->expr))
-			return false;
-	}
-	return true;
+	return !reading->aggregates_again && !reading->expands &&
+		!reading->core->nullable && reading->window == NULL &&
+		direct_is_possible(view, list_length(reading->core->groups));
 }
 
 static CoreBuilder *
@@ -557,7 +638,6 @@ make_builder(const Query *query, const FromItem *item, const List *items)
 	core->fact = item->rtindex;
 	core->varno = CORE_VARNO;
 	core->inputs = item->inputs;
-	core->alone = list_length(items) == 1;
 	core->nullable = item->nullable;
 	core->guarded = list_length(items) > 1;
 	return core;
@@ -600,26 +680,15 @@ core_name(const Splitter *splitter)
 
 /* Returns a table that is the fact, or a part of it, and is joined as well. */
 static Oid
-table_read_twice(const List *items, const FromItem *fact)
+table_read_twice(const List *items, FromItem *fact)
 {
 	ListCell   *lc;
-	ListCell   *lc2;
-	ListCell   *lc3;
 
 	foreach(lc, items)
 	{
-		const FromItem *item = (const FromItem *) lfirst(lc);
-
-		if (item == fact)
-			continue;
-		foreach(lc2, item->inputs)
-		{
-			foreach(lc3, fact->inputs)
-			{
-				if (((Input *) lfirst(lc2))->relid == ((Input *) lfirst(lc3))->relid)
-					return ((Input *) lfirst(lc2))->relid;
-			}
-		}
+		if (lfirst(lc) != fact &&
+			OidIsValid(fact_read_twice(list_make2(fact, lfirst(lc)))))
+			return fact_read_twice(list_make2(fact, lfirst(lc)));
 	}
 	return InvalidOid;
 }
@@ -627,18 +696,14 @@ table_read_twice(const List *items, const FromItem *fact)
 /* Adds an Obstacle for joins whose core would be as large as the fact. */
 static void
 check_core(Reading *reading, const Query *query, const List *items,
-		   const FromItem *fact)
+		   FromItem *fact)
 {
 	Oid			twice = table_read_twice(items, fact);
 
 	if (OidIsValid(twice))
 		reading->obstacles =
-			lappend(reading->obstacles,
-					obstacle_unsupported(psprintf("a join of table \"%s\" with itself",
-												  get_rel_name(twice)),
-										 "A change of one row would change many rows of the join.",
-										 "Group each side in a subquery in FROM, and join the results."));
-	else if (reading->obstacles == NIL && core_is_row_per_row(reading->core))
+			lappend(reading->obstacles, fact_self_join(twice));
+	else if (core_is_row_per_row(reading->core))
 		reading->obstacles =
 			lappend(reading->obstacles,
 					obstacle_unsupported(psprintf("a join or condition that depends on each single row of \"%s\"",
@@ -665,7 +730,7 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
 	splitter->obstacles = list_concat(splitter->obstacles, first.obstacles);
 	if (first.obstacles != NIL)
 		return;
-	second.direct = is_direct(&first, query, items);
+	second.direct = is_direct(&first, view);
 	second.expands = first.expands;
 	if (second.direct || second.expands)
 		view = try_reading(&second, query, fact, items, name, &definition);

@@ -26,7 +26,7 @@ my $number = $ENV{NS_QUERIES} || 64;
 my $per_world = 16;
 
 # The percentage of the queries that is taken, at least; it may rise only.
-my $least = 2;
+my $least = 80;
 
 my $steps = 0;
 my @worlds;
@@ -61,7 +61,6 @@ sub make_world
 	my $collation = one_of('', '', ' collate "C"', ' collate "en-x-icu"', ' collate public.caseless');
 	my $not_null = sub { my ($percent) = @_; return chance($percent) ? ' not null' : ''; };
 	my %nulls = map { ($_ => $not_null->(30)) } ('k1', 'k2', 'k3', 'u', 'v', 'x', 'm', 't', 'c', 'b', 'e', 'dt', 'ts', 'tz', 'iv', 'z');
-	my $nan = chance(15) ? '|NaN|Infinity' : '';
 	my $ddl = "create type color as enum ('red', 'green', 'blue');\n";
 	my @keys = ('primary key', 'primary key', 'primary key', 'not null unique', 'unique', '');
 
@@ -72,7 +71,7 @@ sub make_world
 		$ddl .= "create table $fact /*" . one_of(3, 40, 40, 80, 150, 150) . "*/ (id bigint $id /*1..500*/"
 		  . join('', map { ", k$_ int$nulls{\"k$_\"} /*1..9*/" } 1 .. 3)
 		  . ", u int$nulls{u} /*-2..4*/, v bigint$nulls{v} /*0|1|2|7|1000000000000*/"
-		  . ", x numeric$nulls{x} /*1|1.0|1.00|0|-0.5|1.5|2.25|0.3333333333333333$nan*/, m numeric(10,2)$nulls{m} /*0|1.5|2.25|-1*/"
+		  . ", x numeric$nulls{x} /*1|1.0|1.00|0|-0.5|1.5|2.25|0.3333333333333333*/, m numeric(10,2)$nulls{m} /*0|1.5|2.25|-1*/"
 		  . ", t text$collation$nulls{t} /*a|A|b|B|a |c*/, c char(3)$nulls{c} /*x|y|xy*/, b boolean$nulls{b}"
 		  . ", e color$nulls{e}, dt date$nulls{dt}, ts timestamp$nulls{ts}, tz timestamptz$nulls{tz}"
 		  . ", iv interval$nulls{iv} /*1 day|24 hours|1 month|30 days|-01:00|0*/, z float8$nulls{z} /*0|-0|1.5*/);\n";

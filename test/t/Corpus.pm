@@ -237,6 +237,18 @@ EXCEPTION WHEN others THEN
 	RETURN NEXT SQLSTATE || ' ' || SQLERRM;
 END $$;
 
+-- whether a rollup has rows; not if reading it is an error
+CREATE FUNCTION has_rows(rollup text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+	found boolean;
+BEGIN
+	EXECUTE format('SELECT EXISTS (SELECT FROM %s)', rollup) INTO found;
+	RETURN found;
+EXCEPTION WHEN data_exception THEN
+	RETURN false;
+END $$;
+
 CREATE FUNCTION columns_of(relation regclass) RETURNS text
 LANGUAGE sql AS $$
 	SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), nullif(attcollation, 0)::regcollation), ', '
