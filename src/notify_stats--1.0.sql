@@ -178,7 +178,7 @@ COMMENT ON COLUMN @extschema@.replacement.rollup IS
 COMMENT ON COLUMN @extschema@.replacement.successor IS
     'the rollup that takes its place; NULL if that was given up';
 COMMENT ON COLUMN @extschema@.replacement.reason IS
-    'reason why it was given up';
+    'reason why it was given up; NULL if the rollup has no definition at present';
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.replacement',
     'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
@@ -1393,6 +1393,11 @@ CREATE FUNCTION @extschema@."check"(
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
     UNION ALL
     SELECT 'computed rollup', false, g.detail, g.hint FROM @extschema@.computed_gaps() g
+    UNION ALL
+    SELECT 'replacement', false, format('rollup %s was not replaced: %s', x.rollup, x.reason),
+           'Fix the cause, then call notify_stats.alter_rollup() again.'
+        FROM @extschema@.replacement x JOIN pg_class c ON c.oid = x.rollup
+        WHERE x.successor IS NULL AND x.reason IS NOT NULL
     UNION ALL
     SELECT 'former rollup', false, format('view %s is no longer a rollup of %s', l.view::regclass, l.definition::regclass),
            format('Run: SELECT notify_stats.adopt_rollup(%L);%s', l.view::regclass::text,

@@ -75,7 +75,9 @@
 typedef struct Replacement
 {
 	Oid			rollup;
-	Oid			successor;		/* InvalidOid: it was given up */
+	Oid			successor;		/* InvalidOid: there is none */
+	bool		given_up;		/* none, because it was given up; else the
+								 * definition was detached */
 } Replacement;
 
 /* A row of a function replacement_...(). */
@@ -113,6 +115,8 @@ list_replacements(void)
 										  &isnull));
 		value = heap_getattr(row, REPLACEMENT_SUCCESSOR, desc, &isnull);
 		replacement->successor = isnull ? InvalidOid : DatumGetObjectId(value);
+		(void) heap_getattr(row, REPLACEMENT_REASON, desc, &isnull);
+		replacement->given_up = !isnull;
 		list = lappend(list, replacement);
 	}
 	return list;
@@ -152,6 +156,10 @@ forget_replacement(Oid rollup)
 						rollup);
 }
 
+/*
+ * Enters the successor of a rollup, or none and the reason, or neither if the
+ * definition was detached.
+ */
 static void
 note_replacement(Oid rollup, Oid successor, const char *reason)
 {
@@ -262,6 +270,52 @@ relations_of(Oid rollup)
 }
 
 /*
+ * Returns whether a view reads one of these relations, as of a snapshot; NULL:
+ * now.
+ */
+static bool
+reads_one(Oid view, List *relids, Snapshot snapshot)
+{
+	Relation	rewrite = table_open(RewriteRelationId, AccessShareLock);
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc rules;
+	HeapTuple	rule;
+	bool		found = false;
+
+	ScanKeyInit(&key, Anum_pg_rewrite_ev_class, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(view));
+	rules = systable_beginscan(rewrite, RewriteRelRulenameIndexId, true,
+							   snapshot, 1, &key);
+	while (HeapTupleIsValid(rule = systable_getnext(rules)))
+	{
+		ScanKeyData keys[2];
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber,
+					F_OIDEQ, ObjectIdGetDatum(RewriteRelationId));
+		ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber,
+					F_OIDEQ,
+					ObjectIdGetDatum(((Form_pg_rewrite) GETSTRUCT(rule))->oid));
+		scan = systable_beginscan(depend, DependDependerIndexId, true,
+								  snapshot, 2, keys);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
+
+			found |= row->refclassid == RelationRelationId &&
+				list_member_oid(relids, row->refobjid);
+		}
+		systable_endscan(scan);
+	}
+	systable_endscan(rules);
+	table_close(depend, AccessShareLock);
+	table_close(rewrite, AccessShareLock);
+	return found;
+}
+
+/*
  * Beginning
  */
 
@@ -285,7 +339,12 @@ check_alterable(Oid relid)
 
 	rollup_check_owner(relid);
 	if (core_users_rollup(relid) != relid)
-		complain_of_part(relid, core_users_rollup(relid));
+	{
+		Oid			users = core_users_rollup(relid);
+		Oid			replaced = replaced_by(users);
+
+		complain_of_part(relid, OidIsValid(replaced) ? replaced : users);
+	}
 	if (OidIsValid(replaced_by(relid)))
 		complain_of_part(relid, replaced_by(relid));
 	foreach(lc, core_parts(relid))
@@ -501,6 +560,7 @@ replacement_detach(Oid relid)
 	check_alterable(relid);
 	cancel_pending(relid);
 	replace_views(steps_of("replacement_stubs", relid, InvalidOid));
+	note_replacement(relid, InvalidOid, NULL);
 }
 
 /*
@@ -517,13 +577,15 @@ follow(const Replacement *replacement)
 
 	foreach(lc, relations_of(replacement->successor))
 	{
+		if (source_owner(lfirst_oid(lc)) == owner)
+			continue;
+		ATExecChangeOwner(lfirst_oid(lc), owner, false, AccessExclusiveLock);
+		CommandCounterIncrement();
+	}
+	foreach(lc, relations_of(replacement->successor))
+	{
 		Oid			relid = lfirst_oid(lc);
 
-		if (source_owner(relid) != owner)
-		{
-			ATExecChangeOwner(relid, owner, false, AccessExclusiveLock);
-			CommandCounterIncrement();
-		}
 		if (get_rel_namespace(relid) != namespace)
 			run_as(owner, psprintf("ALTER %s %s SET SCHEMA %s",
 								   get_rel_relkind(relid) == RELKIND_VIEW ?
@@ -835,13 +897,50 @@ carry_out(Replacement *replacement)
 	return REPLACEMENT_SOMETHING;
 }
 
+/*
+ * Makes the parts of a rollup failed whose definition was detached, before a
+ * cycle notices that as an error.
+ */
+static ReplacementStep
+fail_detached(const Replacement *replacement, List *rollups)
+{
+	static const char reason[] = "its definition was removed by alter_rollup()";
+	ReplacementStep result = REPLACEMENT_NONE;
+	bool		detached = false;
+	ListCell   *lc;
+
+	foreach(lc, core_parts(replacement->rollup))
+	{
+		const Rollup *part = rollup_find(rollups, lfirst_oid(lc));
+
+		if (part == NULL ||
+			!reads_one(part->view, list_make1_oid(part->relid), NULL))
+			continue;
+		detached = true;
+		if (part->state == ROLLUP_FAILED)
+			continue;
+		ereport(LOG,
+				(errmsg("rollup %s has failed: %s",
+						core_display_name(part->relid), reason)));
+		rollup_set_state(part->relid, ROLLUP_FAILED, reason,
+						 InvalidXLogRecPtr);
+		result = REPLACEMENT_SOMETHING;
+	}
+	if (detached)
+		return result;
+	/* it has got a new one by hand */
+	forget_replacement(replacement->rollup);
+	return REPLACEMENT_SOMETHING;
+}
+
 static ReplacementStep
 continue_one(Replacement *replacement, List *rollups, bool *ready)
 {
 	bool		exists = get_rel_name(replacement->rollup) != NULL;
 
 	if (exists && !OidIsValid(replacement->successor))
-		return REPLACEMENT_NONE;	/* it was given up */
+		return replacement->given_up ? REPLACEMENT_NONE :
+			fail_detached(replacement, rollups);
 	if (!exists || get_rel_name(replacement->successor) == NULL)
 	{
 		forget_replacement(replacement->rollup);
@@ -889,53 +988,6 @@ replacement_continue(List *rollups, bool *ready)
  * Views that users replace
  */
 
-/*
- * Returns whether a view has read one of these relations when the current
- * statement began.
- */
-static bool
-has_read(Oid view, List *relids)
-{
-	Relation	rewrite = table_open(RewriteRelationId, AccessShareLock);
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	Snapshot	snapshot = GetActiveSnapshot();
-	ScanKeyData key;
-	SysScanDesc rules;
-	HeapTuple	rule;
-	bool		found = false;
-
-	ScanKeyInit(&key, Anum_pg_rewrite_ev_class, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(view));
-	rules = systable_beginscan(rewrite, RewriteRelRulenameIndexId, true,
-							   snapshot, 1, &key);
-	while (HeapTupleIsValid(rule = systable_getnext(rules)))
-	{
-		ScanKeyData keys[2];
-		SysScanDesc scan;
-		HeapTuple	tuple;
-
-		ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber,
-					F_OIDEQ, ObjectIdGetDatum(RewriteRelationId));
-		ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber,
-					F_OIDEQ,
-					ObjectIdGetDatum(((Form_pg_rewrite) GETSTRUCT(rule))->oid));
-		scan = systable_beginscan(depend, DependDependerIndexId, true,
-								  snapshot, 2, keys);
-		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		{
-			Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
-
-			found |= row->refclassid == RelationRelationId &&
-				list_member_oid(relids, row->refobjid);
-		}
-		systable_endscan(scan);
-	}
-	systable_endscan(rules);
-	table_close(depend, AccessShareLock);
-	table_close(rewrite, AccessShareLock);
-	return found;
-}
-
 static void
 refuse(Oid view, Oid rollup)
 {
@@ -981,7 +1033,8 @@ replacement_check_view(Oid view)
 		const Computed *computed = (const Computed *) lfirst(lc);
 
 		if (view == computed->definition ||
-			(view == computed->view && has_read(view, computed->cores)))
+			(view == computed->view &&
+			 reads_one(view, computed->cores, GetActiveSnapshot())))
 			refuse(view, computed->view);
 	}
 	foreach(lc, rollup_list(NULL))

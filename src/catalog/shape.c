@@ -32,6 +32,7 @@
 #include "busy_lock.h"
 #include "catalog_version.h"
 #include "compat.h"
+#include "core.h"
 #include "names.h"
 #include "own_table.h"
 #include "settings.h"
@@ -509,10 +510,10 @@ check_not_detached(const RollupShape *shape, List *relids)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rollup %s has no definition: it reads itself",
-					qualified_name(shape->relid)),
+			 errmsg("rollup %s has no definition",
+					core_display_name(shape->relid)),
 			 errhint("Run: SELECT notify_stats.alter_rollup(%s, definition);",
-					 quote_literal_cstr(qualified_name(shape->relid)))));
+					 quote_literal_cstr(qualified_name(core_users_rollup(shape->relid))))));
 }
 
 /*

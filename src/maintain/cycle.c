@@ -72,6 +72,7 @@ typedef struct Cycle
 	List	   *rollups;		/* all of this database */
 	Oid			entered;		/* rollup whose trouble this transaction
 								 * records in its state */
+	bool		replaced;		/* it has replaced a rollup */
 	CycleResult *result;
 } Cycle;
 
@@ -355,7 +356,8 @@ settle_replacements(Cycle *cycle)
 		catalog_stamp(&looked, version);
 	else if (ready)
 		come_again(cycle, REPLACEMENT_DELAY_MS);
-	return step == REPLACEMENT_SOMETHING ? SETTLED_SOMETHING : SETTLED_NOTHING;
+	cycle->replaced = step == REPLACEMENT_SOMETHING;
+	return cycle->replaced ? SETTLED_SOMETHING : SETTLED_NOTHING;
 }
 
 /*
@@ -456,6 +458,8 @@ open_stream(Cycle *cycle)
 	if (settled == SETTLED_NOTHING)
 		return settled;
 	xact_commit();
+	if (cycle->replaced)
+		debug_stop("swap-committed");
 	if (OidIsValid(cycle->entered))
 		trouble_forget(cycle->entered);
 	main_stream_forget_locks();
