@@ -255,6 +255,16 @@ SELECT rollup, state, reason, replacement FROM notify_stats.rollups;
 SELECT count(*) FROM d WHERE kind = 'newer';
 SELECT * FROM averages WHERE kind = 'newer';
 SELECT * FROM wrong();
+-- in one transaction
+BEGIN;
+SELECT notify_stats.alter_rollup('averages', NULL);
+ALTER TABLE events ALTER amount TYPE bigint;
+SELECT notify_stats.alter_rollup('averages', 'SELECT kind, avg(amount) AS amount FROM events GROUP BY kind');
+COMMIT;
+CALL notify_stats.catch_up();
+SELECT rollup, state, reason, replacement FROM notify_stats.rollups;
+SELECT * FROM averages WHERE kind = 'newer';
+SELECT * FROM wrong();
 -- of a table, the definition can also be restored by hand
 SELECT notify_stats.alter_rollup('d', NULL);
 CALL notify_stats.catch_up();
@@ -297,5 +307,6 @@ SELECT * FROM wrong();
 SET client_min_messages = warning;
 RESET search_path;
 DROP SCHEMA alter, "Alter" CASCADE;
+CALL notify_stats.catch_up();
 DROP OWNED BY alter_owner, alter_reader, alter_clerk;
 DROP ROLE alter_owner, alter_reader, alter_clerk;

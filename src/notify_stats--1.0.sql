@@ -876,6 +876,20 @@ CREATE FUNCTION @extschema@.ignored_by(rollups regclass[]) RETURNS regclass[]
 COMMENT ON FUNCTION @extschema@.ignored_by(regclass[]) IS
     'returns the tables whose deleted rows are still counted by one of these rollups, in order; see the view rollups';
 
+CREATE FUNCTION @extschema@.worst_part(rollup regclass) RETURNS regclass
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1
+    RETURN (SELECT r.rollup FROM @extschema@.rollup r
+            WHERE r.rollup = ANY (coalesce((SELECT c.cores FROM @extschema@.computed_rollup c WHERE c.rollup = $1), ARRAY[$1]))
+            ORDER BY array_position('{failed, stale, building, live}', r.state), r.rollup LIMIT 1);
+COMMENT ON FUNCTION @extschema@.worst_part(regclass) IS
+    'returns a rollup, or the one of its cores with the worst state; see the view rollups';
+
+CREATE FUNCTION @extschema@.is_successor(rollup regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1
+    RETURN EXISTS (SELECT FROM @extschema@.replacement x WHERE x.successor = $1);
+COMMENT ON FUNCTION @extschema@.is_successor(regclass) IS
+    'returns whether a rollup is the new form of another one, which it will replace; see the view rollups';
+
 -- These are functions, declared with a low cost.  If their queries were part of the view, the planner's
 -- cost estimate would be so high that the view would be compiled by JIT, which takes seconds.
 
@@ -1084,13 +1098,8 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
            CASE WHEN bool_and(p.built_at IS NOT NULL) THEN min(p.built_at) END AS built_at,
            max(p.changed_at) AS changed_at,
            p.cores,
-           (SELECT CASE WHEN x.successor IS NULL THEN 'given up: ' || x.reason
-                        ELSE (SELECT y.state || coalesce(': ' || z.reason, '')
-                              FROM @extschema@.rollup y LEFT JOIN @extschema@.rollup_activity z ON z.rollup = y.rollup
-                              WHERE y.rollup = ANY (coalesce((SELECT c.cores FROM @extschema@.computed_rollup c
-                                                              WHERE c.rollup = x.successor), ARRAY[x.successor]))
-                              ORDER BY array_position('{failed, stale, building, live}', y.state), y.rollup LIMIT 1) END
-            FROM @extschema@.replacement x WHERE x.rollup = p.rollup) AS replacement
+           min(CASE WHEN x.successor IS NULL THEN 'given up: ' || x.reason
+                    ELSE y.state || coalesce(': ' || z.reason, '') END) AS replacement
     FROM (SELECT coalesce(u.rollup, r.rollup) AS rollup,
                  coalesce(u.definition, r.definition) AS definition,
                  coalesce(u.cores, '{}') AS cores,
@@ -1110,8 +1119,11 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
          JOIN pg_catalog.pg_class c ON c.oid = p.rollup
          JOIN pg_catalog.pg_class t ON t.oid = p.part
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = p.part AND NOT b.verifying
+         LEFT JOIN @extschema@.replacement x ON x.rollup = p.rollup
+         LEFT JOIN @extschema@.rollup y ON y.rollup = @extschema@.worst_part(x.successor)
+         LEFT JOIN @extschema@.rollup_activity z ON z.rollup = y.rollup
     WHERE (pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')) AND
-          NOT EXISTS (SELECT FROM @extschema@.replacement x WHERE x.successor = p.rollup)
+          @extschema@.is_successor(p.rollup) IS NOT TRUE
     GROUP BY p.rollup, p.definition, p.ignore_deletes, p.cores;
 COMMENT ON VIEW @extschema@.rollups IS
     'one row per rollup, visible to its owner and to members of pg_monitor';

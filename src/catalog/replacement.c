@@ -899,16 +899,17 @@ carry_out(Replacement *replacement)
 
 /*
  * Makes the parts of a rollup failed whose definition was detached, before a
- * cycle notices that as an error.
+ * cycle notices that as an error.  Returns whether there are such parts, and
+ * sets *written if it has changed the state of one.
  */
-static ReplacementStep
-fail_detached(const Replacement *replacement, List *rollups)
+static bool
+fail_detached(const Replacement *replacement, List *rollups, bool *written)
 {
 	static const char reason[] = "its definition was removed by alter_rollup()";
-	ReplacementStep result = REPLACEMENT_NONE;
 	bool		detached = false;
 	ListCell   *lc;
 
+	*written = false;
 	foreach(lc, core_parts(replacement->rollup))
 	{
 		const Rollup *part = rollup_find(rollups, lfirst_oid(lc));
@@ -924,24 +925,27 @@ fail_detached(const Replacement *replacement, List *rollups)
 						core_display_name(part->relid), reason)));
 		rollup_set_state(part->relid, ROLLUP_FAILED, reason,
 						 InvalidXLogRecPtr);
-		result = REPLACEMENT_SOMETHING;
+		*written = true;
 	}
-	if (detached)
-		return result;
-	/* it has got a new one by hand */
-	forget_replacement(replacement->rollup);
-	return REPLACEMENT_SOMETHING;
+	return detached;
 }
 
 static ReplacementStep
 continue_one(Replacement *replacement, List *rollups, bool *ready)
 {
 	bool		exists = get_rel_name(replacement->rollup) != NULL;
+	bool		detached;
+	bool		written = false;
 
-	if (exists && !OidIsValid(replacement->successor))
-		return replacement->given_up ? REPLACEMENT_NONE :
-			fail_detached(replacement, rollups);
-	if (!exists || get_rel_name(replacement->successor) == NULL)
+	detached = exists && fail_detached(replacement, rollups, &written);
+	if (written)
+		return REPLACEMENT_SOMETHING;
+	if (exists && !OidIsValid(replacement->successor) &&
+		(detached || replacement->given_up))
+		return REPLACEMENT_NONE;
+	/* otherwise it may have got a new definition by hand */
+	if (!exists || !OidIsValid(replacement->successor) ||
+		get_rel_name(replacement->successor) == NULL)
 	{
 		forget_replacement(replacement->rollup);
 		return REPLACEMENT_SOMETHING;
