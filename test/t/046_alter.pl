@@ -100,6 +100,19 @@ $reader->finish;
 wait_for_swap();
 is_form('view', 'after the reader');
 
+# Four of them leave no gap.
+@readers = map { start_psql($node, (q{SELECT n, pg_sleep(0.05) FROM (SELECT sum(n) AS n FROM d) x}) x 600) } 1 .. 4;
+poll($node, q{SELECT count(*) >= 4 FROM pg_stat_activity WHERE query LIKE 'SELECT n, pg_sleep%'});
+alter_to('table');
+wait_for_swap();
+is(sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT n, pg_sleep%' AND pid <> pg_backend_pid()}), 4,
+	'a rollup that is always read is replaced nevertheless');
+%seen = map { ($_ => 1) } map { split /\n/, $_->finish } @readers;
+is(join(', ', sort keys %seen), '1002|', 'and readers have seen nothing else');
+is_form('table', 'after the readers');
+alter_to('view');
+wait_for_swap();
+
 # --- crashes ----------------------------------------------------------------------------
 
 # The builder is killed, at some of its points.
