@@ -45,6 +45,7 @@
 #include "main_slot.h"
 #include "names.h"
 #include "settings.h"
+#include "replacement.h"
 #include "rollup.h"
 #include "shape.h"
 #include "shared.h"
@@ -62,6 +63,7 @@ sql_function(notify_stats_create_rollup);
 sql_function(notify_stats_create_computed);
 sql_function(notify_stats_explain_rollup);
 sql_function(notify_stats_adopt_rollup);
+sql_function(notify_stats_alter_rollup);
 sql_function(notify_stats_drop_rollup);
 sql_function(notify_stats_rebuild);
 sql_function(notify_stats_verify);
@@ -326,6 +328,26 @@ notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 		computed_adopt(relid, format, ignore_deletes);
 	else
 		rollup_adopt_table(relid, format, ignore_deletes);
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_alter_rollup(PG_FUNCTION_ARGS)
+{
+	Oid			relid;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	relid = PG_GETARG_OID(0);
+	if (PG_ARGISNULL(1))
+	{
+		check_primary();
+		replacement_detach(relid);
+	}
+	else
+		replacement_begin(relid, text_to_cstring(PG_GETARG_TEXT_PP(1)),
+						  check_server(),
+						  strings_of_array(PG_GETARG_ARRAYTYPE_P(2)));
 	PG_RETURN_VOID();
 }
 
