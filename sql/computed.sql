@@ -8,6 +8,8 @@ SET search_path = computed;
 \set computed :srcdir '/sql/include/computed.sql'
 \i :computed
 \set VERBOSITY default
+-- views are replaced by hand here
+ALTER EVENT TRIGGER notify_stats_view DISABLE;
 
 -- created: nothing is left of a transaction that is rolled back
 CREATE FUNCTION relations() RETURNS TABLE (relname name, relkind "char", relowner regrole) LANGUAGE sql AS $$
@@ -21,6 +23,12 @@ SELECT relname, relkind FROM relations();
 ROLLBACK;
 SELECT relname FROM relations();
 SELECT rollup FROM notify_stats.rollups;
+-- dropped with all its parts before it was built
+BEGIN;
+SELECT make_averages();
+DROP VIEW averages;
+SELECT relname FROM relations();
+ROLLBACK;
 SELECT make_averages(), make_per_region(), make_mixed(), make_total();
 SELECT relname, relkind FROM relations();
 SELECT obj_description('averages'::regclass), obj_description('averages_definition'::regclass), obj_description('averages_core'::regclass);
@@ -96,6 +104,7 @@ SELECT * FROM notify_stats.verify('mixed');
 ALTER TABLE averages_core RENAME s TO amounts;
 ALTER TABLE events RENAME amount TO price;
 ALTER VIEW averages_core_definition RENAME k TO values;
+CALL notify_stats.catch_up();
 SELECT * FROM notify_stats.verify('averages');
 INSERT INTO events VALUES (102, '2026-02-01', 'new', 3, 6);
 CALL notify_stats.catch_up();
@@ -115,7 +124,7 @@ INSERT INTO events SELECT i, '2026-03-01', 'many', 1, 1 FROM generate_series(100
 CALL notify_stats.catch_up();
 SELECT last_error FROM notify_stats.status;
 CALL notify_stats.catch_up();
-SELECT rollup, state, reason, reason_lsn IS NOT NULL AS reason_lsn FROM notify_stats.rollups ORDER BY rollup::text;
+SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item LIKE '%rollup%';
 SELECT notify_stats.applied_lsn('mixed');
 SELECT notify_stats.applied_lsn('mixed_core') IS NOT NULL AS applied;
@@ -333,3 +342,4 @@ CALL notify_stats.catch_up();
 SELECT (SELECT count(*) FROM notify_stats.rollup) AS rollups, (SELECT count(*) FROM notify_stats.computed_rollup) AS computed;
 DROP OWNED BY regress_computed_other, regress_computed_reader;
 DROP ROLE regress_computed_owner, regress_computed_other, regress_computed_reader;
+ALTER EVENT TRIGGER notify_stats_view ENABLE ALWAYS;

@@ -28,7 +28,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON SCHEMA @extschema@ IS 'summary tables kept up to date from the write-ahead log';
+COMMENT ON SCHEMA @extschema@ IS 'results of summary queries kept up to date from the write-ahead log';
 GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 
@@ -163,6 +163,24 @@ COMMENT ON COLUMN @extschema@.computed_rollup.cores IS
     'the tables that it is computed from, which are rollups';
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.computed_rollup',
+    'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
+
+CREATE TABLE @extschema@.replacement (
+    rollup       regclass PRIMARY KEY,
+    successor    regclass,
+    reason       text
+);
+
+COMMENT ON TABLE @extschema@.replacement IS
+    'the rollups that were altered, until the new form is built';
+COMMENT ON COLUMN @extschema@.replacement.rollup IS
+    'the table or view';
+COMMENT ON COLUMN @extschema@.replacement.successor IS
+    'the rollup that takes its place; NULL if that was given up';
+COMMENT ON COLUMN @extschema@.replacement.reason IS
+    'reason why it was given up; NULL if the rollup has no definition at present';
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.replacement',
     'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
 
 -- Data that a dump does not need are in a separate table, as they may contain values of
@@ -314,6 +332,12 @@ CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
 COMMENT ON FUNCTION @extschema@.drop_rollup(regclass) IS
     'drops a rollup with its table, or its cores, and its definition';
 
+CREATE FUNCTION @extschema@.alter_rollup(rollup regclass, definition text, facts text[] DEFAULT '{}') RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_alter_rollup';
+COMMENT ON FUNCTION @extschema@.alter_rollup(regclass, text, text[]) IS
+    'builds a new form of a rollup beside the old one, which it then replaces in one transaction; with NULL as the definition, the rollup stays as it is and its source tables can be altered, until it gets a new definition';
+
 CREATE FUNCTION @extschema@.rebuild(rollup regclass, forget_deleted boolean DEFAULT false) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_rebuild';
@@ -326,6 +350,378 @@ CREATE FUNCTION @extschema@.verify(rollup regclass,
     AS 'MODULE_PATHNAME', 'notify_stats_verify';
 COMMENT ON FUNCTION @extschema@.verify(regclass) IS
     'returns the groups in which a rollup, or a core, differs from its definition, both as of the same WAL position; then the rows in which a computed rollup differs from its definition, with their numbers, both computed from the sources';
+
+
+-- Replacing a rollup by its new form
+--
+-- The functions below compare the old rollup with its successor.  They return steps: the
+-- relation concerned, the role that runs a statement, and a statement, a name or a problem.
+
+CREATE FUNCTION @extschema@.replacement_relations(rollup oid, OUT kind text, OUT n bigint, OUT relid oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT 'rollup', 0::bigint, $1
+    UNION ALL
+    SELECT 'definition', 0, u.definition FROM @extschema@.computed_rollup u WHERE u.rollup = $1
+    UNION ALL
+    SELECT 'definition', 0, r.definition FROM @extschema@.rollup r WHERE r.rollup = $1
+    UNION ALL
+    SELECT p.kind, c.n, p.relid
+    FROM @extschema@.computed_rollup u CROSS JOIN unnest(u.cores) WITH ORDINALITY c (core, n)
+         JOIN @extschema@.rollup r ON r.rollup = c.core
+         CROSS JOIN LATERAL (VALUES ('core', r.rollup::oid), ('core definition', r.definition::oid)) p (kind, relid)
+    WHERE u.rollup = $1
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_relations(oid) IS
+    'returns the relations of a rollup; see alter_rollup()';
+
+-- "other" is not null if the view keeps its OID: both are views, and the new one has all columns.
+CREATE FUNCTION @extschema@.replacement_place(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT $1, NULL::oid, NULL::text, CASE WHEN
+           NOT EXISTS (SELECT FROM pg_class c WHERE c.oid IN ($1, $2) AND c.relkind <> 'v') AND
+           NOT EXISTS (SELECT FROM @extschema@.replacement_relations($1) o
+                            JOIN @extschema@.replacement_relations($2) s ON s.kind = o.kind
+                            JOIN pg_attribute a ON a.attrelid = o.relid AND a.attnum > 0
+                       WHERE o.kind IN ('rollup', 'definition') AND
+                             NOT EXISTS (SELECT FROM pg_attribute b
+                                         WHERE b.attrelid = s.relid AND b.attnum = a.attnum AND b.attname = a.attname AND
+                                               b.atttypid = a.atttypid AND b.atttypmod = a.atttypmod AND
+                                               b.attcollation = a.attcollation))
+           THEN $1 END
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_place(oid, oid) IS
+    'returns whether the view of a rollup can show its new form; see alter_rollup()';
+
+CREATE FUNCTION @extschema@.replacement_same(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT $1, NULL::oid, NULL::text, NULL::oid
+    FROM (SELECT array_agg(pg_get_viewdef(o.relid) ORDER BY o.kind, o.n) AS old
+          FROM @extschema@.replacement_relations($1) o WHERE o.kind LIKE '%definition') o,
+         (SELECT array_agg(pg_get_viewdef(s.relid) ORDER BY s.kind, s.n) AS new
+          FROM @extschema@.replacement_relations($2) s WHERE s.kind LIKE '%definition') s
+    WHERE o.old = s.new
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_same(oid, oid) IS
+    'returns a row if both rollups have the same definitions; see alter_rollup()';
+
+-- The indexes that users have created: "other" is the same one of the new form, if it exists;
+-- "relid" is the table for it, or null.
+CREATE FUNCTION @extschema@.replacement_indexes(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid, OUT index oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH part AS MATERIALIZED (
+        SELECT p.*, c.relowner,
+               -- the index that create_rollup() has created
+               (SELECT i.indexrelid FROM pg_index i
+                WHERE i.indrelid = p.relid AND i.indisunique AND (i.indisprimary OR i.indnullsnotdistinct) AND
+                      i.indpred IS NULL AND i.indexprs IS NULL
+                ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1) AS own
+        FROM (SELECT 'old' AS side, o.* FROM @extschema@.replacement_relations($1) o
+              UNION ALL
+              SELECT 'new', s.* FROM @extschema@.replacement_relations($2) s) p
+             JOIN pg_class c ON c.oid = p.relid
+        WHERE c.relkind = 'r'
+    ), made AS (
+        SELECT p.side, p.n, p.relid, i.indexrelid,
+               CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX' AS what,
+               substring(pg_get_indexdef(i.indexrelid) FROM ' USING .*') AS how
+        FROM part p JOIN pg_index i ON i.indrelid = p.relid
+        WHERE i.indexrelid IS DISTINCT FROM p.own
+    )
+    SELECT t.relid, t.relowner, format('CREATE %s ON %s%s', m.what, t.relid::regclass, m.how),
+           (SELECT x.indexrelid FROM made x
+            WHERE x.side = 'new' AND x.relid = t.relid AND x.what = m.what AND x.how = m.how ORDER BY 1 LIMIT 1),
+           m.indexrelid
+    FROM made m
+         LEFT JOIN LATERAL (
+             SELECT q.relid, q.relowner FROM part q
+             WHERE q.side = 'new' AND
+                   NOT EXISTS (SELECT FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                               WHERE d.classid = 'pg_class'::regclass AND d.objid = m.indexrelid AND
+                                     d.refclassid = 'pg_class'::regclass AND d.refobjid = m.relid AND
+                                     NOT EXISTS (SELECT FROM pg_attribute b
+                                                 WHERE b.attrelid = q.relid AND b.attname = a.attname AND
+                                                       b.atttypid = a.atttypid AND b.attcollation = a.attcollation))
+             ORDER BY q.n <> m.n, q.n LIMIT 1) t ON true
+    WHERE m.side = 'old'
+    ORDER BY m.indexrelid
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_indexes(oid, oid) IS
+    'returns the indexes that users have created on a rollup, for its new form; see alter_rollup()';
+
+-- The statements that replace views: the rollup and its definition themselves, or views of users.
+CREATE FUNCTION @extschema@.replacement_views(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT v.oid, v.relowner,
+           format('CREATE OR REPLACE VIEW %s%s AS %s', v.oid::regclass,
+                  ' WITH (' || array_to_string(v.reloptions, ', ') || ')', pg_get_viewdef(x.query)),
+           NULL::oid
+    FROM (SELECT o.relid, s.relid AS query
+          FROM @extschema@.replacement_place($1, $2) p, @extschema@.replacement_relations($1) o
+               JOIN @extschema@.replacement_relations($2) s ON s.kind = o.kind
+          WHERE p.other IS NOT NULL AND o.kind IN ('rollup', 'definition')
+          UNION
+          SELECT w.ev_class, w.ev_class
+          FROM @extschema@.replacement_place($1, $2) p, pg_depend d JOIN pg_rewrite w ON w.oid = d.objid
+          WHERE p.other IS NULL AND d.classid = 'pg_rewrite'::regclass AND
+                d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND
+                w.ev_class NOT IN (SELECT o.relid FROM @extschema@.replacement_relations($1) o)) x
+         JOIN pg_class v ON v.oid = x.relid
+    WHERE v.relkind = 'v'
+    ORDER BY v.oid
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_views(oid, oid) IS
+    'returns the statements that make views read the new form of a rollup; see alter_rollup()';
+
+CREATE FUNCTION @extschema@.replacement_pairs(rollup oid, successor oid, OUT old oid, OUT new oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT o.relid, s.relid
+    FROM @extschema@.replacement_place($1, $2) p, @extschema@.replacement_relations($1) o
+         JOIN @extschema@.replacement_relations($2) s ON s.kind = o.kind AND s.n = o.n
+    WHERE p.other IS NULL OR o.kind LIKE 'core%'
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_pairs(oid, oid) IS
+    'returns the relations of a rollup of which another one takes the place; see alter_rollup()';
+
+CREATE FUNCTION @extschema@.replacement_copies(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH pair AS MATERIALIZED (
+        SELECT o.oid AS old, s.oid AS new, o.relkind AS old_kind, s.relkind AS new_kind, s.relowner AS owner,
+               o.reloptions AS old_options, s.reloptions AS new_options,
+               coalesce(o.relacl, acldefault('r', o.relowner)) AS old_acl,
+               coalesce(s.relacl, acldefault('r', s.relowner)) AS new_acl,
+               CASE s.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS what
+        FROM @extschema@.replacement_pairs($1, $2) p
+             JOIN pg_class o ON o.oid = p.old JOIN pg_class s ON s.oid = p.new
+    ), grantee AS (
+        SELECT r.oid, CASE WHEN r.oid = 0 THEN 'PUBLIC' ELSE r.oid::regrole::text END AS name
+        FROM (SELECT 0::oid AS oid UNION ALL SELECT oid FROM pg_roles) r
+    )
+    SELECT x.new, x.owner, x.statement, NULL::oid
+    FROM (SELECT 1 AS step, p.new, p.owner,
+                 format('ALTER %s %s SET (%s)', p.what, p.new::regclass, array_to_string(p.old_options, ', ')) AS statement
+          FROM pair p
+          WHERE p.old_kind = p.new_kind AND p.old_options IS DISTINCT FROM p.new_options AND p.old_options IS NOT NULL
+          UNION ALL
+          SELECT DISTINCT 2, p.new, p.owner, format('REVOKE ALL ON %s FROM %s', p.new::regclass, g.name)
+          FROM pair p, aclexplode(p.new_acl) a JOIN grantee g ON g.oid = a.grantee
+          WHERE p.old_acl IS DISTINCT FROM p.new_acl
+          UNION ALL
+          SELECT 3, p.new, p.owner,
+                 format('GRANT %s ON %s TO %s%s', a.privilege_type, p.new::regclass, g.name,
+                        CASE WHEN a.is_grantable AND a.grantee <> p.owner THEN ' WITH GRANT OPTION' END)
+          FROM pair p, aclexplode(p.old_acl) a JOIN grantee g ON g.oid = a.grantee
+          WHERE p.old_acl IS DISTINCT FROM p.new_acl
+          UNION ALL
+          SELECT 4, p.new, p.owner,
+                 format('GRANT %s (%I) ON %s TO %s%s', a.privilege_type, c.attname, p.new::regclass, g.name,
+                        CASE WHEN a.is_grantable AND a.grantee <> p.owner THEN ' WITH GRANT OPTION' END)
+          FROM pair p
+               JOIN pg_attribute c ON c.attrelid = p.old AND c.attnum > 0 AND NOT c.attisdropped
+               JOIN pg_attribute n ON n.attrelid = p.new AND n.attname = c.attname
+               CROSS JOIN aclexplode(c.attacl) a JOIN grantee g ON g.oid = a.grantee
+          UNION ALL
+          SELECT 5, p.new, p.owner,
+                 format('COMMENT ON COLUMN %s.%I IS %L', p.new::regclass, c.attname, col_description(p.old, c.attnum))
+          FROM pair p
+               JOIN pg_attribute c ON c.attrelid = p.old AND c.attnum > 0 AND NOT c.attisdropped
+               JOIN pg_attribute n ON n.attrelid = p.new AND n.attname = c.attname
+          WHERE col_description(p.old, c.attnum) IS NOT NULL) x
+    ORDER BY x.step, x.new, x.statement
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_copies(oid, oid) IS
+    'returns the statements that copy privileges, settings and the comments on columns; see alter_rollup()';
+
+-- Our own comments name the relations of the rollup.
+CREATE FUNCTION @extschema@.replacement_comments(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH place AS (
+        SELECT p.other IS NOT NULL AS kept FROM @extschema@.replacement_place($1, $2) p
+    ), name AS (
+        SELECT replace(o.relname, '"', '""') AS old, replace(s.relname, '"', '""') AS new
+        FROM pg_class o, pg_class s WHERE o.oid = $1 AND s.oid = $2
+    ), comment AS (
+        SELECT CASE WHEN p.kept AND s.kind = 'rollup' THEN $1 ELSE s.relid END AS relid,
+               replace(obj_description(s.relid, 'pg_class'), n.new, n.old) AS ours,
+               obj_description(o.relid, 'pg_class') AS old
+        FROM place p CROSS JOIN name n CROSS JOIN @extschema@.replacement_relations($2) s
+             LEFT JOIN @extschema@.replacement_relations($1) o ON o.kind = s.kind AND o.n = s.n
+        WHERE NOT p.kept OR s.kind <> 'definition'
+    )
+    SELECT c.oid, c.relowner,
+           format('COMMENT ON %s %s IS %L', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass,
+                  CASE WHEN x.old ~ '^(rollup|definition of rollup) .* the extension notify_stats' THEN x.ours
+                       ELSE coalesce(x.old, x.ours) END),
+           NULL::oid
+    FROM comment x JOIN pg_class c ON c.oid = x.relid
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_comments(oid, oid) IS
+    'returns the statements that set the comments on the relations of a new form; see alter_rollup()';
+
+-- The names that relations and indexes of the new form get, when the old ones are gone.
+CREATE FUNCTION @extschema@.replacement_names(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH name AS (
+        SELECT o.relname::text AS old, s.relname::text AS new FROM pg_class o, pg_class s WHERE o.oid = $1 AND s.oid = $2
+    ), part AS (
+        SELECT s.* FROM @extschema@.replacement_relations($2) s CROSS JOIN @extschema@.replacement_place($1, $2) p
+        WHERE p.other IS NULL OR s.kind LIKE 'core%'
+    ), made AS MATERIALIZED (
+        SELECT x.other, c.relname FROM @extschema@.replacement_indexes($1, $2) x JOIN pg_class c ON c.oid = x.index
+    )
+    SELECT c.oid, c.relowner,
+           coalesce((SELECT m.relname::text FROM made m WHERE m.other = c.oid LIMIT 1), n.old || substr(c.relname, length(n.new) + 1)),
+           NULL::oid
+    FROM name n
+         CROSS JOIN (SELECT p.kind, p.relid FROM part p WHERE p.kind <> 'rollup'
+                     UNION ALL
+                     SELECT 'index', i.indexrelid FROM part p JOIN pg_index i ON i.indrelid = p.relid) x
+         JOIN pg_class c ON c.oid = x.relid
+    WHERE starts_with(c.relname, n.new) OR c.oid IN (SELECT m.other FROM made m)
+    ORDER BY x.kind = 'index', c.oid
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_names(oid, oid) IS
+    'returns the names of the parts of a new form; see alter_rollup()';
+
+CREATE FUNCTION @extschema@.replacement_obstacles(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH own AS MATERIALIZED (
+        SELECT 'old' AS side, o.* FROM @extschema@.replacement_relations($1) o
+        UNION ALL
+        SELECT 'new', s.* FROM @extschema@.replacement_relations($2) s
+    ), gone AS MATERIALIZED (
+        SELECT o.kind, o.relid FROM own o CROSS JOIN @extschema@.replacement_place($1, $2) p
+        WHERE o.side = 'old' AND (p.other IS NULL OR o.kind LIKE 'core%')
+    ), object (base, classid, objid) AS (
+        -- everything that is dropped
+        SELECT g.relid, 'pg_class'::regclass, g.relid FROM gone g
+        UNION ALL
+        SELECT g.relid, 'pg_type'::regclass, unnest(ARRAY[t.oid, t.typarray]) FROM gone g JOIN pg_type t ON t.typrelid = g.relid
+        UNION ALL
+        SELECT g.relid, 'pg_constraint'::regclass, c.oid FROM gone g JOIN pg_constraint c ON c.conrelid = g.relid
+        UNION ALL
+        SELECT g.relid, 'pg_class'::regclass, i.indexrelid FROM gone g JOIN pg_index i ON i.indrelid = g.relid
+    ), dependent AS MATERIALIZED (
+        SELECT o.base, o.objid = $1 AS direct, d.refobjsubid,
+               CASE WHEN w.oid IS NULL OR w.rulename <> '_RETURN' THEN d.classid ELSE 'pg_class'::regclass END AS classid,
+               CASE WHEN w.oid IS NULL OR w.rulename <> '_RETURN' THEN d.objid ELSE w.ev_class END AS objid,
+               coalesce(w.rulename = '_RETURN', false) AND c.relkind = 'v' AS is_view, c.relkind, k.contype
+        FROM object o
+             JOIN pg_depend d ON d.refclassid = o.classid AND d.refobjid = o.objid AND d.deptype IN ('n', 'a')
+             LEFT JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+             LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+             LEFT JOIN pg_class c ON c.oid = coalesce(w.ev_class, CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid END)
+    ), problem (n, text) AS (
+        SELECT 1, format('%s uses column %I of %s, which does not have this column or this type any more',
+                         pg_describe_object(d.classid, d.objid, 0), a.attname, d.base::regclass)
+        FROM dependent d JOIN pg_attribute a ON a.attrelid = $1 AND a.attnum = d.refobjsubid
+        WHERE d.is_view AND d.direct AND d.refobjsubid > 0 AND d.objid NOT IN (SELECT o.relid FROM own o) AND
+              NOT EXISTS (SELECT FROM pg_attribute b
+                          WHERE b.attrelid = $2 AND b.attname = a.attname AND b.atttypid = a.atttypid AND
+                                b.atttypmod = a.atttypmod AND b.attcollation = a.attcollation)
+        UNION
+        SELECT 2, format('%s depends on %s', pg_describe_object(d.classid, d.objid, 0), d.base::regclass)
+        FROM dependent d
+        WHERE NOT (d.is_view AND d.direct) AND
+              NOT (d.classid = 'pg_class'::regclass AND
+                   (d.relkind IN ('i', 't') OR d.objid IN (SELECT o.relid FROM own o))) AND
+              d.classid <> 'pg_attrdef'::regclass AND coalesce(d.contype, 'x') NOT IN ('p', 'n') AND
+              (d.contype IS NULL OR NOT EXISTS (SELECT FROM pg_constraint k JOIN pg_index i ON i.indexrelid = k.conindid
+                                                WHERE k.oid = d.objid AND k.contype IN ('p', 'u') AND i.indnullsnotdistinct))
+        UNION
+        SELECT 3, format('the owner of view %s may not create it again in its schema', v.oid::regclass)
+        FROM @extschema@.replacement_views($1, $2) x JOIN pg_class v ON v.oid = x.relid
+        WHERE NOT has_schema_privilege(v.relowner, v.relnamespace, 'CREATE')
+        UNION
+        SELECT 4, format('index %s needs columns that the new form does not have', x.index::regclass)
+        FROM @extschema@.replacement_indexes($1, $2) x WHERE x.relid IS NULL
+        UNION
+        SELECT 5, format('column %I of %s has privileges, which the new form cannot have', a.attname, p.old::regclass)
+        FROM @extschema@.replacement_pairs($1, $2) p
+             JOIN pg_attribute a ON a.attrelid = p.old AND a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE NOT EXISTS (SELECT FROM pg_attribute b WHERE b.attrelid = p.new AND b.attname = a.attname)
+        UNION
+        SELECT 6, format('column %I of %s is not one of its definition', a.attname, a.attrelid::regclass)
+        FROM gone g
+             JOIN @extschema@.rollup r ON r.rollup = g.relid
+             CROSS JOIN LATERAL (SELECT a.attrelid, a.attname, row_number() OVER (ORDER BY a.attnum) AS n FROM pg_attribute a
+                                 WHERE a.attrelid = r.rollup AND a.attnum > 0 AND NOT a.attisdropped) a
+        WHERE a.n > (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = r.definition AND b.attnum > 0)
+        UNION
+        SELECT 7, format('%s inherits from %s', i.inhrelid::regclass, i.inhparent::regclass)
+        FROM gone g JOIN pg_inherits i ON i.inhrelid = g.relid
+        UNION
+        SELECT 8, format('%s has row-level security', c.oid::regclass)
+        FROM gone g JOIN pg_class c ON c.oid = g.relid WHERE c.relrowsecurity
+        UNION
+        SELECT 9, format('relation %s has the name of a part of the new form', c.oid::regclass)
+        FROM @extschema@.replacement_names($1, $2) x
+             JOIN pg_class r ON r.oid = x.relid AND r.relkind <> 'i'
+             JOIN pg_class o ON o.oid = $1
+             JOIN pg_class c ON c.relname = x.text AND c.relnamespace = o.relnamespace
+        WHERE c.oid NOT IN (SELECT o.relid FROM own o)
+        UNION
+        SELECT 10, format('the name %s of a part of the new form is too long', x.text)
+        FROM @extschema@.replacement_names($1, $2) x JOIN pg_class r ON r.oid = x.relid
+        WHERE r.relkind <> 'i' AND octet_length(x.text) > 63
+    )
+    SELECT NULL::oid, NULL::oid, p.text, NULL::oid FROM problem p ORDER BY p.n, p.text
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_obstacles(oid, oid) IS
+    'returns what could not be kept if a rollup were replaced; see alter_rollup()';
+
+-- Definitions that read the tables of the rollup themselves.
+CREATE FUNCTION @extschema@.replacement_stubs(rollup oid, successor oid,
+        OUT relid oid, OUT role oid, OUT text text, OUT other oid) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT v.oid, v.relowner,
+           format('CREATE OR REPLACE VIEW %s AS SELECT %s FROM %s r', v.oid::regclass,
+                  (SELECT string_agg(format('r.%I::%s AS %I', t.attname, format_type(a.atttypid, a.atttypmod), a.attname),
+                                     ', ' ORDER BY a.n)
+                   FROM (SELECT *, row_number() OVER (ORDER BY attnum) AS n FROM pg_attribute
+                         WHERE attrelid = v.oid AND attnum > 0 AND NOT attisdropped) a
+                        JOIN (SELECT *, row_number() OVER (ORDER BY attnum) AS n FROM pg_attribute
+                              WHERE attrelid = r.relid AND attnum > 0 AND NOT attisdropped) t ON t.n = a.n),
+                  r.relid::regclass),
+           NULL::oid
+    FROM @extschema@.replacement_relations($1) d
+         JOIN @extschema@.replacement_relations($1) r ON r.n = d.n AND
+             r.kind = CASE d.kind WHEN 'definition' THEN 'rollup' ELSE 'core' END
+         JOIN pg_class v ON v.oid = d.relid
+    WHERE d.kind LIKE '%definition'
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_stubs(oid, oid) IS
+    'returns the statements that make a rollup independent of its source tables; see alter_rollup()';
+
+DO $$
+DECLARE
+    own regprocedure;
+BEGIN
+    FOR own IN
+        SELECT oid FROM pg_proc WHERE pronamespace = '@extschema@'::regnamespace AND proname LIKE 'replacement\_%'
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', own);
+    END LOOP;
+END
+$$;
 
 
 -- Waiting and catching up
@@ -429,6 +825,21 @@ ALTER EVENT TRIGGER notify_stats_owner ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER notify_stats_owner IS
     'gives the cores and definitions of a computed rollup to the new owner of its view';
 
+-- runs as the user who has replaced the view
+CREATE FUNCTION @extschema@.check_view() RETURNS event_trigger
+    LANGUAGE c SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'notify_stats_check_view';
+COMMENT ON FUNCTION @extschema@.check_view() IS
+    'fails if a definition was replaced by one that cannot be maintained, or a view of a computed rollup was replaced';
+REVOKE ALL ON FUNCTION @extschema@.check_view() FROM PUBLIC;
+
+CREATE EVENT TRIGGER notify_stats_view ON ddl_command_end
+    WHEN TAG IN ('CREATE VIEW')
+    EXECUTE FUNCTION @extschema@.check_view();
+ALTER EVENT TRIGGER notify_stats_view ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER notify_stats_view IS
+    'checks the definitions of rollups that are replaced';
+
 
 -- Monitoring
 
@@ -464,6 +875,20 @@ CREATE FUNCTION @extschema@.ignored_by(rollups regclass[]) RETURNS regclass[]
             FROM @extschema@.rollup r, unnest(r.ignore_deletes) i WHERE r.rollup = ANY ($1));
 COMMENT ON FUNCTION @extschema@.ignored_by(regclass[]) IS
     'returns the tables whose deleted rows are still counted by one of these rollups, in order; see the view rollups';
+
+CREATE FUNCTION @extschema@.worst_part(rollup regclass) RETURNS regclass
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1
+    RETURN (SELECT r.rollup FROM @extschema@.rollup r
+            WHERE r.rollup = ANY (coalesce((SELECT c.cores FROM @extschema@.computed_rollup c WHERE c.rollup = $1), ARRAY[$1]))
+            ORDER BY array_position('{failed, stale, building, live}', r.state), r.rollup LIMIT 1);
+COMMENT ON FUNCTION @extschema@.worst_part(regclass) IS
+    'returns a rollup, or the one of its cores with the worst state; see the view rollups';
+
+CREATE FUNCTION @extschema@.is_successor(rollup regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1
+    RETURN EXISTS (SELECT FROM @extschema@.replacement x WHERE x.successor = $1);
+COMMENT ON FUNCTION @extschema@.is_successor(regclass) IS
+    'returns whether a rollup is the new form of another one, which it will replace; see the view rollups';
 
 -- These are functions, declared with a low cost.  If their queries were part of the view, the planner's
 -- cost estimate would be so high that the view would be compiled by JIT, which takes seconds.
@@ -672,7 +1097,9 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
            sum(CASE WHEN t.reltuples >= 0 THEN t.reltuples::bigint END)::bigint AS groups,
            CASE WHEN bool_and(p.built_at IS NOT NULL) THEN min(p.built_at) END AS built_at,
            max(p.changed_at) AS changed_at,
-           p.cores
+           p.cores,
+           min(CASE WHEN x.successor IS NULL THEN 'given up: ' || x.reason
+                    ELSE y.state || coalesce(': ' || z.reason, '') END) AS replacement
     FROM (SELECT coalesce(u.rollup, r.rollup) AS rollup,
                  coalesce(u.definition, r.definition) AS definition,
                  coalesce(u.cores, '{}') AS cores,
@@ -692,7 +1119,11 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
          JOIN pg_catalog.pg_class c ON c.oid = p.rollup
          JOIN pg_catalog.pg_class t ON t.oid = p.part
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = p.part AND NOT b.verifying
-    WHERE pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')
+         LEFT JOIN @extschema@.replacement x ON x.rollup = p.rollup
+         LEFT JOIN @extschema@.rollup y ON y.rollup = @extschema@.worst_part(x.successor)
+         LEFT JOIN @extschema@.rollup_activity z ON z.rollup = y.rollup
+    WHERE (pg_has_role(c.relowner, 'USAGE') OR pg_has_role('pg_monitor', 'USAGE')) AND
+          @extschema@.is_successor(p.rollup) IS NOT TRUE
     GROUP BY p.rollup, p.definition, p.ignore_deletes, p.cores;
 COMMENT ON VIEW @extschema@.rollups IS
     'one row per rollup, visible to its owner and to members of pg_monitor';
@@ -720,6 +1151,8 @@ COMMENT ON COLUMN @extschema@.rollups.changed_at IS
     'time at which changes were last applied, with a precision of one second';
 COMMENT ON COLUMN @extschema@.rollups.cores IS
     'the tables that a computed rollup is a view over; empty for a rollup that is a table';
+COMMENT ON COLUMN @extschema@.rollups.replacement IS
+    'after alter_rollup(): state of the new form that is built beside the rollup, the worst of its parts; or why the replacement was given up';
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT refusal text, OUT hint text) RETURNS SETOF record
@@ -973,6 +1406,11 @@ CREATE FUNCTION @extschema@."check"(
     UNION ALL
     SELECT 'computed rollup', false, g.detail, g.hint FROM @extschema@.computed_gaps() g
     UNION ALL
+    SELECT 'replacement', false, format('rollup %s was not replaced: %s', x.rollup, x.reason),
+           'Fix the cause, then call notify_stats.alter_rollup() again.'
+        FROM @extschema@.replacement x JOIN pg_class c ON c.oid = x.rollup
+        WHERE x.successor IS NULL AND x.reason IS NOT NULL
+    UNION ALL
     SELECT 'former rollup', false, format('view %s is no longer a rollup of %s', l.view::regclass, l.definition::regclass),
            format('Run: SELECT notify_stats.adopt_rollup(%L);%s', l.view::regclass::text,
                   CASE WHEN obj_description(l.view, 'pg_class') LIKE '%ignore\_deletes: %' THEN
@@ -1060,6 +1498,7 @@ GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
 -- the whole table, as pg_dump reads whole tables
 GRANT SELECT ON @extschema@.rollup TO PUBLIC;
 GRANT SELECT ON @extschema@.computed_rollup TO PUBLIC;
+GRANT SELECT ON @extschema@.replacement TO PUBLIC;
 GRANT SELECT (fact) ON @extschema@.source_fact TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;
 GRANT SELECT ON @extschema@.rollups TO PUBLIC;

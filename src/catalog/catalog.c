@@ -36,10 +36,11 @@
 #include "settings.h"
 
 static const char *const table_names[] = {
-	"stream", "control", "rollup", "rebuild_request", "computed_rollup"
+	"stream", "control", "rollup", "rebuild_request", "computed_rollup",
+	"replacement"
 };
 static const int table_widths[] = {STREAM_COLUMNS, CONTROL_COLUMNS,
-ROLLUP_COLUMNS, REQUEST_COLUMNS, COMPUTED_COLUMNS};
+ROLLUP_COLUMNS, REQUEST_COLUMNS, COMPUTED_COLUMNS, REPLACEMENT_COLUMNS};
 
 /* OIDs of the tables, valid for one version of the catalogs. */
 static struct

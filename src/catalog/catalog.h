@@ -24,7 +24,8 @@ typedef enum CatalogTable
 	CATALOG_CONTROL,
 	CATALOG_ROLLUP,
 	CATALOG_REBUILD_REQUEST,
-	CATALOG_COMPUTED_ROLLUP		/* not in every cycle */
+	CATALOG_COMPUTED_ROLLUP,	/* not in every cycle */
+	CATALOG_REPLACEMENT			/* likewise */
 } CatalogTable;
 
 /* Columns of these tables, as the SQL script creates them. */
@@ -70,6 +71,14 @@ enum ComputedRollupColumn
 	COMPUTED_DEFINITION,
 	COMPUTED_CORES,
 	COMPUTED_COLUMNS = COMPUTED_CORES
+};
+
+enum ReplacementColumn
+{
+	REPLACEMENT_ROLLUP = 1,
+	REPLACEMENT_SUCCESSOR,
+	REPLACEMENT_REASON,
+	REPLACEMENT_COLUMNS = REPLACEMENT_REASON
 };
 
 extern Oid	catalog_table(CatalogTable table);

@@ -208,7 +208,8 @@ computed_create(const char *name, const char *definition_text, List *cores,
 	statement = create_parse(definition_text);
 	tables = prepare_cores(rollup, cores, format);
 	ignored = create_resolve_ignored(ignore_deletes,
-									 definitions_of_tables(tables), format);
+									 definitions_of_tables(tables), format,
+									 true);
 
 	foreach(lc, tables)
 		computed.cores = lappend_oid(computed.cores,
@@ -332,7 +333,7 @@ computed_adopt(Oid view, const Format *format, List *ignore_deletes)
 		definitions = lappend(definitions, rollup->shape->definition);
 	}
 	create_check_number(list_length(rollups));
-	ignored = create_resolve_ignored(ignore_deletes, definitions, format);
+	ignored = create_resolve_ignored(ignore_deletes, definitions, format, true);
 	foreach(lc, rollups)
 		create_adopt_left((const Rollup *) lfirst(lc), ignored);
 	register_computed(&computed);

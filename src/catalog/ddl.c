@@ -38,10 +38,12 @@
 #include "computed.h"
 #include "core.h"
 #include "facts.h"
+#include "replacement.h"
 #include "stream.h"
 
 sql_function(notify_stats_note_ddl);
 sql_function(notify_stats_follow_owner);
+sql_function(notify_stats_check_view);
 
 /* The properties of a command that are needed here. */
 typedef struct Command
@@ -239,5 +241,23 @@ notify_stats_follow_owner(PG_FUNCTION_ARGS)
 			if (command->class == RelationRelationId && command->alters)
 				computed_follow_owner(command->object);
 		}
+	PG_RETURN_NULL();
+}
+
+Datum
+notify_stats_check_view(PG_FUNCTION_ARGS)
+{
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+
+	foreach(lc, list_commands())
+	{
+		const Command *command = (const Command *) lfirst(lc);
+
+		if (command->class == RelationRelationId)
+			replacement_check_view(command->object);
+	}
 	PG_RETURN_NULL();
 }

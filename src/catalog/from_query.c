@@ -154,6 +154,20 @@ describe_reading(const Split *split)
 	return buf.len > 0 ? buf.data : "output columns";
 }
 
+/* Returns the advice of the first finding that has one, or NULL. */
+static const char *
+find_advice(const Split *split)
+{
+	ListCell   *lc;
+
+	foreach(lc, split->findings)
+	{
+		if (((const Finding *) lfirst(lc))->advice != NULL)
+			return ((const Finding *) lfirst(lc))->advice;
+	}
+	return NULL;
+}
+
 /* Tells the user what is kept, and what is computed when reading. */
 static void
 notice_split(const Split *split, const char *name)
@@ -180,6 +194,7 @@ notice_split(const Split *split, const char *name)
 			(errmsg("kept for rollup \"%s\": %s", name, kept.data),
 			 errdetail("Computed when \"%s\" is read: %s.", name,
 					   describe_reading(split)),
+			 find_advice(split) != NULL ? errhint("%s", find_advice(split)) :
 			 is_long ? errhint("What is kept is nearly as long as its source. Coarser group columns, such as a day instead of a time, make it shorter.") : 0));
 }
 

@@ -32,6 +32,7 @@
 #include "busy_lock.h"
 #include "catalog_version.h"
 #include "compat.h"
+#include "core.h"
 #include "names.h"
 #include "own_table.h"
 #include "settings.h"
@@ -501,6 +502,20 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query,
 	shape->obstacle = subscription_reason(shape->relid);
 }
 
+/* Throws if alter_rollup() has detached the definition; see replacement.c. */
+static void
+check_not_detached(const RollupShape *shape, List *relids)
+{
+	if (!list_member_oid(relids, shape->relid))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rollup %s has no definition",
+					core_display_name(shape->relid)),
+			 errhint("Run: SELECT notify_stats.alter_rollup(%s, definition);",
+					 quote_literal_cstr(qualified_name(core_users_rollup(shape->relid))))));
+}
+
 /*
  * Locks what a definition reads, and stores the list in the shape for the next
  * time.
@@ -512,6 +527,7 @@ lock_and_note_sources(RollupShape *shape, Query *query, BusyLock *busy)
 	ListCell   *lc;
 
 	(void) collect_relations((Node *) query, &relids);
+	check_not_detached(shape, relids);
 	if (!shape_lock_sources(relids, busy))
 		return false;
 	foreach(lc, relids)

@@ -59,8 +59,9 @@ static const struct
 	{"sum", InvalidOid,
 		"Only sums of exact numbers can be subtracted exactly.",
 	"Use a smallint, integer, bigint or numeric argument. A double precision value can be cast: sum(x::numeric)."},
-	{"avg", InvalidOid, NULL,
-	"Use sum(x) and count(x), and divide when reading the rollup."},
+	{"avg", InvalidOid,
+		"Only sums of exact numbers can be subtracted exactly.",
+	"Use a smallint, integer, bigint, numeric or interval argument. A double precision value can be cast: avg(x::numeric)."},
 	{"min", InvalidOid,
 		"When the smallest value is deleted, the next one must be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
@@ -74,7 +75,7 @@ static const struct
 	{"bool_or", InvalidOid, NULL,
 	"Use count(*) FILTER (WHERE x), and compare with 0 when reading the rollup."},
 	{NULL, InvalidOid, NULL,
-	"Use count(*), count(x) or sum(x)."},
+	"Use count, sum, avg, min, max, or DISTINCT in the aggregate."},
 };
 
 /* Returns whether an aggregate has a floating-point argument. */

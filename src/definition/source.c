@@ -628,3 +628,14 @@ source_owner(Oid relid)
 	ReleaseSysCache(tuple);
 	return owner;
 }
+
+/* Returns the names of columns of a table, quoted, for a message. */
+char *
+source_column_names(Oid relid, const Bitmapset *columns)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	char	   *names = column_names(rel, columns, false);
+
+	relation_close(rel, NoLock);
+	return names;
+}

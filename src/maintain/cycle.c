@@ -38,6 +38,7 @@
 #include "settings.h"
 #include "oversize.h"
 #include "publication.h"
+#include "replacement.h"
 #include "request.h"
 #include "shared.h"
 #include "slot.h"
@@ -50,6 +51,9 @@
 
 /* One more position is written this long after the last changes. */
 #define CLOSING_DELAY_MS 100
+
+/* How often locks are tried that a replacement of a rollup needs. */
+#define REPLACEMENT_DELAY_MS 50
 
 /*
  * If restart_lsn is this many bytes behind, the running transactions are
@@ -68,6 +72,7 @@ typedef struct Cycle
 	List	   *rollups;		/* all of this database */
 	Oid			entered;		/* rollup whose trouble this transaction
 								 * records in its state */
+	bool		replaced;		/* it has replaced a rollup */
 	CycleResult *result;
 } Cycle;
 
@@ -331,6 +336,31 @@ settle_restored_rollups(Cycle *cycle)
 }
 
 /*
+ * Puts the new form of altered rollups in the place of the old one.  This
+ * looks for them only if the catalogs have changed, or if there was one the
+ * last time.
+ */
+static Settled
+settle_replacements(Cycle *cycle)
+{
+	static CatalogStamp looked;
+	uint64		version = catalog_version();
+	ReplacementStep step;
+	bool		ready;
+
+	if (catalog_stamp_holds(&looked))
+		return SETTLED_NOTHING;
+	looked.valid = false;
+	step = replacement_continue(cycle->rollups, &ready);
+	if (step == REPLACEMENT_NONE)
+		catalog_stamp(&looked, version);
+	else if (ready)
+		come_again(cycle, REPLACEMENT_DELAY_MS);
+	cycle->replaced = step == REPLACEMENT_SOMETHING;
+	return cycle->replaced ? SETTLED_SOMETHING : SETTLED_NOTHING;
+}
+
+/*
  * Removes the slot from the stream's row if there are no rollups.  A slot that
  * the row does not have (yet, or any more) is dropped later, as an orphan.
  */
@@ -402,6 +432,7 @@ static const SettleStep settle_steps[] = {
 	settle_slot_request,
 	settle_lost_slot,
 	settle_restored_rollups,
+	settle_replacements,
 	settle_unneeded_slot,
 	settle_use_by_others,
 	settle_missing_slot,
@@ -427,6 +458,8 @@ open_stream(Cycle *cycle)
 	if (settled == SETTLED_NOTHING)
 		return settled;
 	xact_commit();
+	if (cycle->replaced)
+		debug_stop("swap-committed");
 	if (OidIsValid(cycle->entered))
 		trouble_forget(cycle->entered);
 	main_stream_forget_locks();

@@ -45,6 +45,7 @@
 #include "main_slot.h"
 #include "names.h"
 #include "settings.h"
+#include "replacement.h"
 #include "rollup.h"
 #include "shape.h"
 #include "shared.h"
@@ -62,6 +63,7 @@ sql_function(notify_stats_create_rollup);
 sql_function(notify_stats_create_computed);
 sql_function(notify_stats_explain_rollup);
 sql_function(notify_stats_adopt_rollup);
+sql_function(notify_stats_alter_rollup);
 sql_function(notify_stats_drop_rollup);
 sql_function(notify_stats_rebuild);
 sql_function(notify_stats_verify);
@@ -233,29 +235,26 @@ put_finding(ReturnSetInfo *rsinfo, const char *part, const char *verdict,
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* Reports the replica identities that a core still needs. */
+/* Reports the columns that the replica identity of each source must contain. */
 static void
 put_identities(ReturnSetInfo *rsinfo, const Core *core)
 {
 	const Definition *definition = definition_compile(core->query);
 	ListCell   *lc;
-	ListCell   *lc2;
 
 	foreach(lc, definition->sources)
 	{
+		Oid			source = lfirst_oid(lc);
 		const Bitmapset *columns = definition_source_columns(definition,
-															 lfirst_oid(lc));
+															 source);
+		List	   *gaps = source_identity_gaps(source, columns, true);
 
-		foreach(lc2, source_identity_gaps(lfirst_oid(lc), columns, true))
-		{
-			const IdentityGap *gap = (const IdentityGap *) lfirst(lc2);
-
-			put_finding(rsinfo, psprintf("replica identity of %s",
-										 qualified_name(gap->relid)),
-						"missing", gap->missing ?
-						psprintf("It does not contain the columns %s.", gap->missing) :
-						gap->refusal, gap->hint);
-		}
+		put_finding(rsinfo, psprintf("replica identity of %s",
+									 qualified_name(source)),
+					gaps == NIL ? "sufficient" : "missing",
+					psprintf("It must contain %s.",
+							 source_column_names(source, columns)),
+					gaps == NIL ? NULL : ((const IdentityGap *) linitial(gaps))->hint);
 	}
 }
 
@@ -329,6 +328,26 @@ notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 		computed_adopt(relid, format, ignore_deletes);
 	else
 		rollup_adopt_table(relid, format, ignore_deletes);
+	PG_RETURN_VOID();
+}
+
+Datum
+notify_stats_alter_rollup(PG_FUNCTION_ARGS)
+{
+	Oid			relid;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	relid = PG_GETARG_OID(0);
+	if (PG_ARGISNULL(1))
+	{
+		check_primary();
+		replacement_detach(relid);
+	}
+	else
+		replacement_begin(relid, text_to_cstring(PG_GETARG_TEXT_PP(1)),
+						  check_server(),
+						  strings_of_array(PG_GETARG_ARRAYTYPE_P(2)));
 	PG_RETURN_VOID();
 }
 

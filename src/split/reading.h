@@ -28,6 +28,8 @@ typedef struct Reading
 	const char *column;			/* name of the output column */
 	MovingWindow *window;		/* a condition that moves with the clock */
 	Var		   *hour;			/* the core's column for it */
+	char	   *unindexed;		/* a column whose index would make the core
+								 * shorter */
 	List	   *computed;		/* names of aggregates that are computed when
 								 * reading */
 	List	   *obstacles;		/* of Obstacle */

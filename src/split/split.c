@@ -124,6 +124,14 @@ find_parts(Splitter *splitter, const Query *query, const Reading *reading,
 	if (reading->window != NULL)
 		find_computed(splitter, "window of time",
 					  "Whole hours are kept; the rest of an hour is read from the source.");
+	if (reading->unindexed != NULL)
+	{
+		find_computed(splitter, psprintf("condition on \"%s\"", reading->unindexed),
+					  "Each time is kept, since no index begins with the column.");
+		((Finding *) llast(splitter->findings))->advice =
+			psprintf("Create an index on column \"%s\" first. Then hours are kept, which are fewer.",
+					 reading->unindexed);
+	}
 	foreach(lc, reading->computed)
 		find_computed(splitter, (char *) lfirst(lc),
 					  "It is computed from what is kept.");
@@ -312,7 +320,13 @@ read_window(Reading *reading, Node *condition)
 		return false;
 	reading->window = window_of_times(reading->core, condition);
 	if (reading->window == NULL)
+	{
+		char	   *column = window_lacks_index(reading->core, condition);
+
+		if (column != NULL)
+			reading->unindexed = column;
 		return false;
+	}
 	reading->hour = core_group(reading->core, reading->window->hour,
 							   CORE_CONDITION, "hour");
 	return true;
@@ -669,26 +683,15 @@ core_name(const Splitter *splitter)
 
 /* Returns a table that is the fact, or a part of it, and is joined as well. */
 static Oid
-table_read_twice(const List *items, const FromItem *fact)
+table_read_twice(const List *items, FromItem *fact)
 {
 	ListCell   *lc;
-	ListCell   *lc2;
-	ListCell   *lc3;
 
 	foreach(lc, items)
 	{
-		const FromItem *item = (const FromItem *) lfirst(lc);
-
-		if (item == fact)
-			continue;
-		foreach(lc2, item->inputs)
-		{
-			foreach(lc3, fact->inputs)
-			{
-				if (((Input *) lfirst(lc2))->relid == ((Input *) lfirst(lc3))->relid)
-					return ((Input *) lfirst(lc2))->relid;
-			}
-		}
+		if (lfirst(lc) != fact &&
+			OidIsValid(fact_read_twice(list_make2(fact, lfirst(lc)))))
+			return fact_read_twice(list_make2(fact, lfirst(lc)));
 	}
 	return InvalidOid;
 }
@@ -696,18 +699,14 @@ table_read_twice(const List *items, const FromItem *fact)
 /* Adds an Obstacle for joins whose core would be as large as the fact. */
 static void
 check_core(Reading *reading, const Query *query, const List *items,
-		   const FromItem *fact)
+		   FromItem *fact)
 {
 	Oid			twice = table_read_twice(items, fact);
 
 	if (OidIsValid(twice))
 		reading->obstacles =
-			lappend(reading->obstacles,
-					obstacle_unsupported(psprintf("a join of table \"%s\" with itself",
-												  get_rel_name(twice)),
-										 "A change of one row would change many rows of the join.",
-										 "Group each side in a subquery in FROM, and join the results."));
-	else if (reading->obstacles == NIL && core_is_row_per_row(reading->core))
+			lappend(reading->obstacles, fact_self_join(twice));
+	else if (core_is_row_per_row(reading->core))
 		reading->obstacles =
 			lappend(reading->obstacles,
 					obstacle_unsupported(psprintf("a join or condition that depends on each single row of \"%s\"",

@@ -193,6 +193,32 @@ hour_of(Node *time)
 								 COERCE_EXPLICIT_CALL);
 }
 
+/* Returns whether a condition is a lower bound for times of a single table. */
+static bool
+read_lower_bound(const CoreBuilder *core, Node *condition, Bound *bound)
+{
+	return list_length(core->inputs) == 1 &&
+		((const Input *) linitial(core->inputs))->is_table &&
+		read_bound(core, condition, bound) &&
+		(bound->strategy == BTGreaterEqualStrategyNumber ||
+		 bound->strategy == BTGreaterStrategyNumber);
+}
+
+/*
+ * Returns the name of the column whose missing index keeps a condition from
+ * being a window, or NULL.
+ */
+char *
+window_lacks_index(const CoreBuilder *core, Node *condition)
+{
+	const Input *input = (const Input *) linitial(core->inputs);
+	Bound		bound;
+
+	return read_lower_bound(core, condition, &bound) &&
+		!has_index(input->relid, bound.time->varattno) ?
+		get_attname(input->relid, bound.time->varattno, false) : NULL;
+}
+
 /*
  * Returns a condition on the time of a fact as a window, or NULL if it is none
  * or if the table has no index to read the rest from.
@@ -207,10 +233,7 @@ window_of_times(const CoreBuilder *core, Node *condition)
 	bool		same_type;
 	Node	   *first;
 
-	if (list_length(core->inputs) != 1 || !input->is_table ||
-		!read_bound(core, condition, &bound) ||
-		(bound.strategy != BTGreaterEqualStrategyNumber &&
-		 bound.strategy != BTGreaterStrategyNumber) ||
+	if (!read_lower_bound(core, condition, &bound) ||
 		!has_index(input->relid, bound.time->varattno))
 		return NULL;
 	type = exprType((Node *) bound.time);

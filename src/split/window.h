@@ -24,6 +24,7 @@ typedef struct MovingWindow
 } MovingWindow;
 
 extern Node *window_of_days(const CoreBuilder *core, Node *condition);
+extern char *window_lacks_index(const CoreBuilder *core, Node *condition);
 extern MovingWindow *window_of_times(const CoreBuilder *core, Node *condition);
 extern void window_apply(const MovingWindow *window, Var *hour,
 						 Query *definition, RangeTblEntry *core);

@@ -249,6 +249,15 @@ EXCEPTION WHEN data_exception THEN
 	RETURN false;
 END $$;
 
+-- what verify() finds; nothing if the query is an error for the rows that there are
+CREATE FUNCTION differences(rollup text) RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN QUERY SELECT v::text FROM notify_stats.verify(rollup::regclass) v;
+EXCEPTION WHEN data_exception THEN
+	RETURN;
+END $$;
+
 CREATE FUNCTION columns_of(relation regclass) RETURNS text
 LANGUAGE sql AS $$
 	SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), nullif(attcollation, 0)::regcollation), ', '
