@@ -223,6 +223,8 @@ SELECT format('SELECT answer(''SELECT %s, count(*) FROM letters GROUP BY %s'')',
 FROM generate_series(1, 33) i \gset
 :many;
 
+SELECT answer($$ SELECT (kind, pages) AS pair, count(*) FROM letters GROUP BY 1 $$);
+
 -- aggregates
 SELECT answer($$
     SELECT kind, count(*), min(pages) FROM letters GROUP BY 1 $$);
