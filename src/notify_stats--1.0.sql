@@ -313,12 +313,6 @@ CREATE FUNCTION @extschema@.explain_rollup(definition text, facts text[] DEFAULT
 COMMENT ON FUNCTION @extschema@.explain_rollup(text, text[]) IS
     'shows what create_rollup() would keep, what the view would compute, and everything that is not supported';
 
--- TEMPORARY: until create_rollup() splits queries
-CREATE FUNCTION @extschema@.create_computed(rollup text, definition text, core_names text[], core_texts text[],
-        view_text text, ignore_deletes text[] DEFAULT '{}') RETURNS regclass
-    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-    AS 'MODULE_PATHNAME', 'notify_stats_create_computed';
-
 CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
     RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE

@@ -54,68 +54,77 @@ typedef struct Columns
 	Bitmapset  *nullable_sums;	/* measures that are a sum without coalesce */
 } Columns;
 
-pg_noreturn static void refuse(const char *construct, const char *hint);
-static void check_select(const Query *query);
-static void check_clauses(const Query *query);
-static List *read_inputs(const Query *query, Index *varno);
-static void check_references(const Columns *columns, List *inputs,
-							 Index varno);
+static Obstacle *check_select(const Query *query);
+static Obstacle *check_clauses(const Query *query);
+static Obstacle *read_inputs(const Query *query, List **inputs, Index *varno);
+static Obstacle *check_references(const Columns *columns, List *inputs,
+								  Index varno);
 
-static void read_columns(Definition *definition, Columns *columns,
-						 const Query *query);
+static Obstacle *read_columns(Definition *definition, Columns *columns,
+							  const Query *query);
 static bool calls_users_code(const Definition *definition);
 static void prepare_group_hash(Definition *definition);
-static void add_group(Definition *definition, Columns *columns,
-					  const TargetEntry *entry, const SortGroupClause *clause);
-static void add_measure(Definition *definition, Columns *columns,
-						const TargetEntry *entry);
-pg_noreturn static void refuse_without_row_count(void);
-static void check_row_count(const Definition *definition,
-							const Columns *columns);
+static Obstacle *add_group(Definition *definition, Columns *columns,
+						   const TargetEntry *entry,
+						   const SortGroupClause *clause);
+static Obstacle *add_measure(Definition *definition, Columns *columns,
+							 const TargetEntry *entry);
+static Obstacle *lack_of_row_count(void);
+static Obstacle *check_row_count(const Definition *definition,
+								 const Columns *columns);
 
-static Branch *compile_branch(const Columns *columns, const Input *input,
-							  Index varno);
-static List *ready_expressions(List *expressions, Branch *branch);
+static Obstacle *compile_branches(Definition *definition,
+								  const Columns *columns, List *inputs,
+								  Index varno);
+static Obstacle *compile_branch(Branch *branch, const Columns *columns,
+								const Input *input, Index varno);
+static Obstacle *ready_expressions(List **expressions, Branch *branch);
 static bool note_types_walker(Node *node, List **types);
 static Bitmapset *used_columns(const Branch *branch);
-static void find_row_count(Definition *definition, const Columns *columns);
-static void find_companions(Definition *definition, const Columns *columns);
+static Obstacle *find_row_count(Definition *definition,
+								const Columns *columns);
+static Obstacle *find_companions(Definition *definition,
+								 const Columns *columns);
 
 /*
  * Compiles an analyzed query (from parse_analyze, or the stored query of the
  * definition view), in the current memory context.  Does not change the query.
- * Throws, naming the construct, if the query cannot be maintained from row
- * changes.
+ * If the query cannot be maintained from row changes, returns NULL, and sets
+ * *obstacle.  Constant expressions are evaluated, which may throw.
  */
 Definition *
-definition_compile(const Query *query)
+definition_try(const Query *query, Obstacle **obstacle)
 {
 	Definition *definition = palloc0(sizeof(Definition));
 	Columns		columns = {0};
 	List	   *inputs;
 	Index		varno;
-	ListCell   *lc;
 
-	check_select(query);
-	check_clauses(query);
-	inputs = read_inputs(query, &varno);
-	read_columns(definition, &columns, query);
-	check_references(&columns, inputs, varno);
-
-	foreach(lc, inputs)
-	{
-		Branch	   *branch = compile_branch(&columns, lfirst(lc), varno);
-
-		definition->branches = lappend(definition->branches, branch);
-		definition->sources = list_append_unique_oid(definition->sources,
-													 branch->source);
-	}
-
-	find_row_count(definition, &columns);
-	find_companions(definition, &columns);
+	if ((*obstacle = check_select(query)) != NULL ||
+		(*obstacle = check_clauses(query)) != NULL ||
+		(*obstacle = read_inputs(query, &inputs, &varno)) != NULL ||
+		(*obstacle = read_columns(definition, &columns, query)) != NULL ||
+		(*obstacle = check_references(&columns, inputs, varno)) != NULL ||
+		(*obstacle = compile_branches(definition, &columns, inputs,
+									  varno)) != NULL ||
+		(*obstacle = find_row_count(definition, &columns)) != NULL ||
+		(*obstacle = find_companions(definition, &columns)) != NULL)
+		return NULL;
 	prepare_group_hash(definition);
 	definition->calls_users_code = calls_users_code(definition);
 
+	return definition;
+}
+
+/* The same, but throws, naming the construct. */
+Definition *
+definition_compile(const Query *query)
+{
+	Obstacle   *obstacle;
+	Definition *definition = definition_try(query, &obstacle);
+
+	if (definition == NULL)
+		obstacle_throw(obstacle);
 	return definition;
 }
 
@@ -220,15 +229,8 @@ definition_source_types(const Definition *definition, Oid source)
  * ----------------------------------------------------------------
  */
 
-/* Throws because the definition has a construct that no rollup can have. */
-static void
-refuse(const char *construct, const char *hint)
-{
-	obstacle_throw(obstacle_unsupported(construct, NULL, hint));
-}
-
-/* Throws unless the query is a SELECT that returns rows. */
-static void
+/* Returns an obstacle unless the query is a SELECT that returns rows. */
+static Obstacle *
 check_select(const Query *query)
 {
 	bool		into = query->utilityStmt != NULL &&
@@ -236,56 +238,57 @@ check_select(const Query *query)
 	((CreateTableAsStmt *) query->utilityStmt)->is_select_into;
 
 	if (into)
-		refuse("SELECT INTO", "Omit INTO. The rollup is the table.");
-
+		return obstacle_unsupported("SELECT INTO", NULL,
+									"Omit INTO. The rollup is the table.");
 	if (query->commandType != CMD_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("definition is not a SELECT statement"),
-				 errhint("Write a query of the form SELECT columns, count(*) FROM table GROUP BY columns.")));
+		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							 "definition is not a SELECT statement", NULL,
+							 "Write a query of the form SELECT columns, count(*) FROM table GROUP BY columns.");
+	return NULL;
 }
 
 /*
- * Throws if the query has clauses that are not supported.  Only FROM, WHERE
- * and GROUP BY are.
+ * Returns an obstacle if the query has clauses that are not supported.  Only
+ * FROM, WHERE and GROUP BY are.
  */
-static void
+static Obstacle *
 check_clauses(const Query *query)
 {
-	obstacle_throw_first(input_clause_obstacles(query));
+	List	   *obstacles = input_clause_obstacles(query);
 
+	if (obstacles != NIL)
+		return (Obstacle *) linitial(obstacles);
 	if (query->setOperations != NULL)
-		refuse("a set operation outside FROM",
-			   "Write UNION ALL as a subquery in FROM, and group its result.");
+		return obstacle_unsupported("a set operation outside FROM", NULL,
+									"Write UNION ALL as a subquery in FROM, and group its result.");
 	if (query->groupClause == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("definition has no GROUP BY"),
-				 errhint("To get a single group, group by a constant: SELECT 'all' AS part, count(*) FROM table GROUP BY 1.")));
+		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							 "definition has no GROUP BY", NULL,
+							 "To get a single group, group by a constant: SELECT 'all' AS part, count(*) FROM table GROUP BY 1.");
+	return NULL;
 }
 
 /* Reads FROM and WHERE of the query into Inputs. */
-static List *
-read_inputs(const Query *query, Index *varno)
+static Obstacle *
+read_inputs(const Query *query, List **inputs, Index *varno)
 {
 	List	   *obstacles = NIL;
-	List	   *inputs = input_read_query(query, varno, &obstacles);
 
-	obstacle_throw_first(obstacles);
-	return inputs;
+	*inputs = input_read_query(query, varno, &obstacles);
+	return obstacles == NIL ? NULL : (Obstacle *) linitial(obstacles);
 }
 
-/* Throws if the output columns refer to whole rows of subqueries. */
-static void
+/*
+ * Returns an obstacle if the output columns refer to whole rows of
+ * subqueries.
+ */
+static Obstacle *
 check_references(const Columns *columns, List *inputs, Index varno)
 {
 	List	   *lists = list_make3(columns->groups, columns->args,
 								   columns->filters);
-	Obstacle   *obstacle = input_reference_obstacle(inputs, (Node *) lists,
-													varno);
 
-	if (obstacle != NULL)
-		obstacle_throw(obstacle);
+	return input_reference_obstacle(inputs, (Node *) lists, varno);
 }
 
 /* ----------------------------------------------------------------
@@ -296,10 +299,11 @@ check_references(const Columns *columns, List *inputs, Index varno)
 /*
  * Sorts the output columns into group columns and measures.
  */
-static void
+static Obstacle *
 read_columns(Definition *definition, Columns *columns, const Query *query)
 {
 	List	   *entries = query_target_list(query);
+	Obstacle   *obstacle;
 	ListCell   *lc;
 
 	definition->groups = palloc0(sizeof(GroupColumn) * list_length(entries));
@@ -311,27 +315,27 @@ read_columns(Definition *definition, Columns *columns, const Query *query)
 		SortGroupClause *clause;
 
 		if (entry->resjunk)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("GROUP BY expression of the definition is not in its SELECT list"),
-					 errdetail("Each row of a rollup is identified by its group columns."),
-					 errhint("Add every GROUP BY expression to the SELECT list.")));
+			return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+								 "GROUP BY expression of the definition is not in its SELECT list",
+								 "Each row of a rollup is identified by its group columns.",
+								 "Add every GROUP BY expression to the SELECT list.");
 
 		clause = entry->ressortgroupref == 0 ? NULL :
 			get_sortgroupref_clause_noerr(entry->ressortgroupref,
 										  query->groupClause);
-		if (clause != NULL)
-			add_group(definition, columns, entry, clause);
-		else
+		obstacle = clause != NULL ?
+			add_group(definition, columns, entry, clause) :
 			add_measure(definition, columns, entry);
+		if (obstacle != NULL)
+			return obstacle;
 	}
 
 	definition->ncolumns = definition->ngroups + definition->nmeasures;
-	check_row_count(definition, columns);
+	return check_row_count(definition, columns);
 }
 
 /* Adds an output column that is in GROUP BY. */
-static void
+static Obstacle *
 add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 		  const SortGroupClause *clause)
 {
@@ -342,15 +346,13 @@ add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 										  OidIsValid(clause->sortop));
 
 	if (obstacle != NULL)
-		obstacle_throw(obstacle);
-
+		return obstacle;
 	if (definition->ngroups == INDEX_MAX_KEYS)
-		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("definition groups by more than %d columns",
-						INDEX_MAX_KEYS),
-				 errdetail("The rollup has a unique index on its group columns."),
-				 errhint("Group by fewer columns.")));
+		return obstacle_make(ERRCODE_TOO_MANY_COLUMNS,
+							 psprintf("definition groups by more than %d columns",
+									  INDEX_MAX_KEYS),
+							 "The rollup has a unique index on its group columns.",
+							 "Group by fewer columns.");
 
 	group->attnum = entry->resno;
 	group->name = pstrdup(entry->resname);
@@ -361,28 +363,23 @@ add_group(Definition *definition, Columns *columns, const TargetEntry *entry,
 
 	definition->ngroups++;
 	columns->groups = lappend(columns->groups, entry->expr);
+	return NULL;
 }
 
-/* Throws unless the aggregate of an output column can be kept. */
-static void
+/* Returns an obstacle unless the aggregate of an output column can be kept. */
+static Obstacle *
 check_aggregate(const Aggref *aggregate, const TargetEntry *entry)
 {
-	Obstacle   *obstacle;
-
 	if (aggregate == NULL && contain_agg_clause((Node *) entry->expr))
-		refuse(psprintf("an expression over aggregates as column \"%s\"",
-						entry->resname),
+		return obstacle_unsupported(psprintf("an expression over aggregates as column \"%s\"",
+											 entry->resname), NULL,
 			   "Use a separate column for each aggregate, and compute the expression when reading the rollup.");
 	if (aggregate == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("column \"%s\" of the definition is neither in GROUP BY nor an aggregate",
-						entry->resname),
-				 errhint("Add the column to GROUP BY by its number, or omit it.")));
-
-	obstacle = aggregate_obstacle(aggregate);
-	if (obstacle != NULL)
-		obstacle_throw(obstacle);
+		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+							 psprintf("column \"%s\" of the definition is neither in GROUP BY nor an aggregate",
+									  entry->resname), NULL,
+							 "Add the column to GROUP BY by its number, or omit it.");
+	return aggregate_obstacle(aggregate);
 }
 
 /*
@@ -406,15 +403,17 @@ aggregate_argument(const Aggref *aggregate, MeasureKind kind)
 /*
  * Adds an output column that is an aggregate.
  */
-static void
+static Obstacle *
 add_measure(Definition *definition, Columns *columns, const TargetEntry *entry)
 {
 	Measure    *measure = &definition->measures[definition->nmeasures];
 	bool		never_null;
 	Aggref	   *aggregate = aggregate_of_column(entry->expr, &never_null);
+	Obstacle   *obstacle = check_aggregate(aggregate, entry);
 	Expr	   *arg;
 
-	check_aggregate(aggregate, entry);
+	if (obstacle != NULL)
+		return obstacle;
 	aggregate_kind(aggregate, &measure->kind);
 	arg = aggregate_argument(aggregate, measure->kind);
 
@@ -429,30 +428,30 @@ add_measure(Definition *definition, Columns *columns, const TargetEntry *entry)
 	definition->nmeasures++;
 	columns->args = lappend(columns->args, arg);
 	columns->filters = lappend(columns->filters, aggregate->aggfilter);
+	return NULL;
 }
 
-/* Throws because no measure shows when a group no longer has rows. */
-static void
-refuse_without_row_count(void)
+/* The obstacle that no measure shows when a group no longer has rows. */
+static Obstacle *
+lack_of_row_count(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("definition has no count(*) without FILTER"),
-			 errdetail("It shows when the last row of a group was deleted."),
-			 errhint("Add count(*) to the SELECT list.")));
+	return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+						 "definition has no count(*) without FILTER",
+						 "It shows when the last row of a group was deleted.",
+						 "Add count(*) to the SELECT list.");
 }
 
-/* Throws if there is no count that find_row_count could choose. */
-static void
+/* Returns an obstacle if there is no count that find_row_count could choose. */
+static Obstacle *
 check_row_count(const Definition *definition, const Columns *columns)
 {
 	for (int i = 0; i < definition->nmeasures; i++)
 	{
 		if (definition->measures[i].kind == MEASURE_COUNT &&
 			list_nth(columns->filters, i) == NULL)
-			return;
+			return NULL;
 	}
-	refuse_without_row_count();
+	return lack_of_row_count();
 }
 
 /* ----------------------------------------------------------------
@@ -460,35 +459,49 @@ check_row_count(const Definition *definition, const Columns *columns)
  * ----------------------------------------------------------------
  */
 
+/* Puts the output columns in terms of each table. */
+static Obstacle *
+compile_branches(Definition *definition, const Columns *columns, List *inputs,
+				 Index varno)
+{
+	ListCell   *lc;
+
+	foreach(lc, inputs)
+	{
+		Branch	   *branch = palloc0(sizeof(Branch));
+		Obstacle   *obstacle = compile_branch(branch, columns, lfirst(lc),
+											  varno);
+
+		if (obstacle != NULL)
+			return obstacle;
+		definition->branches = lappend(definition->branches, branch);
+		definition->sources = list_append_unique_oid(definition->sources,
+													 branch->source);
+	}
+	return NULL;
+}
+
 /*
  * Puts the output columns in terms of one table, ready for the executor.
  */
-static Branch *
-compile_branch(const Columns *columns, const Input *input, Index varno)
+static Obstacle *
+compile_branch(Branch *branch, const Columns *columns, const Input *input,
+			   Index varno)
 {
-	Branch	   *branch = palloc0(sizeof(Branch));
-	List	   *groups = input_substitute(columns->groups, input, varno);
-	List	   *args = input_substitute(columns->args, input, varno);
-	List	   *filters = input_substitute(columns->filters, input, varno);
+	Obstacle   *obstacle;
 
 	branch->source = input->relid;
-	branch->quals = ready_expressions(input->quals, branch);
-	branch->groups = ready_expressions(groups, branch);
-	branch->args = ready_expressions(args, branch);
-	branch->filters = ready_expressions(filters, branch);
+	branch->quals = input->quals;
+	branch->groups = input_substitute(columns->groups, input, varno);
+	branch->args = input_substitute(columns->args, input, varno);
+	branch->filters = input_substitute(columns->filters, input, varno);
+	if ((obstacle = ready_expressions(&branch->quals, branch)) != NULL ||
+		(obstacle = ready_expressions(&branch->groups, branch)) != NULL ||
+		(obstacle = ready_expressions(&branch->args, branch)) != NULL ||
+		(obstacle = ready_expressions(&branch->filters, branch)) != NULL)
+		return obstacle;
 	branch->columns = used_columns(branch);
-
-	return branch;
-}
-
-/* Throws the first obstacle of expressions over a table. */
-static void
-check_expressions(List *expressions, Oid relid)
-{
-	Obstacle   *obstacle = expression_obstacle((Node *) expressions, relid);
-
-	if (obstacle != NULL)
-		obstacle_throw(obstacle);
+	return NULL;
 }
 
 /*
@@ -496,16 +509,21 @@ check_expressions(List *expressions, Oid relid)
  * noted twice: before immutable parts are evaluated, and afterwards, when
  * default arguments have been inserted.
  */
-static List *
-ready_expressions(List *expressions, Branch *branch)
+static Obstacle *
+ready_expressions(List **expressions, Branch *branch)
 {
-	check_expressions(expressions, branch->source);
-	note_types_walker((Node *) expressions, &branch->types);
-	expressions = (List *) expression_planner((Expr *) expressions);
-	check_expressions(expressions, branch->source);
-	note_types_walker((Node *) expressions, &branch->types);
+	Obstacle   *obstacle = expression_obstacle((Node *) *expressions,
+											   branch->source);
 
-	return expressions;
+	if (obstacle != NULL)
+		return obstacle;
+	note_types_walker((Node *) *expressions, &branch->types);
+	*expressions = (List *) expression_planner((Expr *) *expressions);
+	obstacle = expression_obstacle((Node *) *expressions, branch->source);
+	if (obstacle != NULL)
+		return obstacle;
+	note_types_walker((Node *) *expressions, &branch->types);
+	return NULL;
 }
 
 /*
@@ -629,16 +647,15 @@ find_count_of_values(const Definition *definition, const Columns *columns,
 }
 
 /* Finds the measure that shows when a group no longer has rows. */
-static void
+static Obstacle *
 find_row_count(Definition *definition, const Columns *columns)
 {
 	definition->row_count = find_count_of_rows(definition, columns, NULL);
-	if (definition->row_count < 0)
-		refuse_without_row_count();
+	return definition->row_count < 0 ? lack_of_row_count() : NULL;
 }
 
 /* Finds, for each sum that can be NULL, the count that shows whether it is. */
-static void
+static Obstacle *
 find_companions(Definition *definition, const Columns *columns)
 {
 	int			i = -1;
@@ -657,13 +674,13 @@ find_companions(Definition *definition, const Columns *columns)
 		}
 
 		if (measure->companion < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("sum of a nullable argument requires a count of the same argument"),
-					 errdetail("The count shows when column \"%s\" must be NULL because no value is left.",
-							   measure->name),
-					 errhint("Use coalesce(sum(x), 0), or add count(x) with the same FILTER to the definition.")));
+			return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+								 "sum of a nullable argument requires a count of the same argument",
+								 psprintf("The count shows when column \"%s\" must be NULL because no value is left.",
+										  measure->name),
+								 "Use coalesce(sum(x), 0), or add count(x) with the same FILTER to the definition.");
 	}
+	return NULL;
 }
 
 /* Returns whether no expression of a list can be NULL. */

@@ -13,6 +13,8 @@
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
 
+#include "obstacle.h"
+
 #include "aggregate.h"
 
 /* One output column that the definition groups by. */
@@ -95,6 +97,7 @@ typedef struct Definition
 									 * (users_code.h) */
 } Definition;
 
+extern Definition *definition_try(const Query *query, Obstacle **obstacle);
 extern Definition *definition_compile(const Query *query);
 extern bool definition_groups_not_null(const Definition *definition);
 extern Bitmapset *definition_source_columns(const Definition *definition,

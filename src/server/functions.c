@@ -60,7 +60,6 @@
 
 sql_function(notify_stats_check_primary);
 sql_function(notify_stats_create_rollup);
-sql_function(notify_stats_create_computed);
 sql_function(notify_stats_explain_rollup);
 sql_function(notify_stats_adopt_rollup);
 sql_function(notify_stats_alter_rollup);
@@ -184,39 +183,6 @@ notify_stats_create_rollup(PG_FUNCTION_ARGS)
 
 	PG_RETURN_OID(from_query_create(name, definition, check_server(),
 									ignore_deletes, facts));
-}
-
-/* TEMPORARY: until create_rollup() splits queries */
-
-static char *
-given_view_text(void *arg, List *core_relids)
-{
-	return (char *) arg;
-}
-
-Datum
-notify_stats_create_computed(PG_FUNCTION_ARGS)
-{
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	List	   *names = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
-	List	   *texts = strings_of_array(PG_GETARG_ARRAYTYPE_P(3));
-	List	   *cores = NIL;
-	ListCell   *lc;
-	ListCell   *lc2;
-
-	forboth(lc, names, lc2, texts)
-	{
-		ComputedCore *core = palloc(sizeof(ComputedCore));
-
-		core->name = (char *) lfirst(lc);
-		core->text = (char *) lfirst(lc2);
-		cores = lappend(cores, core);
-	}
-	PG_RETURN_OID(computed_create(name, definition, cores, given_view_text,
-								  text_to_cstring(PG_GETARG_TEXT_PP(4)),
-								  check_server(),
-								  strings_of_array(PG_GETARG_ARRAYTYPE_P(5))));
 }
 
 static void

@@ -34,6 +34,7 @@
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 
+#include "definition.h"
 #include "estimate.h"
 
 /* A name that no column of a core has. */
@@ -53,18 +54,9 @@ typedef struct TableWalk
 static const char *
 row_count_name(const Query *core)
 {
-	ListCell   *lc;
+	const Definition *definition = definition_compile(core);
 
-	foreach(lc, core->targetList)
-	{
-		const TargetEntry *entry = lfirst_node(TargetEntry, lc);
-		const Aggref *aggregate = (const Aggref *) entry->expr;
-
-		if (IsA(aggregate, Aggref) && aggregate->aggstar &&
-			aggregate->aggfilter == NULL)
-			return quote_identifier(entry->resname);
-	}
-	elog(ERROR, "core has no row count");
+	return quote_identifier(definition->measures[definition->row_count].name);
 }
 
 /* Returns the number of blocks of a table and its partitions. */

@@ -19,7 +19,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -38,7 +37,6 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/ruleutils.h"
 
@@ -1083,43 +1081,6 @@ pin_time_zone(Query *query, Split *split)
 						 zone));
 }
 
-/*
- * Returns whether a table can hold the result of the query as it is.  The
- * errors of definition_compile say why not, and are discarded here: the split
- * has its own reasons.
- */
-static bool
-is_table_definition(const Query *query)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool result = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		(void) definition_compile(query);
-		ReleaseCurrentSubTransaction();
-		result = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return result;
-}
-
 /* Keeps the result of the query as it is. */
 static void
 keep_result(Splitter *splitter, const Query *query)
@@ -1158,7 +1119,7 @@ split_query(const Query *query, const char *name, List *facts)
 	split->view = expand_query(split->query, &splitter.obstacles);
 	check_facts(split->view, facts);
 	split->plain = splitter.obstacles == NIL &&
-		is_table_definition(split->query);
+		definition_try(split->query, &(Obstacle *) {NULL}) != NULL;
 	if (split->plain)
 		keep_result(&splitter, split->query);
 	else if (splitter.obstacles == NIL)

@@ -549,7 +549,7 @@ sub load_computed
 
 	sql($node, "$include;
 		SELECT make_averages(), make_per_region(), make_mixed(), make_total();
-		DROP FUNCTION make_computed, make_averages, make_per_region, make_mixed, make_total, wrong", $db);
+		DROP FUNCTION make_averages, make_per_region, make_mixed, make_total, wrong", $db);
 	return;
 }
 
