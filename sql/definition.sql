@@ -43,31 +43,9 @@ CREATE FUNCTION late(i integer, t timestamptz DEFAULT now()) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
 CREATE AGGREGATE sum(integer) (SFUNC = int4pl, STYPE = integer);
 
--- Tries to use a query as the definition of a table, and returns the message, detail and hint, or NULL.
-CREATE FUNCTION as_table(query text) RETURNS text[] LANGUAGE plpgsql AS $f$
-DECLARE
-    message text;
-    detail text;
-    hint text;
-BEGIN
-    EXECUTE format('CREATE VIEW refused_definition AS %s', query);
-    CREATE TABLE refused AS TABLE refused_definition WITH NO DATA;
-    BEGIN
-        PERFORM notify_stats.adopt_rollup('refused');
-    EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-        IF SQLERRM NOT LIKE '%has no unique index%' THEN RAISE; END IF;
-        EXECUTE substring(hint FROM 'Run: (.*)');
-        PERFORM notify_stats.adopt_rollup('refused');
-    END;
-    RAISE EXCEPTION SQLSTATE 'NS000';
-EXCEPTION
-    WHEN SQLSTATE 'NS000' THEN
-        RETURN NULL;
-    WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-        RETURN ARRAY[message, nullif(detail, ''), nullif(hint, '')];
-END $f$;
+\getenv srcdir PG_ABS_SRCDIR
+\set as_table :srcdir '/sql/include/as_table.sql'
+\i :as_table
 
 -- What create_rollup() makes of a query: a table, a view, or an error. For a view, also the reason
 -- why a table cannot hold the result.
@@ -222,6 +200,8 @@ SELECT format('SELECT answer(''SELECT %s, count(*) FROM letters GROUP BY %s'')',
               string_agg(i::text, ', ' ORDER BY i)) AS many
 FROM generate_series(1, 33) i \gset
 :many;
+
+SELECT answer($$ SELECT (kind, pages) AS pair, count(*) FROM letters GROUP BY 1 $$);
 
 -- aggregates
 SELECT answer($$

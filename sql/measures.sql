@@ -248,20 +248,18 @@ SELECT (SELECT count(*) FROM never_null), (SELECT count(*) FROM counted_ones), (
 SELECT rollup, state FROM notify_stats.rollups WHERE rollup::text IN ('never_null', 'counted_ones', 'counted_ids') ORDER BY 1;
 -- arguments that can be null
 CREATE FUNCTION nothing(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-CREATE FUNCTION refused(expression text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM notify_stats.create_rollup('refused_rollup', 'SELECT name, ' || expression || ' FROM jobs GROUP BY name');
-    RETURN 'accepted';
-EXCEPTION WHEN feature_not_supported THEN
-    RETURN SQLERRM;
-END $$;
+\set as_table :srcdir '/sql/include/as_table.sql'
+\i :as_table
+CREATE FUNCTION refused(expression text) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce((as_table('SELECT name, ' || expression || ' FROM jobs GROUP BY name'))[1], 'accepted')
+$$;
 SELECT expression, refused('count(*), ' || expression) FROM (VALUES
     ('sum(CASE WHEN done THEN 1 END)'), ('sum(CASE WHEN urgent THEN rating ELSE 0 END)'),
     ('sum(CASE WHEN urgent THEN 1 ELSE rating END)'), ('sum(nullif(seconds, 0))'), ('sum(seconds + rating)'),
     ('sum(done::integer)'), ('sum((done AND urgent)::integer)'), ('sum((rating > 3)::integer)'), ('sum(nothing(seconds))'),
     ('sum(coalesce(rating, rating))'), ('sum(CASE WHEN done THEN 1 ELSE 0 END) FILTER (WHERE urgent)')) e(expression);
 -- one of the tables may have nulls
-SELECT notify_stats.create_rollup('counted_both', $$
+SELECT as_table($$
     SELECT name, count(x) AS n FROM (SELECT name, id AS x FROM jobs UNION ALL SELECT name, rating FROM jobs) j
     GROUP BY name $$);
 SELECT notify_stats.create_rollup('counted_both', $$

@@ -122,5 +122,51 @@ SELECT * FROM wrong();
 SELECT * FROM unverified();
 SELECT rollup, state, reason FROM notify_stats.rollups WHERE state <> 'live';
 
+-- keys of dimensions: a view that does not group again depends on the constraint
+DO $$ BEGIN PERFORM notify_stats.drop_rollup(rollup) FROM notify_stats.rollups; END $$;
+DELETE FROM query;
+CREATE TABLE k1 (id integer, name text);
+CREATE UNIQUE INDEX k1_id ON k1 (id);
+CREATE TABLE k2 (id integer CONSTRAINT k2_id UNIQUE DEFERRABLE, name text);
+CREATE TABLE k3 (id integer, name text);
+CREATE UNIQUE INDEX k3_id ON k3 (id) WHERE name <> '';
+CREATE TABLE k4 (id integer CONSTRAINT k4_id UNIQUE, name text);
+CREATE TABLE k5 (id bigint PRIMARY KEY, name text);
+CREATE TABLE k6 (id integer, part text, name text, CONSTRAINT k6_key PRIMARY KEY (id, part));
+INSERT INTO k1 VALUES (1, 'a'), (2, 'b'), (3, 'a'), (NULL, 'c');
+INSERT INTO k2 TABLE k1;
+INSERT INTO k3 TABLE k1;
+INSERT INTO k4 TABLE k1;
+INSERT INTO k4 VALUES (NULL, 'd');
+INSERT INTO k5 SELECT * FROM k1 WHERE id > 0;
+INSERT INTO k6 VALUES (1, 'a', 'x'), (1, 'b', 'y'), (2, 'a', 'z');
+INSERT INTO query (name, query, facts)
+    SELECT 'of_' || k, format('SELECT f.d_id, %1$s.name, count(*) AS n, sum(f.u) AS u FROM f LEFT JOIN %1$s ON %1$s.id = f.d_id GROUP BY 1, 2', k), '{f}'
+    FROM unnest('{k1,k2,k3,k4,k5,k6}'::text[]) k;
+INSERT INTO query (name, query, facts) VALUES
+('of_part', 'SELECT f.d_id, k6.name, count(*) AS n FROM f JOIN k6 ON k6.id = f.d_id AND k6.part = f.t GROUP BY 1, 2', '{f}'),
+('of_constant_part', 'SELECT f.d_id, k6.name, count(*) AS n FROM f JOIN k6 ON k6.id = f.d_id AND k6.part = ''a'' GROUP BY 1, 2', '{f}'),
+('of_key_of_dimension', 'SELECT k5.id, k5.name, count(*) AS n FROM f JOIN k5 ON k5.id = f.d_id GROUP BY 1, 2', '{f}'),
+('of_two_keys', 'SELECT f.d_id, k5.name, k4.name AS other, count(*) AS n FROM f JOIN k5 ON k5.id = f.d_id LEFT JOIN k4 ON k4.id = k5.id + 1 GROUP BY 1, 2, 3', '{f}'),
+('of_name', 'SELECT k5.name, count(*) AS n FROM f JOIN k5 ON k5.id = f.d_id GROUP BY 1', '{f}'),
+('of_condition', 'SELECT f.d_id, count(*) AS n FROM f JOIN k5 ON k5.id = f.d_id WHERE k5.name > ''a'' GROUP BY 1 HAVING sum(f.u) > 1', '{f}');
+SELECT * FROM keep_all();
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+BEGIN;
+SET CONSTRAINTS k2_id DEFERRED;
+INSERT INTO k2 VALUES (1, 'z');
+SELECT * FROM wrong();
+ROLLBACK;
+DROP INDEX k1_id;
+INSERT INTO k1 VALUES (1, 'z'), (2, 'b');
+INSERT INTO k3 VALUES (1, NULL), (2, '');
+INSERT INTO k4 VALUES (NULL, 'e');
+UPDATE k5 SET id = id + 1 WHERE id = 3;
+SELECT * FROM wrong();
+ALTER TABLE k4 DROP CONSTRAINT k4_id;
+ALTER TABLE k6 DROP CONSTRAINT k6_key;
+ALTER TABLE k2 DROP CONSTRAINT k2_id;
+
 SET client_min_messages = error;
 DROP SCHEMA split_joins CASCADE;

@@ -975,15 +975,18 @@ dimension_walker(Node *node, Splitter *splitter)
 			get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP)
 			splitter->obstacles =
 				lappend(splitter->obstacles,
-						obstacle_unsupported(psprintf("temporary table \"%s\"",
-													  get_rel_name(rte->relid)),
-											 NULL, "Use a permanent table."));
+						obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+									  psprintf("table \"%s\" is temporary",
+											   get_rel_name(rte->relid)),
+									  NULL, "Use a permanent table."));
 		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
 			check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
 			splitter->obstacles =
 				lappend(splitter->obstacles,
-						obstacle_unsupported(psprintf("table \"%s\" with row-level security",
-												 get_rel_name(rte->relid)),
+						obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+									  psprintf("row-level security of table \"%s\" applies to role \"%s\"",
+											   get_rel_name(rte->relid),
+											   GetUserNameFromId(GetUserId(), false)),
 										"Its policies would be those of the rollup's owner for every reader.",
 										"Use a table without row-level security, or an owner to whom it does not apply."));
 		return false;
