@@ -10,7 +10,7 @@ MODULE_big = notify_stats
 OBJS = $(patsubst %.c,%.o,$(call files,src/*/*.c))
 DATA = $(call files,src/notify_stats--*.sql)
 DOCS = $(call files,doc/*.md)
-PGFILEDESC = "notify_stats - summary tables kept up to date from the write-ahead log"
+PGFILEDESC = "notify_stats - results of summary queries kept up to date from the write-ahead log"
 PG_CPPFLAGS = -DNOTIFY_STATS_VERSION='"$(EXTVERSION)"' $(addprefix -I,$(sort $(dir $(wildcard $(TOP)src/*/*.h))))
 
 # "make installcheck", after "make install" and not as root, runs all tests on servers of

@@ -23,7 +23,13 @@ SELECT relname, relkind FROM relations();
 ROLLBACK;
 SELECT relname FROM relations();
 SELECT rollup FROM notify_stats.rollups;
-SELECT make_averages(), make_by_region(), make_mixed(), make_total();
+-- dropped with all its parts before it was built
+BEGIN;
+SELECT make_averages();
+DROP VIEW averages;
+SELECT relname FROM relations();
+ROLLBACK;
+SELECT make_averages(), make_per_region(), make_mixed(), make_total();
 SELECT relname, relkind FROM relations();
 SELECT obj_description('averages'::regclass), obj_description('averages_definition'::regclass), obj_description('averages_core'::regclass);
 -- one row each, also for cores that are being built
@@ -49,7 +55,7 @@ SELECT * FROM wrong();
 UPDATE regions SET name = 'north' WHERE id = 3;
 DELETE FROM regions WHERE id = 2;
 SELECT * FROM wrong();
-SELECT * FROM by_region ORDER BY name;
+SELECT * FROM per_region ORDER BY name;
 -- changes of each core
 SELECT rollup, changed_at >= built_at AS changed FROM notify_stats.rollups ORDER BY rollup::text;
 
@@ -70,7 +76,7 @@ CALL notify_stats.catch_up();
 
 -- verify(): the groups of a core, and then the rows of the view
 SELECT * FROM notify_stats.verify('averages');
-SELECT * FROM notify_stats.verify('by_region');
+SELECT * FROM notify_stats.verify('per_region');
 SELECT * FROM notify_stats.verify('mixed');
 SELECT * FROM notify_stats.verify('total');
 UPDATE mixed_core SET n = 100 WHERE day = '2026-01-01';
@@ -84,15 +90,21 @@ SELECT * FROM notify_stats.verify('mixed');
 CREATE OR REPLACE VIEW averages AS SELECT kind, s::numeric / nullif(n, 0) AS average FROM averages_core;
 SELECT * FROM notify_stats.verify('averages');
 CREATE OR REPLACE VIEW averages AS SELECT kind, s::numeric / nullif(k, 0) AS average FROM averages_core;
-CREATE OR REPLACE VIEW total AS SELECT 0::bigint AS n, sum(s)::bigint AS amount, to_json(count(*)) AS as_json FROM total_core;
+CREATE OR REPLACE VIEW total AS SELECT 0::bigint AS n, sum(s)::bigint AS amount FROM total_core;
 SELECT * FROM notify_stats.verify('total');
-CREATE OR REPLACE VIEW total AS SELECT coalesce(sum(n), 0)::bigint AS n, sum(s)::bigint AS amount,
-    to_json(coalesce(sum(n), 0)::bigint) AS as_json FROM total_core;
+CREATE OR REPLACE VIEW total AS SELECT coalesce(sum(n), 0)::bigint AS n, sum(s)::bigint AS amount FROM total_core;
 SELECT * FROM notify_stats.verify('total');
+CREATE OR REPLACE VIEW mixed AS SELECT day::text AS what, n, to_json(n) AS as_json FROM mixed_core
+    UNION ALL SELECT kind, n, to_json(n + 1) FROM mixed_core_2 WHERE kind = 'kind 1' ORDER BY n LIMIT 1;
+SELECT * FROM notify_stats.verify('mixed');
+CREATE OR REPLACE VIEW mixed AS SELECT day::text AS what, n, to_json(n) AS as_json FROM mixed_core
+    UNION ALL SELECT kind, n, to_json(n) FROM mixed_core_2;
+SELECT * FROM notify_stats.verify('mixed');
 -- renamed columns of a core, of its definition and of a source
 ALTER TABLE averages_core RENAME s TO amounts;
 ALTER TABLE events RENAME amount TO price;
 ALTER VIEW averages_core_definition RENAME k TO values;
+CALL notify_stats.catch_up();
 SELECT * FROM notify_stats.verify('averages');
 INSERT INTO events VALUES (102, '2026-02-01', 'new', 3, 6);
 CALL notify_stats.catch_up();
@@ -112,7 +124,7 @@ INSERT INTO events SELECT i, '2026-03-01', 'many', 1, 1 FROM generate_series(100
 CALL notify_stats.catch_up();
 SELECT last_error FROM notify_stats.status;
 CALL notify_stats.catch_up();
-SELECT rollup, state, reason, reason_lsn IS NOT NULL AS reason_lsn FROM notify_stats.rollups ORDER BY rollup::text;
+SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item LIKE '%rollup%';
 SELECT notify_stats.applied_lsn('mixed');
 SELECT notify_stats.applied_lsn('mixed_core') IS NOT NULL AS applied;
@@ -124,6 +136,14 @@ SELECT notify_stats.rebuild('mixed');
 CALL notify_stats.catch_up();
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item LIKE '%rollup%';
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
+-- parts that are missing: only by changes of the catalog, or by a restore of some tables
+BEGIN;
+DELETE FROM notify_stats.rollup WHERE rollup = 'averages_core'::regclass;
+INSERT INTO notify_stats.computed_rollup VALUES (1, 2, '{total_core}');
+SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item = 'computed rollup' ORDER BY detail;
+SELECT notify_stats.applied_lsn('averages');
+ROLLBACK;
+SELECT notify_stats.applied_lsn('averages') IS NOT NULL AS applied;
 -- the replica identity of its source
 ALTER TABLE events REPLICA IDENTITY NOTHING;
 SELECT detail FROM notify_stats.check() WHERE item = 'replica identity' AND detail LIKE '%averages%';
@@ -131,17 +151,17 @@ ALTER TABLE events REPLICA IDENTITY FULL;
 CALL notify_stats.catch_up();
 
 -- names: renamed, moved, and with names that need quotes
-ALTER VIEW by_region RENAME TO "By region";
+ALTER VIEW per_region RENAME TO "Per region";
 CREATE SCHEMA computed_2;
-ALTER VIEW "By region" SET SCHEMA computed_2;
+ALTER VIEW "Per region" SET SCHEMA computed_2;
 INSERT INTO events VALUES (103, '2026-02-02', 'new', 1, 6);
 CALL notify_stats.catch_up();
 SELECT * FROM wrong();
-SELECT rollup, definition, cores FROM notify_stats.rollups WHERE rollup = 'computed_2."By region"'::regclass;
-SELECT * FROM notify_stats.verify('computed_2."By region"');
-SELECT notify_stats.drop_rollup('by_region_core');
-ALTER VIEW computed_2."By region" SET SCHEMA computed;
-ALTER VIEW "By region" RENAME TO by_region;
+SELECT rollup, definition, cores FROM notify_stats.rollups WHERE rollup = 'computed_2."Per region"'::regclass;
+SELECT * FROM notify_stats.verify('computed_2."Per region"');
+SELECT notify_stats.drop_rollup('per_region_core');
+ALTER VIEW computed_2."Per region" SET SCHEMA computed;
+ALTER VIEW "Per region" RENAME TO per_region;
 
 -- dropping: a part alone, what others use, and all of it
 DROP TABLE mixed_core;
@@ -161,11 +181,11 @@ SELECT relname FROM relations() WHERE relname LIKE 'total%';
 SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text;
 CALL notify_stats.catch_up();
 SELECT rollup, definition, cores FROM notify_stats.computed_rollup ORDER BY rollup::text;
-SELECT notify_stats.drop_rollup('by_region');
-SELECT make_by_region();
-DROP TABLE by_region_core CASCADE;
-SELECT relname FROM relations() WHERE relname LIKE 'by_region%';
-SELECT make_by_region();
+SELECT notify_stats.drop_rollup('per_region');
+SELECT make_per_region();
+DROP TABLE per_region_core CASCADE;
+SELECT relname FROM relations() WHERE relname LIKE 'per_region%';
+SELECT make_per_region();
 CALL notify_stats.catch_up();
 SELECT * FROM wrong();
 
@@ -197,7 +217,7 @@ SELECT make_computed('long_123456789_123456789_123456789_123456789_123', 'SELECT
     ARRAY['SELECT kind, count(*) AS n, count(amount) AS k, sum(amount) AS s FROM events GROUP BY kind'],
     'SELECT kind, s::numeric / nullif(k, 0) AS average FROM long_123456789_123456789_123456789_123456789_123_core');
 SELECT make_computed('pg_temp.long', 'SELECT 1', '{long_core}', '{SELECT 1}', 'SELECT 1');
-SELECT relname FROM relations() WHERE relname !~ '^(averages|by_region)';
+SELECT relname FROM relations() WHERE relname !~ '^(averages|per_region)';
 
 -- owners: ALTER VIEW gives all parts away; only to a role to which the user may give them
 CREATE ROLE regress_computed_owner;
@@ -205,79 +225,79 @@ CREATE ROLE regress_computed_other;
 CREATE ROLE regress_computed_reader;
 GRANT CREATE, USAGE ON SCHEMA computed TO regress_computed_owner, regress_computed_other, regress_computed_reader;
 GRANT SELECT ON events, regions TO regress_computed_owner;
-ALTER VIEW by_region OWNER TO regress_computed_owner;
-SELECT * FROM relations() WHERE relname LIKE 'by_region%';
+ALTER VIEW per_region OWNER TO regress_computed_owner;
+SELECT * FROM relations() WHERE relname LIKE 'per_region%';
 INSERT INTO events VALUES (104, '2026-02-03', 'new', 1, 6);
 CALL notify_stats.catch_up();
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT * FROM wrong();
 \set VERBOSITY sqlstate
 SET ROLE regress_computed_owner;
-ALTER VIEW by_region OWNER TO regress_computed_other;
+ALTER VIEW per_region OWNER TO regress_computed_other;
 RESET ROLE;
 \set VERBOSITY default
 GRANT regress_computed_other TO regress_computed_owner;
-ALTER TABLE by_region_core OWNER TO regress_computed_reader;
+ALTER TABLE per_region_core OWNER TO regress_computed_reader;
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item = 'computed rollup';
 SET ROLE regress_computed_owner;
-ALTER VIEW by_region OWNER TO regress_computed_other;
+ALTER VIEW per_region OWNER TO regress_computed_other;
 RESET ROLE;
-SELECT relname, relowner FROM relations() WHERE relname LIKE 'by_region%';
-ALTER VIEW by_region OWNER TO regress_computed_owner;
-SELECT relname, relowner FROM relations() WHERE relname LIKE 'by_region%';
+SELECT relname, relowner FROM relations() WHERE relname LIKE 'per_region%';
+ALTER VIEW per_region OWNER TO regress_computed_owner;
+SELECT relname, relowner FROM relations() WHERE relname LIKE 'per_region%';
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item = 'computed rollup';
 CALL notify_stats.catch_up();
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 
 -- privileges: SELECT on the view is enough; the owner needs it on all tables
 SET ROLE regress_computed_reader;
-SELECT count(*) FROM by_region;
+SELECT count(*) FROM per_region;
 RESET ROLE;
-GRANT SELECT ON by_region TO regress_computed_reader;
+GRANT SELECT ON per_region TO regress_computed_reader;
 SET ROLE regress_computed_reader;
-SELECT * FROM by_region ORDER BY name;
-SELECT count(*) FROM by_region_core;
+SELECT * FROM per_region ORDER BY name;
+SELECT count(*) FROM per_region_core;
 SELECT * FROM notify_stats.rollups;
-SELECT notify_stats.applied_lsn('by_region') IS NOT NULL AS applied;
-SELECT notify_stats.wait_for_lsn('0/1', '1 s', 'by_region');
-SELECT notify_stats.rebuild('by_region');
-SELECT * FROM notify_stats.verify('by_region');
-SELECT notify_stats.drop_rollup('by_region');
-SELECT notify_stats.adopt_rollup('by_region');
+SELECT notify_stats.applied_lsn('per_region') IS NOT NULL AS applied;
+SELECT notify_stats.wait_for_lsn('0/1', '1 s', 'per_region');
+SELECT notify_stats.rebuild('per_region');
+SELECT * FROM notify_stats.verify('per_region');
+SELECT notify_stats.drop_rollup('per_region');
+SELECT notify_stats.adopt_rollup('per_region');
 RESET ROLE;
 SET ROLE regress_computed_owner;
 SELECT rollup, state, cores FROM notify_stats.rollups;
-SELECT * FROM notify_stats.verify('by_region');
-SELECT notify_stats.rebuild('by_region');
+SELECT * FROM notify_stats.verify('per_region');
+SELECT notify_stats.rebuild('per_region');
 RESET ROLE;
 REVOKE SELECT ON regions FROM regress_computed_owner;
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item = 'computed rollup';
 SET ROLE regress_computed_reader;
-SELECT * FROM by_region ORDER BY name;
+SELECT * FROM per_region ORDER BY name;
 RESET ROLE;
 GRANT SELECT (name) ON regions TO regress_computed_owner;
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item = 'computed rollup';
 GRANT SELECT (id) ON regions TO regress_computed_owner;
 SELECT item, detail, hint FROM notify_stats.check() WHERE NOT ok AND item = 'computed rollup';
-SELECT name FROM by_region ORDER BY name;
+SELECT name FROM per_region ORDER BY name;
 -- verify() runs the code of the owner as the owner
 CREATE FUNCTION whoami(text) RETURNS text LANGUAGE sql STABLE AS $$ SELECT $1 || ' ' || current_user $$;
-CREATE OR REPLACE VIEW by_region AS
-    SELECT whoami(r.name) AS name, coalesce(sum(c.n), 0)::bigint AS n FROM by_region_core c JOIN regions r ON r.id = c.region GROUP BY r.name;
-SELECT * FROM notify_stats.verify('by_region');
+CREATE OR REPLACE VIEW per_region AS
+    SELECT whoami(r.name) AS name, coalesce(sum(c.n), 0)::bigint AS n FROM per_region_core c JOIN regions r ON r.id = c.region GROUP BY r.name;
+SELECT * FROM notify_stats.verify('per_region');
 SELECT current_user = session_user AS restored;
 -- as the server does for a view, DROP OWNED takes all parts
 CALL notify_stats.catch_up();
 DROP OWNED BY regress_computed_owner;
-SELECT relname FROM relations() WHERE relname LIKE 'by_region%';
+SELECT relname FROM relations() WHERE relname LIKE 'per_region%';
 
 -- creating: privileges, errors of the server, and a split that is wrong
 SET ROLE regress_computed_other;
-SELECT make_by_region();
+SELECT make_per_region();
 RESET ROLE;
 GRANT SELECT ON events TO regress_computed_other;
 SET ROLE regress_computed_other;
-SELECT make_by_region();
+SELECT make_per_region();
 RESET ROLE;
 \set VERBOSITY terse
 SELECT make_computed('bad', 'SELECT kind, avg(amount) AS average FROM events GROUP BY kind',
@@ -291,7 +311,7 @@ SELECT relname FROM relations() WHERE relname !~ '^averages';
 \set VERBOSITY default
 
 -- rollups that are not in the catalog: as after a schema-only dump, or after DROP EXTENSION
-SELECT make_by_region(), make_mixed();
+SELECT make_per_region(), make_mixed();
 CALL notify_stats.catch_up();
 DROP EXTENSION notify_stats;
 CREATE EXTENSION notify_stats;
@@ -304,17 +324,17 @@ SELECT notify_stats.adopt_rollup('mixed');
 SELECT notify_stats.adopt_rollup('mixed');
 SELECT notify_stats.adopt_rollup('mixed_core');
 SELECT notify_stats.adopt_rollup('mixed_definition');
-ALTER VIEW by_region_definition RENAME TO another_name;
-SELECT notify_stats.adopt_rollup('by_region');
-ALTER VIEW another_name RENAME TO by_region_definition;
-SELECT notify_stats.adopt_rollup('by_region');
+ALTER VIEW per_region_definition RENAME TO another_name;
+SELECT notify_stats.adopt_rollup('per_region');
+ALTER VIEW another_name RENAME TO per_region_definition;
+SELECT notify_stats.adopt_rollup('per_region');
 SELECT rollup, state, reason, cores FROM notify_stats.rollups ORDER BY rollup::text;
 CALL notify_stats.catch_up();
 SELECT rollup, state, reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT * FROM wrong() WHERE rollup <> 'averages'::regclass;
-DROP TABLE by_region_core;
-DROP VIEW by_region_definition;
-DROP VIEW by_region, mixed, averages;
+DROP TABLE per_region_core;
+DROP VIEW per_region_definition;
+DROP VIEW per_region, mixed, averages;
 SELECT relname FROM relations();
 
 DROP SCHEMA computed, computed_2 CASCADE;

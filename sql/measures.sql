@@ -184,6 +184,122 @@ TABLE clicked;
 SELECT rollup, state FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT * FROM differences('all_measures');
 
+-- arguments that can never be null, so that count(*) shows when their sums are null
+CREATE TABLE jobs (
+    id integer PRIMARY KEY,
+    name text NOT NULL,
+    started timestamp NOT NULL,
+    seconds integer NOT NULL,
+    price numeric(8, 2) NOT NULL,
+    urgent boolean NOT NULL,
+    done boolean,
+    rating integer
+);
+ALTER TABLE jobs REPLICA IDENTITY FULL;
+SELECT notify_stats.create_rollup('never_null', $$
+    SELECT upper(name) || '!' AS name, (started + interval '1 hour')::date + 1 AS day, count(*) AS n,
+           sum(CASE WHEN done THEN 1 ELSE 0 END) AS done,
+           sum(CASE WHEN rating > 3 THEN 2 WHEN rating IS NULL THEN seconds ELSE -seconds / 2 END) AS cases,
+           sum(seconds * 2 + seconds % 7 - abs(seconds)) AS arithmetic,
+           sum(round(price * seconds) + floor(price)) AS amount,
+           sum((rating IS NULL)::integer) AS without_rating,
+           sum((rating IS DISTINCT FROM 3)::integer) AS other_rating,
+           sum((done IS TRUE OR NOT urgent AND seconds > 10)::integer) AS conditions,
+           sum(greatest(rating, 0)) AS greatest, sum(length(name)) AS letters,
+           sum(coalesce(rating, seconds)::bigint) AS filled,
+           sum(1) AS ones, sum(CASE WHEN done THEN seconds ELSE 0 END) FILTER (WHERE urgent) AS urgent_seconds,
+           count(*) FILTER (WHERE urgent) AS urgent
+    FROM jobs GROUP BY 1, 2 $$);
+SELECT conname, contype FROM pg_constraint WHERE conrelid = 'never_null'::regclass ORDER BY 1;
+SELECT notify_stats.create_rollup('counted_ones', $$
+    SELECT name, count(1) AS n, sum(seconds) AS seconds, count(rating) AS ratings, sum(rating) AS rating
+    FROM jobs GROUP BY name $$);
+SELECT notify_stats.create_rollup('counted_ids', $$
+    SELECT name, count(id) AS n, sum(seconds) AS seconds, count(rating) AS ratings FROM jobs GROUP BY name $$);
+CALL notify_stats.catch_up();
+INSERT INTO jobs VALUES
+    (1, 'a', '2026-11-01 10:00', 30, 1.25, true, true, 5), (2, 'a', '2026-11-01 11:00', 7, 0.50, false, NULL, NULL),
+    (3, 'b', '2026-11-01 23:30', 0, 0, false, false, 3), (4, 'c', 'infinity', -5, 2, true, NULL, 1);
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+UPDATE jobs SET started = '2026-11-02', price = 3 WHERE id = 4;
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+DELETE FROM jobs WHERE id = 4;
+CALL notify_stats.catch_up();
+\x on
+SELECT * FROM never_null ORDER BY name;
+\x off
+TABLE counted_ones ORDER BY name;
+TABLE counted_ids ORDER BY name;
+UPDATE jobs SET done = NULL, rating = NULL;
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+UPDATE jobs SET rating = id, done = id = 2, urgent = NOT urgent, seconds = seconds - 40, name = 'b' WHERE id < 3;
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+DELETE FROM jobs WHERE id IN (1, 3);
+CALL notify_stats.catch_up();
+SELECT * FROM all_differences();
+TABLE counted_ids;
+DELETE FROM jobs;
+CALL notify_stats.catch_up();
+SELECT (SELECT count(*) FROM never_null), (SELECT count(*) FROM counted_ones), (SELECT count(*) FROM counted_ids);
+SELECT rollup, state FROM notify_stats.rollups WHERE rollup::text IN ('never_null', 'counted_ones', 'counted_ids') ORDER BY 1;
+-- arguments that can be null
+CREATE FUNCTION nothing(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE FUNCTION refused(expression text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM notify_stats.create_rollup('refused_rollup', 'SELECT name, ' || expression || ' FROM jobs GROUP BY name');
+    RETURN 'accepted';
+EXCEPTION WHEN feature_not_supported THEN
+    RETURN SQLERRM;
+END $$;
+SELECT expression, refused('count(*), ' || expression) FROM (VALUES
+    ('sum(CASE WHEN done THEN 1 END)'), ('sum(CASE WHEN urgent THEN rating ELSE 0 END)'),
+    ('sum(CASE WHEN urgent THEN 1 ELSE rating END)'), ('sum(nullif(seconds, 0))'), ('sum(seconds + rating)'),
+    ('sum(done::integer)'), ('sum((done AND urgent)::integer)'), ('sum((rating > 3)::integer)'), ('sum(nothing(seconds))'),
+    ('sum(coalesce(rating, rating))'), ('sum(CASE WHEN done THEN 1 ELSE 0 END) FILTER (WHERE urgent)')) e(expression);
+-- one of the tables may have nulls
+SELECT notify_stats.create_rollup('counted_both', $$
+    SELECT name, count(x) AS n FROM (SELECT name, id AS x FROM jobs UNION ALL SELECT name, rating FROM jobs) j
+    GROUP BY name $$);
+SELECT notify_stats.create_rollup('counted_both', $$
+    SELECT name, count(x) AS n, sum(x) AS x
+    FROM (SELECT name, id AS x FROM jobs UNION ALL SELECT name, CASE WHEN done THEN 2 ELSE seconds END FROM jobs) j
+    GROUP BY name $$);
+SELECT expression, refused(expression) FROM (VALUES
+    ('count(rating)'), ('count(NULL)'), ('count(DISTINCT id)'), ('count(1) FILTER (WHERE urgent)'),
+    ('count(id) FILTER (WHERE urgent)'), ('count(nothing(seconds))'), ('sum(seconds)')) e(expression);
+-- count(x) as the only count of rows, and then x may be null
+CREATE TABLE visits (page text NOT NULL, visitor integer NOT NULL);
+ALTER TABLE visits REPLICA IDENTITY FULL;
+SELECT notify_stats.create_rollup('visited', 'SELECT page, count(visitor) AS n FROM visits GROUP BY page');
+INSERT INTO visits VALUES ('a', 1);
+CALL notify_stats.catch_up();
+ALTER TABLE visits ALTER visitor DROP NOT NULL;
+INSERT INTO visits VALUES ('a', NULL), ('b', NULL);
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'visited'::regclass;
+DELETE FROM visits WHERE visitor IS NULL;
+ALTER TABLE visits ALTER visitor SET NOT NULL;
+SELECT notify_stats.rebuild('visited');
+CALL notify_stats.catch_up();
+SELECT * FROM visited;
+-- the same while nobody was looking
+ALTER TABLE visits ALTER visitor DROP NOT NULL;
+INSERT INTO visits VALUES ('a', NULL), ('b', NULL);
+DELETE FROM visits WHERE visitor IS NULL;
+ALTER TABLE visits ALTER visitor SET NOT NULL;
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'visited'::regclass;
+SELECT notify_stats.rebuild('visited');
+CALL notify_stats.catch_up();
+SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'visited'::regclass;
+SELECT * FROM all_differences();
+
 DROP SCHEMA measures CASCADE;
 CALL notify_stats.catch_up();
 SELECT count(*) FROM pg_replication_slots;

@@ -28,7 +28,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON SCHEMA @extschema@ IS 'summary tables kept up to date from the write-ahead log';
+COMMENT ON SCHEMA @extschema@ IS 'results of summary queries kept up to date from the write-ahead log';
 GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
 
 

@@ -26,7 +26,7 @@ nm -g src/*/*.o 2>/dev/null |
          NF == 2 && $1 == "U" { used[file " " $2] }
          END { for (use in used) { split(use, f, " "); if (f[2] in defined) print f[1], defined[f[2]] } }' >"$WORK/symbols"
 
-awk 'BEGIN { n = split("base definition decode catalog maintain server", folder, " "); for (i = 1; i <= n; i++) layer[folder[i]] = i }
+awk 'BEGIN { n = split("base definition split decode catalog maintain server", folder, " "); for (i = 1; i <= n; i++) layer[folder[i]] = i }
      { split($1, user, "/"); split($2, used, "/") }
      !(user[1] in layer) { print "src/" user[1] " is no layer"; bad = 1 }
      layer[user[1]] < layer[used[1]] { print "src/" $1 " must not use src/" $2 ", which is in a higher layer"; bad = 1 }

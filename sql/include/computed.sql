@@ -22,30 +22,29 @@ CREATE FUNCTION make_averages(ignore_deletes text[] DEFAULT '{}') RETURNS regcla
 $$;
 
 -- a join to a table that is not a source of the core
-CREATE FUNCTION make_by_region() RETURNS regclass LANGUAGE sql AS $$
-    SELECT make_computed('by_region',
+CREATE FUNCTION make_per_region() RETURNS regclass LANGUAGE sql AS $$
+    SELECT make_computed('per_region',
         'SELECT r.name, count(*) AS n FROM events e JOIN regions r ON r.id = e.region GROUP BY r.name',
-        '{by_region_core}', ARRAY['SELECT region, count(*) AS n FROM events GROUP BY region'],
-        'SELECT r.name, coalesce(sum(c.n), 0)::bigint AS n FROM by_region_core c JOIN regions r ON r.id = c.region GROUP BY r.name')
+        '{per_region_core}', ARRAY['SELECT region, count(*) AS n FROM events GROUP BY region'],
+        'SELECT r.name, coalesce(sum(c.n), 0)::bigint AS n FROM per_region_core c JOIN regions r ON r.id = c.region GROUP BY r.name')
 $$;
 
--- two cores, and a LIMIT between rows that are equal in the order
+-- two cores, a LIMIT between rows that are equal in the order, and a column without an equality
 CREATE FUNCTION make_mixed() RETURNS regclass LANGUAGE sql AS $$
     SELECT make_computed('mixed',
-        'SELECT day::text AS what, count(*) AS n FROM events GROUP BY day
-         UNION ALL SELECT kind, count(*) FROM events WHERE id > 1 GROUP BY kind ORDER BY n LIMIT 5',
+        'SELECT day::text AS what, count(*) AS n, to_json(count(*)) AS as_json FROM events GROUP BY day
+         UNION ALL SELECT kind, count(*), to_json(count(*)) FROM events WHERE id > 1 GROUP BY kind ORDER BY n LIMIT 5',
         '{mixed_core, mixed_core_2}', ARRAY['SELECT day, count(*) AS n FROM events GROUP BY day',
                                             'SELECT kind, count(*) AS n FROM events WHERE id > 1 GROUP BY kind'],
-        'SELECT day::text AS what, n FROM mixed_core UNION ALL SELECT kind, n FROM mixed_core_2 ORDER BY n DESC LIMIT 5')
+        'SELECT day::text AS what, n, to_json(n) AS as_json FROM mixed_core
+         UNION ALL SELECT kind, n, to_json(n) FROM mixed_core_2 ORDER BY n DESC LIMIT 5')
 $$;
 
--- no GROUP BY, so one row also of no rows; and a column without an equality
+-- no GROUP BY, so one row also of no rows
 CREATE FUNCTION make_total() RETURNS regclass LANGUAGE sql AS $$
-    SELECT make_computed('total',
-        'SELECT count(*) AS n, sum(amount) AS amount, to_json(count(*)) AS as_json FROM events',
+    SELECT make_computed('total', 'SELECT count(*) AS n, sum(amount) AS amount FROM events',
         '{total_core}', ARRAY['SELECT day, count(*) AS n, count(amount) AS k, sum(amount) AS s FROM events GROUP BY day'],
-        'SELECT coalesce(sum(n), 0)::bigint AS n, sum(s)::bigint AS amount, to_json(coalesce(sum(n), 0)::bigint) AS as_json
-         FROM total_core')
+        'SELECT coalesce(sum(n), 0)::bigint AS n, sum(s)::bigint AS amount FROM total_core')
 $$;
 
 -- One row per rollup that differs from its definition.  "mixed" has any five rows.

@@ -250,11 +250,16 @@
 	(TupleDescAttr(tupdesc, (attnum) - 1)->attnotnull)
 #endif
 
-/* how an operator compares, in each operator family; NIL: it does not */
+/*
+ * how an operator compares, in each operator family; NIL: it does not.  The
+ * strategies are those of btree, which the types of comparison are equal to.
+ */
 #if PG_VERSION_NUM >= 180000
 #define operator_comparisons(operator) get_op_index_interpretation(operator)
+#define comparison_strategy(comparison) ((int) ((OpIndexInterpretation *) (comparison))->cmptype)
 #else
 #define operator_comparisons(operator) get_op_btree_interpretation(operator)
+#define comparison_strategy(comparison) (((OpBtreeInterpretation *) (comparison))->strategy)
 #endif
 
 /* the list of registered background workers in the postmaster */

@@ -310,6 +310,24 @@ xact_become(Oid role)
 	return saved;
 }
 
+void
+xact_use_portable_text(void)
+{
+	static const char *const names[] = {"DateStyle", "IntervalStyle",
+	"extra_float_digits"};
+
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		for (int j = 0; j < lengthof(names); j++)
+		{
+			if (strcmp(settings[i].name, names[j]) == 0)
+				(void) set_config_option(names[j], settings[i].value,
+										 PGC_USERSET, PGC_S_SESSION,
+										 GUC_ACTION_SAVE, true, 0, false);
+		}
+	}
+}
+
 /*
  * Makes waits for a lock end with an error (ERRCODE_LOCK_NOT_AVAILABLE) after
  * the given number of milliseconds; 0: no limit.  Applies until the current

@@ -35,6 +35,14 @@ typedef struct SavedRole
 	int			guc_nestlevel;
 } SavedRole;
 
+/*
+ * Sets how constants are written, so that SQL text means the same when it is
+ * read again: in other settings, a time is written as '01/02/2026 05:30 IST'.
+ * Applies until the current bracket of xact_become, or nest level of settings,
+ * ends.
+ */
+extern void xact_use_portable_text(void);
+
 extern void xact_limit_lock_waits(int milliseconds);
 
 extern SavedRole xact_become(Oid role);

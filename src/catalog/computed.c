@@ -11,12 +11,17 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
 #include "commands/tablecmds.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteSupport.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -28,6 +33,7 @@
 #include "computed.h"
 #include "core.h"
 #include "create.h"
+#include "direct.h"
 #include "names.h"
 #include "rollup.h"
 #include "settings.h"
@@ -100,11 +106,36 @@ create_comments(const char *view, const char *definition, List *cores,
 													  view))));
 }
 
+/*
+ * Makes the view dependent on the keys without which it would repeat rows of
+ * its cores, as the server does for views that rely on a primary key.
+ */
+static void
+depend_on_keys(const Computed *computed)
+{
+	Relation	view = relation_open(computed->view, NoLock);
+	Query	   *query = copyObject(get_view_query(view));
+	ObjectAddress rule;
+	ListCell   *lc;
+
+	relation_close(view, NoLock);
+	ObjectAddressSet(rule, RewriteRelationId,
+					 get_rewrite_oid(computed->view, ViewSelectRuleName, false));
+	foreach(lc, direct_keys(query, computed->cores))
+	{
+		ObjectAddress key;
+
+		ObjectAddressSet(key, ConstraintRelationId, lfirst_oid(lc));
+		recordDependencyOn(&rule, &key, DEPENDENCY_NORMAL);
+	}
+}
+
 /* Registers a computed rollup whose relations exist. */
 static void
 register_computed(const Computed *computed)
 {
 	core_make_dependent(computed);
+	depend_on_keys(computed);
 	core_register(computed);
 	CommandCounterIncrement();
 }
@@ -177,7 +208,8 @@ computed_create(const char *name, const char *definition_text, List *cores,
 	statement = create_parse(definition_text);
 	tables = prepare_cores(rollup, cores, format);
 	ignored = create_resolve_ignored(ignore_deletes,
-									 definitions_of_tables(tables), format);
+									 definitions_of_tables(tables), format,
+									 true);
 
 	foreach(lc, tables)
 		computed.cores = lappend_oid(computed.cores,
@@ -301,7 +333,7 @@ computed_adopt(Oid view, const Format *format, List *ignore_deletes)
 		definitions = lappend(definitions, rollup->shape->definition);
 	}
 	create_check_number(list_length(rollups));
-	ignored = create_resolve_ignored(ignore_deletes, definitions, format);
+	ignored = create_resolve_ignored(ignore_deletes, definitions, format, true);
 	foreach(lc, rollups)
 		create_adopt_left((const Rollup *) lfirst(lc), ignored);
 	register_computed(&computed);

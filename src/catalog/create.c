@@ -263,10 +263,12 @@ is_source(List *definitions, Oid relid)
 
 /*
  * Resolves the names in "ignore_deletes": sources of a definition, or parts of
- * them, whose deleted rows continue to count.
+ * them, whose deleted rows continue to count.  "cores": the definitions are
+ * those of cores.
  */
 List	   *
-create_resolve_ignored(List *names, List *definitions, const Format *format)
+create_resolve_ignored(List *names, List *definitions, const Format *format,
+					   bool cores)
 {
 	List	   *sources = NIL;
 	ListCell   *lc;
@@ -281,8 +283,13 @@ create_resolve_ignored(List *names, List *definitions, const Format *format)
 		if (!is_source(definitions, relid))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 cores ?
+					 errmsg("table \"%s\" in ignore_deletes is not read by a core",
+							get_rel_name(relid)) :
 					 errmsg("table \"%s\" in ignore_deletes is not read by the definition",
 							get_rel_name(relid)),
+					 cores ?
+					 errhint("List only tables that a core counts, not those that are read with the rollup.") :
 					 errhint("List only tables that the definition reads.")));
 		if (!format->tells_moves &&
 			(get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ||
@@ -501,7 +508,8 @@ rollup_create(const char *name, const char *definition_text,
 	new = create_prepare(table, table->relname, definition_text, format);
 	push_definition_context(&context, definition_text);
 	ignored = create_resolve_ignored(ignore_deletes,
-									 list_make1(new->definition), format);
+									 list_make1(new->definition), format,
+									 false);
 	error_context_stack = context.previous;
 	return create_prepared(new, ignored);
 }
@@ -625,5 +633,5 @@ rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
 	create_adopt_left(rollup,
 					  create_resolve_ignored(ignore_deletes,
 											 list_make1(rollup->shape->definition),
-											 format));
+											 format, false));
 }

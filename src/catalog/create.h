@@ -41,7 +41,7 @@ extern Query *create_analyze(const char *text);
 extern NewTable *create_prepare(const RangeVar *rollup, const char *name,
 								const char *text, const Format *format);
 extern List *create_resolve_ignored(List *names, List *definitions,
-									const Format *format);
+									const Format *format, bool cores);
 extern Oid	create_prepared(const NewTable *new, List *ignored);
 extern Oid	create_view(const RangeVar *rollup, const char *name,
 						const RawStmt *statement, const char *text);

@@ -33,6 +33,7 @@
 #include "nodes/parsenodes.h"
 #include "tcop/deparse_utility.h"
 
+#include "catalog.h"
 #include "compat.h"
 #include "computed.h"
 #include "core.h"
@@ -230,7 +231,9 @@ notify_stats_follow_owner(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
 
-	if (core_list_computed() != NIL)
+	/* must not fail if somebody has renamed our schema */
+	if (OidIsValid(catalog_table(CATALOG_COMPUTED_ROLLUP)) &&
+		core_list_computed() != NIL)
 		foreach(lc, list_commands())
 		{
 			const Command *command = (const Command *) lfirst(lc);

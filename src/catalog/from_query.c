@@ -11,9 +11,11 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
@@ -23,6 +25,7 @@
 #include "estimate.h"
 #include "from_query.h"
 #include "obstacle.h"
+#include "xact.h"
 
 /*
  * A core with at least this many rows is reported if it has more than half as
@@ -84,13 +87,36 @@ complain_of_obstacles(const List *obstacles)
 }
 
 /*
+ * Throws if the current user may not read what the query reads.  The server
+ * checks that when a query is started; with LIMIT 0 it returns at once.
+ */
+static void
+check_privileges(const Split *split)
+{
+	SPI_connect();
+	if (SPI_execute(psprintf("SELECT FROM (%s) AS q LIMIT 0",
+							 split_definition_text(split)), true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not check the privileges on the tables of a query");
+	SPI_finish();
+}
+
+/*
  * Splits the text of a query.  "facts" are names (char *) of tables whose rows
  * are counted, where joins do not tell.
  */
 Split *
 from_query_split(const char *name, const char *text, List *facts)
 {
-	return split_query(create_analyze(text), name, resolve_facts(facts));
+	Query	   *query = create_analyze(text);
+	int			guc_nestlevel = NewGUCNestLevel();
+	Split	   *split;
+
+	xact_use_portable_text();
+	split = split_query(query, name, resolve_facts(facts));
+	if (split->obstacles == NIL)
+		check_privileges(split);
+	AtEOXact_GUC(true, guc_nestlevel);
+	return split;
 }
 
 /* The names of the columns of a core: group columns; measures. */
@@ -128,6 +154,20 @@ describe_reading(const Split *split)
 	return buf.len > 0 ? buf.data : "output columns";
 }
 
+/* Returns the advice of the first finding that has one, or NULL. */
+static const char *
+find_advice(const Split *split)
+{
+	ListCell   *lc;
+
+	foreach(lc, split->findings)
+	{
+		if (((const Finding *) lfirst(lc))->advice != NULL)
+			return ((const Finding *) lfirst(lc))->advice;
+	}
+	return NULL;
+}
+
 /* Tells the user what is kept, and what is computed when reading. */
 static void
 notice_split(const Split *split, const char *name)
@@ -154,6 +194,7 @@ notice_split(const Split *split, const char *name)
 			(errmsg("kept for rollup \"%s\": %s", name, kept.data),
 			 errdetail("Computed when \"%s\" is read: %s.", name,
 					   describe_reading(split)),
+			 find_advice(split) != NULL ? errhint("%s", find_advice(split)) :
 			 is_long ? errhint("What is kept is nearly as long as its source. Coarser group columns, such as a day instead of a time, make it shorter.") : 0));
 }
 
@@ -213,16 +254,24 @@ from_query_create(const char *name, const char *text, const Format *format,
 {
 	RangeVar   *rollup = create_resolve_name(name);
 	Split	   *split;
+	int			guc_nestlevel;
+	Oid			relid;
 
 	create_check_number(1);
 	create_check_names(rollup, NIL);
 	split = from_query_split(rollup->relname, text, facts);
 	complain_of_obstacles(split->obstacles);
 	notice_changes(split, text);
-	if (split->changed)
-		text = split_definition_text(split);
-	if (split->plain)
+	if (split->plain && !split->changed)
 		return rollup_create(name, text, format, ignore_deletes);
-	return create_computed(name, rollup->relname, text, split, format,
-						   ignore_deletes);
+	guc_nestlevel = NewGUCNestLevel();
+	xact_use_portable_text();
+	text = split_definition_text(split);
+	if (split->plain)
+		relid = rollup_create(name, text, format, ignore_deletes);
+	else
+		relid = create_computed(name, rollup->relname, text, split, format,
+								ignore_deletes);
+	AtEOXact_GUC(true, guc_nestlevel);
+	return relid;
 }

@@ -59,8 +59,9 @@ static const struct
 	{"sum", InvalidOid,
 		"Only sums of exact numbers can be subtracted exactly.",
 	"Use a smallint, integer, bigint or numeric argument. A double precision value can be cast: sum(x::numeric)."},
-	{"avg", InvalidOid, NULL,
-	"Use sum(x) and count(x), and divide when reading the rollup."},
+	{"avg", InvalidOid,
+		"Only sums of exact numbers can be subtracted exactly.",
+	"Use a smallint, integer, bigint, numeric or interval argument. A double precision value can be cast: avg(x::numeric)."},
 	{"min", InvalidOid,
 		"When the smallest value is deleted, the next one must be searched for.",
 	"Use count(*), count(x) or sum(x), or add the column to GROUP BY."},
@@ -74,8 +75,19 @@ static const struct
 	{"bool_or", InvalidOid, NULL,
 	"Use count(*) FILTER (WHERE x), and compare with 0 when reading the rollup."},
 	{NULL, InvalidOid, NULL,
-	"Use count(*), count(x) or sum(x)."},
+	"Use count, sum, avg, min, max, or DISTINCT in the aggregate."},
 };
+
+/* Returns whether an aggregate has a floating-point argument. */
+static bool
+is_of_float(Oid aggregate)
+{
+	Oid		   *types;
+	int			n;
+
+	(void) get_func_signature(aggregate, &types, &n);
+	return n == 1 && (types[0] == FLOAT4OID || types[0] == FLOAT8OID);
+}
 
 /*
  * Returns the obstacle of an aggregate that is not supported.
@@ -92,6 +104,14 @@ refused_aggregate(Oid aggregate)
 	 */
 	if (get_func_namespace(aggregate) == PG_CATALOG_NAMESPACE)
 		name = get_func_name(aggregate);
+	if (is_of_float(aggregate) &&
+		(strcmp(name, "avg") == 0 || strncmp(name, "var", 3) == 0 ||
+		 strncmp(name, "stddev", 6) == 0))
+		return obstacle_unsupported(psprintf("aggregate %s",
+											 format_procedure(aggregate)),
+									"Only sums of exact numbers can be subtracted exactly.",
+									psprintf("A double precision value can be cast: %s(x::numeric).",
+											 name));
 
 	while (refused_aggregates[i].name != NULL &&
 		   (strcmp(refused_aggregates[i].name, name) != 0 ||
@@ -128,7 +148,7 @@ aggregate_kind(const Aggref *aggregate, MeasureKind *kind)
  * Returns why aggregate_kind is false for an aggregate, or NULL.  Does not
  * check its argument and FILTER.
  */
-Obstacle *
+Obstacle   *
 aggregate_obstacle(const Aggref *aggregate)
 {
 	int			kind = 0;
@@ -189,7 +209,7 @@ is_zero(Node *node, Oid type)
  * no effect.)  Returns NULL for other expressions.  The result is a part of
  * the expression.
  */
-Aggref *
+Aggref	   *
 aggregate_of_column(Expr *expr, bool *never_null)
 {
 	CoalesceExpr *coalesce;
@@ -238,7 +258,7 @@ group_hint(Oid type)
  * group are found in a hash table, its row by a btree index.  Does not check
  * the expression.
  */
-Obstacle *
+Obstacle   *
 group_obstacle(const char *column_name, Node *expr, bool hashable,
 			   bool sortable)
 {

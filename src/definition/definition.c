@@ -34,8 +34,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "utils/builtins.h"
 
 #include "compat.h"
 #include "definition.h"

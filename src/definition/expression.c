@@ -15,7 +15,6 @@
 #include "access/transam.h"
 #include "catalog/heap.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
@@ -151,7 +150,7 @@ static bool are_never_null(List *nodes, Oid relid);
  * expression again after expression_planner, which inserts default arguments
  * and inlines functions.
  */
-Obstacle *
+Obstacle   *
 expression_obstacle(Node *expr, Oid relid)
 {
 	ExpressionCheck check = {relid, NULL};
@@ -321,7 +320,7 @@ deparse(Node *node, Oid relid)
 }
 
 /* Returns the obstacle of a reference to a whole row. */
-Obstacle *
+Obstacle   *
 expression_whole_row(void)
 {
 	return obstacle_unsupported("a whole-row reference", NULL,
@@ -388,7 +387,7 @@ caller_sentence(Node *node)
 	return "";
 }
 
-/* Returns the obstacle that the node calls a function that is not immutable. */
+/* Returns the obstacle that a node calls a function that is not immutable. */
 static Obstacle *
 function_obstacle(Oid function, Node *node, Oid relid)
 {

@@ -17,7 +17,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "parser/parsetree.h"
@@ -73,7 +72,7 @@ list_clauses(const RefusedClause *clauses, int n)
  * Lists (of Obstacle) the clauses of a SELECT that are supported neither in
  * the topmost query nor in a subquery.
  */
-List *
+List	   *
 input_clause_obstacles(const Query *query)
 {
 	const RefusedClause clauses[] = {
@@ -127,7 +126,7 @@ subquery_clause_obstacles(const Query *query)
  * refer to the FROM item.  Appends to *obstacles; if it appends any, the list
  * cannot be used.
  */
-List *
+List	   *
 input_read_query(const Query *query, Index *varno, List **obstacles)
 {
 	List	   *items = query->jointree->fromlist;
@@ -225,7 +224,7 @@ read_table(const RangeTblEntry *rte, List **obstacles)
  * input_qual_obstacles; for those of columns, input_expression_obstacle with
  * the expressions that use them.
  */
-List *
+List	   *
 input_read_item(RangeTblEntry *rte, List **obstacles)
 {
 	if (rte->tablesample != NULL)
@@ -408,7 +407,7 @@ substitute_mutator(Node *node, Substitution *context)
  * of the input.  The list may contain NULLs.  Returns a copy.  The expressions
  * must have passed input_reference_obstacle.
  */
-List *
+List	   *
 input_substitute(List *exprs, const Input *input, Index varno)
 {
 	Substitution context = {input, varno};
@@ -440,7 +439,7 @@ reference_walker(Node *node, ReferenceCheck *check)
  * Returns why input_substitute cannot be called for an expression (or a list),
  * or NULL: it refers to another FROM item, or to the whole row of a subquery.
  */
-Obstacle *
+Obstacle   *
 input_reference_obstacle(List *inputs, Node *expr, Index varno)
 {
 	ReferenceCheck check = {.varno = varno};
@@ -476,7 +475,7 @@ planned_obstacle(Node *expr, Oid relid)
  * immutable, as the current user, and throws if that fails.  The expression
  * must refer to this FROM item only.
  */
-Obstacle *
+Obstacle   *
 input_expression_obstacle(List *inputs, Node *expr, Index varno)
 {
 	Obstacle   *obstacle = input_reference_obstacle(inputs, expr, varno);
@@ -499,7 +498,7 @@ input_expression_obstacle(List *inputs, Node *expr, Index varno)
  * Lists (of Obstacle) what prevents the maintenance of the conditions that the
  * inputs have.  Evaluates constant parts as input_expression_obstacle does.
  */
-List *
+List	   *
 input_qual_obstacles(List *inputs)
 {
 	List	   *obstacles = NIL;

@@ -13,7 +13,7 @@
  * Returns an obstacle in the current memory context.  The strings are not
  * copied.  "detail" and "hint" may be NULL.
  */
-Obstacle *
+Obstacle   *
 obstacle_make(int sqlerrcode, const char *message, const char *detail,
 			  const char *hint)
 {
@@ -27,7 +27,7 @@ obstacle_make(int sqlerrcode, const char *message, const char *detail,
 }
 
 /* Returns the obstacle of a construct that no rollup can have. */
-Obstacle *
+Obstacle   *
 obstacle_unsupported(const char *construct, const char *detail,
 					 const char *hint)
 {
@@ -38,7 +38,7 @@ obstacle_unsupported(const char *construct, const char *detail,
 }
 
 /* Appends an obstacle to a list, unless it is NULL. */
-List *
+List	   *
 obstacle_append(List *obstacles, Obstacle *obstacle)
 {
 	return obstacle ? lappend(obstacles, obstacle) : obstacles;

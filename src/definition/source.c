@@ -19,7 +19,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
@@ -80,7 +79,7 @@ static char *statement_for_all(Oid relid);
  * cannot be counted, or NULL.  "inherit" is false for FROM ONLY.  The caller
  * holds a lock on the table.
  */
-Obstacle *
+Obstacle   *
 source_kind_obstacle(Oid relid, bool inherit)
 {
 	Relation	rel = relation_open(relid, NoLock);
@@ -628,4 +627,15 @@ source_owner(Oid relid)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
+}
+
+/* Returns the names of columns of a table, quoted, for a message. */
+char *
+source_column_names(Oid relid, const Bitmapset *columns)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	char	   *names = column_names(rel, columns, false);
+
+	relation_close(rel, NoLock);
+	return names;
 }

@@ -35,6 +35,7 @@ extern List *source_refusals(Oid relid, const Bitmapset *columns, bool by_us);
 extern void source_check_identity(Oid relid, const Bitmapset *columns,
 								  bool by_us);
 extern bool source_identity_covers(Relation rel, char **names, int nnames);
+extern char *source_column_names(Oid relid, const Bitmapset *columns);
 extern Oid	source_owner(Oid relid);
 
 #endif							/* NOTIFY_STATS_SOURCE_H */

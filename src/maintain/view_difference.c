@@ -164,6 +164,7 @@ view_difference_report(const Computed *computed, VerifyCallback callback,
 	SavedRole	saved = xact_become(source_owner(computed->view));
 	Portal		portal;
 
+	xact_use_portable_text();
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL, difference_query(computed), 0,
 									   NULL, NULL, NULL, true, 0);

@@ -22,6 +22,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -234,29 +235,26 @@ put_finding(ReturnSetInfo *rsinfo, const char *part, const char *verdict,
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* Reports the replica identities that a core still needs. */
+/* Reports the columns that the replica identity of each source must contain. */
 static void
 put_identities(ReturnSetInfo *rsinfo, const Core *core)
 {
 	const Definition *definition = definition_compile(core->query);
 	ListCell   *lc;
-	ListCell   *lc2;
 
 	foreach(lc, definition->sources)
 	{
+		Oid			source = lfirst_oid(lc);
 		const Bitmapset *columns = definition_source_columns(definition,
-															 lfirst_oid(lc));
+															 source);
+		List	   *gaps = source_identity_gaps(source, columns, true);
 
-		foreach(lc2, source_identity_gaps(lfirst_oid(lc), columns, true))
-		{
-			const IdentityGap *gap = (const IdentityGap *) lfirst(lc2);
-
-			put_finding(rsinfo, psprintf("replica identity of %s",
-										 qualified_name(gap->relid)),
-						"missing", gap->missing ?
-						psprintf("It does not contain the columns %s.", gap->missing) :
-						gap->refusal, gap->hint);
-		}
+		put_finding(rsinfo, psprintf("replica identity of %s",
+									 qualified_name(source)),
+					gaps == NIL ? "sufficient" : "missing",
+					psprintf("It must contain %s.",
+							 source_column_names(source, columns)),
+					gaps == NIL ? NULL : ((const IdentityGap *) linitial(gaps))->hint);
 	}
 }
 
@@ -293,8 +291,10 @@ notify_stats_explain_rollup(PG_FUNCTION_ARGS)
 	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	List	   *facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
 	Split	   *split = from_query_split("rollup", definition, facts);
+	int			guc_nestlevel = NewGUCNestLevel();
 	ListCell   *lc;
 
+	xact_use_portable_text();
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(lc, split->obstacles)
 	{
@@ -312,6 +312,7 @@ notify_stats_explain_rollup(PG_FUNCTION_ARGS)
 	}
 	if (split->obstacles == NIL)
 		put_cores(rsinfo, split);
+	AtEOXact_GUC(true, guc_nestlevel);
 	return (Datum) 0;
 }
 
@@ -321,10 +322,12 @@ notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 	Oid			relid = PG_GETARG_OID(0);
 	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
 
+	const Format *format = check_server();
+
 	if (computed_is_left(relid))
-		computed_adopt(relid, check_server(), ignore_deletes);
+		computed_adopt(relid, format, ignore_deletes);
 	else
-		rollup_adopt_table(relid, check_server(), ignore_deletes);
+		rollup_adopt_table(relid, format, ignore_deletes);
 	PG_RETURN_VOID();
 }
 

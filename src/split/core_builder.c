@@ -170,15 +170,22 @@ static const char *
 group_name(const CoreBuilder *builder, Node *expr)
 {
 	const RangeTblEntry *rte = rt_fetch(builder->fact, builder->block->rtable);
+	const FuncExpr *call;
 
 	while (IsA(expr, RelabelType))
 		expr = (Node *) ((RelabelType *) expr)->arg;
 	if (IsA(expr, Var))
 		return strVal(list_nth(rte->eref->colnames,
 							   ((Var *) expr)->varattno - 1));
-	if (IsA(expr, FuncExpr))
-		return get_func_name(((FuncExpr *) expr)->funcid);
-	return "part";
+	if (!IsA(expr, FuncExpr))
+		return "part";
+	call = (const FuncExpr *) expr;
+	if (call->funcformat != COERCE_EXPLICIT_CALL && call->args != NIL &&
+		call->funcformat != COERCE_SQL_SYNTAX)
+		return group_name(builder, (Node *) linitial(call->args));
+	if (call->funcid == F_SCALE)
+		return psprintf("%s_scale", group_name(builder, (Node *) linitial(call->args)));
+	return get_func_name(call->funcid);
 }
 
 static CoreColumn *
@@ -214,6 +221,15 @@ column_var(const CoreBuilder *builder, int attnum, const Expr *expr)
 {
 	return makeVar(builder->varno, attnum, exprType((Node *) expr),
 				   exprTypmod((Node *) expr), exprCollation((Node *) expr), 0);
+}
+
+/* Returns whether there is a group column with the value of an expression. */
+bool
+core_has_group(const CoreBuilder *builder, Node *expr)
+{
+	int			position;
+
+	return find_column(builder->groups, (Expr *) expr, &position) != NULL;
 }
 
 /*

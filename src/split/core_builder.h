@@ -50,6 +50,7 @@ typedef struct CoreBuilder
 extern bool core_has_fact(const CoreBuilder *builder, Node *node);
 extern bool core_can_keep(const CoreBuilder *builder, Node *node);
 extern Node *core_for_no_fact(const CoreBuilder *builder, Node *node);
+extern bool core_has_group(const CoreBuilder *builder, Node *expr);
 extern Var *core_group(CoreBuilder *builder, Node *expr, CoreUse use,
 					   const char *name);
 extern Var *core_measure(CoreBuilder *builder, Expr *aggregate,

@@ -7,7 +7,8 @@
  * combinations of columns.  So a sample of the pages is grouped, and the
  * number of groups in the whole table is estimated from the number of those
  * that occur once in the sample, with the formula that ANALYZE uses for
- * distinct values (Haas and Stokes 1998).
+ * distinct values (Haas and Stokes 1998).  Rows of one page are often of one
+ * group, such as a day, so several on the same page count as one occurrence.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +16,11 @@
 
 #include <math.h>
 
+#include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/pg_aggregate.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -30,6 +35,9 @@
 #include "utils/snapmgr.h"
 
 #include "estimate.h"
+
+/* A name that no column of a core has. */
+#define PAGES_COLUMN "pages of the group"
 
 /* About 30,000 rows of 80 bytes. */
 #define SAMPLE_BLOCKS 300
@@ -113,6 +121,79 @@ table_walker(Node *node, TableWalk *walk)
 	return false;
 }
 
+static Node *
+as_text(Node *node)
+{
+	CoerceViaIO *cast = makeNode(CoerceViaIO);
+
+	cast->arg = (Expr *) node;
+	cast->resulttype = TEXTOID;
+	cast->resultcollid = DEFAULT_COLLATION_OID;
+	cast->coerceformat = COERCE_EXPLICIT_CAST;
+	cast->location = -1;
+	return (Node *) cast;
+}
+
+static Node *
+text_call(Oid function, List *args)
+{
+	return (Node *) makeFuncExpr(function, TEXTOID, args, DEFAULT_COLLATION_OID,
+								 DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CALL);
+}
+
+/*
+ * Adds the number of pages on which a group occurs to the output, if the core
+ * has one source.  For several, the rows are counted instead.
+ */
+static void
+add_pages(Query *sample)
+{
+	const RangeTblEntry *rte = linitial_node(RangeTblEntry, sample->rtable);
+	Aggref	   *count = makeNode(Aggref);
+	TargetEntry *arg;
+	SortGroupClause *distinct = makeNode(SortGroupClause);
+	Node	   *page;
+
+	page = text_call(F_SPLIT_PART,
+					 list_make3(as_text((Node *) makeVar(1, SelfItemPointerAttributeNumber,
+														 TIDOID, -1, InvalidOid, 0)),
+								makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+										  CStringGetTextDatum(","), false, false),
+								makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
+										  Int32GetDatum(1), false, true)));
+	page = text_call(F_TEXTCAT,
+					 list_make2(page,
+								as_text((Node *) makeVar(1, TableOidAttributeNumber,
+														 OIDOID, -1, InvalidOid, 0))));
+	arg = makeTargetEntry((Expr *) page, 1, NULL, false);
+	arg->ressortgroupref = distinct->tleSortGroupRef = 1;
+	distinct->eqop = TextEqualOperator;
+	distinct->sortop = TextLessOperator;
+	count->aggfnoid = F_COUNT_ANY;
+	count->aggtype = INT8OID;
+	count->aggargtypes = list_make1_oid(TEXTOID);
+	count->aggkind = AGGKIND_NORMAL;
+	count->aggsplit = AGGSPLIT_SIMPLE;
+	count->aggno = count->aggtransno = -1;
+	count->location = -1;
+	if (rte->rtekind == RTE_RELATION)
+	{
+		count->args = list_make1(arg);
+		count->aggdistinct = list_make1(distinct);
+	}
+	else
+	{
+		count->aggfnoid = F_COUNT_;
+		count->aggargtypes = NIL;
+		count->aggstar = true;
+	}
+	sample->targetList =
+		lappend(sample->targetList,
+				makeTargetEntry((Expr *) count,
+								list_length(sample->targetList) + 1,
+								PAGES_COLUMN, false));
+}
+
 static double
 result_number(int column)
 {
@@ -123,9 +204,13 @@ result_number(int column)
 	return isnull ? 0 : DatumGetFloat8(value);
 }
 
-/* Extrapolates from a sample of "rows" with "groups", of which "once" occur once. */
+/*
+ * Extrapolates from a sample of "rows" with "groups", of which "once" occur
+ * once.  The groups occur "occurrences" times in total.
+ */
 static CoreSize
-extrapolate(double rows, double groups, double once, double fraction)
+extrapolate(double rows, double groups, double once, double occurrences,
+			double fraction)
 {
 	CoreSize	size = {groups, rows};
 	double		divisor;
@@ -133,8 +218,8 @@ extrapolate(double rows, double groups, double once, double fraction)
 	if (fraction >= 1 || rows == 0)
 		return size;
 	size.facts = rows / fraction;
-	divisor = rows - once + once * fraction;
-	size.groups = divisor <= 0 ? size.facts : rows * groups / divisor;
+	divisor = occurrences - once + once * fraction;
+	size.groups = divisor <= 0 ? size.facts : occurrences * groups / divisor;
 	size.groups = Max(groups, Min(size.groups, size.facts));
 	return size;
 }
@@ -160,15 +245,17 @@ estimate_core(const Query *core)
 		walk.percent = 100 * fraction;
 		(void) table_walker((Node *) sample, &walk);
 	}
+	add_pages(sample);
 	text = psprintf("SELECT pg_catalog.sum(c.%s)::float8, pg_catalog.count(*)::float8,"
-					" pg_catalog.count(*) FILTER (WHERE c.%s OPERATOR(pg_catalog.=) 1)::float8"
+					" pg_catalog.count(*) FILTER (WHERE c.\"" PAGES_COLUMN "\" OPERATOR(pg_catalog.=) 1)::float8,"
+					" pg_catalog.sum(c.\"" PAGES_COLUMN "\")::float8"
 					" FROM (%s) AS c",
-					n, n, pg_get_querydef(sample, false));
+					n, pg_get_querydef(sample, false));
 	SPI_connect();
 	if (SPI_execute(text, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not estimate the size of a core");
 	size = extrapolate(result_number(1), result_number(2), result_number(3),
-					   fraction);
+					   result_number(4), fraction);
 	SPI_finish();
 	return size;
 }

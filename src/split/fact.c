@@ -195,6 +195,39 @@ item_names(const Query *query, const List *items)
 	return buf.data;
 }
 
+/* Returns a table that several items read, or InvalidOid. */
+Oid
+fact_read_twice(const List *items)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, items)
+	{
+		List	   *own = NIL;
+
+		foreach(lc2, ((FromItem *) lfirst(lc))->inputs)
+			own = list_append_unique_oid(own, ((const Input *) lfirst(lc2))->relid);
+		foreach(lc2, own)
+		{
+			if (list_member_oid(relids, lfirst_oid(lc2)))
+				return lfirst_oid(lc2);
+		}
+		relids = list_concat(relids, own);
+	}
+	return InvalidOid;
+}
+
+Obstacle   *
+fact_self_join(Oid relid)
+{
+	return obstacle_unsupported(psprintf("a join of table \"%s\" with itself",
+										 get_rel_name(relid)),
+								"A change of one row would change many rows of the join.",
+								"Group each side in a subquery in FROM, and join the results.");
+}
+
 /*
  * Returns the item whose rows are counted.  "facts" are the OIDs of tables
  * that the user has named as facts.  Returns NULL if none of the items can be
@@ -221,7 +254,14 @@ fact_choose(const Query *query, List *items, List *facts, List **obstacles)
 	if (list_length(named) == 1)
 		return (FromItem *) linitial(named);
 	if (named != NIL)
-		candidates = named;
+	{
+		*obstacles = lappend(*obstacles,
+							 obstacle_unsupported(psprintf("a join of the facts %s",
+														   item_names(query, named)),
+												  "A change of one row would change many rows of the join.",
+												  "Group each of them in a subquery in FROM, and join the results."));
+		return NULL;
+	}
 	if (candidates == NIL)
 		candidates = items;
 	if (list_length(candidates) > 1)
@@ -237,6 +277,12 @@ fact_choose(const Query *query, List *items, List *facts, List **obstacles)
 	if (list_length(candidates) == 1)
 		return ((FromItem *) linitial(candidates))->inputs == NIL ? NULL :
 			(FromItem *) linitial(candidates);
+	if (OidIsValid(fact_read_twice(candidates)))
+	{
+		*obstacles = lappend(*obstacles,
+							 fact_self_join(fact_read_twice(candidates)));
+		return NULL;
+	}
 	*obstacles = lappend(*obstacles,
 						 obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
 									   "cannot tell which table of the join is the one whose rows are counted",

@@ -11,6 +11,8 @@
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
 
+#include "obstacle.h"
+
 /* A FROM item that is not a join. */
 typedef struct FromItem
 {
@@ -25,5 +27,8 @@ typedef struct FromItem
 extern List *fact_items(Query *query);
 extern FromItem *fact_choose(const Query *query, List *items, List *facts,
 							 List **obstacles);
+
+extern Oid	fact_read_twice(const List *items);
+extern Obstacle *fact_self_join(Oid relid);
 
 #endif							/* NOTIFY_STATS_FACT_H */

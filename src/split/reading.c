@@ -35,6 +35,7 @@
 #include "parser/parse_coerce.h"
 #include "parser/parse_node.h"
 #include "parser/parse_oper.h"
+#include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -198,6 +199,14 @@ sum_of(Node *node, List *filter)
 	return (Node *) aggregate;
 }
 
+/* Returns whether sums of a type are exact. */
+static bool
+is_exact(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID ||
+		type == NUMERICOID;
+}
+
 /* Returns the number of facts of a row of the core; null: there is no fact. */
 static Node *
 fact_count(const Reading *reading)
@@ -234,6 +243,51 @@ add_obstacle(Reading *reading, Obstacle *obstacle)
 }
 
 /*
+ * Returns whether all values of an expression have the same number of decimal
+ * places.
+ */
+static bool
+has_fixed_scale(Node *node)
+{
+	ListCell   *lc;
+	List	   *args = NIL;
+	Oid			function = InvalidOid;
+
+	if (exprType(node) != NUMERICOID)
+		return is_exact(exprType(node));
+	if (IsA(node, Const) || exprTypmod(node) >= 0)
+		return true;
+	if (IsA(node, FuncExpr))
+	{
+		function = ((FuncExpr *) node)->funcid;
+		args = ((FuncExpr *) node)->args;
+	}
+	else if (IsA(node, OpExpr))
+	{
+		function = get_opcode(((OpExpr *) node)->opno);
+		args = ((OpExpr *) node)->args;
+	}
+	switch (function)
+	{
+		case F_NUMERIC_INT2:
+		case F_NUMERIC_INT4:
+		case F_NUMERIC_INT8:
+		case F_NUMERIC_ADD:
+		case F_NUMERIC_SUB:
+		case F_NUMERIC_MUL:
+		case F_NUMERIC_UMINUS:
+			foreach(lc, args)
+			{
+				if (!has_fixed_scale((Node *) lfirst(lc)))
+					return false;
+			}
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
  * Adds the number of decimal places as a group column, so that values which
  * are equal but look different, such as 1.0 and 1.00, are not in one group.
  */
@@ -242,7 +296,7 @@ keep_scale(Reading *reading, Node *node)
 {
 	Node	   *scale;
 
-	if (exprType(node) != NUMERICOID || exprTypmod(node) >= 0)
+	if (exprType(node) != NUMERICOID || has_fixed_scale(node))
 		return;
 	scale = (Node *) makeFuncExpr(F_SCALE, INT4OID,
 								  list_make1(copyObject(node)), InvalidOid,
@@ -272,7 +326,7 @@ check_image(ExpressionContext *context, Node *node)
 
 /* Returns why the core cannot group by a value, or NULL. */
 static Obstacle *
-obstacle_of_group(Node *node)
+obstacle_of_group(const CoreBuilder *core, Node *node, const char *name)
 {
 	Oid			sortop;
 	Oid			eqop;
@@ -280,7 +334,10 @@ obstacle_of_group(Node *node)
 
 	get_sort_group_operators(exprType(node), false, false, false, &sortop,
 							 &eqop, NULL, &hashable);
-	return group_obstacle("part of an expression", (Node *) node,
+	if (name == NULL && IsA(node, Var))
+		name = get_rte_attribute_name(rt_fetch(core->fact, core->block->rtable),
+									  ((Var *) node)->varattno);
+	return group_obstacle(name ? name : "part of an expression", node,
 						  hashable && OidIsValid(eqop), OidIsValid(sortop));
 }
 
@@ -290,7 +347,7 @@ group_column(ExpressionContext *context, Node *node)
 {
 	Reading    *reading = context->reading;
 	CoreBuilder *core = reading->core;
-	Obstacle   *obstacle = obstacle_of_group(node);
+	Obstacle   *obstacle = obstacle_of_group(core, node, context->name);
 	Node	   *no_fact;
 	Var		   *var;
 
@@ -316,7 +373,7 @@ fact_column(ExpressionContext *context, Var *var)
 	Obstacle   *obstacle;
 
 	own->varlevelsup = 0;
-	obstacle = own->varattno <= 0 ?
+	obstacle = own->varattno == 0 ?
 		obstacle_unsupported("a whole-row reference", NULL,
 						"Use the columns of the row separately.") :
 		input_expression_obstacle(reading->core->inputs, (Node *) own,
@@ -355,9 +412,9 @@ mutate_parts(Node *node, ExpressionContext *context)
 	context->name = NULL;
 	context->compared =
 		(IsA(node, OpExpr) || IsA(node, DistinctExpr)) ?
-		get_op_btree_interpretation(((OpExpr *) node)->opno) != NIL :
+		operator_comparisons(((OpExpr *) node)->opno) != NIL :
 		IsA(node, ScalarArrayOpExpr) ?
-		get_op_btree_interpretation(((ScalarArrayOpExpr *) node)->opno) != NIL :
+		operator_comparisons(((ScalarArrayOpExpr *) node)->opno) != NIL :
 		IsA(node, NullTest) || IsA(node, BooleanTest) ||
 		(compared && IsA(node, List));
 	result = expression_tree_mutator(node, expression_mutator, context);
@@ -394,7 +451,7 @@ expression_mutator(Node *node, ExpressionContext *context)
 		!IsA(node, SubLink))
 	{
 		if (core_can_keep(reading->core, node) &&
-			obstacle_of_group(node) == NULL)
+			obstacle_of_group(reading->core, node, NULL) == NULL)
 			return group_column(context, node);
 		if (IsA(node, FuncExpr))
 		{
@@ -495,17 +552,43 @@ linear_constant(Reading *reading, Node *node, List *filter, int parts)
 	const char *name = parts & LINEAR_SUM ? psprintf("%s_rows", reading->column) :
 	reading->column;
 	Linear		result = {NULL, NULL};
+	Node	   *rows;
 
 	node = reading_of_expression(reading, node, CORE_ARGUMENT, NULL);
 	if (parts & LINEAR_SUM)
-		result.sum = operation("*", as_numeric(node),
-							   as_numeric(weight(reading, filter, name)));
+	{
+		/* the sum over no fact is null */
+		rows = weight(reading, filter, name);
+		if (filter != NIL)
+			rows = null_if_zero(rows);
+		result.sum = operation("*", as_numeric(node), as_numeric(rows));
+	}
 	if (parts & LINEAR_ROWS)
 		result.rows = IsA(node, Const) ?
 			(((Const *) node)->constisnull ? bigint_const(0) :
 			 weight(reading, filter, name)) :
 			when(is_not_null(copyObject(node)), weight(reading, filter, name), NULL);
 	return result;
+}
+
+/*
+ * x + y, x - y, where both depend on the fact, and no column of the fact can
+ * be null: then the whole is null for all facts of a row of the core, or none.
+ */
+static Linear
+linear_sum(Reading *reading, OpExpr *op, List *filter, int parts)
+{
+	Linear		left = linear(reading, (Node *) linitial(op->args), filter,
+							  parts);
+	Linear		right = linear(reading, (Node *) lsecond(op->args), filter,
+							   parts);
+
+	if (parts & LINEAR_SUM)
+		left.sum = operation(get_opname(op->opno), as_numeric(left.sum),
+							 as_numeric(right.sum));
+	if (parts & LINEAR_ROWS)
+		left.rows = when(is_not_null(right.rows), left.rows, NULL);
+	return left;
 }
 
 /* x * constant; x + constant; and so on */
@@ -519,6 +602,8 @@ linear_operation(Reading *reading, OpExpr *op, List *filter, int parts)
 	Node	   *constant = fact_left ? right : left;
 	Linear		result;
 
+	if (fact_left && core_has_fact(reading->core, right))
+		return linear_sum(reading, op, filter, parts);
 	result = linear(reading, fact_left ? left : right, filter,
 					*name == '*' ? parts : LINEAR_SUM | LINEAR_ROWS);
 	constant = reading_of_expression(reading, constant, CORE_ARGUMENT, NULL);
@@ -592,43 +677,12 @@ linear_case(Reading *reading, CaseExpr *expr, List *filter, int parts)
 }
 
 static bool
-is_exact(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID ||
-		type == NUMERICOID;
-}
-
-static bool
 is_average(const Aggref *aggregate)
 {
 	return aggregate->aggfnoid == F_AVG_INT2 ||
 		aggregate->aggfnoid == F_AVG_INT4 ||
 		aggregate->aggfnoid == F_AVG_INT8 ||
 		aggregate->aggfnoid == F_AVG_NUMERIC;
-}
-
-/* Returns whether an operator of the server is +, - or * of exact numbers. */
-static bool
-is_linear_operator(const CoreBuilder *core, OpExpr *op)
-{
-	const char *name;
-	ListCell   *lc;
-	int			facts = 0;
-
-	if (list_length(op->args) != 2)
-		return false;
-	name = get_opname(op->opno);
-	if (get_func_namespace(get_opcode(op->opno)) != PG_CATALOG_NAMESPACE ||
-		(strcmp(name, "+") != 0 && strcmp(name, "-") != 0 &&
-		 strcmp(name, "*") != 0))
-		return false;
-	foreach(lc, op->args)
-	{
-		if (!is_exact(exprType((Node *) lfirst(lc))))
-			return false;
-		facts += core_has_fact(core, (Node *) lfirst(lc));
-	}
-	return facts == 1;
 }
 
 /* Returns the argument of a cast to a wider exact type, or NULL. */
@@ -655,14 +709,109 @@ widened(Node *node)
 	}
 }
 
+/* Returns whether an expression is left op right, of exact numbers. */
+static bool
+is_arithmetic(Node *node, const char *operators)
+{
+	OpExpr	   *op = (OpExpr *) node;
+	const char *name;
+
+	if (!IsA(node, OpExpr) || list_length(op->args) != 2 ||
+		get_func_namespace(get_opcode(op->opno)) != PG_CATALOG_NAMESPACE ||
+		!is_exact(exprType((Node *) linitial(op->args))) ||
+		!is_exact(exprType((Node *) lsecond(op->args))))
+		return false;
+	name = get_opname(op->opno);
+	return strlen(name) == 1 && strchr(operators, *name) != NULL;
+}
+
 /*
- * Returns whether an expression is safe to take apart.  If only the number of
- * values is wanted, its type does not matter.
+ * Returns whether an expression is null for all facts of a row of the core, or
+ * for none.
+ */
+static bool
+is_null_alike(const CoreBuilder *core, Node *node)
+{
+	if (!core_has_fact(core, node))
+		return true;
+	if (core_can_keep(core, node))
+		return input_expression_never_null(core->inputs, node, core->fact);
+	if (widened(node) != NULL)
+		return is_null_alike(core, widened(node));
+	return is_arithmetic(node, "+-*") &&
+		is_null_alike(core, (Node *) linitial(((OpExpr *) node)->args)) &&
+		is_null_alike(core, (Node *) lsecond(((OpExpr *) node)->args));
+}
+
+/*
+ * Returns whether an operation can be taken apart: one side does not depend on
+ * the fact, or it is a sum of two that do.
+ */
+static bool
+is_linear_operation(const CoreBuilder *core, Node *node)
+{
+	Node	   *left;
+	Node	   *right;
+
+	if (!is_arithmetic(node, "+-*"))
+		return false;
+	left = (Node *) linitial(((OpExpr *) node)->args);
+	right = (Node *) lsecond(((OpExpr *) node)->args);
+	if (!core_has_fact(core, left) || !core_has_fact(core, right))
+		return true;
+	return is_arithmetic(node, "+-") && !core->nullable &&
+		is_null_alike(core, left) && is_null_alike(core, right);
+}
+
+/*
+ * Multiplies out x * (y + z), and puts x * (y * z) as (x * y) * z, if x is a
+ * part that the core can compute and the rest mixes the fact with others.
+ * Returns NULL for anything else.
+ */
+static Node *
+multiplied_out(const CoreBuilder *core, OpExpr *op)
+{
+	Node	   *factor;
+	OpExpr	   *rest;
+	Node	   *left;
+	Node	   *right;
+	const char *name;
+
+	if (!is_arithmetic((Node *) op, "*"))
+		return NULL;
+	factor = (Node *) linitial(op->args);
+	rest = (OpExpr *) lsecond(op->args);
+	if (!core_can_keep(core, factor))
+	{
+		factor = (Node *) lsecond(op->args);
+		rest = (OpExpr *) linitial(op->args);
+	}
+	while (widened((Node *) rest) != NULL)
+		rest = (OpExpr *) widened((Node *) rest);
+	if (!core_can_keep(core, factor) || !core_has_fact(core, (Node *) rest) ||
+		!is_arithmetic((Node *) rest, "+-*"))
+		return NULL;
+	name = get_opname(rest->opno);
+	left = (Node *) linitial(rest->args);
+	right = (Node *) lsecond(rest->args);
+	factor = as_numeric(copyObject(factor));
+	if (strcmp(name, "*") == 0)
+		return core_has_fact(core, left) ?
+			operation("*", operation("*", factor, as_numeric(left)), as_numeric(right)) :
+			operation("*", operation("*", factor, as_numeric(right)), as_numeric(left));
+	return operation(name, operation("*", factor, as_numeric(left)),
+					 operation("*", copyObject(factor), as_numeric(right)));
+}
+
+/*
+ * Sums an expression up over the facts of a row of the core.  If only the
+ * number of values is wanted, its type does not matter.
  */
 static Linear
 linear(Reading *reading, Node *node, List *filter, int parts)
 {
 	CoreBuilder *core = reading->core;
+	Node	   *expanded;
 
 	if (core_can_keep(core, node))
 		return linear_kept(reading, node, filter, parts);
@@ -672,7 +821,10 @@ linear(Reading *reading, Node *node, List *filter, int parts)
 		return linear_case(reading, (CaseExpr *) node, filter, parts);
 	if (widened(node) != NULL)
 		return linear(reading, widened(node), filter, parts);
-	if (IsA(node, OpExpr) && is_linear_operator(core, (OpExpr *) node))
+	expanded = multiplied_out(core, (OpExpr *) node);
+	if (expanded != NULL)
+		return linear(reading, expanded, filter, parts);
+	if (is_linear_operation(core, node))
 		return linear_operation(reading, (OpExpr *) node, filter, parts);
 	return linear_constant(reading, node, filter, parts);
 }
@@ -691,7 +843,10 @@ split_filter(Reading *reading, Expr *filter, List **kept, List **read)
 	foreach(lc, make_ands_implicit(filter))
 	{
 		Node	   *condition = (Node *) lfirst(lc);
+		Node	   *days = window_of_days(reading->core, condition);
 
+		if (days != NULL)
+			condition = days;
 		if (core_can_keep(reading->core, condition))
 			*kept = lappend(*kept, condition);
 		else
@@ -699,6 +854,8 @@ split_filter(Reading *reading, Expr *filter, List **kept, List **read)
 							reading_of_expression(reading, condition,
 												  CORE_CONDITION, NULL));
 	}
+	if (*read != NIL)
+		reading->aggregates_again = true;
 	if (reading->copy != NULL)
 		*read = lappend(*read, operation("=", (Node *) copyObject(reading->copy),
 										 bigint_const(1)));
@@ -925,8 +1082,9 @@ count_reading(Reading *reading, Node *arg, List *kept, List *read)
 		rows = weight(reading, kept, reading->column);
 	else
 		rows = linear(reading, arg, kept, LINEAR_ROWS).rows;
-	return reading->direct ? rows :
-		coalesce(sum_of(rows, read), bigint_const(0));
+	if (!reading->direct)
+		return coalesce(sum_of(rows, read), bigint_const(0));
+	return IsA(rows, Var) ? rows : coalesce(rows, bigint_const(0));
 }
 
 static Node *
@@ -1111,6 +1269,9 @@ output_mutator(Node *node, Reading *reading)
 	result = never_null_reading(reading, node);
 	if (result != NULL)
 		return result;
+	if (IsA(node, Const) && is_group(reading, node) &&
+		core_has_group(reading->core, node))
+		return (Node *) core_group(reading->core, node, CORE_GROUP, NULL);
 	if (is_group(reading, node) || IsA(node, Var) || IsA(node, SubLink))
 		return reading_of_expression(reading, node, CORE_GROUP,
 									 reading->column);

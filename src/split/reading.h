@@ -10,6 +10,7 @@
 
 #include "core_builder.h"
 #include "nodes/parsenodes.h"
+#include "window.h"
 
 /* The rewriting of one grouped SELECT. */
 typedef struct Reading
@@ -25,6 +26,10 @@ typedef struct Reading
 	bool		keeps_scale;	/* the number of decimal places of a sum
 								 * matters */
 	const char *column;			/* name of the output column */
+	MovingWindow *window;		/* a condition that moves with the clock */
+	Var		   *hour;			/* the core's column for it */
+	char	   *unindexed;		/* a column whose index would make the core
+								 * shorter */
 	List	   *computed;		/* names of aggregates that are computed when
 								 * reading */
 	List	   *obstacles;		/* of Obstacle */

@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "compat.h"
 #include "safe.h"
 
 /*
@@ -29,7 +30,8 @@ static const Oid safe_functions[] = {
 	/* casts to a wider type */
 	F_INT4_INT2, F_INT8_INT2, F_INT8_INT4, F_NUMERIC_INT2, F_NUMERIC_INT4,
 	F_NUMERIC_INT8, F_FLOAT8_INT4, F_FLOAT8_INT8, F_FLOAT8_FLOAT4,
-	F_NUMERIC_NUMERIC_INT4, F_BPCHAR_BPCHAR_INT4_BOOL, F_TEXT_BPCHAR,
+	F_NUMERIC_FLOAT4, F_NUMERIC_FLOAT8, F_NUMERIC_NUMERIC_INT4,
+	F_BPCHAR_BPCHAR_INT4_BOOL, F_TEXT_BPCHAR,
 	F_VARCHAR_VARCHAR_INT4_BOOL, F_TEXT_NAME,
 	/* exact arithmetic */
 	F_INT2PL, F_INT4PL, F_INT8PL, F_INT24PL, F_INT42PL, F_INT48PL, F_INT84PL,
@@ -57,16 +59,22 @@ static const Oid safe_functions[] = {
 	/* texts */
 	F_TEXTCAT, F_LOWER_TEXT, F_UPPER_TEXT, F_LENGTH_TEXT, F_BTRIM_TEXT,
 	F_LTRIM_TEXT, F_RTRIM_TEXT, F_LEFT, F_RIGHT, F_TEXTLIKE, F_TEXTNLIKE,
-	F_TEXTICLIKE, F_TEXTICNLIKE, F_STARTS_WITH, F_STRPOS, F_SPLIT_PART,
-	F_REPLACE,
+	F_TEXTICLIKE, F_TEXTICNLIKE, F_STARTS_WITH, F_STRPOS, F_REPLACE,
 	/* JSON */
 	F_JSONB_OBJECT_FIELD_TEXT, F_JSONB_OBJECT_FIELD, F_JSONB_EXISTS,
 	F_JSONB_CONTAINS, F_JSON_OBJECT_FIELD_TEXT, F_JSON_OBJECT_FIELD,
 };
 
 static bool
-is_safe_function(Oid function)
+is_safe_function(Oid function, List *args)
 {
+	/* a unit or time zone that is not valid is an error */
+	if (args != NIL && exprType((Node *) linitial(args)) == TEXTOID &&
+		!IsA(linitial(args), Const) &&
+		get_func_rettype(function) != TEXTOID &&
+		get_func_rettype(function) != BOOLOID &&
+		get_func_rettype(function) != INT4OID)
+		return false;
 	for (int i = 0; i < (int) lengthof(safe_functions); i++)
 	{
 		if (safe_functions[i] == function)
@@ -80,7 +88,7 @@ static bool
 is_comparison(Oid operator)
 {
 	return operator < FirstGenbkiObjectId &&
-		get_op_btree_interpretation(operator) != NIL;
+		operator_comparisons(operator) != NIL;
 }
 
 static bool
@@ -91,14 +99,15 @@ may_fail_walker(Node *node, void *context)
 	switch (nodeTag(node))
 	{
 		case T_FuncExpr:
-			if (!is_safe_function(((FuncExpr *) node)->funcid))
+			if (!is_safe_function(((FuncExpr *) node)->funcid,
+								  ((FuncExpr *) node)->args))
 				return true;
 			break;
 		case T_OpExpr:
 		case T_DistinctExpr:
 		case T_NullIfExpr:
 			if (!is_comparison(((OpExpr *) node)->opno) &&
-				!is_safe_function(get_opcode(((OpExpr *) node)->opno)))
+				!is_safe_function(get_opcode(((OpExpr *) node)->opno), NIL))
 				return true;
 			break;
 		case T_ScalarArrayOpExpr:

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -37,11 +38,14 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/ruleutils.h"
 
 #include "compat.h"
 #include "core_builder.h"
+#include "definition.h"
+#include "direct.h"
 #include "expand.h"
 #include "fact.h"
 #include "input.h"
@@ -117,6 +121,17 @@ find_parts(Splitter *splitter, const Query *query, const Reading *reading,
 			find_computed(splitter, psprintf("join with \"%s\"", name),
 						  "It is read when the rollup is read.");
 	}
+	if (reading->window != NULL)
+		find_computed(splitter, "window of time",
+					  "Whole hours are kept; the rest of an hour is read from the source.");
+	if (reading->unindexed != NULL)
+	{
+		find_computed(splitter, psprintf("condition on \"%s\"", reading->unindexed),
+					  "Each time is kept, since no index begins with the column.");
+		((Finding *) llast(splitter->findings))->advice =
+			psprintf("Create an index on column \"%s\" first. Then hours are kept, which are fewer.",
+					 reading->unindexed);
+	}
 	foreach(lc, reading->computed)
 		find_computed(splitter, (char *) lfirst(lc),
 					  "It is computed from what is kept.");
@@ -179,8 +194,72 @@ group_expressions(const Query *query)
 }
 
 /*
+ * Returns whether an expression is the same for all facts.  A query may group
+ * by it to get a single row, and then a table can hold the result.
+ */
+static bool
+is_constant_group(const Query *query, Node *expr)
+{
+	return IsA(expr, Const) && query->groupingSets == NIL &&
+		list_length(query->jointree->fromlist) == 1 &&
+		IsA(linitial(query->jointree->fromlist), RangeTblRef);
+}
+
+/* Collects the conditions of inner joins and WHERE. */
+static List *
+inner_conditions(Node *node, List *conditions)
+{
+	const JoinExpr *join = (const JoinExpr *) node;
+	ListCell   *lc;
+
+	if (node == NULL || IsA(node, RangeTblRef))
+		return conditions;
+	if (IsA(node, FromExpr))
+	{
+		foreach(lc, ((FromExpr *) node)->fromlist)
+			conditions = inner_conditions((Node *) lfirst(lc), conditions);
+		return list_concat(conditions,
+						   make_ands_implicit((Expr *) ((FromExpr *) node)->quals));
+	}
+	if (join->jointype != JOIN_INNER)
+		return conditions;
+	conditions = inner_conditions(join->larg, conditions);
+	conditions = inner_conditions(join->rarg, conditions);
+	return list_concat(conditions, make_ands_implicit((Expr *) join->quals));
+}
+
+/*
+ * Returns the column of the fact that an inner join sets equal to an
+ * expression, or NULL.
+ */
+static Node *
+equal_column(const CoreBuilder *core, const Query *query, Node *expr)
+{
+	ListCell   *lc;
+
+	foreach(lc, inner_conditions((Node *) query->jointree, NIL))
+	{
+		const OpExpr *op = (const OpExpr *) lfirst(lc);
+
+		if (!IsA(op, OpExpr) || list_length(op->args) != 2 ||
+			!op_hashjoinable(op->opno, exprType((Node *) linitial(op->args))))
+			continue;
+		for (int side = 0; side < 2; side++)
+		{
+			Node	   *other = (Node *) list_nth(op->args, 1 - side);
+
+			if (equal(list_nth(op->args, side), expr) &&
+				core_can_keep(core, other))
+				return other;
+		}
+	}
+	return NULL;
+}
+
+/*
  * The core begins with the columns by which the query groups, in the order of
- * the output: its index can then be used for conditions on them.
+ * the output: its index can then be used for conditions on them.  In the place
+ * of a column of another table is the column that it is joined by.
  */
 static void
 read_groups(Reading *reading, const Query *query)
@@ -191,7 +270,18 @@ read_groups(Reading *reading, const Query *query)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
 
-		if (list_member(reading->groups, entry->expr))
+		Node	   *column;
+
+		if (!list_member(reading->groups, entry->expr))
+			continue;
+		column = equal_column(reading->core, query, (Node *) entry->expr);
+		if (column != NULL)
+			(void) reading_of_expression(reading, column, CORE_CONDITION,
+										 NULL);
+		if (is_constant_group(query, (Node *) entry->expr))
+			(void) core_group(reading->core, (Node *) entry->expr, CORE_GROUP,
+							  entry->resjunk ? "part" : entry->resname);
+		else
 			(void) reading_of_expression(reading, (Node *) entry->expr,
 										 CORE_GROUP,
 										 entry->resjunk ? NULL : entry->resname);
@@ -220,6 +310,29 @@ fact_exists(CoreBuilder *core)
 }
 
 /*
+ * Recognizes a condition that moves with the clock and need not be evaluated
+ * for each row of the core.
+ */
+static bool
+read_window(Reading *reading, Node *condition)
+{
+	if (reading->window != NULL)
+		return false;
+	reading->window = window_of_times(reading->core, condition);
+	if (reading->window == NULL)
+	{
+		char	   *column = window_lacks_index(reading->core, condition);
+
+		if (column != NULL)
+			reading->unindexed = column;
+		return false;
+	}
+	reading->hour = core_group(reading->core, reading->window->hour,
+							   CORE_CONDITION, "hour");
+	return true;
+}
+
+/*
  * Divides conditions into those of the core and those of the view, which are
  * returned.  "keeps": facts that do not meet a condition can be left out of
  * the core.
@@ -234,7 +347,13 @@ read_conditions(Reading *reading, Node *conditions, bool keeps, bool nullable)
 	foreach(lc, make_ands_implicit((Expr *) conditions))
 	{
 		Node	   *condition = (Node *) lfirst(lc);
+		Node	   *days = window_of_days(core, condition);
 
+		if (days != NULL)
+			condition = days;
+		if (keeps && !nullable && !core_can_keep(core, condition) &&
+			read_window(reading, condition))
+			continue;
 		if (keeps && core_can_keep(core, condition) &&
 			(!nullable || excludes_no_fact(core, condition)))
 		{
@@ -490,6 +609,9 @@ read_select(Reading *reading, Query *query, const char *core_name)
 	if (reading->copy != NULL)
 		add_copies(reading, query);
 	definition = core_finish(core, query, core_name);
+	if (reading->window != NULL)
+		window_apply(reading->window, reading->hour, definition,
+					 rt_fetch(core->fact, query->rtable));
 	if (reading->direct)
 		read_directly(query);
 	else
@@ -503,20 +625,11 @@ read_select(Reading *reading, Query *query, const char *core_name)
  * nothing is aggregated when reading.
  */
 static bool
-is_direct(const Reading *reading, const Query *query, const List *items)
+is_direct(const Reading *reading, const Query *view)
 {
-	List	   *kept = NIL;
-	ListCell   *lc;
-
-	if (list_length(items) > 1 || query->groupClause == NIL ||
-		query->groupingSets != NIL || reading->aggregates_again)
-		return false;
-	foreach(lc, reading->groups)
-	{
-		if (core_can_keep(reading->core, (Node *) lfirst(lc)))
-			kept = list_append_unique(kept, lfirst(lc));
-	}
-	return list_length(kept) == list_length(reading->core->groups);
+	return !reading->aggregates_again && !reading->expands &&
+		!reading->core->nullable && reading->window == NULL &&
+		direct_is_possible(view, list_length(reading->core->groups));
 }
 
 static CoreBuilder *
@@ -570,26 +683,15 @@ core_name(const Splitter *splitter)
 
 /* Returns a table that is the fact, or a part of it, and is joined as well. */
 static Oid
-table_read_twice(const List *items, const FromItem *fact)
+table_read_twice(const List *items, FromItem *fact)
 {
 	ListCell   *lc;
-	ListCell   *lc2;
-	ListCell   *lc3;
 
 	foreach(lc, items)
 	{
-		const FromItem *item = (const FromItem *) lfirst(lc);
-
-		if (item == fact)
-			continue;
-		foreach(lc2, item->inputs)
-		{
-			foreach(lc3, fact->inputs)
-			{
-				if (((Input *) lfirst(lc2))->relid == ((Input *) lfirst(lc3))->relid)
-					return ((Input *) lfirst(lc2))->relid;
-			}
-		}
+		if (lfirst(lc) != fact &&
+			OidIsValid(fact_read_twice(list_make2(fact, lfirst(lc)))))
+			return fact_read_twice(list_make2(fact, lfirst(lc)));
 	}
 	return InvalidOid;
 }
@@ -597,18 +699,14 @@ table_read_twice(const List *items, const FromItem *fact)
 /* Adds an Obstacle for joins whose core would be as large as the fact. */
 static void
 check_core(Reading *reading, const Query *query, const List *items,
-		   const FromItem *fact)
+		   FromItem *fact)
 {
 	Oid			twice = table_read_twice(items, fact);
 
 	if (OidIsValid(twice))
 		reading->obstacles =
-			lappend(reading->obstacles,
-					obstacle_unsupported(psprintf("a join of table \"%s\" with itself",
-												  get_rel_name(twice)),
-										 "A change of one row would change many rows of the join.",
-										 "Group each side in a subquery in FROM, and join the results."));
-	else if (reading->obstacles == NIL && core_is_row_per_row(reading->core))
+			lappend(reading->obstacles, fact_self_join(twice));
+	else if (core_is_row_per_row(reading->core))
 		reading->obstacles =
 			lappend(reading->obstacles,
 					obstacle_unsupported(psprintf("a join or condition that depends on each single row of \"%s\"",
@@ -635,7 +733,7 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
 	splitter->obstacles = list_concat(splitter->obstacles, first.obstacles);
 	if (first.obstacles != NIL)
 		return;
-	second.direct = is_direct(&first, query, items);
+	second.direct = is_direct(&first, view);
 	second.expands = first.expands;
 	if (second.direct || second.expands)
 		view = try_reading(&second, query, fact, items, name, &definition);
@@ -759,6 +857,10 @@ split_level(Splitter *splitter, Query *query, bool distinct)
 	(void) split_sublinks_walker(query->havingQual, splitter);
 	(void) split_sublinks_walker(query->jointree->quals, splitter);
 
+	if (items == NIL)
+		splitter->excuses = lappend(splitter->excuses,
+									obstacle_unsupported("a SELECT without FROM", NULL,
+														 "Use a table in FROM."));
 	only_distinct = distinct && !query_is_grouped(query) &&
 		query->distinctClause == NIL && query->limitCount == NULL &&
 		query->limitOffset == NULL && !query->hasWindowFuncs &&
@@ -872,6 +974,13 @@ dimension_walker(Node *node, Splitter *splitter)
 										  obstacle_unsupported("TABLESAMPLE", NULL,
 														  "Use a condition on columns in WHERE."));
 		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
+			get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP)
+			splitter->obstacles =
+				lappend(splitter->obstacles,
+						obstacle_unsupported(psprintf("temporary table \"%s\"",
+													  get_rel_name(rte->relid)),
+											 NULL, "Use a permanent table."));
+		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
 			check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
 			splitter->obstacles =
 				lappend(splitter->obstacles,
@@ -885,6 +994,39 @@ dimension_walker(Node *node, Splitter *splitter)
 		return query_tree_walker((Query *) node, dimension_walker, splitter,
 								 QTW_EXAMINE_RTES_BEFORE);
 	return expression_tree_walker(node, dimension_walker, splitter);
+}
+
+static bool
+reads_walker(Node *node, Oid *relid)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+		return rte->rtekind == RTE_RELATION && rte->relid == *relid;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, reads_walker, relid,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, reads_walker, relid);
+}
+
+/* Throws if the query does not read a table that the user named as a fact. */
+static void
+check_facts(Query *query, const List *facts)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (!reads_walker((Node *) query, &relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the query does not read table \"%s\", which is named as a fact",
+							get_rel_name(relid))));
+	}
 }
 
 /* Leaves out ORDER BY, which a table or view does not have. */
@@ -939,6 +1081,62 @@ pin_time_zone(Query *query, Split *split)
 }
 
 /*
+ * Returns whether a table can hold the result of the query as it is.  The
+ * errors of definition_compile say why not, and are discarded here: the split
+ * has its own reasons.
+ */
+static bool
+is_table_definition(const Query *query)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool result = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		(void) definition_compile(query);
+		ReleaseCurrentSubTransaction();
+		result = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return result;
+}
+
+/* Keeps the result of the query as it is. */
+static void
+keep_result(Splitter *splitter, const Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		const RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->inFromCl)
+			add_finding(&splitter->findings,
+						psprintf("rows of \"%s\"", rte->eref->aliasname),
+						FINDING_KEPT, "Its changes are counted.");
+	}
+	add_core(splitter, copyObject(unconstify(Query *, query)),
+			 core_name(splitter));
+}
+
+/*
  * Splits an analyzed query.  "name" is the rollup's, without schema; "facts"
  * are the OIDs of tables that the user has named as facts.  Changes nothing,
  * and does not change the query.  Everything is allocated in the current
@@ -955,7 +1153,12 @@ split_query(const Query *query, const char *name, List *facts)
 	write_views(split->query, split);
 	pin_time_zone(split->query, split);
 	split->view = expand_query(split->query, &splitter.obstacles);
-	if (splitter.obstacles == NIL)
+	check_facts(split->view, facts);
+	split->plain = splitter.obstacles == NIL &&
+		is_table_definition(split->query);
+	if (split->plain)
+		keep_result(&splitter, split->query);
+	else if (splitter.obstacles == NIL)
 	{
 		check_volatile(&splitter, split->query);
 		split_level(&splitter, split->view, false);
@@ -971,8 +1174,8 @@ split_query(const Query *query, const char *name, List *facts)
 	split->cores = splitter.cores;
 	split->findings = list_concat(splitter.findings, split->findings);
 	split->obstacles = splitter.obstacles;
-	split->plain = split->obstacles == NIL &&
-		is_plain(split->view, split->cores);
+	split->plain = split->plain || (split->obstacles == NIL &&
+									is_plain(split->view, split->cores));
 	return split;
 }
 

@@ -378,7 +378,8 @@ get_origin(Node *local, const char *zone, bool *truncated)
 			return *truncated ? lsecond(call->args) : NULL;
 		}
 		if (call->funcid != F_TIMEZONE_TEXT_TIMESTAMPTZ ||
-			!IsA(inner, FuncExpr) || inner->funcid != F_TIMEZONE_TEXT_TIMESTAMP ||
+			!IsA(inner, FuncExpr) ||
+			inner->funcid != F_TIMEZONE_TEXT_TIMESTAMP ||
 			!equal(linitial(call->args), linitial(inner->args)))
 			return NULL;
 		name = get_text(linitial(call->args));
@@ -514,9 +515,12 @@ pin_query(Query *query, Pin *pin, int flags)
 
 	pin->groups = NIL;
 	foreach(lc, query->groupClause)
-		pin->groups = lappend(pin->groups,
-							  copyObject(get_sortgroupclause_expr(lfirst(lc),
-																  query->targetList)));
+	{
+		Node	   *group = get_sortgroupclause_expr(lfirst(lc),
+													 query->targetList);
+
+		pin->groups = lappend(pin->groups, copyObject(group));
+	}
 	query = query_tree_mutator(query, pin_mutator, pin, flags);
 	pin->groups = groups;
 	return (Node *) query;
@@ -676,7 +680,8 @@ has_column_walker(Node *node, void *context)
 	if (IsA(node, Var))
 		return true;
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, has_column_walker, context, 0);
+		return query_tree_walker((Query *) node, has_column_walker, context,
+								 0);
 	return expression_tree_walker(node, has_column_walker, context);
 }
 
@@ -789,7 +794,7 @@ pin_truncate(FuncExpr *call, TimePoint point, Pin *pin)
 {
 	int			unit = get_unit(linitial(call->args));
 	char	   *name = get_text(linitial(call->args));
-	Pin other = *pin;
+	Pin			other = *pin;
 	Node	   *local;
 	Node	   *rest;
 	CoalesceExpr *coalesce;
@@ -798,12 +803,10 @@ pin_truncate(FuncExpr *call, TimePoint point, Pin *pin)
 	{
 		long		offset;
 
-		other.		zone = get_text(lthird(call->args));
-
+		other.zone = get_text(lthird(call->args));
 		if (other.zone == NULL || !is_same_in_expressions(other.zone))
 			return NULL;
-		other.		fixed = is_fixed(other.zone, &offset);
-
+		other.fixed = is_fixed(other.zone, &offset);
 		pin = &other;
 	}
 
@@ -912,12 +915,13 @@ pin_add(TimePoint point, Node *interval, bool subtract, Pin *pin)
 										 interval), "UTC");
 	if (value == NULL)
 	{
+		Oid			function;
+
 		if (!OidIsValid(F_DATE_ADD_TIMESTAMPTZ_INTERVAL_TEXT))
 			return NULL;
-		return (Node *) makeFuncExpr(subtract ?
-									 F_DATE_SUBTRACT_TIMESTAMPTZ_INTERVAL_TEXT :
-									 F_DATE_ADD_TIMESTAMPTZ_INTERVAL_TEXT,
-									 TIMESTAMPTZOID,
+		function = subtract ? F_DATE_SUBTRACT_TIMESTAMPTZ_INTERVAL_TEXT :
+			F_DATE_ADD_TIMESTAMPTZ_INTERVAL_TEXT;
+		return (Node *) makeFuncExpr(function, TIMESTAMPTZOID,
 									 list_make3(point.node, interval,
 												make_text(pin->zone)),
 									 InvalidOid, DEFAULT_COLLATION_OID,
@@ -934,7 +938,8 @@ pin_add(TimePoint point, Node *interval, bool subtract, Pin *pin)
 			is_of_date(local, pin->zone))
 			local = make_operation(name, TIMESTAMPOID, local,
 								   value->time == 0 ? interval :
-								   make_interval_const(value->month, value->day, 0));
+								   make_interval_const(value->month,
+													   value->day, 0));
 		else
 		{
 			local = make_operation(name, TIMESTAMPOID, local,
@@ -949,7 +954,8 @@ pin_add(TimePoint point, Node *interval, bool subtract, Pin *pin)
 		point.node =
 			make_point(make_operation(name, TIMESTAMPOID,
 									  make_local(point.node, "UTC"),
-									  make_interval_const(0, 0, value->time)), "UTC");
+									  make_interval_const(0, 0, value->time)),
+					   "UTC");
 	return point.node;
 }
 

@@ -274,6 +274,7 @@ to_char_bucket(FuncExpr *call)
 	Node	   *arg;
 	Const	   *pattern;
 	TimeFormat	format;
+	Node	   *unit;
 
 	if (call->funcid != F_TO_CHAR_TIMESTAMP_TEXT)
 		return NULL;
@@ -288,12 +289,10 @@ to_char_bucket(FuncExpr *call)
 		return NULL;
 	if (is_truncated(arg, format.unit, format.has_time))
 		return copyObject(arg);
+	unit = (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+							  CStringGetTextDatum(format.unit), false, false);
 	return (Node *) makeFuncExpr(F_DATE_TRUNC_TEXT_TIMESTAMP, TIMESTAMPOID,
-								 list_make2(makeConst(TEXTOID, -1,
-													  DEFAULT_COLLATION_OID, -1,
-													  CStringGetTextDatum(format.unit),
-													  false, false),
-											copyObject(arg)),
+								 list_make2(unit, copyObject(arg)),
 								 InvalidOid, DEFAULT_COLLATION_OID,
 								 COERCE_EXPLICIT_CALL);
 }

@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_index.h"
 #include "nodes/parsenodes.h"
 #include "parser/parsetree.h"
@@ -45,27 +46,46 @@ is_key(Oid index, const Bitmapset *columns)
 }
 
 /*
- * Returns whether a unique index of a table covers no other columns than
- * these.  Rows with nulls may still be equal; no join condition is true for
- * them.
+ * Returns a unique index of a table that covers no other columns than these, or
+ * InvalidOid.  Rows with nulls may still be equal; no join condition is true
+ * for them.
  */
-bool
-unique_in_table(Oid relid, const Bitmapset *columns)
+static Oid
+find_key(Oid relid, const Bitmapset *columns, bool constraint)
 {
 	Relation	table;
-	bool		result = false;
+	Oid			key = InvalidOid;
 	ListCell   *lc;
 
 	if (columns == NULL)
-		return false;
+		return InvalidOid;
 	table = table_open(relid, AccessShareLock);
 	foreach(lc, RelationGetIndexList(table))
 	{
-		if (is_key(lfirst_oid(lc), columns))
-			result = true;
+		Oid			index = lfirst_oid(lc);
+
+		if (!OidIsValid(key) && is_key(index, columns) &&
+			(!constraint || OidIsValid(get_index_constraint(index))))
+			key = index;
 	}
 	table_close(table, NoLock);
-	return result;
+	return key;
+}
+
+/* Returns whether a unique index covers no other columns than these. */
+bool
+unique_in_table(Oid relid, const Bitmapset *columns)
+{
+	return OidIsValid(find_key(relid, columns, false));
+}
+
+/* Returns the constraint of such an index, or InvalidOid if none has one. */
+Oid
+unique_constraint(Oid relid, const Bitmapset *columns)
+{
+	Oid			key = find_key(relid, columns, true);
+
+	return OidIsValid(key) ? get_index_constraint(key) : InvalidOid;
 }
 
 /* Returns whether all expressions of a clause are among output columns. */

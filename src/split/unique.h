@@ -12,6 +12,7 @@
 #include "nodes/parsenodes.h"
 
 extern bool unique_in_table(Oid relid, const Bitmapset *columns);
+extern Oid	unique_constraint(Oid relid, const Bitmapset *columns);
 extern bool unique_in_item(const RangeTblEntry *rte, const Bitmapset *columns);
 
 #endif							/* NOTIFY_STATS_UNIQUE_H */

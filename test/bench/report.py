@@ -15,6 +15,7 @@ TITLES = {
     'hot_rows': 'hot rows',
     'temporary_files': 'temporary files',
     'build': 'building',
+    'views': 'views',
 }
 
 

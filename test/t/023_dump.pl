@@ -28,7 +28,7 @@ notify_stats.database = 'plain, custom, sections, halves, beside'
 my $dir = $node->basedir;
 
 # The requirements for each restored database.
-my @exact = ('ft_service_stats', '"Odd schema"."by Type"', 'by_region');
+my @exact = ('ft_service_stats', '"Odd schema"."by Type"', 'by_region', 'averages', 'per_region', 'total');
 
 # Changes of each source, in any database that has them.
 sub change
@@ -36,6 +36,7 @@ sub change
 	my ($server, $db) = @_;
 
 	change_notify($server, $db);
+	change_computed($server, $db);
 	$server->safe_psql($db, q{
 		INSERT INTO keyed SELECT coalesce(max(id), 0) + 1, 'north', 5 FROM keyed;
 		UPDATE keyed SET region = 'south' WHERE id % 3 = 0;
@@ -56,7 +57,8 @@ sub is_restored
 
 	$server->poll_query_until($db, q{SELECT count(*) = 0 FROM notify_stats.rollups WHERE state IN ('building', 'stale')})
 	  or die "timed out\n" . rollup_states($server, $db);
-	is(rollup_states($server, $db), qq{"Odd schema"."by Type"|live\nby_region|live\nft_service_stats|live\nkept_rows|failed},
+	is(rollup_states($server, $db), qq{"Odd schema"."by Type"|live\naverages|live\nby_region|live\n}
+		. qq{ft_service_stats|live\nkept_rows|failed\nmixed|live\nper_region|live\ntotal|live},
 		"$title: all are live again that can be");
 	is($server->safe_psql($db, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'kept_rows'::regclass}),
 		'restored from a dump, which does not contain the WAL position',
@@ -75,6 +77,13 @@ sub is_restored
 	$server->safe_psql($db, 'DROP TABLE "Odd schema"."by Type"');
 	is($server->safe_psql($db, q{SELECT to_regclass('"Odd schema"."by Type_definition"') IS NULL}), 't',
 		"$title: DROP TABLE takes the definition along");
+	like(sql_error($server, 'DROP TABLE per_region_core', $db), qr/2BP01: .*\nDETAIL:  view per_region depends on table per_region_core/,
+		"$title: a core cannot be dropped alone");
+	like(sql_error($server, 'DROP VIEW per_region_definition', $db), qr/2BP01: .* because view per_region requires it/,
+		"$title: nor can the definition of a view over cores");
+	$server->safe_psql($db, 'DROP VIEW mixed');
+	is($server->safe_psql($db, q{SELECT relname FROM pg_class WHERE relname LIKE 'mixed%'}), '',
+		"$title: DROP VIEW takes the cores and the definition along");
 	return;
 }
 
@@ -108,6 +117,7 @@ sql($node, q{
 	SELECT notify_stats.create_rollup('by_region', 'SELECT region, count(*) AS n, sum(amount) AS total FROM keyed GROUP BY region');
 	SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
 });
+load_computed($node);
 wait_until_applied($node);
 change($node, 'postgres') for 1 .. 3;
 is_exact($node, 'exact at first', rollups => \@exact);
@@ -116,10 +126,12 @@ is(sql($node, 'SELECT sum(n) FROM kept_rows'), 6, 'more is counted than there is
 # --- dumps ----------------------------------------------------------------------------
 
 my $plain = create_database('plain');
-$node->command_ok([ 'pg_dump', '-f', "$dir/plain.sql", '-d', $node->connstr('postgres') ], 'dump as SQL');
+$node->command_checks_all([ 'pg_dump', '-f', "$dir/plain.sql", '-d', $node->connstr('postgres') ], 0, [qr/^$/], [qr/^$/],
+	'dump as SQL, without a warning');
 unlike(slurp_file("$dir/plain.sql"), qr/COPY notify_stats\.(stream|control|source_fact|rebuild_request)/,
 	'no progress is dumped');
 like(slurp_file("$dir/plain.sql"), qr/COPY notify_stats\.rollup /, 'but the list of rollups is');
+like(slurp_file("$dir/plain.sql"), qr/COPY notify_stats\.computed_rollup /, 'and that of the views over cores');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/plain.sql", '-d', $plain ], 'restore by psql');
 is_restored($target, 'plain', 'SQL');
 
@@ -145,7 +157,7 @@ is($target->safe_psql('sections', q{SELECT count(notify_stats.applied_lsn(rollup
 command_ok([ 'sh', '-c', "pg_restore -l --section=post-data '$dir/custom' >'$dir/list' &&
 	grep -v zz_keyed '$dir/list' >'$dir/list1' && grep zz_keyed '$dir/list' >'$dir/list2'" ], 'list the rest');
 command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dir/list1", '-d', $sections, "$dir/custom" ], 'restore the rollups\' indexes');
-poll($target, q{SELECT count(*) = 2 FROM notify_stats.rollups WHERE state = 'live'}, 't', 'sections');
+poll($target, q{SELECT count(*) = 6 FROM notify_stats.rollups WHERE state = 'live'}, 't', 'sections');
 $target->wait_for_log(qr/rollup public\.by_region, restored from a dump, cannot be built yet: replica identity of table "keyed"/, $offset);
 is($target->safe_psql('sections', q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'by_region'::regclass}),
 	'stale|replica identity of table "keyed" does not cover the columns that the definition uses',
@@ -163,15 +175,19 @@ like($target->safe_psql('halves', q{SELECT obj_description('by_region'::regclass
 	'a comment tells what a table is');
 is($target->safe_psql('halves', q{SELECT string_agg(hint, chr(10) ORDER BY hint) FROM notify_stats.check() WHERE item = 'former rollup'}),
 	q{Run: SELECT notify_stats.adopt_rollup('"Odd schema"."by Type"');
+Run: SELECT notify_stats.adopt_rollup('public.averages');
 Run: SELECT notify_stats.adopt_rollup('public.by_region');
 Run: SELECT notify_stats.adopt_rollup('public.ft_service_stats');
-Run: SELECT notify_stats.adopt_rollup('public.kept_rows'); The comment on the table lists the tables for ignore_deletes.},
+Run: SELECT notify_stats.adopt_rollup('public.kept_rows'); The comment on the table lists the tables for ignore_deletes.
+Run: SELECT notify_stats.adopt_rollup('public.mixed');
+Run: SELECT notify_stats.adopt_rollup('public.per_region');
+Run: SELECT notify_stats.adopt_rollup('public.total');},
 	'check() tells how to have them kept');
 $target->safe_psql('halves', 'SELECT notify_stats.pause()');
 command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/data.sql", '-d', $halves ], 'restore the rows');
 is($target->safe_psql('halves', q{SELECT count(notify_stats.applied_lsn(rollup)) FROM notify_stats.rollups}), '0',
 	'there is no position as long as the stream is paused');
-is($target->safe_psql('halves', q{SELECT DISTINCT state, reason FROM notify_stats.rollups}), 'stale|restored from a dump',
+is($target->safe_psql('halves', q{SELECT DISTINCT state, replace(reason, 'mixed_core: ', '') FROM notify_stats.rollups}), 'stale|restored from a dump',
 	'nor is any rollup live');
 is($target->safe_psql('halves', q{SELECT notify_stats.wait_for_lsn(timeout => '0.1 s', no_throw => true)}), 'f', 'nor does wait_for_lsn() say so');
 resume_stream($target, 'halves');
@@ -187,7 +203,7 @@ $target->safe_psql('beside', q{
 	SELECT notify_stats.create_rollup('own_rows', 'SELECT a, count(*) AS n FROM own GROUP BY a');
 });
 is_exact($target, 'the target has another rollup', db => 'beside');
-command_ok([ 'sh', '-c', "pg_restore -l '$dir/custom' | grep -v notify_stats_ddl | grep -v 'SCHEMA - notify_stats' >'$dir/list'" ],
+command_ok([ 'sh', '-c', "pg_restore -l '$dir/custom' | grep -v 'notify_stats_\(ddl\|owner\)' | grep -v 'SCHEMA - notify_stats' >'$dir/list'" ],
 	'leave out existing objects');
 foreach my $section ('pre-data', 'data', 'post-data')
 {

@@ -46,6 +46,7 @@ sub create_rollups
 		ALTER TABLE kept REPLICA IDENTITY FULL;
 		SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
 	});
+	load_computed($node);
 	# so that nothing is deleted before it is counted
 	wait_until_applied($node);
 	return;
@@ -57,6 +58,7 @@ sub change
 	my ($node) = @_;
 
 	change_notify($node);
+	change_computed($node);
 	sql($node, 'INSERT INTO kept VALUES (1), (2)');
 	sql($node, 'DELETE FROM kept WHERE a = 2');
 	return;
@@ -68,7 +70,7 @@ sub is_continued
 	my ($node, $built_at, $rounds, $title) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	is_exact($node, "$title: exact", rollups => ['ft_service_stats']);
+	is_exact($node, "$title: exact", rollups => [ 'ft_service_stats', 'averages', 'per_region', 'total' ]);
 	is(sql($node, 'SELECT a, n FROM kept_rows ORDER BY a'), "1|$rounds\n2|$rounds", "$title: including deleted rows");
 	is(built_at($node), $built_at, "$title: without a rebuild");
 	return;
@@ -239,6 +241,10 @@ is_continued($new, $built_at, 3, 'and goes on');
 like(slurp_file($new->logfile), qr/notify_stats resumed after an upgrade of the server/, 'as the log says');
 unlike(slurp_file($new->logfile), qr/changes were lost|stale/, 'and nothing was lost');
 is_verified($new, 'ft_service_stats', 'verify() finds nothing');
+is_verified($new, 'mixed', 'nor in a view over cores');
+like(sql_error($new, 'DROP TABLE mixed_core'), qr/2BP01: .*\nDETAIL:  view mixed depends on table mixed_core/, 'a core cannot be dropped alone');
+sql($new, 'DROP VIEW mixed');
+is(sql($new, q{SELECT relname FROM pg_class WHERE relname LIKE 'mixed%'}), '', 'DROP VIEW takes the cores and the definition along');
 sql($new, 'DROP TABLE ft_service_stats');
 is(sql($new, q{SELECT to_regclass('ft_service_stats_definition') IS NULL}), 't', 'DROP TABLE takes the definition along');
 $new->stop;

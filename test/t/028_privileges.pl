@@ -164,6 +164,11 @@ my %function = (
 	loss_reason => [ 'SELECT notify_stats.loss_reason()', @all ],
 	stream_activity => [ 'SELECT * FROM notify_stats.stream_activity()', @all ],
 	build_activity => [ 'SELECT * FROM notify_stats.build_activity()', @all ],
+	display_name => [ q{SELECT notify_stats.display_name('desk.owned')}, @all ],
+	ignored_by => [ q{SELECT notify_stats.ignored_by('{desk.owned}')}, @all ],
+	left_cores => [ q{SELECT notify_stats.left_cores('desk.owned'::regclass)}, $superuser, qw(joe) ],
+	computed_gaps => [ 'SELECT * FROM notify_stats.computed_gaps()', $superuser, qw(joe) ],
+	follow_owner => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.follow_owner()', $superuser ],
 	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],
 	keep_own_rows => [ 'BEGIN\; CREATE TEMP TABLE more ()\; CREATE TRIGGER t BEFORE INSERT ON more EXECUTE FUNCTION notify_stats.keep_own_rows()', $superuser, qw(joe) ]);
 
@@ -260,7 +265,7 @@ sub test_own_tables
 		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
-	}), join(' ', (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
+	}), join(' ', (map { "notify_stats.computed_rollup.$_" } qw(cores definition rollup)), (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
 			'notify_stats.stream.applied_lsn'),
 		'columns of our tables that PUBLIC may read');
 	is(sql($node, q{
@@ -270,9 +275,9 @@ sub test_own_tables
 			CASE relkind WHEN 'S' THEN has_sequence_privilege(rolname, c.oid, 'USAGE, SELECT, UPDATE')
 			ELSE has_table_privilege(rolname, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
 				has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
-				(relkind <> 'v' AND relname <> 'rollup' AND has_table_privilege(rolname, c.oid, 'SELECT')) END
+				(relkind <> 'v' AND relname NOT IN ('rollup', 'computed_rollup') AND has_table_privilege(rolname, c.oid, 'SELECT')) END
 	}), '', 'and there are no other privileges');
-	my @tables = map { "notify_stats.$_" } qw(control rebuild_request rollup rollup_activity rollup_source source_fact stream);
+	my @tables = map { "notify_stats.$_" } qw(computed_rollup control rebuild_request rollup rollup_activity rollup_source source_fact stream);
 	is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
 	foreach my $role (qw(owner stranger monitor))
@@ -280,7 +285,7 @@ sub test_own_tables
 		are_refused($role, "$role cannot read, write, lock or alter our tables",
 			(map {
 				my $table = $_;
-				my $public = $table eq 'notify_stats.rollup';
+				my $public = $table =~ /^notify_stats\.(computed_)?rollup$/;
 				(($public ? () : ("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT")), "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
 					"ALTER TABLE $table ADD more int", "ALTER TABLE $table OWNER TO $role", "CREATE INDEX ON $table ((1))",
 					"CREATE RULE more AS ON UPDATE TO $table DO NOTHING",
@@ -308,7 +313,9 @@ sub test_own_tables
 			q{CREATE OR REPLACE FUNCTION notify_stats.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg_lsn LANGUAGE sql AS 'SELECT NULL'},
 			'CREATE OR REPLACE VIEW notify_stats.rollups AS SELECT 1',
 			'DROP VIEW notify_stats.rollups',
+			q{INSERT INTO notify_stats.computed_rollup VALUES (1, 2, '{3}')},
 			'ALTER EVENT TRIGGER notify_stats_ddl DISABLE',
+			'ALTER EVENT TRIGGER notify_stats_owner DISABLE',
 			'ALTER SCHEMA notify_stats RENAME TO more',
 			'ALTER EXTENSION notify_stats DROP VIEW notify_stats.rollups',
 			q{COMMENT ON TABLE notify_stats.rollup IS ''},

@@ -422,7 +422,7 @@ like(sql_error($node, "SET ROLE mallory; $_", 'others'), qr/ERROR:  42501: /, "w
   foreach 'DROP EXTENSION notify_stats', 'DROP SCHEMA notify_stats CASCADE', 'ALTER SCHEMA notify_stats RENAME TO mine',
   'CREATE TABLE notify_stats.mine (a integer)', 'ALTER EXTENSION notify_stats ADD SCHEMA public',
   'CREATE OR REPLACE FUNCTION notify_stats.pause() RETURNS void LANGUAGE sql AS $$ SELECT $$',
-  'ALTER EVENT TRIGGER notify_stats_ddl DISABLE', 'INSERT INTO notify_stats.rebuild_request (rollup) VALUES (1)',
+  'ALTER EVENT TRIGGER notify_stats_ddl DISABLE', 'ALTER EVENT TRIGGER notify_stats_owner DISABLE', 'INSERT INTO notify_stats.rebuild_request (rollup) VALUES (1)',
   'CREATE TRIGGER mine AFTER INSERT ON notify_stats.rollup EXECUTE FUNCTION suppress_redundant_updates_trigger()',
   'CREATE TABLE public.mine (a oid REFERENCES notify_stats.rollup)';
 is(other_than($reference, made('others')), '', 'it is as it was made');
@@ -578,8 +578,11 @@ is(join("\n", sort split /\n/, sql($node, q{
 applied_lsn(regclass)|EXECUTE
 blocked_by(integer)|EXECUTE
 build_activity()|EXECUTE
+computed_rollup|SELECT
 create_rollup(text,text,text[])|EXECUTE
+display_name(regclass)|EXECUTE
 drop_rollup(regclass)|EXECUTE
+ignored_by(regclass[])|EXECUTE
 late_standbys(name,pg_lsn)|EXECUTE
 loss_reason()|EXECUTE
 rebuild(regclass,boolean)|EXECUTE
@@ -616,6 +619,7 @@ my $impostor = q{
 	CREATE TABLE rebuild_request (id bigint, rollup regclass);
 	CREATE TABLE rollup (rollup regclass PRIMARY KEY, definition regclass, ignore_deletes regclass[], state text, fingerprint bigint);
 	CREATE TABLE rollup_activity (rollup regclass PRIMARY KEY, reason text, reason_lsn pg_lsn, built_at timestamptz, changed_at timestamptz);
+	CREATE TABLE computed_rollup (rollup regclass PRIMARY KEY, definition regclass, cores regclass[]);
 	CREATE TABLE rollup_source (rollup regclass, source regclass, columns smallint[], PRIMARY KEY (rollup, source));
 	INSERT INTO rollup VALUES ('public.precious', 'own.definition', '{}', 'building');
 };

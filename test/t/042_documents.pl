@@ -228,8 +228,8 @@ nothing('the settings in README.md, with their defaults',
 }
 
 # what views, triggers and other functions of the extension call
-my @internal = qw(blocked_by build_activity catalog_state check_primary keep_own_rows late_standbys
-	loss_reason note_ddl source_gaps stream_activity transaction_name);
+my @internal = qw(blocked_by build_activity catalog_state check_primary computed_gaps display_name follow_owner
+	ignored_by keep_own_rows late_standbys left_cores loss_reason note_ddl source_gaps stream_activity transaction_name);
 my (@functions, @told);
 
 # "name(argument type [DEFAULT], ...) → result" of each; and the same as the README has it

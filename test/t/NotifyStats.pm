@@ -25,7 +25,7 @@ our @EXPORT = qw(
 	is_alive wait_until_ended freeze thaw
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
 	load_notify notify_insert change_notify start_load make_kinds change_kinds
-	create_rollup built_at state_of wait_for_state rollup_states check_row complaints
+	create_rollup load_computed change_computed built_at state_of wait_for_state rollup_states check_row complaints
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
 	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
@@ -540,6 +540,33 @@ sub create_rollup
 	return;
 }
 
+# Creates the rollups of sql/include/computed.sql, which are views over cores, in the current
+# schema of a database; they are not waited for.
+sub load_computed
+{
+	my ($node, $db) = @_;
+	my $include = slurp_file("$FindBin::RealBin/../../sql/include/computed.sql");
+
+	sql($node, "$include;
+		SELECT make_averages(), make_per_region(), make_mixed(), make_total();
+		DROP FUNCTION make_computed, make_averages, make_per_region, make_mixed, make_total, wrong", $db);
+	return;
+}
+
+# Changes the tables of these rollups.
+sub change_computed
+{
+	my ($node, $db) = @_;
+
+	sql($node, q{
+		INSERT INTO events SELECT max(id) + i, '2026-01-01'::date + i, 'kind ' || i % 3, i % 5, i
+			FROM events, generate_series(1, 8) i GROUP BY i;
+		UPDATE events SET kind = 'kind 1', amount = amount + 1 WHERE id % 3 = 0;
+		DELETE FROM events WHERE id % 7 = 0;
+		UPDATE regions SET name = name || '+' WHERE id = 2}, $db);
+	return;
+}
+
 # When a rollup of a database was built; or, without a name, "rollup|state|built_at" of each.
 sub built_at
 {
@@ -625,7 +652,7 @@ sub differences
 	my $query = '';
 
 	foreach my $pair (split /\n/, sql($node,
-		"SELECT rollup, definition FROM notify_stats.rollup WHERE rollup IN ($list) ORDER BY 1", $db))
+		"SELECT rollup, definition FROM notify_stats.rollups WHERE rollup IN ($list) ORDER BY 1", $db))
 	{
 		my ($rollup, $definition) = split /\|/, $pair;
 
