@@ -96,6 +96,16 @@ DROP INDEX d_kind;
 DROP TRIGGER watch ON d;
 ALTER TABLE d DROP CONSTRAINT d_n_check, DROP note;
 REVOKE SELECT (kind) ON d FROM alter_clerk;
+CREATE TABLE parent (LIKE d) PARTITION BY LIST (day);
+ALTER TABLE parent ATTACH PARTITION d DEFAULT;
+ALTER TABLE d ENABLE ROW LEVEL SECURITY;
+CREATE VIEW theirs AS SELECT day FROM d;
+ALTER VIEW theirs OWNER TO alter_clerk;
+SELECT notify_stats.alter_rollup('d', 'SELECT day, count(*) AS n, avg(amount) AS amount FROM events GROUP BY day');
+DROP VIEW theirs;
+ALTER TABLE d DISABLE ROW LEVEL SECURITY;
+ALTER TABLE parent DETACH PARTITION d;
+DROP TABLE parent;
 -- wrong queries
 SELECT notify_stats.alter_rollup('d', 'SELECT day, sum(random()) FROM events GROUP BY day');
 SELECT notify_stats.alter_rollup('d', 'SELECT nothing');
@@ -162,6 +172,18 @@ SELECT rollup, cores, replacement FROM notify_stats.rollups;
 SELECT * FROM relations();
 SELECT * FROM wrong();
 TABLE days_of_days;
+-- the view depends on keys of other tables, also if it keeps its OID
+SELECT notify_stats.alter_rollup('d', 'SELECT e.region, r.name, e.day, count(*) AS n, max(amount) AS amount FROM events e JOIN regions r ON r.id = e.region GROUP BY e.region, r.name, e.day');
+CALL notify_stats.catch_up();
+SELECT notify_stats.alter_rollup('d', 'SELECT e.region, r.name, e.day, count(*) AS n, max(amount) AS amount, avg(amount) AS average FROM events e JOIN regions r ON r.id = e.region GROUP BY e.region, r.name, e.day');
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+SELECT notify_stats.alter_rollup('d', 'SELECT e.region, r.name, e.day, count(*) AS n, avg(amount) AS average FROM events e JOIN regions r ON r.id = e.region GROUP BY e.region, r.name, e.day');
+CALL notify_stats.catch_up();
+ALTER TABLE regions DROP CONSTRAINT regions_pkey;
+SELECT notify_stats.alter_rollup('d', 'SELECT e.region, r.name, e.day, count(*) AS n, avg(amount) AS average, sum(amount) AS amount FROM events e JOIN regions r ON r.id = e.region GROUP BY e.region, r.name, e.day');
+CALL notify_stats.catch_up();
+ALTER TABLE regions DROP CONSTRAINT regions_pkey;
 -- an index of a core
 CREATE INDEX d_day ON d_core (day);
 SELECT notify_stats.alter_rollup('d', 'SELECT r.name, count(*) AS n FROM events e JOIN regions r ON r.id = e.region GROUP BY r.name');

@@ -705,17 +705,17 @@ CREATE FUNCTION @extschema@.replacement_stubs(rollup oid, successor oid,
 COMMENT ON FUNCTION @extschema@.replacement_stubs(oid, oid) IS
     'returns the statements that make a rollup independent of its source tables; see alter_rollup()';
 
-DO $$
-DECLARE
-    own regprocedure;
-BEGIN
-    FOR own IN
-        SELECT oid FROM pg_proc WHERE pronamespace = '@extschema@'::regnamespace AND proname LIKE 'replacement\_%'
-    LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', own);
-    END LOOP;
-END
-$$;
+REVOKE ALL ON FUNCTION @extschema@.replacement_relations(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_place(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_same(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_indexes(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_views(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_pairs(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_copies(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_comments(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_names(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_obstacles(oid, oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_stubs(oid, oid) FROM PUBLIC;
 
 
 -- Waiting and catching up

@@ -110,8 +110,8 @@ create_comments(const char *view, const char *definition, List *cores,
  * Makes the view dependent on the keys without which it would repeat rows of
  * its cores, as the server does for views that rely on a primary key.
  */
-static void
-depend_on_keys(const Computed *computed)
+void
+computed_depend_on_keys(const Computed *computed)
 {
 	Relation	view = relation_open(computed->view, NoLock);
 	Query	   *query = copyObject(get_view_query(view));
@@ -135,7 +135,7 @@ static void
 register_computed(const Computed *computed)
 {
 	core_make_dependent(computed);
-	depend_on_keys(computed);
+	computed_depend_on_keys(computed);
 	core_register(computed);
 	CommandCounterIncrement();
 }

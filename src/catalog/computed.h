@@ -10,6 +10,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "core.h"
 #include "format.h"
 
 /* A core that is to be created: a rollup beside the view, in its schema. */
@@ -28,6 +29,7 @@ typedef char *(*ViewText) (void *arg, List *core_relids);
 extern Oid	computed_create(const char *name, const char *definition_text,
 							List *cores, ViewText view_text, void *arg,
 							const Format *format, List *ignore_deletes);
+extern void computed_depend_on_keys(const Computed *computed);
 extern bool computed_is_left(Oid relid);
 extern void computed_adopt(Oid view, const Format *format,
 						   List *ignore_deletes);

@@ -53,6 +53,7 @@
 
 #include "busy_lock.h"
 #include "catalog.h"
+#include "computed.h"
 #include "core.h"
 #include "create.h"
 #include "from_query.h"
@@ -665,6 +666,7 @@ take_over_cores(const Replacement *replacement)
 					2, argtypes, args, NULL);
 	old->cores = new->cores;
 	core_make_dependent(old);
+	computed_depend_on_keys(old);
 	CommandCounterIncrement();
 }
 

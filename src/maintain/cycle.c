@@ -52,7 +52,7 @@
 /* One more position is written this long after the last changes. */
 #define CLOSING_DELAY_MS 100
 
-/* How often locks are tried that a replacement of a rollup needs. */
+/* How often a replacement of a rollup that is pending is tried. */
 #define REPLACEMENT_DELAY_MS 50
 
 /*
@@ -344,14 +344,25 @@ static Settled
 settle_replacements(Cycle *cycle)
 {
 	static CatalogStamp looked;
+	static TimestampTz waits_since = 0; /* the last look; 0: it found none */
+	TimestampTz now = GetCurrentTimestamp();
 	uint64		version = catalog_version();
 	ReplacementStep step;
 	bool		ready;
 
 	if (catalog_stamp_holds(&looked))
 		return SETTLED_NOTHING;
+	if (!cycle->manual && waits_since != 0 &&
+		!TimestampDifferenceExceeds(waits_since, now, REPLACEMENT_DELAY_MS))
+	{
+		come_again(cycle, REPLACEMENT_DELAY_MS);
+		return SETTLED_NOTHING;
+	}
 	looked.valid = false;
+	waits_since = 0;
 	step = replacement_continue(cycle->rollups, &ready);
+	if (step == REPLACEMENT_LATER)
+		waits_since = now;
 	if (step == REPLACEMENT_NONE)
 		catalog_stamp(&looked, version);
 	else if (ready)

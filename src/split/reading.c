@@ -1006,6 +1006,19 @@ interval_reading(Reading *reading, const Aggref *aggregate, Node *arg,
 									   FLOAT8OID, -1));
 }
 
+/* Returns the square root of a variance, rounded like the server's. */
+static Node *
+deviation(Node *variance)
+{
+	Node	   *scale = call(F_SCALE, INT4OID, list_make1(copyObject(variance)));
+
+	variance = call(F_ROUND_NUMERIC_INT4, NUMERICOID,
+					list_make2(variance, operation("+", scale, integer_const(20))));
+	return call(F_ROUND_NUMERIC_INT4, NUMERICOID,
+				list_make2(call(F_SQRT_NUMERIC, NUMERICOID, list_make1(variance)),
+						   copyObject(scale)));
+}
+
 /*
  * Variance and deviation from the number of values, their sum and the sum of
  * their squares, rounded like the server's.
@@ -1020,27 +1033,28 @@ variance_reading(Reading *reading, const Aggref *aggregate, Node *arg,
 								   as_numeric(copyObject(arg)));
 	Node	   *n;
 	Node	   *sum;
-	Node	   *scale;
+	Node	   *numerator;
+	Node	   *divisor;
 	Node	   *variance;
 
 	keep_scale(reading, arg);
 	n = as_numeric(number_reading(reading, arg, kept, read));
 	sum = as_numeric(sum_reading(reading, arg, kept, read, "_sum"));
 	square = sum_reading(reading, square, kept, read, "_squares");
-	variance = operation("/",
-						 operation("-", operation("*", n, square),
-								   operation("*", sum, copyObject(sum))),
-						 null_if_zero(operation("*", copyObject(n), population ?
-												copyObject(n) :
-												operation("-", copyObject(n), as_numeric(integer_const(1))))));
-	if (strncmp(name, "std", 3) != 0)
-		return variance;
-	scale = call(F_SCALE, INT4OID, list_make1(copyObject(variance)));
-	variance = call(F_ROUND_NUMERIC_INT4, NUMERICOID,
-					list_make2(variance, operation("+", scale, integer_const(20))));
-	return call(F_ROUND_NUMERIC_INT4, NUMERICOID,
-				list_make2(call(F_SQRT_NUMERIC, NUMERICOID, list_make1(variance)),
-						   copyObject(scale)));
+	numerator = operation("-", operation("*", n, square),
+						  operation("*", sum, copyObject(sum)));
+	divisor = operation("*", copyObject(n), population ? copyObject(n) :
+						operation("-", copyObject(n),
+								  as_numeric(integer_const(1))));
+	variance = operation("/", numerator, null_if_zero(divisor));
+	if (strncmp(name, "std", 3) == 0)
+		variance = deviation(variance);
+
+	/* the server's result for equal values is 0 without decimal places */
+	return when(operation(">", copyObject(numerator), as_numeric(integer_const(0))),
+				variance,
+				when(operation(">", copyObject(divisor), as_numeric(integer_const(0))),
+					 as_numeric(integer_const(0)), NULL));
 }
 
 /* How such an aggregate is put together. */

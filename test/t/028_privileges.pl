@@ -265,7 +265,8 @@ sub test_own_tables
 		FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
-	}), join(' ', (map { "notify_stats.computed_rollup.$_" } qw(cores definition rollup)), (map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
+	}), join(' ', (map { "notify_stats.computed_rollup.$_" } qw(cores definition rollup)), (map { "notify_stats.replacement.$_" } qw(reason rollup successor)),
+			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
 			'notify_stats.stream.applied_lsn'),
 		'columns of our tables that PUBLIC may read');
 	is(sql($node, q{
@@ -275,9 +276,9 @@ sub test_own_tables
 			CASE relkind WHEN 'S' THEN has_sequence_privilege(rolname, c.oid, 'USAGE, SELECT, UPDATE')
 			ELSE has_table_privilege(rolname, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') OR
 				has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
-				(relkind <> 'v' AND relname NOT IN ('rollup', 'computed_rollup') AND has_table_privilege(rolname, c.oid, 'SELECT')) END
+				(relkind <> 'v' AND relname NOT IN ('rollup', 'computed_rollup', 'replacement') AND has_table_privilege(rolname, c.oid, 'SELECT')) END
 	}), '', 'and there are no other privileges');
-	my @tables = map { "notify_stats.$_" } qw(computed_rollup control rebuild_request rollup rollup_activity rollup_source source_fact stream);
+	my @tables = map { "notify_stats.$_" } qw(computed_rollup control rebuild_request replacement rollup rollup_activity rollup_source source_fact stream);
 	is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
 	foreach my $role (qw(owner stranger monitor))
@@ -285,7 +286,7 @@ sub test_own_tables
 		are_refused($role, "$role cannot read, write, lock or alter our tables",
 			(map {
 				my $table = $_;
-				my $public = $table =~ /^notify_stats\.(computed_)?rollup$/;
+				my $public = $table =~ /^notify_stats\.((computed_)?rollup|replacement)$/;
 				(($public ? () : ("TABLE $table", "SELECT t FROM $table t", "COPY $table TO STDOUT")), "DELETE FROM $table", "TRUNCATE $table", "DROP TABLE $table",
 					"ALTER TABLE $table ADD more int", "ALTER TABLE $table OWNER TO $role", "CREATE INDEX ON $table ((1))",
 					"CREATE RULE more AS ON UPDATE TO $table DO NOTHING",
@@ -314,6 +315,8 @@ sub test_own_tables
 			'CREATE OR REPLACE VIEW notify_stats.rollups AS SELECT 1',
 			'DROP VIEW notify_stats.rollups',
 			q{INSERT INTO notify_stats.computed_rollup VALUES (1, 2, '{3}')},
+			'INSERT INTO notify_stats.replacement VALUES (1, 2)',
+			'ALTER EVENT TRIGGER notify_stats_view DISABLE',
 			'ALTER EVENT TRIGGER notify_stats_ddl DISABLE',
 			'ALTER EVENT TRIGGER notify_stats_owner DISABLE',
 			'ALTER SCHEMA notify_stats RENAME TO more',
