@@ -258,7 +258,6 @@ from_query_create(const char *name, const char *text, const Format *format,
 	Oid			relid;
 
 	create_check_number(1);
-	create_check_names(rollup, NIL);
 	split = from_query_split(rollup->relname, text, facts);
 	complain_of_obstacles(split->obstacles);
 	notice_changes(split, text);
