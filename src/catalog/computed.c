@@ -219,6 +219,7 @@ computed_create(const char *name, const char *definition_text, List *cores,
 	computed.definition = create_view(rollup, definition_name, statement,
 									  definition_text);
 	text = view_text(arg, computed.cores);
+
 	computed.view = create_view(rollup, rollup->relname, create_parse(text),
 								text);
 	check_same_columns(computed.view, computed.definition);

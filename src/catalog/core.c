@@ -194,7 +194,7 @@ core_register(const Computed *computed)
 {
 	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
 	Datum		args[3] = {ObjectIdGetDatum(computed->view),
-	ObjectIdGetDatum(computed->definition),
+		ObjectIdGetDatum(computed->definition),
 	catalog_oid_array(computed->cores)};
 
 	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".computed_rollup (rollup, definition, cores)"

@@ -416,7 +416,7 @@ create_parse(const char *text)
 }
 
 /* The same, and looks up the names: returns the analyzed query. */
-Query *
+Query	   *
 create_analyze(const char *text)
 {
 	ErrorContextCallback context;
@@ -444,6 +444,7 @@ create_prepare(const RangeVar *rollup, const char *name, const char *text,
 
 	new->table = makeRangeVar(rollup->schemaname, pstrdup(name), -1);
 	new->text = text;
+
 	push_definition_context(&context, text);
 	new->statement = parse_definition(text);
 	query = parse_analyze_fixedparams(copyObject(new->statement), text, NULL,

@@ -235,12 +235,12 @@ notify_stats_follow_owner(PG_FUNCTION_ARGS)
 	if (OidIsValid(catalog_table(CATALOG_COMPUTED_ROLLUP)) &&
 		core_list_computed() != NIL)
 		foreach(lc, list_commands())
-		{
-			const Command *command = (const Command *) lfirst(lc);
+	{
+		const Command *command = (const Command *) lfirst(lc);
 
-			if (command->class == RelationRelationId && command->alters)
-				computed_follow_owner(command->object);
-		}
+		if (command->class == RelationRelationId && command->alters)
+			computed_follow_owner(command->object);
+	}
 	PG_RETURN_NULL();
 }
 

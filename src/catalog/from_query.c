@@ -104,7 +104,7 @@ check_privileges(const Split *split)
  * Splits the text of a query.  "facts" are names (char *) of tables whose rows
  * are counted, where joins do not tell.
  */
-Split *
+Split	   *
 from_query_split(const char *name, const char *text, List *facts)
 {
 	Query	   *query = create_analyze(text);
@@ -266,6 +266,7 @@ from_query_create(const char *name, const char *text, const Format *format,
 	guc_nestlevel = NewGUCNestLevel();
 	xact_use_portable_text();
 	text = split_definition_text(split);
+
 	if (split->plain)
 		relid = rollup_create(name, text, format, ignore_deletes);
 	else

@@ -373,7 +373,7 @@ check_aggregate(const Aggref *aggregate, const TargetEntry *entry)
 	if (aggregate == NULL && contain_agg_clause((Node *) entry->expr))
 		return obstacle_unsupported(psprintf("an expression over aggregates as column \"%s\"",
 											 entry->resname), NULL,
-			   "Use a separate column for each aggregate, and compute the expression when reading the rollup.");
+									"Use a separate column for each aggregate, and compute the expression when reading the rollup.");
 	if (aggregate == NULL)
 		return obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
 							 psprintf("column \"%s\" of the definition is neither in GROUP BY nor an aggregate",

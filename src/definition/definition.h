@@ -45,8 +45,8 @@ typedef struct Measure
 
 	/*
 	 * The companion of a sum counts rows, not values; or a count(x) serves as
-	 * a count of rows.  That is correct as long as the argument is never NULL,
-	 * so a NULL is an error.
+	 * a count of rows.  That is correct as long as the argument is never
+	 * NULL, so a NULL is an error.
 	 */
 	bool		arg_not_null;
 } Measure;

@@ -630,7 +630,7 @@ source_owner(Oid relid)
 }
 
 /* Returns the names of columns of a table, quoted, for a message. */
-char *
+char	   *
 source_column_names(Oid relid, const Bitmapset *columns)
 {
 	Relation	rel = relation_open(relid, AccessShareLock);

@@ -117,7 +117,7 @@ null_fact_mutator(Node *node, int *fact)
  * Returns the value of an expression that the core can compute, in a row to
  * which an outer join has added no fact.  Returns NULL if it is the SQL null.
  */
-Node *
+Node	   *
 core_for_no_fact(const CoreBuilder *builder, Node *node)
 {
 	int			fact = builder->fact;
@@ -236,7 +236,7 @@ core_has_group(const CoreBuilder *builder, Node *expr)
  * Returns the group column with the value of an expression that the core can
  * compute.  "name" is a name for it; NULL: derived from the expression.
  */
-Var *
+Var		   *
 core_group(CoreBuilder *builder, Node *expr, CoreUse use, const char *name)
 {
 	int			position;
@@ -256,7 +256,7 @@ core_group(CoreBuilder *builder, Node *expr, CoreUse use, const char *name)
 }
 
 /* Returns the measure with the value of an aggregate. */
-Var *
+Var		   *
 core_measure(CoreBuilder *builder, Expr *aggregate, const char *name)
 {
 	int			position;
@@ -300,7 +300,7 @@ make_aggregate(Oid function, Oid type, Node *arg, List *filter)
  * Returns the measure that counts the facts that meet the filter (implicitly
  * ANDed), or those of them for which the argument is not null.
  */
-Var *
+Var		   *
 core_count(CoreBuilder *builder, Node *arg, List *filter, const char *name)
 {
 	Aggref	   *aggregate;
@@ -318,7 +318,7 @@ core_count(CoreBuilder *builder, Node *arg, List *filter, const char *name)
  * or numeric.  It is null if no argument was not null; so the core counts the
  * arguments as well.
  */
-Var *
+Var		   *
 core_sum(CoreBuilder *builder, Node *arg, List *filter, const char *name)
 {
 	Oid			type = exprType(arg);
@@ -483,7 +483,7 @@ make_rte(const CoreBuilder *builder, const Query *core, const char *core_name)
  * Ends the making of a core.  Returns its definition, and makes it a FROM item
  * of "view", the SELECT that reads it, in the place of the fact.
  */
-Query *
+Query	   *
 core_finish(CoreBuilder *builder, Query *view, const char *core_name)
 {
 	Query	   *core;

@@ -297,7 +297,7 @@ static bool
 keys_walker(Node *node, KeysWalk *walk)
 {
 	const Query *query = (const Query *) node;
-	Joins		joins = {.view = query,.cores = walk->cores};
+	Joins		joins = {.view = query, .cores = walk->cores};
 
 	if (node == NULL)
 		return false;
@@ -313,7 +313,7 @@ keys_walker(Node *node, KeysWalk *walk)
  * Returns the OIDs of the constraints that ensure that a view does not repeat
  * rows of its cores.  "cores" are the OIDs of their tables.
  */
-List *
+List	   *
 direct_keys(Query *view, const List *cores)
 {
 	KeysWalk	walk = {cores, NIL};

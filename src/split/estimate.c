@@ -243,6 +243,7 @@ estimate_core(const Query *core)
 					" pg_catalog.sum(c.\"" PAGES_COLUMN "\")::float8"
 					" FROM (%s) AS c",
 					n, pg_get_querydef(sample, false));
+
 	SPI_connect();
 	if (SPI_execute(text, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not estimate the size of a core");

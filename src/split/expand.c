@@ -101,7 +101,7 @@ view_walker(Node *node, List **names)
  * Replaces the views that a query reads by their queries, in place.  Returns
  * their names (char *).
  */
-List *
+List	   *
 expand_views(Query *query)
 {
 	List	   *names = NIL;
@@ -148,8 +148,8 @@ expand_cte(RangeTblEntry *rte, List *scopes, int level, List **obstacles)
 	}
 	*obstacles = lappend(*obstacles,
 						 obstacle_unsupported(psprintf("WITH query \"%s\", which is recursive or changes data,",
-												  rte->ctename),
-										 NULL, "Write the query without it."));
+													   rte->ctename),
+											  NULL, "Write the query without it."));
 }
 
 /* ----------------------------------------------------------------
@@ -619,7 +619,7 @@ expand_level(Query *query, List *scopes, int level, List **obstacles)
  * works on, in the current memory context.  Adds an Obstacle for each WITH query that
  * cannot be written in place.
  */
-Query *
+Query	   *
 expand_query(const Query *query, List **obstacles)
 {
 	Query	   *copy = copyObject(unconstify(Query *, query));

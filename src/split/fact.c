@@ -144,7 +144,7 @@ note_arguments_walker(Node *node, List *items)
 }
 
 /* Returns the FROM items (FromItem) of a SELECT. */
-List *
+List	   *
 fact_items(Query *query)
 {
 	List	   *items = NIL;
@@ -234,7 +234,7 @@ fact_self_join(Oid relid)
  * the fact; then the SELECT is computed when reading.  Adds an Obstacle if
  * several items can be.
  */
-FromItem *
+FromItem   *
 fact_choose(const Query *query, List *items, List *facts, List **obstacles)
 {
 	List	   *named = NIL;

@@ -36,12 +36,13 @@ typedef struct Finding
 typedef struct Split
 {
 	bool		plain;			/* a table can hold the result itself */
-	Query	   *query;			/* the definition; like the query, but with the
-								 * time zone written in, and without ORDER BY */
+	Query	   *query;			/* the definition; like the query, but with
+								 * the time zone written in, and without ORDER
+								 * BY */
 	bool		changed;		/* it differs from what the user wrote */
 	List	   *cores;			/* of Core */
-	Query	   *view;			/* reads the cores; they are references to WITH
-								 * queries of their names */
+	Query	   *view;			/* reads the cores; they are references to
+								 * WITH queries of their names */
 	List	   *findings;		/* of Finding */
 	List	   *obstacles;		/* of Obstacle; not NIL: the query cannot be
 								 * kept, and the rest is not valid */

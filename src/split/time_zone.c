@@ -290,6 +290,7 @@ get_unit(Node *node)
 	if (text == NULL)
 		return -1;
 	text = downcase_truncate_identifier(text, strlen(text), false);
+
 	return DecodeUnits(0, text, &unit) == UNITS ? unit : -1;
 }
 
@@ -304,6 +305,7 @@ get_field(Node *node)
 	if (text == NULL || field >= 0)
 		return field;
 	text = downcase_truncate_identifier(text, strlen(text), false);
+
 	type = DecodeSpecial(0, text, &field);
 	return type == UNITS || (type == RESERV && field == DTK_EPOCH) ? field :
 		-1;
@@ -794,7 +796,7 @@ pin_truncate(FuncExpr *call, TimePoint point, Pin *pin)
 {
 	int			unit = get_unit(linitial(call->args));
 	char	   *name = get_text(linitial(call->args));
-	Pin			other = *pin;
+	Pin other = *pin;
 	Node	   *local;
 	Node	   *rest;
 	CoalesceExpr *coalesce;
@@ -803,10 +805,12 @@ pin_truncate(FuncExpr *call, TimePoint point, Pin *pin)
 	{
 		long		offset;
 
-		other.zone = get_text(lthird(call->args));
+		other.		zone = get_text(lthird(call->args));
+
 		if (other.zone == NULL || !is_same_in_expressions(other.zone))
 			return NULL;
-		other.fixed = is_fixed(other.zone, &offset);
+		other.		fixed = is_fixed(other.zone, &offset);
+
 		pin = &other;
 	}
 

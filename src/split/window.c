@@ -123,7 +123,7 @@ operation(const char *operator, Node *left, Node *right)
  * Returns a condition on the day of a fact that is equal to a condition on its
  * time, or NULL.
  */
-Node *
+Node	   *
 window_of_days(const CoreBuilder *core, Node *condition)
 {
 	Bound		bound;
@@ -208,7 +208,7 @@ read_lower_bound(const CoreBuilder *core, Node *condition, Bound *bound)
  * Returns the name of the column whose missing index keeps a condition from
  * being a window, or NULL.
  */
-char *
+char	   *
 window_lacks_index(const CoreBuilder *core, Node *condition)
 {
 	const Input *input = (const Input *) linitial(core->inputs);
