@@ -61,7 +61,7 @@ SELECT * FROM wrong();
 SELECT 'd'::regclass::oid <> :old AS new, 'days'::regclass::oid = :days AS same;
 TABLE days_of_days;
 SELECT reloptions FROM pg_class WHERE oid IN ('d'::regclass, 'days'::regclass) ORDER BY relkind;
-SELECT pg_get_viewdef('days');
+SELECT pg_get_viewdef('days') ~ 'FROM d;' AS reads_d;
 SELECT a.attname, c.relacl = acl.relacl AS relacl, a.attacl IS NOT DISTINCT FROM acl.attacl AS attacl
     FROM acl JOIN pg_attribute a ON a.attrelid = 'd'::regclass AND a.attname = acl.attname JOIN pg_class c ON c.oid = a.attrelid ORDER BY 1;
 SELECT has_table_privilege('alter_clerk', 'd_definition', 'SELECT') AS definition, has_table_privilege('alter_clerk', 'days', 'SELECT') AS view;
@@ -140,7 +140,7 @@ SELECT * FROM notify_stats.verify('d');
 TABLE days_of_days;
 SELECT obj_description('d'::regclass), obj_description('d_core'::regclass), obj_description('d_core_definition'::regclass), obj_description('d_definition'::regclass);
 SELECT indexdef FROM pg_indexes WHERE schemaname = 'alter' AND tablename = 'd_core' ORDER BY 1;
-SELECT relacl FROM pg_class WHERE oid = 'd'::regclass;
+SELECT replace(relacl::text, 'xtm/', 'xt/') AS relacl FROM pg_class WHERE oid = 'd'::regclass;
 
 -- a view keeps its OID if it keeps its columns
 SELECT 'd'::regclass::oid AS old \gset
@@ -197,7 +197,7 @@ CALL notify_stats.catch_up();
 SELECT rollup, definition, state, cores, replacement FROM notify_stats.rollups;
 SELECT * FROM relations();
 SELECT * FROM wrong();
-SELECT relacl FROM pg_class WHERE oid = 'd'::regclass;
+SELECT replace(relacl::text, 'xtm/', 'xt/') AS relacl FROM pg_class WHERE oid = 'd'::regclass;
 
 -- names and owners that change before the new form is built
 SELECT notify_stats.alter_rollup('d', 'SELECT day, count(*) AS n, avg(amount) AS average FROM events GROUP BY day');
@@ -262,10 +262,10 @@ DROP TABLE d_new, d_core;
 -- the type of a column that is read
 SELECT notify_stats.create_rollup('averages', 'SELECT kind, avg(amount) AS amount FROM events GROUP BY kind');
 CALL notify_stats.catch_up();
-ALTER TABLE events ALTER amount TYPE numeric, ALTER kind TYPE varchar(20);
+ALTER TABLE events ALTER amount TYPE bigint, ALTER kind TYPE varchar(20);
 SELECT notify_stats.alter_rollup('d', NULL), notify_stats.alter_rollup('averages', NULL);
-ALTER TABLE events ALTER amount TYPE numeric, ALTER kind TYPE varchar(20);
-INSERT INTO events VALUES (43, '2026-02-02', 'newer', 2, 1.5);
+ALTER TABLE events ALTER amount TYPE bigint, ALTER kind TYPE varchar(20);
+INSERT INTO events VALUES (43, '2026-02-02', 'newer', 2, 3);
 CALL notify_stats.catch_up();
 SELECT rollup, state, reason, replacement FROM notify_stats.rollups;
 SELECT count(*) FROM d WHERE kind = 'newer';
@@ -280,7 +280,7 @@ SELECT * FROM wrong();
 -- in one transaction
 BEGIN;
 SELECT notify_stats.alter_rollup('averages', NULL);
-ALTER TABLE events ALTER amount TYPE bigint;
+ALTER TABLE events ALTER amount TYPE integer;
 SELECT notify_stats.alter_rollup('averages', 'SELECT kind, avg(amount) AS amount FROM events GROUP BY kind');
 COMMIT;
 CALL notify_stats.catch_up();
