@@ -670,6 +670,53 @@ add_core(Splitter *splitter, Query *definition, char *name)
 	splitter->cores = lappend(splitter->cores, core);
 }
 
+/* Context of rename_core_walker. */
+typedef struct CoreNames
+{
+	const char *from;
+	char	   *to;
+} CoreNames;
+
+static bool
+rename_core_walker(Node *node, CoreNames *names)
+{
+	RangeTblEntry *rte = (RangeTblEntry *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, rename_core_walker, names,
+								 QTW_EXAMINE_RTES_BEFORE);
+	if (!IsA(node, RangeTblEntry))
+		return expression_tree_walker(node, rename_core_walker, names);
+	if (rte->rtekind == RTE_CTE && strcmp(rte->ctename, names->from) == 0)
+		rte->ctename = names->to;
+	return false;
+}
+
+/*
+ * Adds the core that a view refers to by "name".  If there is one with the same
+ * definition, as for a WITH query that is used twice, the view uses that.
+ */
+static void
+use_same_core(Splitter *splitter, Query *view, Query *definition, char *name)
+{
+	const char *text = pg_get_querydef(copyObject(definition), false);
+	ListCell   *lc;
+
+	foreach(lc, splitter->cores)
+	{
+		const Core *core = (const Core *) lfirst(lc);
+		CoreNames	names = {name, core->name};
+
+		if (strcmp(core->text, text) != 0)
+			continue;
+		(void) rename_core_walker((Node *) view, &names);
+		return;
+	}
+	add_core(splitter, definition, name);
+}
+
 static char *
 core_name(const Splitter *splitter)
 {
@@ -736,8 +783,8 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
 	if (second.direct || second.expands)
 		view = try_reading(&second, query, fact, items, name, &definition);
 	find_parts(splitter, query, &first, items);
+	use_same_core(splitter, view, definition, name);
 	*query = *view;
-	add_core(splitter, definition, name);
 }
 
 /* ----------------------------------------------------------------
