@@ -575,17 +575,21 @@ is(join("\n", sort split /\n/, sql($node, q{
 	SELECT p.oid::regprocedure::text, 'EXECUTE' FROM pg_proc p
 	WHERE p.pronamespace = 'notify_stats'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
 })), 'adopt_rollup(regclass,text[])|EXECUTE
+alter_rollup(regclass,text,text[])|EXECUTE
 applied_lsn(regclass)|EXECUTE
 blocked_by(integer)|EXECUTE
 build_activity()|EXECUTE
 computed_rollup|SELECT
-create_rollup(text,text,text[])|EXECUTE
+create_rollup(text,text,text[],text[])|EXECUTE
 display_name(regclass)|EXECUTE
 drop_rollup(regclass)|EXECUTE
+explain_rollup(text,text[])|EXECUTE
 ignored_by(regclass[])|EXECUTE
+is_successor(regclass)|EXECUTE
 late_standbys(name,pg_lsn)|EXECUTE
 loss_reason()|EXECUTE
 rebuild(regclass,boolean)|EXECUTE
+replacement|SELECT
 rollups|SELECT
 rollup|SELECT
 schema|USAGE
@@ -595,7 +599,8 @@ stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
 transaction_name(xid)|EXECUTE
 verify(regclass)|EXECUTE
-wait_for_lsn(pg_lsn,interval,regclass,boolean)|EXECUTE', 'what everybody may use');
+wait_for_lsn(pg_lsn,interval,regclass,boolean)|EXECUTE
+worst_part(regclass)|EXECUTE', 'what everybody may use');
 
 # --- tables that look like ours ---------------------------------------------------------
 
