@@ -707,12 +707,12 @@ COMMENT ON FUNCTION @extschema@.replacement_stubs(oid, oid) IS
 
 DO $$
 DECLARE
-    own regprocedure;
+    own name;
 BEGIN
     FOR own IN
-        SELECT oid FROM pg_proc WHERE pronamespace = '@extschema@'::regnamespace AND proname LIKE 'replacement\_%'
+        SELECT proname FROM pg_proc WHERE pronamespace = '@extschema@'::regnamespace AND proname LIKE 'replacement\_%'
     LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', own);
+        EXECUTE format('REVOKE ALL ON FUNCTION @extschema@.%I FROM PUBLIC', own);
     END LOOP;
 END
 $$;
