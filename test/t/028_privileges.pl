@@ -145,6 +145,8 @@ my %function = (
 	applied_lsn => [ q{SELECT notify_stats.applied_lsn('desk.owned')}, @all ],
 	wait_for_lsn => [ q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.owned')}, @all ],
 	create_rollup => [ "BEGIN\\; " . sprintf($create, 'more'), $superuser, qw(owner member other) ],
+	alter_rollup => [ q{BEGIN\; SELECT notify_stats.alter_rollup('desk.owned', NULL)}, $superuser, qw(owner member) ],
+	explain_rollup => [ q{SELECT * FROM notify_stats.explain_rollup('SELECT 1')}, @all ],
 	rebuild => [ q{SELECT notify_stats.rebuild('desk.owned')}, $superuser, qw(owner member) ],
 	verify => [ q{SELECT * FROM notify_stats.verify('desk.owned')}, $superuser, qw(owner member) ],
 	adopt_rollup => [ q{BEGIN\; SELECT notify_stats.adopt_rollup('desk.left_over')}, $superuser, qw(owner member) ],
@@ -166,9 +168,15 @@ my %function = (
 	build_activity => [ 'SELECT * FROM notify_stats.build_activity()', @all ],
 	display_name => [ q{SELECT notify_stats.display_name('desk.owned')}, @all ],
 	ignored_by => [ q{SELECT notify_stats.ignored_by('{desk.owned}')}, @all ],
+	is_successor => [ q{SELECT notify_stats.is_successor('desk.owned')}, @all ],
+	worst_part => [ q{SELECT notify_stats.worst_part('desk.owned')}, @all ],
+	replacement_relations => [ 'SELECT * FROM notify_stats.replacement_relations(0)', $superuser, qw(joe) ],
+	(map { ("replacement_$_" => [ "SELECT * FROM notify_stats.replacement_$_(0, 0)", $superuser, qw(joe) ]) }
+		  qw(comments copies indexes names obstacles pairs place same stubs views)),
 	left_cores => [ q{SELECT notify_stats.left_cores('desk.owned'::regclass)}, $superuser, qw(joe) ],
 	computed_gaps => [ 'SELECT * FROM notify_stats.computed_gaps()', $superuser, qw(joe) ],
 	follow_owner => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.follow_owner()', $superuser ],
+	check_view => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.check_view()', $superuser ],
 	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],
 	keep_own_rows => [ 'BEGIN\; CREATE TEMP TABLE more ()\; CREATE TRIGGER t BEFORE INSERT ON more EXECUTE FUNCTION notify_stats.keep_own_rows()', $superuser, qw(joe) ]);
 
@@ -410,7 +418,7 @@ my @refused = (
 	  [ 'SELECT made.secret(a) AS x, count(*) FROM made.whole GROUP BY 1', '42501: permission denied for function secret' ],
 	'no right to execute a function in WHERE' =>
 	  [ 'SELECT a, count(*) FROM made.whole WHERE made.secret_inline(a) > 0 GROUP BY 1', '42501: permission denied for function secret_inline' ],
-	(map { ("row security $_->[0]" => [ $_->[2], qq{0A000: row-level security of table "$_->[1]" applies to role "maker"} ]) }
+	(map { ("row security $_->[0]" => [ $_->[2], qq{0A000: table "$_->[1]" with row-level security is not supported in a rollup definition} ]) }
 		[ 'with a policy that lets all through', 'limited', 'SELECT a, count(*) FROM made.limited GROUP BY a' ],
 		[ 'that is forced upon the owner', 'own_forced', 'SELECT a, count(*) FROM made.own_forced GROUP BY a' ],
 		[ 'of a part of a UNION ALL', 'limited', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT a FROM made.limited) s GROUP BY 1' ],

@@ -625,6 +625,7 @@ my $impostor = q{
 	CREATE TABLE rollup (rollup regclass PRIMARY KEY, definition regclass, ignore_deletes regclass[], state text, fingerprint bigint);
 	CREATE TABLE rollup_activity (rollup regclass PRIMARY KEY, reason text, reason_lsn pg_lsn, built_at timestamptz, changed_at timestamptz);
 	CREATE TABLE computed_rollup (rollup regclass PRIMARY KEY, definition regclass, cores regclass[]);
+	CREATE TABLE replacement (rollup regclass PRIMARY KEY, successor regclass, reason text);
 	CREATE TABLE rollup_source (rollup regclass, source regclass, columns smallint[], PRIMARY KEY (rollup, source));
 	INSERT INTO rollup VALUES ('public.precious', 'own.definition', '{}', 'building');
 };
@@ -641,7 +642,8 @@ foreach my $db ('pretender', 'renamed')
 		ALTER TABLE public.precious REPLICA IDENTITY FULL;
 		INSERT INTO public.precious VALUES ('precious', 1)}, $db);
 	# which the event trigger refuses
-	sql($node, 'CREATE EXTENSION notify_stats; ALTER EVENT TRIGGER notify_stats_ddl DISABLE; ALTER SCHEMA notify_stats RENAME TO moved', $db)
+	sql($node, 'CREATE EXTENSION notify_stats; ALTER EVENT TRIGGER notify_stats_ddl DISABLE;
+		ALTER EVENT TRIGGER notify_stats_view DISABLE; ALTER SCHEMA notify_stats RENAME TO moved', $db)
 	  if $db eq 'renamed';
 	$worker = wait_for_worker($node, $db);
 	under_role('mallory', $db, $impostor);
