@@ -23,6 +23,7 @@ $$;
 SELECT explain('SELECT k, count(*) AS n FROM f GROUP BY k');
 SELECT explain('SELECT k, avg(u) AS a, max(u) AS m, count(DISTINCT t) AS d FROM f GROUP BY k HAVING count(*) > 1 ORDER BY k LIMIT 3');
 SELECT explain('SELECT d.name, sum(f.u * d.rate) AS s, rank() OVER (ORDER BY count(*)) AS r FROM f JOIN d ON d.id = f.d_id GROUP BY d.name ORDER BY 1');
+SET TimeZone = 'Europe/London';
 SELECT explain('SELECT tz::date AS day, count(*) AS n FROM f GROUP BY 1 UNION ALL SELECT NULL, count(*) FROM f2');
 SELECT explain('SELECT label, count(*) AS n FROM d2 GROUP BY label');
 SELECT explain('SELECT count(*) AS n FROM f, f2 WHERE f.u = f2.u');
