@@ -330,6 +330,9 @@ core_sum(CoreBuilder *builder, Node *arg, List *filter, const char *name)
 										   INT8OID : NUMERICOID, arg, filter);
 	Var		   *sum = core_measure(builder, (Expr *) aggregate, name);
 
+	/* count() takes a domain as it is, sum() its base type */
+	while (IsA(arg, RelabelType))
+		arg = (Node *) ((RelabelType *) arg)->arg;
 	if (filter != NIL ||
 		!input_expression_never_null(builder->inputs, arg, builder->fact))
 		(void) core_count(builder, arg, filter, psprintf("%s_n", name));

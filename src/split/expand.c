@@ -535,6 +535,9 @@ pull_up_one(Query *query)
 {
 	ListCell   *lc;
 
+	/* columns with the same expression are told apart by GROUPING SETS */
+	if (query->groupingSets != NIL)
+		return false;
 	foreach(lc, query->jointree->fromlist)
 	{
 		int			rtindex = find_simple(query, (Node *) lfirst(lc));
@@ -612,6 +615,27 @@ expand_level(Query *query, List *scopes, int level, List **obstacles)
 	query->hasRecursive = false;
 	while (pull_up_one(query))
 		;
+}
+
+static bool
+joins_walker(Node *node, void *context)
+{
+	Query	   *query = (Query *) node;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, joins_walker, context);
+	if (query->setOperations == NULL && query->jointree->fromlist != NIL)
+		expand_join_columns(query);
+	return query_tree_walker(query, joins_walker, context, 0);
+}
+
+/* Describes the joins of all levels of a query anew. */
+void
+expand_all_joins(Query *query)
+{
+	(void) joins_walker((Node *) query, NULL);
 }
 
 /*

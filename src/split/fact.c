@@ -181,6 +181,24 @@ is_joined_by_key(const Query *query, const FromItem *item)
 						  item->join_columns);
 }
 
+/* Leaves out items that are never facts: VALUES and functions. */
+static List *
+without_values(const Query *query, List *items)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, items)
+	{
+		RTEKind		kind = rt_fetch(((FromItem *) lfirst(lc))->rtindex,
+									query->rtable)->rtekind;
+
+		if (kind == RTE_RELATION || kind == RTE_SUBQUERY)
+			result = lappend(result, lfirst(lc));
+	}
+	return result;
+}
+
 static char *
 item_names(const Query *query, const List *items)
 {
@@ -274,6 +292,8 @@ fact_choose(const Query *query, List *items, List *facts, List **obstacles)
 		if (list_length(arguments) == 1)
 			candidates = arguments;
 	}
+	if (list_length(candidates) > 1)
+		candidates = without_values(query, candidates);
 	if (list_length(candidates) == 1)
 		return ((FromItem *) linitial(candidates))->inputs == NIL ? NULL :
 			(FromItem *) linitial(candidates);

@@ -407,8 +407,12 @@ mutate_parts(Node *node, ExpressionContext *context)
 {
 	bool		compared = context->compared;
 	const char *name = context->name;
+	CoreBuilder *core = context->reading->core;
+	bool		guarded = core->guarded;
 	Node	   *result;
 
+	/* the whole may not evaluate its parts for each fact */
+	core->guarded = true;
 	context->name = NULL;
 	context->compared =
 		(IsA(node, OpExpr) || IsA(node, DistinctExpr)) ?
@@ -420,6 +424,7 @@ mutate_parts(Node *node, ExpressionContext *context)
 	result = expression_tree_mutator(node, expression_mutator, context);
 	context->compared = compared;
 	context->name = name;
+	core->guarded = guarded;
 	return result;
 }
 
@@ -438,6 +443,15 @@ expression_mutator(Node *node, ExpressionContext *context)
 											 expression_mutator, context, 0);
 		context->sublevels_up--;
 		return result;
+	}
+	if (IsA(node, Aggref) && context->sublevels_up > 0 &&
+		(int) ((Aggref *) node)->agglevelsup == context->sublevels_up)
+	{
+		add_obstacle(reading,
+					 obstacle_unsupported("an aggregate of the outer query in a subquery",
+										  NULL, "Use the aggregate outside the subquery."));
+		return (Node *) makeNullConst(((Aggref *) node)->aggtype, -1,
+									  ((Aggref *) node)->aggcollid);
 	}
 	if (IsA(node, Var))
 	{
@@ -557,10 +571,7 @@ linear_constant(Reading *reading, Node *node, List *filter, int parts)
 	node = reading_of_expression(reading, node, CORE_ARGUMENT, NULL);
 	if (parts & LINEAR_SUM)
 	{
-		/* the sum over no fact is null */
 		rows = weight(reading, filter, name);
-		if (filter != NIL)
-			rows = null_if_zero(rows);
 		result.sum = operation("*", as_numeric(node), as_numeric(rows));
 	}
 	if (parts & LINEAR_ROWS)
@@ -568,6 +579,16 @@ linear_constant(Reading *reading, Node *node, List *filter, int parts)
 			(((Const *) node)->constisnull ? bigint_const(0) :
 			 weight(reading, filter, name)) :
 			when(is_not_null(copyObject(node)), weight(reading, filter, name), NULL);
+	if (filter == NIL)
+		return result;
+
+	/* where no fact meets the filter, the expression must not be evaluated */
+	if (parts & LINEAR_SUM)
+		result.sum = when(operation(">", weight(reading, filter, name),
+									bigint_const(0)), result.sum, NULL);
+	if (parts & LINEAR_ROWS)
+		result.rows = when(operation(">", weight(reading, filter, name),
+									 bigint_const(0)), result.rows, NULL);
 	return result;
 }
 
@@ -636,9 +657,12 @@ linear_case(Reading *reading, CaseExpr *expr, List *filter, int parts)
 	CaseExpr   *rows;
 	Linear		otherwise = {NULL, NULL};
 	Linear		result = {NULL, NULL};
+	bool		guarded = reading->core->guarded;
 	ListCell   *lc;
 	ListCell   *lc2;
 
+	/* a result is evaluated only for facts that meet its condition */
+	reading->core->guarded = true;
 	if (expr->arg != NULL)
 		sum->arg = (Expr *) reading_of_expression(reading, (Node *) expr->arg,
 												  CORE_ARGUMENT, NULL);
@@ -673,6 +697,7 @@ linear_case(Reading *reading, CaseExpr *expr, List *filter, int parts)
 		rows->defresult = (Expr *) otherwise.rows;
 		result.rows = (Node *) rows;
 	}
+	reading->core->guarded = guarded;
 	return result;
 }
 
@@ -1010,7 +1035,10 @@ interval_reading(Reading *reading, const Aggref *aggregate, Node *arg,
 static Node *
 deviation(Node *variance)
 {
-	Node	   *scale = call(F_SCALE, INT4OID, list_make1(copyObject(variance)));
+	/* NaN has no scale */
+	Node	   *scale = coalesce(call(F_SCALE, INT4OID,
+									  list_make1(copyObject(variance))),
+								 integer_const(0));
 
 	variance = call(F_ROUND_NUMERIC_INT4, NUMERICOID,
 					list_make2(variance, operation("+", scale, integer_const(20))));
@@ -1119,8 +1147,11 @@ static Node *
 unweighted_reading(Reading *reading, const Aggref *aggregate)
 {
 	Aggref	   *copy = copyObject(unconstify(Aggref *, aggregate));
+	bool		guarded = reading->core->guarded;
 	ListCell   *lc;
 
+	/* the argument is evaluated for facts that do not meet the filter, too */
+	reading->core->guarded |= aggregate->aggfilter != NULL;
 	reading->aggregates_again = true;
 
 	foreach(lc, copy->args)
@@ -1134,6 +1165,7 @@ unweighted_reading(Reading *reading, const Aggref *aggregate)
 	copy->aggdirectargs = (List *)
 		reading_of_expression(reading, (Node *) copy->aggdirectargs,
 							  CORE_ARGUMENT, NULL);
+	reading->core->guarded = guarded;
 	copy->aggfilter = (Expr *)
 		reading_of_expression(reading, (Node *) copy->aggfilter,
 							  CORE_CONDITION, NULL);

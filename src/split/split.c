@@ -508,17 +508,37 @@ add_group(Query *query, Node *expr)
 typedef struct Ungrouped
 {
 	List	   *groups;
+	int			sublevels_up;
 	List	   *vars;
 } Ungrouped;
 
 static bool
 ungrouped_walker(Node *node, Ungrouped *context)
 {
-	if (node == NULL || IsA(node, Aggref) ||
-		list_member(context->groups, node))
+	bool		result;
+
+	if (node == NULL ||
+		(context->sublevels_up == 0 &&
+		 (IsA(node, Aggref) || list_member(context->groups, node))))
 		return false;
-	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0)
-		context->vars = list_append_unique(context->vars, node);
+	if (IsA(node, Query))
+	{
+		context->sublevels_up++;
+		result = query_tree_walker((Query *) node, ungrouped_walker, context,
+								   0);
+		context->sublevels_up--;
+		return result;
+	}
+	if (IsA(node, Var) &&
+		(int) ((Var *) node)->varlevelsup == context->sublevels_up)
+	{
+		Var		   *var = copyObject((Var *) node);
+
+		var->varlevelsup = 0;
+		if (!list_member(context->groups, var))
+			context->vars = list_append_unique(context->vars, var);
+		return false;
+	}
 	return expression_tree_walker(node, ungrouped_walker, context);
 }
 
@@ -528,15 +548,22 @@ ungrouped_walker(Node *node, Ungrouped *context)
  * restored as it is from a dump.
  */
 static void
-complete_groups(Query *query)
+complete_groups(Reading *reading, Query *query)
 {
-	Ungrouped	context = {group_expressions(query), NIL};
+	Ungrouped	context = {group_expressions(query), 0, NIL};
 	ListCell   *lc;
 
-	if (query->groupClause == NIL || query->groupingSets != NIL)
+	if (query->groupClause == NIL)
 		return;
 	(void) ungrouped_walker((Node *) query->targetList, &context);
 	(void) ungrouped_walker(query->havingQual, &context);
+	if (context.vars != NIL && query->groupingSets != NIL)
+		reading->obstacles =
+			lappend(reading->obstacles,
+					obstacle_unsupported("a column that depends on a grouped primary key, with GROUPING SETS,",
+										 NULL, "Add the column to GROUP BY."));
+	if (query->groupingSets != NIL)
+		return;
 	foreach(lc, context.vars)
 		add_group(query, (Node *) lfirst(lc));
 	query->constraintDeps = NIL;
@@ -613,7 +640,7 @@ read_select(Reading *reading, Query *query, const char *core_name)
 	if (reading->direct)
 		read_directly(query);
 	else
-		complete_groups(query);
+		complete_groups(reading, query);
 	expand_join_columns(query);
 	return definition;
 }
@@ -1173,6 +1200,7 @@ split_query(const Query *query, const char *name, List *facts)
 	{
 		check_volatile(&splitter, split->query);
 		split_level(&splitter, split->view, false);
+		expand_all_joins(split->view);
 		(void) dimension_walker((Node *) split->view, &splitter);
 		if (splitter.cores == NIL && splitter.obstacles == NIL)
 			splitter.obstacles = splitter.excuses;

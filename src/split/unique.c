@@ -10,9 +10,12 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "nodes/parsenodes.h"
 #include "parser/parsetree.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/syscache.h"
@@ -57,7 +60,10 @@ find_key(Oid relid, const Bitmapset *columns, bool constraint)
 	Oid			key = InvalidOid;
 	ListCell   *lc;
 
-	if (columns == NULL)
+	/* a key does not cover tables that inherit from this one */
+	if (columns == NULL ||
+		(get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE &&
+		 has_subclass(relid)))
 		return InvalidOid;
 	table = table_open(relid, AccessShareLock);
 	foreach(lc, RelationGetIndexList(table))
