@@ -157,14 +157,21 @@ expand_cte(RangeTblEntry *rte, List *scopes, int level, List **obstacles)
  * ----------------------------------------------------------------
  */
 
-/* Forgets which outer joins a column passes through; SQL text has it not. */
+/*
+ * Forgets which outer joins a column passes through, and the join by whose
+ * name the user refers to it.  SQL text can do without.
+ */
 static bool
 strip_nulling_walker(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, Var))
+	{
 		forget_nulling_relations((Var *) node);
+		((Var *) node)->varnosyn = 0;
+		((Var *) node)->varattnosyn = 0;
+	}
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, strip_nulling_walker,
 								 context, 0);

@@ -287,6 +287,16 @@ has_fixed_scale(Node *node)
 	}
 }
 
+/* An aggregate in a subquery can belong to the query around it. */
+static void
+refuse_outer_aggregate(Reading *reading)
+{
+	add_obstacle(reading,
+				 obstacle_unsupported("an aggregate of the outer query in a subquery",
+									  NULL,
+									  "Use the aggregate outside the subquery."));
+}
+
 /*
  * Adds the number of decimal places as a group column, so that values which
  * are equal but look different, such as 1.0 and 1.00, are not in one group.
@@ -447,9 +457,7 @@ expression_mutator(Node *node, ExpressionContext *context)
 	if (IsA(node, Aggref) && context->sublevels_up > 0 &&
 		(int) ((Aggref *) node)->agglevelsup == context->sublevels_up)
 	{
-		add_obstacle(reading,
-					 obstacle_unsupported("an aggregate of the outer query in a subquery",
-										  NULL, "Use the aggregate outside the subquery."));
+		refuse_outer_aggregate(reading);
 		return (Node *) makeNullConst(((Aggref *) node)->aggtype, -1,
 									  ((Aggref *) node)->aggcollid);
 	}
@@ -1218,6 +1226,7 @@ aggregate_reading(Reading *reading, Aggref *aggregate)
 	List	   *read;
 	CompositeReading composite = arg == NULL ? NULL :
 	composite_reading(aggregate, exprType(arg));
+	bool		guarded = reading->core->guarded;
 	Node	   *result;
 	Obstacle   *obstacle;
 
@@ -1246,6 +1255,9 @@ aggregate_reading(Reading *reading, Aggref *aggregate)
 									  aggregate->aggcollid);
 	}
 	split_filter(reading, aggregate->aggfilter, &kept, &read);
+
+	/* the core would evaluate the argument for facts that the view filters */
+	reading->core->guarded |= read != NIL;
 	if (is_average(aggregate))
 		result = average_reading(reading, arg, kept, read);
 	else if (aggregate->aggfnoid == F_COUNT_ ||
@@ -1254,6 +1266,7 @@ aggregate_reading(Reading *reading, Aggref *aggregate)
 	else
 		result = add_up(reading, linear(reading, arg, kept, LINEAR_SUM).sum,
 						read);
+	reading->core->guarded = guarded;
 	return cast_to(result, aggregate->aggtype, -1);
 }
 
@@ -1310,6 +1323,11 @@ output_mutator(Node *node, Reading *reading)
 
 	if (node == NULL)
 		return NULL;
+	if (IsA(node, Aggref) && ((Aggref *) node)->agglevelsup > 0)
+	{
+		refuse_outer_aggregate(reading);
+		return (Node *) copyObject(node);
+	}
 	if (IsA(node, Aggref))
 		return aggregate_reading(reading, (Aggref *) node);
 	result = never_null_reading(reading, node);
