@@ -845,6 +845,8 @@ make_distinct(Query *query)
 {
 	ListCell   *lc;
 
+	/* the order of such a SELECT has no effect */
+	query->sortClause = NIL;
 	foreach(lc, query->targetList)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
@@ -852,7 +854,10 @@ make_distinct(Query *query)
 		bool		hashable;
 
 		if (entry->resjunk)
+		{
+			query->targetList = foreach_delete_current(query->targetList, lc);
 			continue;
+		}
 		get_sort_group_operators(exprType((Node *) entry->expr), false, true,
 								 false, &clause->sortop, &clause->eqop, NULL,
 								 &hashable);
