@@ -847,19 +847,32 @@ drop_given_up(void *arg)
 	drop_successor(((const Replacement *) arg)->successor);
 }
 
+/*
+ * Returns the reason for a column that everybody may read.  Our own errors
+ * contain names of objects only.  Others may contain values of rows, and are in
+ * the server log.
+ */
+static char *
+public_reason(const ErrorData *error)
+{
+	if (error->sqlerrcode != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+		return psprintf("SQLSTATE %s, see the server log",
+						unpack_sql_state(error->sqlerrcode));
+	return error->detail == NULL ? error->message :
+		psprintf("%s: %s", error->message, error->detail);
+}
+
 /* Gives a replacement up: the rollup stays as it is. */
 static void
 give_up(Replacement *replacement, const ErrorData *error)
 {
-	char	   *reason = error->detail == NULL ? error->message :
-		psprintf("%s: %s", error->message, error->detail);
 
 	ereport(LOG,
 			(errmsg("the replacement of rollup %s was given up: %s",
 					qualified_name(replacement->rollup), error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0));
 	(void) attempt(drop_given_up, replacement);
-	note_replacement(replacement->rollup, InvalidOid, reason);
+	note_replacement(replacement->rollup, InvalidOid, public_reason(error));
 }
 
 /* Returns whether all parts of the successor are live. */
