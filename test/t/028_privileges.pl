@@ -418,7 +418,7 @@ my @refused = (
 	  [ 'SELECT made.secret(a) AS x, count(*) FROM made.whole GROUP BY 1', '42501: permission denied for function secret' ],
 	'no right to execute a function in WHERE' =>
 	  [ 'SELECT a, count(*) FROM made.whole WHERE made.secret_inline(a) > 0 GROUP BY 1', '42501: permission denied for function secret_inline' ],
-	(map { ("row security $_->[0]" => [ $_->[2], qq{0A000: table "$_->[1]" with row-level security is not supported in a rollup definition} ]) }
+	(map { ("row security $_->[0]" => [ $_->[2], qq{0A000: row-level security of table "$_->[1]" applies to role "maker"} ]) }
 		[ 'with a policy that lets all through', 'limited', 'SELECT a, count(*) FROM made.limited GROUP BY a' ],
 		[ 'that is forced upon the owner', 'own_forced', 'SELECT a, count(*) FROM made.own_forced GROUP BY a' ],
 		[ 'of a part of a UNION ALL', 'limited', 'SELECT a, count(*) FROM (SELECT a FROM made.whole UNION ALL SELECT a FROM made.limited) s GROUP BY 1' ],
