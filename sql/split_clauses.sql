@@ -37,6 +37,16 @@ INSERT INTO query (name, query) VALUES
 ('key_of_dimension', 'SELECT d.id, d.name, upper(d.name) || d.grp AS x, count(*) AS n, sum(f.u) AS u FROM d LEFT JOIN f ON f.d_id = d.id GROUP BY d.id'),
 ('hidden_group', 'SELECT count(*) AS n, max(u) AS u FROM f GROUP BY k, t'),
 ('hidden_sum', 'SELECT sum(u) AS u FROM f GROUP BY k'),
+-- found by reading: expressions that are evaluated for some rows only, and columns that are alike
+('guarded_by_filter', 'SELECT d.name, sum(100 / f.n) FILTER (WHERE f.n <> 0) AS s FROM d LEFT JOIN f ON f.d_id = d.id GROUP BY 1'),
+('guarded_maximum', 'SELECT k, max(100 / n) FILTER (WHERE n <> 0) AS m, count(DISTINCT 100 / n) FILTER (WHERE n <> 0) AS c FROM f GROUP BY k'),
+('guarded_by_clock', 'SELECT CASE WHEN now() < ''2000-01-01'' THEN 5 WHEN n = 0 THEN 1 ELSE 100 / n END AS q, count(*) AS c FROM f GROUP BY 1'),
+('equal_columns', 'SELECT x.a, x.b, count(*) AS n FROM (SELECT u AS a, u AS b FROM f) x GROUP BY ROLLUP (a, b)'),
+('joined_by_name', 'SELECT * FROM (SELECT d_id, count(*) AS c FROM f GROUP BY 1) x NATURAL JOIN (SELECT id AS d_id, name FROM d) y'),
+('alias_of_join', 'SELECT y.k, count(*) AS n, max(y.u) AS m FROM (d2 JOIN f USING (k)) AS y GROUP BY 1'),
+('dependent_in_subquery', 'SELECT f.id, EXISTS (SELECT FROM numbers x WHERE x.t = f.t) AS w, max(u) AS u FROM f GROUP BY f.id'),
+('ordered_side', '(SELECT t FROM f ORDER BY ts) UNION SELECT t FROM f2'),
+('values_joined', 'SELECT v.a, v.b, count(*) AS n FROM f JOIN (VALUES (1, 2), (2, 3)) v (a, b) ON v.a = f.k GROUP BY 1, 2'),
 -- subqueries
 ('of_groups', 'SELECT k, max(c) AS m, avg(c) AS a, sum(c) AS s FROM (SELECT k, t, count(*) AS c FROM f GROUP BY k, t) s GROUP BY k'),
 ('count_of_groups', 'SELECT count(*) AS n, count(DISTINCT k) AS k FROM (SELECT k, t FROM f GROUP BY k, t) x'),
@@ -131,6 +141,19 @@ FROM unnest('{32,33}'::integer[]) n, generate_series(1, n) i GROUP BY n ORDER BY
 SELECT format('SELECT notify_stats.create_rollup(''wide_extremes'', ''SELECT %s FROM wide'')', string_agg(format('max(c%s) AS c%s', i, i), ', '))
 FROM generate_series(1, 40) i \gexec
 SELECT relname FROM pg_class WHERE relnamespace = 'split_clauses'::regnamespace AND relname LIKE 'wide%' AND relkind <> 'i' ORDER BY 1;
+
+-- what the view could not compute
+\set VERBOSITY terse
+SELECT notify_stats.create_rollup('outer_aggregate', 'SELECT k, (SELECT sum(f.u)) AS s FROM f GROUP BY k');
+SELECT notify_stats.create_rollup('dependent_in_sets', 'SELECT f.id, f.t, count(*) AS n FROM f GROUP BY GROUPING SETS ((f.id), (f.id, f.k))');
+
+-- a key does not hold for tables that inherit, so the view groups again
+CREATE TABLE parent (id integer PRIMARY KEY, name text);
+CREATE TABLE child () INHERITS (parent);
+INSERT INTO parent VALUES (1, 'a'), (2, 'b');
+INSERT INTO child VALUES (1, 'a');
+SELECT notify_stats.create_rollup('of_parents', 'SELECT f.k, sum(f.u) AS u, count(*) AS n FROM f JOIN parent ON parent.id = f.k GROUP BY f.k');
+SELECT pg_get_viewdef('of_parents') ~ 'GROUP BY' AS groups_again;
 
 SET client_min_messages = error;
 DROP SCHEMA split_clauses CASCADE;
