@@ -210,7 +210,7 @@ SELECT notify_stats.create_rollup('never_null', $$
            sum(1) AS ones, sum(CASE WHEN done THEN seconds ELSE 0 END) FILTER (WHERE urgent) AS urgent_seconds,
            count(*) FILTER (WHERE urgent) AS urgent
     FROM jobs GROUP BY 1, 2 $$);
-SELECT conname, contype FROM pg_constraint WHERE conrelid = 'never_null'::regclass ORDER BY 1;
+SELECT conname, contype FROM pg_constraint WHERE conrelid = 'never_null'::regclass AND contype = 'p';
 SELECT notify_stats.create_rollup('counted_ones', $$
     SELECT name, count(1) AS n, sum(seconds) AS seconds, count(rating) AS ratings, sum(rating) AS rating
     FROM jobs GROUP BY name $$);

@@ -66,7 +66,6 @@ INSERT INTO query (name, query) VALUES
 ('mixed_condition', 'SELECT d.name, count(*) AS n FROM f JOIN d ON d.id = f.d_id WHERE f.amt > d.rate GROUP BY 1'),
 ('mixed_scale', 'SELECT d.name, f.amt::text AS amt, count(*) AS n FROM f JOIN d ON d.id = f.d_id GROUP BY 1, 2'),
 ('mixed_interval', 'SELECT d.name, count(*) AS n FROM f JOIN d ON d.id = f.d_id WHERE f.iv > interval ''1 day'' * d.w GROUP BY d.name'),
-('mixed_bpchar', 'SELECT d.name, length(f.bp) AS l, f.bp::text || d.name AS x, count(*) AS n FROM f JOIN d ON d.id = f.d_id GROUP BY 1, 2, 3'),
 ('mixed_distinct', 'SELECT count(DISTINCT f.u + d.w) AS a, count(DISTINCT (f.k, d.name)) AS b, string_agg(DISTINCT f.t || d.name, '','') AS c FROM f JOIN d ON d.id = f.d_id'),
 -- the server evaluates an expression only for facts that a condition on a dimension leaves
 ('guarded', 'SELECT f.t::integer AS t, count(*) AS n FROM f JOIN numbers ON numbers.t = f.t GROUP BY 1'),
