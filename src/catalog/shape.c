@@ -35,6 +35,7 @@
 #include "core.h"
 #include "names.h"
 #include "own_table.h"
+#include "range_table.h"
 #include "settings.h"
 #include "shape.h"
 #include "subscription.h"
@@ -115,26 +116,6 @@ keep_shape(RollupShape *shape, uint64 version)
 	context = MemoryContextSwitchTo(known.context);
 	known.shapes = lcons(shape, known.shapes);
 	MemoryContextSwitchTo(context);
-}
-
-/* Collects the relations that a query reads. */
-static bool
-collect_relations(Node *node, void *context)
-{
-	List	  **relids = (List **) context;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
-			*relids = list_append_unique_oid(*relids, ((RangeTblEntry *) node)->relid);
-		return false;			/* its subquery is visited as a Query */
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, collect_relations, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, collect_relations, context);
 }
 
 /*
@@ -523,10 +504,9 @@ check_not_detached(const RollupShape *shape, List *relids)
 static bool
 lock_and_note_sources(RollupShape *shape, Query *query, BusyLock *busy)
 {
-	List	   *relids = NIL;
+	List	   *relids = range_table_relations(query);
 	ListCell   *lc;
 
-	(void) collect_relations((Node *) query, &relids);
 	check_not_detached(shape, relids);
 	if (!shape_lock_sources(relids, busy))
 		return false;

@@ -17,7 +17,6 @@
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
-#include "nodes/nodeFuncs.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/portal.h"
@@ -25,6 +24,7 @@
 #include "utils/ruleutils.h"
 #include "utils/typcache.h"
 
+#include "range_table.h"
 #include "rollup.h"
 #include "source.h"
 #include "view_difference.h"
@@ -33,31 +33,18 @@
 /* The number of rows that are fetched at a time. */
 #define FETCH_ROWS 1000
 
-/* Makes a query read the definitions of rollups instead of their tables. */
-static bool
-use_definitions(Node *node, void *context)
+/* Makes a query read the definition of a rollup instead of its table. */
+static void
+use_definition(RangeTblEntry *rte, void *context)
 {
 	List	   *cores = (List *) context;	/* of Rollup */
+	const Rollup *core = rte->rtekind == RTE_RELATION ?
+	rollup_find(cores, rte->relid) : NULL;
 
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		RangeTblEntry *rte = (RangeTblEntry *) node;
-		const Rollup *core = rte->rtekind == RTE_RELATION ?
-		rollup_find(cores, rte->relid) : NULL;
-
-		if (core != NULL)
-		{
-			rte->relid = core->view;
-			rte->relkind = RELKIND_VIEW;
-		}
-		return false;			/* its subquery is visited as a Query */
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, use_definitions, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, use_definitions, context);
+	if (core == NULL)
+		return;
+	rte->relid = core->view;
+	rte->relkind = RELKIND_VIEW;
 }
 
 /*
@@ -73,7 +60,7 @@ query_of_view(Oid relid, List *cores, TupleDesc *columns)
 
 	*columns = CreateTupleDescCopy(RelationGetDescr(view));
 	relation_close(view, NoLock);
-	(void) use_definitions((Node *) query, cores);
+	range_table_visit(query, use_definition, cores);
 	query->limitOffset = NULL;
 	query->limitCount = NULL;
 	query->limitOption = LIMIT_OPTION_COUNT;

@@ -24,6 +24,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "build_expr.h"
 #include "compat.h"
 #include "core_builder.h"
 #include "input.h"
@@ -393,21 +394,6 @@ number_measures_mutator(Node *node, const CoreBuilder *builder)
 								   unconstify(CoreBuilder *, builder));
 }
 
-static SortGroupClause *
-make_group_clause(TargetEntry *entry, int ref)
-{
-	SortGroupClause *clause = makeNode(SortGroupClause);
-	bool		hashable;
-
-	entry->ressortgroupref = ref;
-	clause->tleSortGroupRef = ref;
-	get_sort_group_operators(exprType((Node *) entry->expr), false, true,
-							 false, &clause->sortop, &clause->eqop, NULL,
-							 &hashable);
-	clause->hashable = hashable;
-	return clause;
-}
-
 /*
  * Returns the definition of the core.  Without group columns it groups by a
  * constant, since a rollup must have one.
@@ -434,7 +420,7 @@ make_query(CoreBuilder *builder)
 
 		query->targetList = lappend(query->targetList, entry);
 		query->groupClause = lappend(query->groupClause,
-									 make_group_clause(entry, n));
+									 expr_group_clause(entry, n, true));
 	}
 	foreach(lc, builder->measures)
 	{

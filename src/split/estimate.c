@@ -14,8 +14,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/pg_aggregate.h"
@@ -34,8 +32,10 @@
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 
+#include "build_expr.h"
 #include "definition.h"
 #include "estimate.h"
+#include "range_table.h"
 
 /* A name that no column of a core has. */
 #define PAGES_COLUMN "pages of the group"
@@ -92,25 +92,17 @@ set_sample(RangeTblEntry *rte, double percent)
 	rte->tablesample = clause;
 }
 
-static bool
-table_walker(Node *node, TableWalk *walk)
+static void
+sample_table(RangeTblEntry *rte, void *context)
 {
-	RangeTblEntry *rte = (RangeTblEntry *) node;
+	TableWalk  *walk = (TableWalk *) context;
 
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, table_walker, walk,
-								 QTW_EXAMINE_RTES_BEFORE);
-	if (!IsA(node, RangeTblEntry))
-		return expression_tree_walker(node, table_walker, walk);
 	if (rte->rtekind != RTE_RELATION || !rte->inFromCl)
-		return false;
+		return;
 	if (walk->percent == 0)
 		walk->blocks += count_blocks(rte->relid);
 	else
 		set_sample(rte, walk->percent);
-	return false;
 }
 
 static Node *
@@ -149,10 +141,8 @@ add_pages(Query *sample)
 	page = text_call(F_SPLIT_PART,
 					 list_make3(as_text((Node *) makeVar(1, SelfItemPointerAttributeNumber,
 														 TIDOID, -1, InvalidOid, 0)),
-								makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
-										  CStringGetTextDatum(","), false, false),
-								makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
-										  Int32GetDatum(1), false, true)));
+								expr_text(","),
+								expr_integer(1)));
 	page = text_call(F_TEXTCAT,
 					 list_make2(page,
 								as_text((Node *) makeVar(1, TableOidAttributeNumber,
@@ -230,12 +220,12 @@ estimate_core(const Query *core)
 	const char *n = row_count_name(core);
 	char	   *text;
 
-	(void) table_walker((Node *) sample, &walk);
+	range_table_visit(sample, sample_table, &walk);
 	if (walk.blocks > SAMPLE_BLOCKS)
 	{
 		fraction = (double) SAMPLE_BLOCKS / walk.blocks;
 		walk.percent = 100 * fraction;
-		(void) table_walker((Node *) sample, &walk);
+		range_table_visit(sample, sample_table, &walk);
 	}
 	add_pages(sample);
 	text = psprintf("SELECT pg_catalog.sum(c.%s)::float8, pg_catalog.count(*)::float8,"

@@ -30,6 +30,7 @@
 #include "compat.h"
 #include "expand.h"
 #include "obstacle.h"
+#include "range_table.h"
 
 /* Added to the numbers of range table entries while they are moved. */
 #define MOVED_VARNO 30000
@@ -78,23 +79,15 @@ expand_view(RangeTblEntry *rte)
 	return true;
 }
 
-static bool
-view_walker(Node *node, List **names)
+static void
+expand_noted_view(RangeTblEntry *rte, void *context)
 {
-	RangeTblEntry *rte = (RangeTblEntry *) node;
-	char	   *name;
+	List	  **names = (List **) context;
+	char	   *name = rte->rtekind == RTE_RELATION ?
+	get_rel_name(rte->relid) : NULL;
 
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, view_walker, names,
-								 QTW_EXAMINE_RTES_BEFORE);
-	if (!IsA(node, RangeTblEntry))
-		return expression_tree_walker(node, view_walker, names);
-	name = rte->rtekind == RTE_RELATION ? get_rel_name(rte->relid) : NULL;
 	if (expand_view(rte))
 		*names = lappend(*names, name);
-	return false;
 }
 
 /*
@@ -106,7 +99,7 @@ expand_views(Query *query)
 {
 	List	   *names = NIL;
 
-	(void) view_walker((Node *) query, &names);
+	range_table_visit(query, expand_noted_view, &names);
 	return names;
 }
 

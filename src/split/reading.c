@@ -32,8 +32,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
-#include "parser/parse_coerce.h"
-#include "parser/parse_node.h"
 #include "parser/parse_oper.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
@@ -42,6 +40,7 @@
 #include "utils/lsyscache.h"
 
 #include "aggregate.h"
+#include "build_expr.h"
 #include "compat.h"
 #include "input.h"
 #include "obstacle.h"
@@ -74,108 +73,6 @@ static Linear linear(Reading *reading, Node *node, List *filter, int parts);
  * ----------------------------------------------------------------
  */
 
-/* Returns left op right, with the casts that the parser adds. */
-static Node *
-operation(const char *operator, Node *left, Node *right)
-{
-	ParseState *pstate = make_parsestate(NULL);
-
-	return (Node *) make_op(pstate, list_make2(makeString("pg_catalog"),
-											   makeString(pstrdup(operator))),
-							left, right, NULL, -1);
-}
-
-static Node *
-cast_to(Node *node, Oid type, int32 typmod)
-{
-	bool		constant = IsA(node, Const);
-
-	if (exprType(node) == type && (typmod < 0 || exprTypmod(node) == typmod))
-		return node;
-	node = coerce_to_target_type(NULL, node, exprType(node), type, typmod,
-								 COERCION_EXPLICIT, COERCE_EXPLICIT_CAST, -1);
-	return constant ? eval_const_expressions(NULL, node) : node;
-}
-
-static Node *
-as_numeric(Node *node)
-{
-	return cast_to(node, NUMERICOID, -1);
-}
-
-static Node *
-bigint_const(int64 value)
-{
-	return (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
-							  Int64GetDatum(value), false, FLOAT8PASSBYVAL);
-}
-
-static Node *
-is_not_null(Node *node)
-{
-	NullTest   *test = makeNode(NullTest);
-
-	test->arg = (Expr *) node;
-	test->nulltesttype = IS_NOT_NULL;
-	test->location = -1;
-	return (Node *) test;
-}
-
-static Node *
-is_null(Node *node)
-{
-	NullTest   *test = (NullTest *) is_not_null(node);
-
-	test->nulltesttype = IS_NULL;
-	return (Node *) test;
-}
-
-/*
- * Returns CASE WHEN condition THEN result ELSE otherwise END; without
- * "otherwise", null.
- */
-static Node *
-when(Node *condition, Node *result, Node *otherwise)
-{
-	CaseExpr   *expr = makeNode(CaseExpr);
-	CaseWhen   *branch = makeNode(CaseWhen);
-
-	branch->expr = (Expr *) condition;
-	branch->result = (Expr *) result;
-	branch->location = -1;
-	expr->casetype = exprType(result);
-	expr->casecollid = exprCollation(result);
-	expr->args = list_make1(branch);
-	expr->defresult = (Expr *) (otherwise ? otherwise :
-								(Node *) makeNullConst(expr->casetype, -1, expr->casecollid));
-	expr->location = -1;
-	return (Node *) expr;
-}
-
-static Node *
-coalesce(Node *node, Node *otherwise)
-{
-	CoalesceExpr *expr = makeNode(CoalesceExpr);
-
-	expr->coalescetype = exprType(node);
-	expr->coalescecollid = exprCollation(node);
-	expr->args = list_make2(node, cast_to(otherwise, exprType(node), -1));
-	expr->location = -1;
-	return (Node *) expr;
-}
-
-static Node *
-null_if_zero(Node *node)
-{
-	NullIfExpr *expr;
-	OpExpr	   *equality = (OpExpr *) operation("=", node, bigint_const(0));
-
-	expr = (NullIfExpr *) copyObject(equality);
-	NodeSetTag(expr, T_NullIfExpr);
-	expr->opresulttype = exprType((Node *) linitial(expr->args));
-	return (Node *) expr;
-}
-
 /* Returns sum(node) with a filter (implicitly ANDed). */
 static Node *
 sum_of(Node *node, List *filter)
@@ -183,7 +80,7 @@ sum_of(Node *node, List *filter)
 	Aggref	   *aggregate = makeNode(Aggref);
 
 	if (exprType(node) == INT4OID || exprType(node) == INT2OID)
-		node = cast_to(node, INT8OID, -1);
+		node = expr_cast(node, INT8OID);
 	aggregate->aggfnoid = exprType(node) == INT8OID ? F_SUM_INT8 : F_SUM_NUMERIC;
 	aggregate->aggtype = NUMERICOID;
 	aggregate->aggargtypes = list_make1_oid(exprType(node));
@@ -369,7 +266,7 @@ group_column(ExpressionContext *context, Node *node)
 	no_fact = core->nullable ? core_for_no_fact(core, node) : NULL;
 	if (no_fact == NULL)
 		return (Node *) var;
-	return when(is_null(fact_count(reading)), no_fact, (Node *) var);
+	return expr_when(expr_is_null(fact_count(reading)), no_fact, (Node *) var);
 }
 
 static Node *expression_mutator(Node *node, ExpressionContext *context);
@@ -528,8 +425,8 @@ measure_or(Reading *reading, Node *measure, Node *no_fact, List *filter)
 	if (!reading->core->nullable || no_fact == NULL ||
 		!filter_passes_no_fact(reading, filter))
 		return measure;
-	return when(is_null(fact_count(reading)),
-				cast_to(no_fact, exprType(measure), -1), measure);
+	return expr_when(expr_is_null(fact_count(reading)),
+				expr_cast(no_fact, exprType(measure)), measure);
 }
 
 /* Returns how many rows of the join a row of the core stands for. */
@@ -538,7 +435,7 @@ weight(Reading *reading, List *filter, const char *name)
 {
 	return measure_or(reading,
 					  (Node *) core_count(reading->core, NULL, filter, name),
-					  bigint_const(1), filter);
+					  expr_bigint(1), filter);
 }
 
 /* An expression that the core can compute. */
@@ -562,7 +459,7 @@ linear_kept(Reading *reading, Node *node, List *filter, int parts)
 															  parts & LINEAR_SUM ?
 															  psprintf("%s_n", reading->column) :
 															  reading->column),
-								 no_fact == NULL ? NULL : bigint_const(1),
+								 no_fact == NULL ? NULL : expr_bigint(1),
 								 filter);
 	return result;
 }
@@ -580,23 +477,23 @@ linear_constant(Reading *reading, Node *node, List *filter, int parts)
 	if (parts & LINEAR_SUM)
 	{
 		rows = weight(reading, filter, name);
-		result.sum = operation("*", as_numeric(node), as_numeric(rows));
+		result.sum = expr_operation("*", expr_numeric(node), expr_numeric(rows));
 	}
 	if (parts & LINEAR_ROWS)
 		result.rows = IsA(node, Const) ?
-			(((Const *) node)->constisnull ? bigint_const(0) :
+			(((Const *) node)->constisnull ? expr_bigint(0) :
 			 weight(reading, filter, name)) :
-			when(is_not_null(copyObject(node)), weight(reading, filter, name), NULL);
+			expr_when(expr_is_not_null(copyObject(node)), weight(reading, filter, name), NULL);
 	if (filter == NIL)
 		return result;
 
 	/* where no fact meets the filter, the expression must not be evaluated */
 	if (parts & LINEAR_SUM)
-		result.sum = when(operation(">", weight(reading, filter, name),
-									bigint_const(0)), result.sum, NULL);
+		result.sum = expr_when(expr_operation(">", weight(reading, filter, name),
+									expr_bigint(0)), result.sum, NULL);
 	if (parts & LINEAR_ROWS)
-		result.rows = when(operation(">", weight(reading, filter, name),
-									 bigint_const(0)), result.rows, NULL);
+		result.rows = expr_when(expr_operation(">", weight(reading, filter, name),
+									 expr_bigint(0)), result.rows, NULL);
 	return result;
 }
 
@@ -613,10 +510,10 @@ linear_sum(Reading *reading, OpExpr *op, List *filter, int parts)
 							   parts);
 
 	if (parts & LINEAR_SUM)
-		left.sum = operation(get_opname(op->opno), as_numeric(left.sum),
-							 as_numeric(right.sum));
+		left.sum = expr_operation(get_opname(op->opno), expr_numeric(left.sum),
+							 expr_numeric(right.sum));
 	if (parts & LINEAR_ROWS)
-		left.rows = when(is_not_null(right.rows), left.rows, NULL);
+		left.rows = expr_when(expr_is_not_null(right.rows), left.rows, NULL);
 	return left;
 }
 
@@ -639,20 +536,20 @@ linear_operation(Reading *reading, OpExpr *op, List *filter, int parts)
 	if (*name == '*')
 	{
 		if (parts & LINEAR_SUM)
-			result.sum = operation("*", as_numeric(result.sum),
-								   as_numeric(constant));
+			result.sum = expr_operation("*", expr_numeric(result.sum),
+								   expr_numeric(constant));
 	}
 	else if (parts & LINEAR_SUM)
 	{
-		Node	   *other = operation("*", as_numeric(constant),
-									  as_numeric(copyObject(result.rows)));
+		Node	   *other = expr_operation("*", expr_numeric(constant),
+									  expr_numeric(copyObject(result.rows)));
 
 		result.sum = fact_left ?
-			operation(name, as_numeric(result.sum), other) :
-			operation(name, other, as_numeric(result.sum));
+			expr_operation(name, expr_numeric(result.sum), other) :
+			expr_operation(name, other, expr_numeric(result.sum));
 	}
 	if (parts & LINEAR_ROWS)
-		result.rows = when(is_not_null(copyObject(constant)), result.rows,
+		result.rows = expr_when(expr_is_not_null(copyObject(constant)), result.rows,
 						   NULL);
 	return result;
 }
@@ -688,7 +585,7 @@ linear_case(Reading *reading, CaseExpr *expr, List *filter, int parts)
 													  (Node *) branch->expr,
 													  CORE_ARGUMENT, NULL);
 		if (parts & LINEAR_SUM)
-			branch->result = (Expr *) as_numeric(part.sum);
+			branch->result = (Expr *) expr_numeric(part.sum);
 		lfirst_node(CaseWhen, lc2)->expr = copyObject(branch->expr);
 		lfirst_node(CaseWhen, lc2)->result = (Expr *) part.rows;
 	}
@@ -696,7 +593,7 @@ linear_case(Reading *reading, CaseExpr *expr, List *filter, int parts)
 		otherwise = linear(reading, (Node *) expr->defresult, filter, parts);
 	if (parts & LINEAR_SUM)
 	{
-		sum->defresult = (Expr *) (otherwise.sum ? as_numeric(otherwise.sum) :
+		sum->defresult = (Expr *) (otherwise.sum ? expr_numeric(otherwise.sum) :
 								   NULL);
 		result.sum = (Node *) sum;
 	}
@@ -827,13 +724,13 @@ multiplied_out(const CoreBuilder *core, OpExpr *op)
 	name = get_opname(rest->opno);
 	left = (Node *) linitial(rest->args);
 	right = (Node *) lsecond(rest->args);
-	factor = as_numeric(copyObject(factor));
+	factor = expr_numeric(copyObject(factor));
 	if (strcmp(name, "*") == 0)
 		return core_has_fact(core, left) ?
-			operation("*", operation("*", factor, as_numeric(left)), as_numeric(right)) :
-			operation("*", operation("*", factor, as_numeric(right)), as_numeric(left));
-	return operation(name, operation("*", factor, as_numeric(left)),
-					 operation("*", copyObject(factor), as_numeric(right)));
+			expr_operation("*", expr_operation("*", factor, expr_numeric(left)), expr_numeric(right)) :
+			expr_operation("*", expr_operation("*", factor, expr_numeric(right)), expr_numeric(left));
+	return expr_operation(name, expr_operation("*", factor, expr_numeric(left)),
+					 expr_operation("*", copyObject(factor), expr_numeric(right)));
 }
 
 /*
@@ -890,8 +787,8 @@ split_filter(Reading *reading, Expr *filter, List **kept, List **read)
 	if (*read != NIL)
 		reading->aggregates_again = true;
 	if (reading->copy != NULL)
-		*read = lappend(*read, operation("=", (Node *) copyObject(reading->copy),
-										 bigint_const(1)));
+		*read = lappend(*read, expr_operation("=", (Node *) copyObject(reading->copy),
+										 expr_bigint(1)));
 }
 
 /* Returns the sum over all rows of the core, or over the only one. */
@@ -956,10 +853,10 @@ boolean_reading(Reading *reading, const Aggref *aggregate, Node *arg,
 	Node	   *result;
 
 	if (strcmp(get_func_name(aggregate->aggfnoid), "bool_or") == 0)
-		result = operation(">", met, bigint_const(0));
+		result = expr_operation(">", met, expr_bigint(0));
 	else
-		result = operation("=", met, copyObject(known));
-	return when(operation(">", known, bigint_const(0)), result, NULL);
+		result = expr_operation("=", met, copyObject(known));
+	return expr_when(expr_operation(">", known, expr_bigint(0)), result, NULL);
 }
 
 static Node *
@@ -969,26 +866,12 @@ call(Oid function, Oid type, List *args)
 								 COERCE_EXPLICIT_CALL);
 }
 
-static Node *
-integer_const(int value)
-{
-	return (Node *) makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
-							  Int32GetDatum(value), false, true);
-}
-
-static Node *
-text_const(const char *value)
-{
-	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
-							  CStringGetTextDatum(value), false, false);
-}
-
 /* Returns a field of an interval, as extract() does. */
 static Node *
 field(const char *name, Node *interval)
 {
 	FuncExpr   *extract = (FuncExpr *) call(F_EXTRACT_TEXT_INTERVAL, NUMERICOID,
-											list_make2(text_const(name), copyObject(interval)));
+											list_make2(expr_text(name), copyObject(interval)));
 
 	extract->funcformat = COERCE_SQL_SYNTAX;
 	return (Node *) extract;
@@ -997,7 +880,7 @@ field(const char *name, Node *interval)
 static Node *
 times(Node *node, int factor)
 {
-	return operation("*", node, as_numeric(integer_const(factor)));
+	return expr_operation("*", node, expr_numeric(expr_integer(factor)));
 }
 
 /*
@@ -1009,34 +892,34 @@ static Node *
 interval_reading(Reading *reading, const Aggref *aggregate, Node *arg,
 				 List *kept, List *read)
 {
-	Node	   *months = operation("+", times(field("year", arg), 12),
+	Node	   *months = expr_operation("+", times(field("year", arg), 12),
 								   field("month", arg));
-	Node	   *seconds = operation("+", operation("+", times(field("hour", arg), 3600),
+	Node	   *seconds = expr_operation("+", expr_operation("+", times(field("hour", arg), 3600),
 												   times(field("minute", arg), 60)),
 									field("second", arg));
-	Node	   *hour = as_numeric(integer_const(3600));
+	Node	   *hour = expr_numeric(expr_integer(3600));
 	Node	   *sum;
 
 	months = sum_reading(reading, months, kept, read, "_months");
 	seconds = sum_reading(reading, seconds, kept, read, "_seconds");
 	sum = call(F_MAKE_INTERVAL, INTERVALOID,
-			   list_make5(integer_const(0), cast_to(months, INT4OID, -1),
-						  integer_const(0),
-						  cast_to(sum_reading(reading, field("day", arg), kept,
-											  read, "_days"), INT4OID, -1),
-						  cast_to(call(F_DIV, NUMERICOID,
+			   list_make5(expr_integer(0), expr_cast(months, INT4OID),
+						  expr_integer(0),
+						  expr_cast(sum_reading(reading, field("day", arg), kept,
+											  read, "_days"), INT4OID),
+						  expr_cast(call(F_DIV, NUMERICOID,
 									   list_make2(seconds, hour)),
-								  INT4OID, -1)));
+								  INT4OID)));
 	((FuncExpr *) sum)->args =
 		list_concat(((FuncExpr *) sum)->args,
-					list_make2(integer_const(0),
-							   cast_to(call(F_MOD_NUMERIC_NUMERIC, NUMERICOID,
+					list_make2(expr_integer(0),
+							   expr_cast(call(F_MOD_NUMERIC_NUMERIC, NUMERICOID,
 											list_make2(copyObject(seconds), copyObject(hour))),
-									   FLOAT8OID, -1)));
+									   FLOAT8OID)));
 	if (aggregate->aggfnoid == F_SUM_INTERVAL)
 		return sum;
-	return operation("/", sum, cast_to(number_reading(reading, arg, kept, read),
-									   FLOAT8OID, -1));
+	return expr_operation("/", sum, expr_cast(number_reading(reading, arg, kept, read),
+									   FLOAT8OID));
 }
 
 /* Returns the square root of a variance, rounded like the server's. */
@@ -1044,12 +927,12 @@ static Node *
 deviation(Node *variance)
 {
 	/* NaN has no scale */
-	Node	   *scale = coalesce(call(F_SCALE, INT4OID,
+	Node	   *scale = expr_coalesce(call(F_SCALE, INT4OID,
 									  list_make1(copyObject(variance))),
-								 integer_const(0));
+								 expr_integer(0));
 
 	variance = call(F_ROUND_NUMERIC_INT4, NUMERICOID,
-					list_make2(variance, operation("+", scale, integer_const(20))));
+					list_make2(variance, expr_operation("+", scale, expr_integer(20))));
 	return call(F_ROUND_NUMERIC_INT4, NUMERICOID,
 				list_make2(call(F_SQRT_NUMERIC, NUMERICOID, list_make1(variance)),
 						   copyObject(scale)));
@@ -1065,8 +948,8 @@ variance_reading(Reading *reading, const Aggref *aggregate, Node *arg,
 {
 	const char *name = get_func_name(aggregate->aggfnoid);
 	bool		population = strstr(name, "_pop") != NULL;
-	Node	   *square = operation("*", as_numeric(copyObject(arg)),
-								   as_numeric(copyObject(arg)));
+	Node	   *square = expr_operation("*", expr_numeric(copyObject(arg)),
+								   expr_numeric(copyObject(arg)));
 	Node	   *n;
 	Node	   *sum;
 	Node	   *numerator;
@@ -1074,23 +957,23 @@ variance_reading(Reading *reading, const Aggref *aggregate, Node *arg,
 	Node	   *variance;
 
 	keep_scale(reading, arg);
-	n = as_numeric(number_reading(reading, arg, kept, read));
-	sum = as_numeric(sum_reading(reading, arg, kept, read, "_sum"));
+	n = expr_numeric(number_reading(reading, arg, kept, read));
+	sum = expr_numeric(sum_reading(reading, arg, kept, read, "_sum"));
 	square = sum_reading(reading, square, kept, read, "_squares");
-	numerator = operation("-", operation("*", n, square),
-						  operation("*", sum, copyObject(sum)));
-	divisor = operation("*", copyObject(n), population ? copyObject(n) :
-						operation("-", copyObject(n),
-								  as_numeric(integer_const(1))));
-	variance = operation("/", numerator, null_if_zero(divisor));
+	numerator = expr_operation("-", expr_operation("*", n, square),
+						  expr_operation("*", sum, copyObject(sum)));
+	divisor = expr_operation("*", copyObject(n), population ? copyObject(n) :
+						expr_operation("-", copyObject(n),
+								  expr_numeric(expr_integer(1))));
+	variance = expr_operation("/", numerator, expr_null_if_zero(divisor));
 	if (strncmp(name, "std", 3) == 0)
 		variance = deviation(variance);
 
 	/* the server's result for equal values is 0 without decimal places */
-	return when(operation(">", copyObject(numerator), as_numeric(integer_const(0))),
+	return expr_when(expr_operation(">", copyObject(numerator), expr_numeric(expr_integer(0))),
 				variance,
-				when(operation(">", copyObject(divisor), as_numeric(integer_const(0))),
-					 as_numeric(integer_const(0)), NULL));
+				expr_when(expr_operation(">", copyObject(divisor), expr_numeric(expr_integer(0))),
+					 expr_numeric(expr_integer(0)), NULL));
 }
 
 /* How such an aggregate is put together. */
@@ -1133,8 +1016,8 @@ count_reading(Reading *reading, Node *arg, List *kept, List *read)
 	else
 		rows = linear(reading, arg, kept, LINEAR_ROWS).rows;
 	if (!reading->direct)
-		return coalesce(sum_of(rows, read), bigint_const(0));
-	return IsA(rows, Var) ? rows : coalesce(rows, bigint_const(0));
+		return expr_coalesce(sum_of(rows, read), expr_bigint(0));
+	return IsA(rows, Var) ? rows : expr_coalesce(rows, expr_bigint(0));
 }
 
 static Node *
@@ -1146,8 +1029,8 @@ average_reading(Reading *reading, Node *arg, List *kept, List *read)
 	reading->keeps_scale = true;
 	parts = linear(reading, arg, kept, LINEAR_SUM | LINEAR_ROWS);
 	reading->keeps_scale = keeps_scale;
-	return operation("/", as_numeric(add_up(reading, parts.sum, read)),
-					 null_if_zero(add_up(reading, parts.rows, read)));
+	return expr_operation("/", expr_numeric(add_up(reading, parts.sum, read)),
+					 expr_null_if_zero(add_up(reading, parts.rows, read)));
 }
 
 /* An aggregate for which it does not matter how often a value occurs. */
@@ -1267,7 +1150,7 @@ aggregate_reading(Reading *reading, Aggref *aggregate)
 		result = add_up(reading, linear(reading, arg, kept, LINEAR_SUM).sum,
 						read);
 	reading->core->guarded = guarded;
-	return cast_to(result, aggregate->aggtype, -1);
+	return expr_cast(result, aggregate->aggtype);
 }
 
 static bool
@@ -1312,8 +1195,8 @@ never_null_reading(Reading *reading, Node *node)
 		keep_scale(reading, (Node *) linitial_node(TargetEntry, aggregate->args)->expr);
 	if (reading->direct)
 		return (Node *) measure;
-	return cast_to(coalesce(sum_of((Node *) measure, read), bigint_const(0)),
-				   exprType(node), -1);
+	return expr_cast(expr_coalesce(sum_of((Node *) measure, read), expr_bigint(0)),
+				   exprType(node));
 }
 
 static Node *
@@ -1357,5 +1240,5 @@ Node *
 reading_count_of_copy(Reading *reading)
 {
 	return reading->core->nullable ?
-		coalesce(fact_count(reading), bigint_const(1)) : fact_count(reading);
+		expr_coalesce(fact_count(reading), expr_bigint(1)) : fact_count(reading);
 }

@@ -40,6 +40,7 @@
 #include "utils/rls.h"
 #include "utils/ruleutils.h"
 
+#include "build_expr.h"
 #include "compat.h"
 #include "core_builder.h"
 #include "definition.h"
@@ -48,6 +49,7 @@
 #include "fact.h"
 #include "input.h"
 #include "obstacle.h"
+#include "range_table.h"
 #include "reading.h"
 #include "split.h"
 #include "time_zone.h"
@@ -299,12 +301,7 @@ excludes_no_fact(const CoreBuilder *core, Node *condition)
 static Node *
 fact_exists(CoreBuilder *core)
 {
-	NullTest   *test = makeNode(NullTest);
-
-	test->arg = (Expr *) core_count(core, NULL, NIL, "n");
-	test->nulltesttype = IS_NOT_NULL;
-	test->location = -1;
-	return (Node *) test;
+	return expr_is_not_null((Node *) core_count(core, NULL, NIL, "n"));
 }
 
 /*
@@ -407,8 +404,6 @@ read_from(Reading *reading, Node *node)
 		 (join->jointype == JOIN_LEFT && right != FACT_ELSEWHERE) ||
 		 (join->jointype == JOIN_RIGHT && left != FACT_ELSEWHERE));
 	join->quals = read_conditions(reading, join->quals, keeps, false);
-	if (join->quals == NULL && join->jointype != JOIN_INNER)
-		join->quals = makeBoolConst(true, false);
 	if (join->quals == NULL)
 		join->quals = makeBoolConst(true, false);
 	if (place == FACT_ELSEWHERE || join->jointype == JOIN_INNER ||
@@ -488,18 +483,14 @@ highest_ref(const Query *query)
 static void
 add_group(Query *query, Node *expr)
 {
-	SortGroupClause *clause = makeNode(SortGroupClause);
 	TargetEntry *entry = makeTargetEntry((Expr *) copyObject(expr),
 										 list_length(query->targetList) + 1,
 										 NULL, true);
-	bool		hashable;
+	SortGroupClause *clause = expr_group_clause(entry, highest_ref(query) + 1,
+												false);
 
-	get_sort_group_operators(exprType(expr), false, false, false,
-							 &clause->sortop, &clause->eqop, NULL, &hashable);
 	if (!OidIsValid(clause->eqop))
 		return;
-	clause->hashable = hashable;
-	clause->tleSortGroupRef = entry->ressortgroupref = highest_ref(query) + 1;
 	query->targetList = lappend(query->targetList, entry);
 	query->groupClause = lappend(query->groupClause, clause);
 }
@@ -576,13 +567,11 @@ add_copies(Reading *reading, Query *query)
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 	RangeTblFunction *function = makeNode(RangeTblFunction);
 	RangeTblRef *ref = makeNode(RangeTblRef);
-	Node	   *one = (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
-										 Int64GetDatum(1), false,
-										 FLOAT8PASSBYVAL);
 
 	function->funcexpr = (Node *) makeFuncExpr(F_GENERATE_SERIES_INT8_INT8,
 											   INT8OID,
-											   list_make2(one, reading_count_of_copy(reading)),
+											   list_make2(expr_bigint(1),
+														  reading_count_of_copy(reading)),
 											   InvalidOid, InvalidOid,
 											   COERCE_EXPLICIT_CALL);
 	((FuncExpr *) function->funcexpr)->funcretset = true;
@@ -697,28 +686,20 @@ add_core(Splitter *splitter, Query *definition, char *name)
 	splitter->cores = lappend(splitter->cores, core);
 }
 
-/* Context of rename_core_walker. */
+/* Context of rename_core. */
 typedef struct CoreNames
 {
 	const char *from;
 	char	   *to;
 } CoreNames;
 
-static bool
-rename_core_walker(Node *node, CoreNames *names)
+static void
+rename_core(RangeTblEntry *rte, void *context)
 {
-	RangeTblEntry *rte = (RangeTblEntry *) node;
+	const CoreNames *names = (const CoreNames *) context;
 
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, rename_core_walker, names,
-								 QTW_EXAMINE_RTES_BEFORE);
-	if (!IsA(node, RangeTblEntry))
-		return expression_tree_walker(node, rename_core_walker, names);
 	if (rte->rtekind == RTE_CTE && strcmp(rte->ctename, names->from) == 0)
 		rte->ctename = names->to;
-	return false;
 }
 
 /*
@@ -738,7 +719,7 @@ use_same_core(Splitter *splitter, Query *view, Query *definition, char *name)
 
 		if (strcmp(core->text, text) != 0)
 			continue;
-		(void) rename_core_walker((Node *) view, &names);
+		range_table_visit(view, rename_core, &names);
 		return;
 	}
 	add_core(splitter, definition, name);
@@ -819,24 +800,20 @@ split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
  * ----------------------------------------------------------------
  */
 
-static bool
-cte_walker(Node *node, void *context)
+static void
+note_core(RangeTblEntry *rte, void *context)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-		return ((RangeTblEntry *) node)->rtekind == RTE_CTE;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, cte_walker, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, cte_walker, context);
+	*(bool *) context |= rte->rtekind == RTE_CTE;
 }
 
 /* Returns whether a query reads cores. */
 static bool
 reads_core(Query *query)
 {
-	return cte_walker((Node *) query, NULL);
+	bool		result = false;
+
+	range_table_visit(query, note_core, &result);
+	return result;
 }
 
 /* Makes a SELECT return distinct rows, where only those matter. */
@@ -850,22 +827,17 @@ make_distinct(Query *query)
 	foreach(lc, query->targetList)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
-		SortGroupClause *clause = makeNode(SortGroupClause);
-		bool		hashable;
+		Index		ref = entry->ressortgroupref;
 
 		if (entry->resjunk)
 		{
 			query->targetList = foreach_delete_current(query->targetList, lc);
 			continue;
 		}
-		get_sort_group_operators(exprType((Node *) entry->expr), false, true,
-								 false, &clause->sortop, &clause->eqop, NULL,
-								 &hashable);
-		if (entry->ressortgroupref == 0)
-			entry->ressortgroupref = highest_ref(query) + 1;
-		clause->tleSortGroupRef = entry->ressortgroupref;
-		clause->hashable = hashable;
-		query->distinctClause = lappend(query->distinctClause, clause);
+		query->distinctClause =
+			lappend(query->distinctClause,
+					expr_group_clause(entry, ref ? ref : highest_ref(query) + 1,
+									  true));
 	}
 }
 
@@ -1036,76 +1008,48 @@ check_volatile(Splitter *splitter, const Query *query)
 								  "Use only columns, constants and immutable functions."));
 }
 
-/* Collects what the view reads besides cores, and checks it. */
-static bool
-dimension_walker(Node *node, Splitter *splitter)
+/* Adds an Obstacle for an item that a view cannot read. */
+static void
+check_item(RangeTblEntry *rte, void *context)
 {
-	RangeTblEntry *rte = (RangeTblEntry *) node;
+	List	  **obstacles = &((Splitter *) context)->obstacles;
 
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		if (rte->tablesample != NULL)
-			splitter->obstacles = lappend(splitter->obstacles,
-										  obstacle_unsupported("TABLESAMPLE", NULL,
-														  "Use a condition on columns in WHERE."));
-		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
-			get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP)
-			splitter->obstacles =
-				lappend(splitter->obstacles,
-						obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
-									  psprintf("table \"%s\" is temporary",
-											   get_rel_name(rte->relid)),
-									  NULL, "Use a permanent table."));
-		if (rte->rtekind == RTE_RELATION && rte->inFromCl &&
-			check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
-			splitter->obstacles =
-				lappend(splitter->obstacles,
-						obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
-									  psprintf("row-level security of table \"%s\" applies to role \"%s\"",
-											   get_rel_name(rte->relid),
-											   GetUserNameFromId(GetUserId(), false)),
-										"Its policies would be those of the rollup's owner for every reader.",
-										"Use a table without row-level security, or an owner to whom it does not apply."));
-		return false;
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, dimension_walker, splitter,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, dimension_walker, splitter);
-}
-
-static bool
-reads_walker(Node *node, Oid *relid)
-{
-	RangeTblEntry *rte = (RangeTblEntry *) node;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-		return rte->rtekind == RTE_RELATION && rte->relid == *relid;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, reads_walker, relid,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, reads_walker, relid);
+	if (rte->tablesample != NULL)
+		*obstacles = lappend(*obstacles,
+							 obstacle_unsupported("TABLESAMPLE", NULL,
+												  "Use a condition on columns in WHERE."));
+	if (rte->rtekind != RTE_RELATION || !rte->inFromCl)
+		return;
+	if (get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP)
+		*obstacles = lappend(*obstacles,
+							 obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+										   psprintf("table \"%s\" is temporary",
+													get_rel_name(rte->relid)),
+										   NULL, "Use a permanent table."));
+	if (check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
+		*obstacles = lappend(*obstacles,
+							 obstacle_make(ERRCODE_FEATURE_NOT_SUPPORTED,
+										   psprintf("row-level security of table \"%s\" applies to role \"%s\"",
+													get_rel_name(rte->relid),
+													GetUserNameFromId(GetUserId(), false)),
+										   "Its policies would be those of the rollup's owner for every reader.",
+										   "Use a table without row-level security, or an owner to whom it does not apply."));
 }
 
 /* Throws if the query does not read a table that the user named as a fact. */
 static void
 check_facts(Query *query, const List *facts)
 {
+	List	   *relids = range_table_relations(query);
 	ListCell   *lc;
 
 	foreach(lc, facts)
 	{
-		Oid			relid = lfirst_oid(lc);
-
-		if (!reads_walker((Node *) query, &relid))
+		if (!list_member_oid(relids, lfirst_oid(lc)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the query does not read table \"%s\", which is named as a fact",
-							get_rel_name(relid))));
+							get_rel_name(lfirst_oid(lc)))));
 	}
 }
 
@@ -1206,7 +1150,7 @@ split_query(const Query *query, const char *name, List *facts)
 		check_volatile(&splitter, split->query);
 		split_level(&splitter, split->view, false);
 		expand_all_joins(split->view);
-		(void) dimension_walker((Node *) split->view, &splitter);
+		range_table_visit(split->view, check_item, &splitter);
 		if (splitter.cores == NIL && splitter.obstacles == NIL)
 			splitter.obstacles = splitter.excuses;
 		if (splitter.cores == NIL && splitter.obstacles == NIL)
@@ -1223,35 +1167,28 @@ split_query(const Query *query, const char *name, List *facts)
 	return split;
 }
 
-/* Context of name_cores_walker. */
+/* Context of name_core. */
 typedef struct CoreTables
 {
 	const Split *split;
 	List	   *relids;
 } CoreTables;
 
-/* Replaces references to cores by their tables. */
-static bool
-name_cores_walker(Node *node, CoreTables *context)
+/* Replaces a reference to a core by its table. */
+static void
+name_core(RangeTblEntry *rte, void *context)
 {
-	RangeTblEntry *rte = (RangeTblEntry *) node;
+	const CoreTables *tables = (const CoreTables *) context;
 	ListCell   *lc;
 
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, name_cores_walker, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	if (!IsA(node, RangeTblEntry))
-		return expression_tree_walker(node, name_cores_walker, context);
 	if (rte->rtekind != RTE_CTE)
-		return false;
-	foreach(lc, context->split->cores)
+		return;
+	foreach(lc, tables->split->cores)
 	{
 		if (strcmp(((Core *) lfirst(lc))->name, rte->ctename) != 0)
 			continue;
 		rte->rtekind = RTE_RELATION;
-		rte->relid = list_nth_oid(context->relids, foreach_current_index(lc));
+		rte->relid = list_nth_oid(tables->relids, foreach_current_index(lc));
 		rte->relkind = RELKIND_RELATION;
 		rte->rellockmode = AccessShareLock;
 		rte->inh = true;
@@ -1259,9 +1196,8 @@ name_cores_walker(Node *node, CoreTables *context)
 		rte->coltypes = NIL;
 		rte->coltypmods = NIL;
 		rte->colcollations = NIL;
-		break;
+		return;
 	}
-	return false;
 }
 
 /*
@@ -1275,7 +1211,7 @@ split_view_text(const Split *split, List *core_relids)
 	Query	   *view = copyObject(split->view);
 
 	if (core_relids != NIL)
-		(void) name_cores_walker((Node *) view, &context);
+		range_table_visit(view, name_core, &context);
 	return pg_get_querydef(view, true);
 }
 

@@ -23,16 +23,12 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
-#include "parser/parse_coerce.h"
-#include "parser/parse_node.h"
-#include "parser/parse_oper.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
@@ -41,6 +37,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "build_expr.h"
 #include "compat.h"
 #include "input.h"
 #include "window.h"
@@ -109,16 +106,6 @@ read_bound(const CoreBuilder *core, Node *condition, Bound *bound)
 	return true;
 }
 
-/* Returns left op right, with the casts that the parser adds. */
-static Node *
-operation(const char *operator, Node *left, Node *right)
-{
-	return (Node *) make_op(make_parsestate(NULL),
-							list_make2(makeString("pg_catalog"),
-									   makeString(pstrdup(operator))),
-							left, right, NULL, -1);
-}
-
 /*
  * Returns a condition on the day of a fact that is equal to a condition on its
  * time, or NULL.
@@ -134,7 +121,7 @@ window_of_days(const CoreBuilder *core, Node *condition)
 		(bound.strategy != BTGreaterEqualStrategyNumber &&
 		 bound.strategy != BTLessStrategyNumber))
 		return NULL;
-	return operation(bound.strategy == BTLessStrategyNumber ? "<" : ">=",
+	return expr_operation(bound.strategy == BTLessStrategyNumber ? "<" : ">=",
 					 (Node *) makeFuncExpr(F_DATE_TIMESTAMP, DATEOID,
 										   list_make1(bound.time), InvalidOid,
 										   InvalidOid, COERCE_EXPLICIT_CAST),
@@ -179,8 +166,7 @@ hour_of(Node *time)
 {
 	if (exprType(time) == TIMESTAMPOID)
 		return (Node *) makeFuncExpr(F_DATE_TRUNC_TEXT_TIMESTAMP, TIMESTAMPOID,
-									 list_make2(makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
-														  CStringGetTextDatum("hour"), false, false),
+									 list_make2(expr_text("hour"),
 												time),
 									 InvalidOid, InvalidOid,
 									 COERCE_EXPLICIT_CALL);
@@ -238,14 +224,12 @@ window_of_times(const CoreBuilder *core, Node *condition)
 		return NULL;
 	type = exprType((Node *) bound.time);
 	same_type = exprType(bound.bound) == type;
-	first = coerce_to_target_type(NULL, (Node *) copyObject(bound.bound),
-								  exprType(bound.bound), type, -1,
-								  COERCION_EXPLICIT, COERCE_EXPLICIT_CAST, -1);
+	first = expr_cast((Node *) copyObject(bound.bound), type);
 	window = palloc0(sizeof(MovingWindow));
 	window->condition = condition;
 	window->time = (Node *) bound.time;
 	window->hour = hour_of((Node *) copyObject(bound.time));
-	window->first = operation("+", hour_of(first),
+	window->first = expr_operation("+", hour_of(first),
 							  hours(same_type ? 1 : SHIFT_HOURS));
 	return window;
 }
@@ -285,7 +269,7 @@ whole_hours(const MovingWindow *window, const Var *hour,
 									i + 1, strVal(lfirst(lc)), false));
 	}
 	column->varno = column->varnosyn = 1;
-	add_qual(query, operation(">=", (Node *) column,
+	add_qual(query, expr_operation(">=", (Node *) column,
 							  copyObject(window->first)));
 	return query;
 }
@@ -296,7 +280,7 @@ cut_hours(const MovingWindow *window, const Query *definition, int fact)
 {
 	Query	   *query = copyObject(unconstify(Query *, definition));
 	Node	   *condition = copyObject(window->condition);
-	Node	   *before = operation("<", copyObject(window->time),
+	Node	   *before = expr_operation("<", copyObject(window->time),
 								   copyObject(window->first));
 
 	ChangeVarNodes(condition, fact, 1, 0);
