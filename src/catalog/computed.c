@@ -77,33 +77,20 @@ check_same_columns(Oid view, Oid definition)
 	relation_close(computed, NoLock);
 }
 
-/*
- * Adds comments that describe both views.  They remain where our catalog does
- * not, for example in a dump of the schema alone.
- */
-static void
-create_comments(const char *view, const char *definition, List *cores,
-				const List *ignored)
+/* Returns how the view is kept, for its comment. */
+static char *
+describe_view(List *cores)
 {
-	StringInfoData comment;
+	StringInfoData buf;
 	ListCell   *lc;
 
-	initStringInfo(&comment);
-	appendStringInfo(&comment, "rollup of %s, computed from ", definition);
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "computed from ");
 	foreach(lc, cores)
-		appendStringInfo(&comment, "%s%s", lc == list_head(cores) ? "" : ", ",
+		appendStringInfo(&buf, "%s%s", lc == list_head(cores) ? "" : ", ",
 						 qualified_name(lfirst_oid(lc)));
-	appendStringInfoString(&comment,
-						   " by the extension notify_stats if the view notify_stats.rollups shows it as live");
-	foreach(lc, ignored)
-		appendStringInfo(&comment, "%s%s", lc == list_head(ignored) ?
-						 "; ignore_deletes: " : ", ",
-						 qualified_name(lfirst_oid(lc)));
-	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", view,
-						  quote_literal_cstr(comment.data)));
-	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", definition,
-						  quote_literal_cstr(psprintf("definition of rollup %s of the extension notify_stats",
-													  view))));
+	appendStringInfoString(&buf, " by");
+	return buf.data;
 }
 
 /*
@@ -230,9 +217,9 @@ computed_create(const char *name, const char *definition_text, List *cores,
 						  qualified_name(computed.definition)));
 	xact_execute(psprintf("SELECT FROM %s LIMIT 0",
 						  qualified_name(computed.view)));
-	create_comments(qualified_name(computed.view),
-					qualified_name(computed.definition), computed.cores,
-					ignored);
+	create_comments("VIEW", qualified_name(computed.view),
+					qualified_name(computed.definition),
+					describe_view(computed.cores), ignored);
 	SPI_finish();
 	register_computed(&computed);
 	return computed.view;

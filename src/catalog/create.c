@@ -207,29 +207,31 @@ create_index(const char *table, const Definition *definition)
 }
 
 /*
- * Adds comments that describe table and view.  They remain where our catalog
- * does not, for example in a dump of the schema alone.
+ * Adds comments that describe a rollup, which is a "TABLE" or "VIEW", and its
+ * definition.  They remain where our catalog does not, for example in a dump of
+ * the schema alone.  "ignored" are OIDs of sources whose deleted rows continue
+ * to count.
  */
-static void
-create_comments(const char *table, const char *view,
-				const List *ignore_deletes)
+void
+create_comments(const char *kind, const char *rollup, const char *definition,
+				const char *description, const List *ignored)
 {
 	StringInfoData comment;
 	ListCell   *lc;
 
 	initStringInfo(&comment);
 	appendStringInfo(&comment,
-					 "rollup of %s, maintained by the extension notify_stats if the view notify_stats.rollups shows it as live",
-					 view);
-	foreach(lc, ignore_deletes)
-		appendStringInfo(&comment, "%s%s", lc == list_head(ignore_deletes) ?
+					 "rollup of %s, %s the extension notify_stats if the view notify_stats.rollups shows it as live",
+					 definition, description);
+	foreach(lc, ignored)
+		appendStringInfo(&comment, "%s%s", lc == list_head(ignored) ?
 						 "; ignore_deletes: " : ", ",
 						 qualified_name(lfirst_oid(lc)));
-	xact_execute(psprintf("COMMENT ON TABLE %s IS %s", table,
+	xact_execute(psprintf("COMMENT ON %s %s IS %s", kind, rollup,
 						  quote_literal_cstr(comment.data)));
-	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", view,
+	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", definition,
 						  quote_literal_cstr(psprintf("definition of rollup %s of the extension notify_stats",
-													  table))));
+													  rollup))));
 }
 
 /* Creates the table with the columns of its definition's view. */
@@ -243,7 +245,7 @@ create_table(const char *table, const char *view, const Definition *definition,
 	xact_execute(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
 						  table, ROLLUP_FILLFACTOR, view));
 	create_index(table, definition);
-	create_comments(table, view, ignore_deletes);
+	create_comments("TABLE", table, view, "maintained by", ignore_deletes);
 	SPI_finish();
 }
 

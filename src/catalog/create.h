@@ -34,6 +34,9 @@ typedef struct NewTable
 
 extern char *create_definition_name(const char *name);
 extern void create_check_number(int n);
+extern void create_comments(const char *kind, const char *rollup,
+							const char *definition, const char *description,
+							const List *ignored);
 extern RangeVar *create_resolve_name(const char *name);
 extern void create_check_names(const RangeVar *rollup, List *cores);
 extern RawStmt *create_parse(const char *text);

@@ -199,7 +199,7 @@ notice_split(const Split *split, const char *name)
 }
 
 static void
-notice_changes(const Split *split, const char *text)
+notice_changes(const Split *split)
 {
 	ListCell   *lc;
 
@@ -260,7 +260,7 @@ from_query_create(const char *name, const char *text, const Format *format,
 	create_check_number(1);
 	split = from_query_split(rollup->relname, text, facts);
 	complain_of_obstacles(split->obstacles);
-	notice_changes(split, text);
+	notice_changes(split);
 	if (split->plain && !split->changed)
 		return rollup_create(name, text, format, ignore_deletes);
 	guc_nestlevel = NewGUCNestLevel();

@@ -26,6 +26,7 @@
 #include "utils/syscache.h"
 
 #include "own_table.h"
+#include "unique.h"
 
 /*
  * Returns the type of a column as SQL under our search_path, optionally with
@@ -182,10 +183,8 @@ is_group_index(Oid index, const Definition *definition)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	form = (Form_pg_index) GETSTRUCT(tuple);
-	result = form->indisunique &&
+	result = unique_index_holds(tuple) &&
 		(form->indnullsnotdistinct || form->indisprimary) &&
-		form->indisvalid && form->indimmediate &&
-		heap_attisnull(tuple, Anum_pg_index_indpred, NULL) &&
 		(definition == NULL || compares_groups(tuple, definition));
 	ReleaseSysCache(tuple);
 	return result;

@@ -234,7 +234,7 @@ add_side(RangeTblEntry *join, const ItemColumns *side, bool left)
 	join->eref->colnames = list_concat(join->eref->colnames, side->names);
 }
 
-/* Describes a join anew, after the items below it have changed. */
+/* Describes a join again, after the items below it have changed. */
 static ItemColumns
 rebuild_join_expr(Query *query, JoinExpr *join)
 {
@@ -316,7 +316,7 @@ order_range_table(Query *query)
 }
 
 /*
- * Describes the joins of one level of the query anew, after FROM items have
+ * Describes the joins of one level of the query again, after FROM items have
  * been replaced.  No expression may refer to the columns of a join.
  */
 void
@@ -631,7 +631,7 @@ joins_walker(Node *node, void *context)
 	return query_tree_walker(query, joins_walker, context, 0);
 }
 
-/* Describes the joins of all levels of a query anew. */
+/* Describes the joins of all levels of a query again. */
 void
 expand_all_joins(Query *query)
 {

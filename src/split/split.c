@@ -269,7 +269,6 @@ read_groups(Reading *reading, const Query *query)
 	foreach(lc, query->targetList)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, lc);
-
 		Node	   *column;
 
 		if (!list_member(reading->groups, entry->expr))
@@ -676,14 +675,20 @@ try_reading(Reading *reading, const Query *query, const FromItem *item,
 }
 
 static void
-add_core(Splitter *splitter, Query *definition, char *name)
+add_core(Splitter *splitter, Query *definition, char *name, char *text)
 {
 	Core	   *core = palloc0(sizeof(Core));
 
 	core->name = name;
 	core->query = definition;
-	core->text = pg_get_querydef(copyObject(definition), false);
+	core->text = text;
 	splitter->cores = lappend(splitter->cores, core);
+}
+
+static char *
+definition_text(const Query *definition)
+{
+	return pg_get_querydef(copyObject(unconstify(Query *, definition)), false);
 }
 
 /* Context of rename_core. */
@@ -709,7 +714,7 @@ rename_core(RangeTblEntry *rte, void *context)
 static void
 use_same_core(Splitter *splitter, Query *view, Query *definition, char *name)
 {
-	const char *text = pg_get_querydef(copyObject(definition), false);
+	char	   *text = definition_text(definition);
 	ListCell   *lc;
 
 	foreach(lc, splitter->cores)
@@ -722,7 +727,7 @@ use_same_core(Splitter *splitter, Query *view, Query *definition, char *name)
 		range_table_visit(view, rename_core, &names);
 		return;
 	}
-	add_core(splitter, definition, name);
+	add_core(splitter, definition, name, text);
 }
 
 static char *
@@ -1120,7 +1125,7 @@ keep_result(Splitter *splitter, const Query *query)
 						FINDING_KEPT, "Its changes are counted.");
 	}
 	add_core(splitter, copyObject(unconstify(Query *, query)),
-			 core_name(splitter));
+			 core_name(splitter), definition_text(query));
 }
 
 /*

@@ -15,8 +15,9 @@
  * in standard time.  The functions that we replace look up offsets in the
  * same way, so that the results are the same for these, too.
  *
- * What depends on the current time, such as date_trunc('day', now()), is left
- * as it is: it is computed when the rollup is read, in the reader's time zone.
+ * Expressions of the current time, such as date_trunc('day', now()), are not
+ * changed: they are computed when the rollup is read, in the reader's time
+ * zone.
  *
  *-------------------------------------------------------------------------
  */

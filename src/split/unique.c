@@ -23,9 +23,19 @@
 #include "unique.h"
 
 /*
- * Returns whether an index makes these columns unique, now and at each moment
- * of a transaction.
+ * Returns whether an index, a row of pg_index, makes its columns unique in all
+ * rows, now and at each moment of a transaction.
  */
+bool
+unique_index_holds(HeapTuple index)
+{
+	Form_pg_index form = (Form_pg_index) GETSTRUCT(index);
+
+	return form->indisunique && form->indimmediate && form->indisvalid &&
+		heap_attisnull(index, Anum_pg_index_indpred, NULL);
+}
+
+/* Returns whether a unique index covers no other columns than these. */
 static bool
 is_key(Oid index, const Bitmapset *columns)
 {
@@ -36,8 +46,7 @@ is_key(Oid index, const Bitmapset *columns)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	form = (Form_pg_index) GETSTRUCT(tuple);
-	result = form->indisunique && form->indimmediate && form->indisvalid &&
-		heap_attisnull(tuple, Anum_pg_index_indpred, NULL);
+	result = unique_index_holds(tuple);
 	for (int i = 0; result && i < form->indnkeyatts; i++)
 	{
 		AttrNumber	attnum = form->indkey.values[i];
