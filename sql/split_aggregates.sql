@@ -64,30 +64,8 @@ INSERT INTO query (name, query, looks) VALUES ('by_numeric', 'SELECT amt, count(
 ('by_float', 'SELECT fl, count(*) AS n FROM f GROUP BY fl', false),
 ('max_of_numeric', 'SELECT k, max(amt) AS m, min(amt) AS i FROM f GROUP BY k', false);
 
-SELECT * FROM keep_all();
-CALL notify_stats.catch_up();
-SELECT * FROM wrong_columns();
-SELECT * FROM wrong();
-SELECT * FROM unverified();
-CALL change(1);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(2);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(3);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(4);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(5);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(6);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-SELECT * FROM unverified();
+\set rounds :srcdir '/sql/include/split_rounds.sql'
+\i :rounds
 SELECT rollup, state, reason FROM notify_stats.rollups WHERE state <> 'live';
 
 -- a value with many decimal places leaves the group

@@ -88,30 +88,8 @@ SELECT pg_get_viewdef('ordered_definition') LIKE '%ORDER BY%' AS is_ordered;
 SELECT notify_stats.drop_rollup('ordered');
 SET client_min_messages = warning;
 
-SELECT * FROM keep_all();
-CALL notify_stats.catch_up();
-SELECT * FROM wrong_columns();
-SELECT * FROM wrong();
-SELECT * FROM unverified();
-CALL change(1);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(2);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(3);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(4);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(5);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(6);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-SELECT * FROM unverified();
+\set rounds :srcdir '/sql/include/split_rounds.sql'
+\i :rounds
 SELECT rollup, state, reason FROM notify_stats.rollups WHERE state <> 'live';
 
 -- rows that are equal in the order: any of them are right

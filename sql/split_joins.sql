@@ -95,30 +95,8 @@ INSERT INTO query (name, query, facts) VALUES
 ('named', 'SELECT d.name, d2.label, count(*) AS n FROM d JOIN d2 ON d2.k = d.w JOIN f ON f.n = d.w GROUP BY 1, 2', '{f}'),
 ('named_with_schema', 'SELECT count(*) AS n FROM f, f2 WHERE f.n = f2.u', '{split_joins.f}');
 
-SELECT * FROM keep_all();
-CALL notify_stats.catch_up();
-SELECT * FROM wrong_columns();
-SELECT * FROM wrong();
-SELECT * FROM unverified();
-CALL change(1);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(2);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(3);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(4);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(5);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-CALL change(6);
-CALL notify_stats.catch_up();
-SELECT * FROM wrong();
-SELECT * FROM unverified();
+\set rounds :srcdir '/sql/include/split_rounds.sql'
+\i :rounds
 SELECT rollup, state, reason FROM notify_stats.rollups WHERE state <> 'live';
 
 -- keys of dimensions: a view that does not group again depends on the constraint

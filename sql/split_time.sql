@@ -23,6 +23,11 @@ CREATE PROCEDURE fill(first integer, last integer) LANGUAGE sql AS $$
         (now() - i * interval '11 minutes 13.25 seconds'), (now() - i * interval '1 day 20 minutes'), (NULL)) t (tz)
 $$;
 CALL fill(0, 100);
+-- the limits of days and hours
+INSERT INTO e (ts, tz, u, k) SELECT t, t AT TIME ZONE 'Europe/London', 1, 1
+FROM unnest(ARRAY[current_date - 5, current_date]) day, unnest(ARRAY[day, day + interval '1 microsecond', day - interval '1 microsecond']) t;
+INSERT INTO e (ts, tz, u, k) SELECT t, t AT TIME ZONE 'UTC', 1, 1
+FROM unnest(ARRAY[timestamp '2026-03-29 00:00', '2026-10-25 00:00']) night, generate_series(night, night + interval '3 hours', interval '15 minutes') t;
 
 INSERT INTO query (name, query) VALUES
 ('hours', 'SELECT date_trunc(''hour'', tz) AS hour, count(*) AS n FROM e GROUP BY 1'),
@@ -60,6 +65,17 @@ INSERT INTO query (name, query) VALUES
 ('last_minutes_total', 'SELECT count(*) AS n FROM e WHERE tz > now() - interval ''40 minutes'''),
 ('last_of_other_type', 'SELECT k, count(*) AS n FROM e WHERE tz >= localtimestamp - interval ''3 hours'' GROUP BY k'),
 ('window_of_join', 'SELECT c.name, count(*) AS n FROM e JOIN calendar c ON c.day = e.dt WHERE e.tz >= now() - interval ''300 days'' GROUP BY 1'),
+('after_midnight', 'SELECT k, count(*) AS n FROM e WHERE ts > current_date - 5 GROUP BY k'),
+('from_midnight', 'SELECT k, count(*) AS n FROM e WHERE ts >= current_date - 5 GROUP BY k'),
+('until_midnight', 'SELECT k, count(*) AS n FROM e WHERE ts <= current_date GROUP BY k'),
+('before_midnight', 'SELECT k, count(*) AS n FROM e WHERE ts < current_date GROUP BY k'),
+('at_midnight', 'SELECT k, count(*) AS n FROM e WHERE tz > current_date - 5 GROUP BY k'),
+('clocks_forward', 'SELECT k, count(*) AS n FROM e WHERE ts >= greatest(now() - interval ''100 years'', ''2026-03-29 00:59:30+00'') GROUP BY k'),
+('clocks_just_forward', 'SELECT k, count(*) AS n FROM e WHERE ts >= greatest(now() - interval ''100 years'', ''2026-03-29 01:00+00'') GROUP BY k'),
+('clocks_back', 'SELECT k, count(*) AS n FROM e WHERE ts >= greatest(now() - interval ''100 years'', ''2026-10-25 00:15+00'') GROUP BY k'),
+('clocks_just_back', 'SELECT k, count(*) AS n FROM e WHERE ts > greatest(now() - interval ''100 years'', ''2026-10-25 01:15+00'') GROUP BY k'),
+('clocks_back_local', 'SELECT k, count(*) AS n FROM e WHERE tz > greatest(localtimestamp - interval ''100 years'', ''2026-10-25 01:15'') GROUP BY k'),
+('clocks_forward_local', 'SELECT k, count(*) AS n FROM e WHERE tz >= greatest(localtimestamp - interval ''100 years'', ''2026-03-29 01:15'') GROUP BY k'),
 ('future', 'SELECT k, count(*) AS n FROM e WHERE tz >= now() + interval ''1 hour'' GROUP BY k'),
 ('until_now', 'SELECT k, count(*) AS n FROM e WHERE tz <= now() GROUP BY k'),
 ('between', 'SELECT k, count(*) AS n FROM e WHERE tz BETWEEN now() - interval ''2 days'' AND now() GROUP BY k'),

@@ -11,17 +11,12 @@
 
 #include "access/relation.h"
 #include "access/xact.h"
-#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_constraint.h"
-#include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
 #include "commands/tablecmds.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "rewrite/rewriteHandler.h"
-#include "rewrite/rewriteSupport.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -33,7 +28,6 @@
 #include "computed.h"
 #include "core.h"
 #include "create.h"
-#include "direct.h"
 #include "names.h"
 #include "rollup.h"
 #include "settings.h"
@@ -93,36 +87,11 @@ describe_view(List *cores)
 	return buf.data;
 }
 
-/*
- * Makes the view dependent on the keys without which it would repeat rows of
- * its cores, as the server does for views that rely on a primary key.
- */
-void
-computed_depend_on_keys(const Computed *computed)
-{
-	Relation	view = relation_open(computed->view, NoLock);
-	Query	   *query = copyObject(get_view_query(view));
-	ObjectAddress rule;
-	ListCell   *lc;
-
-	relation_close(view, NoLock);
-	ObjectAddressSet(rule, RewriteRelationId,
-					 get_rewrite_oid(computed->view, ViewSelectRuleName, false));
-	foreach(lc, direct_keys(query, computed->cores))
-	{
-		ObjectAddress key;
-
-		ObjectAddressSet(key, ConstraintRelationId, lfirst_oid(lc));
-		recordDependencyOn(&rule, &key, DEPENDENCY_NORMAL);
-	}
-}
-
 /* Registers a computed rollup whose relations exist. */
 static void
 register_computed(const Computed *computed)
 {
-	core_make_dependent(computed);
-	computed_depend_on_keys(computed);
+	(void) core_make_dependent(computed);
 	core_register(computed);
 	CommandCounterIncrement();
 }

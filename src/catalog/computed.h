@@ -29,7 +29,6 @@ typedef char *(*ViewText) (void *arg, List *core_relids);
 extern Oid	computed_create(const char *name, const char *definition_text,
 							List *cores, ViewText view_text, void *arg,
 							const Format *format, List *ignore_deletes);
-extern void computed_depend_on_keys(const Computed *computed);
 extern bool computed_is_left(Oid relid);
 extern void computed_adopt(Oid view, const Format *format,
 						   List *ignore_deletes);

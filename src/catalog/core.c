@@ -11,6 +11,7 @@
  * view, as a serial column's sequence is of the column: DROP VIEW also drops
  * the cores, and the server refuses to drop a core alone.  The definition is
  * an internal dependent of the view, as that of a rollup is of its table.
+ * A view that does not group again depends on the keys that make that right.
  * pg_dump knows such circles.  It first creates a view without the query.  Of
  * these dependencies a restore has only that of the view on its cores; the
  * others are made again when the worker sees the restored rollups.
@@ -21,17 +22,25 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
+#include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteSupport.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "catalog.h"
 #include "core.h"
+#include "direct.h"
 #include "names.h"
 #include "settings.h"
 
@@ -47,9 +56,10 @@ relation_make_dependent(Oid dependent, Oid relid, char type)
 	recordDependencyOn(&dependent_address, &address, (DependencyType) type);
 }
 
-/* Returns whether a relation itself has a dependency of this type on another. */
-bool
-relation_is_dependent(Oid dependent, Oid relid, char type)
+/* Returns whether an object has a dependency of this type on another. */
+static bool
+is_dependent(const ObjectAddress *dependent, const ObjectAddress *referenced,
+			 char type)
 {
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData keys[2];
@@ -58,21 +68,33 @@ relation_is_dependent(Oid dependent, Oid relid, char type)
 	bool		found = false;
 
 	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(RelationRelationId));
+				F_OIDEQ, ObjectIdGetDatum(dependent->classId));
 	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(dependent));
+				F_OIDEQ, ObjectIdGetDatum(dependent->objectId));
 	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2,
 							  keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
 
-		found |= row->refclassid == RelationRelationId &&
-			row->refobjid == relid && row->deptype == type;
+		found |= row->refclassid == referenced->classId &&
+			row->refobjid == referenced->objectId && row->deptype == type;
 	}
 	systable_endscan(scan);
 	table_close(depend, AccessShareLock);
 	return found;
+}
+
+/* Returns whether a relation itself has a dependency of this type on another. */
+bool
+relation_is_dependent(Oid dependent, Oid relid, char type)
+{
+	ObjectAddress dependent_address;
+	ObjectAddress address;
+
+	ObjectAddressSet(dependent_address, RelationRelationId, dependent);
+	ObjectAddressSet(address, RelationRelationId, relid);
+	return is_dependent(&dependent_address, &address, type);
 }
 
 static Computed *
@@ -213,36 +235,78 @@ depend_once(Oid dependent, Oid relid, char type)
 }
 
 /*
- * Makes the cores and the definition dependent on the view, where they are
- * not.
+ * Makes the view dependent on the keys without which it would repeat rows of
+ * its cores, as the server does for views that rely on a primary key.  Returns
+ * true if anything was written.  Does not wait for the view's lock: one rollup
+ * must not stop the others.
  */
-void
-core_make_dependent(const Computed *computed)
+static bool
+depend_on_keys(const Computed *computed)
 {
+	Relation	view;
+	List	   *keys;
+	ObjectAddress rule;
+	bool		written = false;
 	ListCell   *lc;
 
-	(void) depend_once(computed->definition, computed->view,
-					   DEPENDENCY_INTERNAL);
-	foreach(lc, computed->cores)
-		(void) depend_once(lfirst_oid(lc), computed->view, DEPENDENCY_AUTO);
+	if (!ConditionalLockRelationOid(computed->view, AccessShareLock))
+	{
+		ereport(LOG,
+				(errmsg("could not make rollup %s dependent on the keys of its tables: its view is locked",
+						qualified_name(computed->view)),
+				 errhint("Call notify_stats.adopt_rollup().")));
+		return false;
+	}
+	view = try_relation_open(computed->view, NoLock);
+	if (view == NULL)
+		return false;
+	keys = direct_keys(copyObject(get_view_query(view)), computed->cores);
+	relation_close(view, NoLock);
+	if (keys == NIL)
+		return false;
+	ObjectAddressSet(rule, RewriteRelationId,
+					 get_rewrite_oid(computed->view, ViewSelectRuleName, false));
+	foreach(lc, keys)
+	{
+		ObjectAddress key;
+
+		ObjectAddressSet(key, ConstraintRelationId, lfirst_oid(lc));
+		if (is_dependent(&rule, &key, DEPENDENCY_NORMAL))
+			continue;
+		recordDependencyOn(&rule, &key, DEPENDENCY_NORMAL);
+		written = true;
+	}
+	return written;
 }
 
 /*
- * If a rollup is a core, makes it, and the definition of its view, dependent
- * on the view again, as after a restore.  Returns true if anything was
+ * Makes the cores and the definition dependent on the view, and the view on
+ * the keys it relies on, where they are not.  Returns true if anything was
  * written.
+ */
+bool
+core_make_dependent(const Computed *computed)
+{
+	bool		written = depend_once(computed->definition, computed->view,
+									  DEPENDENCY_INTERNAL);
+	ListCell   *lc;
+
+	foreach(lc, computed->cores)
+		written |= depend_once(lfirst_oid(lc), computed->view,
+							   DEPENDENCY_AUTO);
+	return depend_on_keys(computed) || written;
+}
+
+/*
+ * If a rollup is a core, restores the dependencies of its computed rollup,
+ * which a dump does not contain.  Returns true if anything was written.
  */
 bool
 core_adopt(Oid core)
 {
 	const Computed *computed = computed_over(core);
-	bool		written;
 
-	if (computed == NULL)
-		return false;
-	written = depend_once(computed->definition, computed->view,
-						  DEPENDENCY_INTERNAL);
-	return depend_once(core, computed->view, DEPENDENCY_AUTO) || written;
+	return computed != NULL && core_make_dependent(computed);
 }
 
 /* Deletes the entries of computed rollups whose view has been dropped. */

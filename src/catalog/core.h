@@ -24,7 +24,7 @@ extern List *core_parts(Oid relid);
 extern Oid	core_users_rollup(Oid relid);
 extern char *core_display_name(Oid relid);
 extern void core_register(const Computed *computed);
-extern void core_make_dependent(const Computed *computed);
+extern bool core_make_dependent(const Computed *computed);
 extern bool core_adopt(Oid core);
 extern void core_forget_dropped(void);
 

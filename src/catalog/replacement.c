@@ -271,8 +271,8 @@ relations_of(Oid rollup)
 }
 
 /*
- * Returns whether a view reads one of these relations, as of a snapshot; NULL:
- * now.
+ * Returns whether a view reads one of these relations, or any if the list is
+ * empty, as of a snapshot; NULL: now.
  */
 static bool
 reads_one(Oid view, List *relids, Snapshot snapshot)
@@ -305,8 +305,10 @@ reads_one(Oid view, List *relids, Snapshot snapshot)
 		{
 			Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
 
+			/* each rule of a view also depends on the view */
 			found |= row->refclassid == RelationRelationId &&
-				list_member_oid(relids, row->refobjid);
+				(relids == NIL ? row->refobjid != view :
+				 list_member_oid(relids, row->refobjid));
 		}
 		systable_endscan(scan);
 	}
@@ -398,7 +400,7 @@ drop_successor(Oid successor)
 
 	if (computed != NULL)
 	{
-		core_make_dependent(computed);
+		(void) core_make_dependent(computed);
 		CommandCounterIncrement();
 	}
 	LockRelationOid(successor, AccessExclusiveLock);
@@ -604,7 +606,7 @@ restore_dependencies(Oid rollup)
 	ListCell   *lc;
 
 	if (computed != NULL)
-		core_make_dependent(computed);
+		(void) core_make_dependent(computed);
 	foreach(lc, core_parts(rollup))
 	{
 		const Rollup *part = rollup_find(rollups, lfirst_oid(lc));
@@ -665,8 +667,7 @@ take_over_cores(const Replacement *replacement)
 	catalog_execute("UPDATE " EXTENSION_SCHEMA ".computed_rollup SET cores = $2::pg_catalog.regclass[] WHERE rollup = $1",
 					2, argtypes, args, NULL);
 	old->cores = new->cores;
-	core_make_dependent(old);
-	computed_depend_on_keys(old);
+	(void) core_make_dependent(old);
 	CommandCounterIncrement();
 }
 
@@ -1007,9 +1008,15 @@ replacement_continue(List *rollups, bool *ready)
  * Views that users replace
  */
 
+/*
+ * Throws if a view had a query before this command.  A dump first creates the
+ * views that rely on a key without their queries.
+ */
 static void
 refuse(Oid view, Oid rollup)
 {
+	if (!reads_one(view, NIL, GetActiveSnapshot()))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot replace view %s, which belongs to rollup %s",
@@ -1037,8 +1044,7 @@ check_definition(Rollup *rollup)
 
 /*
  * A view was created or replaced.  Throws if it belongs to a rollup, which
- * could not be maintained then.  The restore of a dump may first create the
- * view of a computed rollup without its query.
+ * could not be maintained then.
  */
 void
 replacement_check_view(Oid view)
@@ -1051,9 +1057,7 @@ replacement_check_view(Oid view)
 	{
 		const Computed *computed = (const Computed *) lfirst(lc);
 
-		if (view == computed->definition ||
-			(view == computed->view &&
-			 reads_one(view, computed->cores, GetActiveSnapshot())))
+		if (view == computed->definition || view == computed->view)
 			refuse(view, computed->view);
 	}
 	foreach(lc, rollup_list(NULL))
@@ -1064,6 +1068,7 @@ replacement_check_view(Oid view)
 			continue;
 		if (core_users_rollup(rollup->relid) != rollup->relid)
 			refuse(view, core_users_rollup(rollup->relid));
-		check_definition(rollup);
+		else
+			check_definition(rollup);
 	}
 }

@@ -252,7 +252,7 @@ rollup_drop(Oid relid)
 	computed = core_find_computed(relid);
 	if (computed != NULL)
 	{
-		core_make_dependent(computed);
+		(void) core_make_dependent(computed);
 		CommandCounterIncrement();
 	}
 

@@ -940,42 +940,6 @@ split_level(Splitter *splitter, Query *query, bool distinct)
  * ----------------------------------------------------------------
  */
 
-/*
- * Returns whether the table of the core can hold the result itself: each of
- * its columns is a column of the result, and nothing else is.
- */
-static bool
-is_plain(const Query *view, const List *cores)
-{
-	const Core *core;
-	Bitmapset  *columns = NULL;
-	ListCell   *lc;
-
-	if (list_length(cores) != 1 || view->setOperations != NULL ||
-		list_length(view->jointree->fromlist) != 1 ||
-		!IsA(linitial(view->jointree->fromlist), RangeTblRef) ||
-		rt_fetch(((RangeTblRef *) linitial(view->jointree->fromlist))->rtindex,
-				 view->rtable)->rtekind != RTE_CTE ||
-		view->jointree->quals != NULL || view->havingQual != NULL ||
-		view->groupClause != NIL || view->distinctClause != NIL ||
-		view->hasAggs || view->hasWindowFuncs || view->hasSubLinks ||
-		view->limitCount != NULL || view->limitOffset != NULL)
-		return false;
-	core = (const Core *) linitial(cores);
-	if (list_length(core->query->targetList) != list_length(view->targetList))
-		return false;
-	foreach(lc, view->targetList)
-	{
-		TargetEntry *entry = lfirst_node(TargetEntry, lc);
-
-		if (entry->resjunk || !IsA(entry->expr, Var) ||
-			bms_is_member(((Var *) entry->expr)->varattno, columns))
-			return false;
-		columns = bms_add_member(columns, ((Var *) entry->expr)->varattno);
-	}
-	return true;
-}
-
 static bool
 note_volatile(Oid function, void *context)
 {
@@ -1167,8 +1131,6 @@ split_query(const Query *query, const char *name, List *facts)
 	split->cores = splitter.cores;
 	split->findings = list_concat(splitter.findings, split->findings);
 	split->obstacles = splitter.obstacles;
-	split->plain = split->plain || (split->obstacles == NIL &&
-									is_plain(split->view, split->cores));
 	return split;
 }
 

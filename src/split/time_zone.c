@@ -59,12 +59,15 @@ typedef enum PinRule
 	RULE_COMPARE				/* a point in time and a date or local time */
 } PinRule;
 
-static const struct
+/* What to write instead of a function. */
+typedef struct Rule
 {
 	Oid			function;
 	PinRule		rule;
 	Oid			local;			/* the other function */
-}			rules[] = {
+} Rule;
+
+static const Rule rules[] = {
 	{F_DATE_TIMESTAMPTZ, RULE_CALL, F_DATE_TIMESTAMP},
 	{F_TIME_TIMESTAMPTZ, RULE_CALL, F_TIME_TIMESTAMP},
 	{F_TIMESTAMP_TIMESTAMPTZ, RULE_LOCAL, InvalidOid},
@@ -583,61 +586,26 @@ pin_mutator(Node *node, Pin *pin)
 	}
 }
 
-/*
- * Returns the index of the rule for a function, or -1.  Some servers lack
- * some of the functions.
- */
-static int
+/* Returns the rule for a function, or NULL.  Some servers lack functions. */
+static const Rule *
 find_rule(Oid function)
 {
 	for (int i = 0; i < (int) lengthof(rules); i++)
 	{
 		if (rules[i].function == function && OidIsValid(function))
-			return i;
+			return &rules[i];
 	}
-	return -1;
+	return NULL;
 }
 
-/*
- * Returns what to write instead of a function or operator whose arguments
- * have been pinned, or NULL.
- */
+/* Returns what to write instead of a call, to which a rule applies, or NULL. */
 static Node *
-pin_call(Node *node, List *old_args, Pin *pin)
+apply_rule(const Rule *rule, Node *node, List *args, TimePoint point, Pin *pin)
 {
 	FuncExpr   *call = (FuncExpr *) node;
-	OpExpr	   *expr = (OpExpr *) node;
-	List	   *args;
-	int			i;
-	PinRule		rule;
-	Oid			local;
-	int			which;			/* argument that is the point in time */
-	TimePoint	point;
+	Oid			local = rule->local;
 
-	if (IsA(node, FuncExpr))
-	{
-		i = find_rule(call->funcid);
-		args = call->args;
-	}
-	else
-	{
-		set_opfuncid(expr);
-		i = find_rule(expr->opfuncid);
-		args = expr->args;
-	}
-	if (i < 0)
-		return NULL;
-	rule = rules[i].rule;
-	local = rules[i].local;
-	if (!can_pin(node, rule, args))
-		return NULL;
-
-	which = rule == RULE_EXTRACT || rule == RULE_TRUNCATE ||
-		rule == RULE_ADD_TO;
-	point.node = list_nth(args, which);
-	point.is_group = list_member(pin->groups, list_nth(old_args, which));
-
-	switch (rule)
+	switch (rule->rule)
 	{
 		case RULE_CALL:
 			call->funcid = local;
@@ -669,9 +637,42 @@ pin_call(Node *node, List *old_args, Pin *pin)
 		case RULE_SUBTRACT:
 			return pin_add(point, lsecond(args), true, pin);
 		case RULE_COMPARE:
-			return IsA(node, FuncExpr) ? NULL : pin_comparison(expr, pin);
+			return IsA(node, FuncExpr) ? NULL : pin_comparison((OpExpr *) node, pin);
 	}
 	return NULL;
+}
+
+/*
+ * Returns what to write instead of a function or operator whose arguments
+ * have been pinned, or NULL.
+ */
+static Node *
+pin_call(Node *node, List *old_args, Pin *pin)
+{
+	const Rule *rule;
+	List	   *args;
+	int			which;			/* argument that is the point in time */
+	TimePoint	point;
+
+	if (IsA(node, FuncExpr))
+	{
+		rule = find_rule(((FuncExpr *) node)->funcid);
+		args = ((FuncExpr *) node)->args;
+	}
+	else
+	{
+		set_opfuncid((OpExpr *) node);
+		rule = find_rule(((OpExpr *) node)->opfuncid);
+		args = ((OpExpr *) node)->args;
+	}
+	if (rule == NULL || !can_pin(node, rule->rule, args))
+		return NULL;
+
+	which = rule->rule == RULE_EXTRACT || rule->rule == RULE_TRUNCATE ||
+		rule->rule == RULE_ADD_TO;
+	point.node = list_nth(args, which);
+	point.is_group = list_member(pin->groups, list_nth(old_args, which));
+	return apply_rule(rule, node, args, point, pin);
 }
 
 /* Returns whether the expression, or a subquery in it, has a column. */

@@ -15,6 +15,13 @@
  * bound meet the condition as a whole or not at all.  The facts of that hour
  * are read from the source, which must have an index on the column.
  *
+ * That is also right for a bound of another type, which the session's time
+ * zone converts.  Let c(t) be the point in time of a local time t, and l(p) the
+ * local time of a point p.  Then c(l(p)) >= p, because the server takes the
+ * later one of two points with the same local time; and if t > l(p), then
+ * c(t) >= p, because a local time that is left out when clocks are set forward
+ * counts as one after that moment.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -41,12 +48,6 @@
 #include "compat.h"
 #include "input.h"
 #include "window.h"
-
-/*
- * Whole hours to leave out after a bound of another type: comparisons with it
- * convert local times, which can be off by the shift of a time zone.
- */
-#define SHIFT_HOURS 3
 
 /* A comparison of a column of the fact with an expression without columns. */
 typedef struct Bound
@@ -151,11 +152,11 @@ has_index(Oid relid, AttrNumber attnum)
 }
 
 static Node *
-hours(int n)
+one_hour(void)
 {
 	Interval   *interval = palloc0(sizeof(Interval));
 
-	interval->time = n * USECS_PER_HOUR;
+	interval->time = USECS_PER_HOUR;
 	return (Node *) makeConst(INTERVALOID, -1, InvalidOid, sizeof(Interval),
 							  IntervalPGetDatum(interval), false, false);
 }
@@ -172,7 +173,7 @@ hour_of(Node *time)
 									 COERCE_EXPLICIT_CALL);
 	return (Node *) makeFuncExpr(F_DATE_BIN_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ,
 								 TIMESTAMPTZOID,
-								 list_make3(hours(1), time,
+								 list_make3(one_hour(), time,
 											makeConst(TIMESTAMPTZOID, -1, InvalidOid, sizeof(TimestampTz),
 													  TimestampTzGetDatum(0), false, FLOAT8PASSBYVAL)),
 								 InvalidOid, InvalidOid,
@@ -215,22 +216,18 @@ window_of_times(const CoreBuilder *core, Node *condition)
 	const Input *input = (const Input *) linitial(core->inputs);
 	MovingWindow *window;
 	Bound		bound;
-	Oid			type;
-	bool		same_type;
 	Node	   *first;
 
 	if (!read_lower_bound(core, condition, &bound) ||
 		!has_index(input->relid, bound.time->varattno))
 		return NULL;
-	type = exprType((Node *) bound.time);
-	same_type = exprType(bound.bound) == type;
-	first = expr_cast((Node *) copyObject(bound.bound), type);
+	first = expr_cast((Node *) copyObject(bound.bound),
+					  exprType((Node *) bound.time));
 	window = palloc0(sizeof(MovingWindow));
 	window->condition = condition;
 	window->time = (Node *) bound.time;
 	window->hour = hour_of((Node *) copyObject(bound.time));
-	window->first = expr_operation("+", hour_of(first),
-							  hours(same_type ? 1 : SHIFT_HOURS));
+	window->first = expr_operation("+", hour_of(first), one_hour());
 	return window;
 }
 

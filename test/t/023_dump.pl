@@ -28,7 +28,7 @@ notify_stats.database = 'plain, custom, sections, halves, beside'
 my $dir = $node->basedir;
 
 # The requirements for each restored database.
-my @exact = ('ft_service_stats', '"Odd schema"."by Type"', 'by_region', 'averages', 'per_region', 'total');
+my @exact = ('ft_service_stats', '"Odd schema"."by Type"', 'by_region', 'averages', 'per_region', 'by_id', 'total');
 
 # Changes of each source, in any database that has them.
 sub change
@@ -57,7 +57,7 @@ sub is_restored
 
 	$server->poll_query_until($db, q{SELECT count(*) = 0 FROM notify_stats.rollups WHERE state IN ('building', 'stale')})
 	  or die "timed out\n" . rollup_states($server, $db);
-	is(rollup_states($server, $db), qq{"Odd schema"."by Type"|live\naverages|live\nby_region|live\n}
+	is(rollup_states($server, $db), qq{"Odd schema"."by Type"|live\naverages|live\nby_id|live\nby_region|live\n}
 		. qq{ft_service_stats|live\nkept_rows|failed\nmixed|live\nper_region|live\ntotal|live},
 		"$title: all are live again that can be");
 	is($server->safe_psql($db, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'kept_rows'::regclass}),
@@ -81,6 +81,8 @@ sub is_restored
 		"$title: a core cannot be dropped alone");
 	like(sql_error($server, 'DROP VIEW per_region_definition', $db), qr/2BP01: .* because view per_region requires it/,
 		"$title: nor can the definition of a view over cores");
+	like(sql_error($server, 'ALTER TABLE regions DROP CONSTRAINT regions_pkey', $db), qr/2BP01: .*\nDETAIL:  view by_id depends on constraint regions_pkey/,
+		"$title: nor the key that a view relies on");
 	$server->safe_psql($db, 'DROP VIEW mixed');
 	is($server->safe_psql($db, q{SELECT relname FROM pg_class WHERE relname LIKE 'mixed%'}), '',
 		"$title: DROP VIEW takes the cores and the definition along");
@@ -118,6 +120,8 @@ sql($node, q{
 	SELECT notify_stats.create_rollup('kept_rows', 'SELECT a, count(*) AS n FROM kept GROUP BY a', ignore_deletes => '{kept}');
 });
 load_computed($node);
+# each row of its core is a row of the view, because the key of the other table is unique
+sql($node, q{SELECT notify_stats.create_rollup('by_id', 'SELECT e.region, r.name, count(*) AS n FROM events e JOIN regions r ON r.id = e.region GROUP BY e.region, r.id')});
 wait_until_applied($node);
 change($node, 'postgres') for 1 .. 3;
 is_exact($node, 'exact at first', rollups => \@exact);
@@ -157,7 +161,7 @@ is($target->safe_psql('sections', q{SELECT count(notify_stats.applied_lsn(rollup
 command_ok([ 'sh', '-c', "pg_restore -l --section=post-data '$dir/custom' >'$dir/list' &&
 	grep -v zz_keyed '$dir/list' >'$dir/list1' && grep zz_keyed '$dir/list' >'$dir/list2'" ], 'list the rest');
 command_ok([ 'pg_restore', '--exit-on-error', '-L', "$dir/list1", '-d', $sections, "$dir/custom" ], 'restore the rollups\' indexes');
-poll($target, q{SELECT count(*) = 6 FROM notify_stats.rollups WHERE state = 'live'}, 't', 'sections');
+poll($target, q{SELECT count(*) = 7 FROM notify_stats.rollups WHERE state = 'live'}, 't', 'sections');
 $target->wait_for_log(qr/rollup public\.by_region, restored from a dump, cannot be built yet: replica identity of table "keyed"/, $offset);
 is($target->safe_psql('sections', q{SELECT state, reason FROM notify_stats.rollups WHERE rollup = 'by_region'::regclass}),
 	'stale|replica identity of table "keyed" does not cover the columns that the definition uses',
@@ -176,6 +180,7 @@ like($target->safe_psql('halves', q{SELECT obj_description('by_region'::regclass
 is($target->safe_psql('halves', q{SELECT string_agg(hint, chr(10) ORDER BY hint) FROM notify_stats.check() WHERE item = 'former rollup'}),
 	q{Run: SELECT notify_stats.adopt_rollup('"Odd schema"."by Type"');
 Run: SELECT notify_stats.adopt_rollup('public.averages');
+Run: SELECT notify_stats.adopt_rollup('public.by_id');
 Run: SELECT notify_stats.adopt_rollup('public.by_region');
 Run: SELECT notify_stats.adopt_rollup('public.ft_service_stats');
 Run: SELECT notify_stats.adopt_rollup('public.kept_rows'); The comment on the table lists the tables for ignore_deletes.

@@ -1,0 +1,25 @@
+-- Keeps the queries, and compares them after each of several rounds of changes.
+SELECT * FROM keep_all();
+CALL notify_stats.catch_up();
+SELECT * FROM wrong_columns();
+SELECT * FROM wrong();
+SELECT * FROM unverified();
+CALL change(1);
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+CALL change(2);
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+CALL change(3);
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+CALL change(4);
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+CALL change(5);
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+CALL change(6);
+CALL notify_stats.catch_up();
+SELECT * FROM wrong();
+SELECT * FROM unverified();
