@@ -82,6 +82,9 @@ static bool in_procedure = false;
 static Oid	caller_userid;
 static int	caller_sec_context;
 
+/* of the settings that are made for a procedure's transaction */
+static int	settings_nestlevel;
+
 static void
 apply_settings(GucSource source, GucAction action)
 {
@@ -125,6 +128,14 @@ xact_set_worker_defaults(void)
 	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+/* Makes the settings of a procedure's transaction. */
+static void
+make_settings(void)
+{
+	settings_nestlevel = NewGUCNestLevel();
+	apply_settings(PGC_S_SESSION, GUC_ACTION_SAVE);
+}
+
 static void
 begin(int isolation_level)
 {
@@ -145,7 +156,7 @@ begin(int isolation_level)
 		SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
 							   caller_sec_context |
 							   SECURITY_LOCAL_USERID_CHANGE);
-		apply_settings(PGC_S_SESSION, GUC_ACTION_LOCAL);
+		make_settings();
 	}
 	MemoryContextSwitchTo(context);
 }
@@ -230,6 +241,40 @@ xact_commit_lazily(void)
 
 	commit(false);
 	return wrote ? XactLastCommitEnd : InvalidXLogRecPtr;
+}
+
+/*
+ * Takes back the settings of a procedure's transaction.  While there are any,
+ * each subtransaction looks through all settings of the server when it ends,
+ * and decoding runs one per transaction that it reads.  Nothing else may be
+ * called until xact_resume_settings.
+ */
+void
+xact_suspend_settings(void)
+{
+	if (in_procedure)
+		AtEOXact_GUC(true, settings_nestlevel);
+}
+
+void
+xact_resume_settings(void)
+{
+	if (in_procedure)
+		make_settings();
+}
+
+/*
+ * Allows temporary files of any size while settings are suspended, until the
+ * current subtransaction ends.  A file that does not fit would never fit.
+ */
+void
+xact_lift_temp_file_limit(void)
+{
+	if (!in_procedure)
+		return;
+	(void) NewGUCNestLevel();
+	(void) set_config_option("temp_file_limit", "-1", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /*

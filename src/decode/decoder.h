@@ -10,14 +10,15 @@
 
 #include "access/xlogdefs.h"
 #include "nodes/pg_list.h"
-#include "utils/tuplestore.h"
+
+#include "message_buffer.h"
 
 extern bool decoder_is_open(const char *slot_name);
 extern bool decoder_is_ready(const char *slot_name, List *options);
 extern void decoder_open(const char *slot_name, List *options,
 						 MemoryContext context);
-extern void decoder_read(XLogRecPtr upto, Tuplestorestate *rows,
-						 TupleDesc desc);
+extern bool decoder_read(XLogRecPtr upto, MessageBuffer *messages,
+						 Size memory_limit);
 extern void decoder_confirm(XLogRecPtr lsn);
 extern void decoder_close(void);
 extern void decoder_forget(void);

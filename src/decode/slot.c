@@ -47,6 +47,7 @@
 #include "native_protocol.h"
 #include "settings.h"
 #include "slot.h"
+#include "xact.h"
 
 /*
  * Room for the records of one small transaction, with images of the pages
@@ -56,9 +57,16 @@
 
 struct SlotPeek
 {
+	bool		finished;		/* all was decoded */
+
+	/* of a slot that is open */
+	XLogRecPtr	upto;
+	MessageBuffer *messages;
+
+	/* of a function's call */
 	Tuplestorestate *rows;
 	TupleTableSlot *row;
-	ExprContext *econtext;		/* of the function's call, if there was one */
+	ExprContext *econtext;
 };
 
 /*
@@ -190,18 +198,24 @@ slot_check_plugin(const char *plugin)
 /*
  * Since 2026 servers refuse output plugins that output_plugin_libraries does
  * not list.  Our own code is already in this server, preloaded or called by a
- * superuser.  So listing our own plugin for the rest of this transaction
- * grants nothing new.  The administrator must list other plugins.
+ * superuser.  So listing our own plugin, for the rest of this transaction or
+ * of a nest level of settings, grants nothing new.  The administrator must
+ * list other plugins.
  */
 static void
-prepare_plugin(const char *plugin)
+allow_plugin(const char *plugin, GucAction action)
 {
 	slot_check_plugin(plugin);
 	if (!is_allowed_plugin(plugin))
 		(void) set_config_option("output_plugin_libraries",
 								 extended_list(plugin), PGC_SUSET,
-								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
-								 false);
+								 PGC_S_SESSION, action, true, 0, false);
+}
+
+static void
+prepare_plugin(const char *plugin)
+{
+	allow_plugin(plugin, GUC_ACTION_LOCAL);
 }
 
 /* Looks up a slot; false if there is none of that name. */
@@ -651,40 +665,41 @@ slot_wait_until_free(const char *name, int pid)
 	ConditionVariableCancelSleep();
 }
 
-/* Peeks by means of the slot that this process keeps open. */
-static void
-peek_open_slot(SlotPeek *peek, const char *name, const char *plugin,
-			   List *options,
-			   XLogRecPtr upto)
+/*
+ * The memory of messages: as much as the server itself takes for changes,
+ * before it uses files.
+ */
+static Size
+message_memory(void)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(3);
+	return (Size) Max(work_mem, logical_decoding_work_mem) * 1024;
+}
 
-	/* pg_lsn, xid and bytea, as types that are known without a catalog */
-	TupleDescInitBuiltinEntry(desc, 1, "lsn", INT8OID, -1, 0);
-	TupleDescInitBuiltinEntry(desc, 2, "xid", INT4OID, -1, 0);
-	TupleDescInitBuiltinEntry(desc, 3, "data", TEXTOID, -1, 0);
+/*
+ * Opens the slot, if it is not open.  The setting does not remain, as each
+ * transaction that is decoded would have to look at it when it ends.
+ */
+static void
+open_slot(const char *name, const char *plugin, List *options)
+{
+	int			guc_nestlevel;
 
-	/*
-	 * as much as the server itself takes for the changes, before it uses
-	 * files
-	 */
-	peek->rows = tuplestore_begin_heap(false, false,
-									   Max(work_mem, logical_decoding_work_mem));
-	peek->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	/* a local setting would make every transaction that is decoded cost more */
-	if (!decoder_is_ready(name, options))
-		prepare_plugin(plugin);
-	quiet = true;
-	PG_TRY();
-	{
-		decoder_open(name, options, keep_open);
-		decoder_read(upto, peek->rows, desc);
-	}
-	PG_FINALLY();
-	{
-		quiet = false;
-	}
-	PG_END_TRY();
+	if (decoder_is_ready(name, options))
+		return;
+	guc_nestlevel = NewGUCNestLevel();
+	allow_plugin(plugin, GUC_ACTION_SAVE);
+	decoder_open(name, options, keep_open);
+	AtEOXact_GUC(true, guc_nestlevel);
+}
+
+/* Decodes the next part by means of the slot that this process keeps open. */
+static void
+decode_open_slot(SlotPeek *peek)
+{
+	xact_suspend_settings();
+	peek->finished = decoder_read(peek->upto, peek->messages,
+								  message_memory());
+	xact_resume_settings();
 }
 
 /*
@@ -755,30 +770,68 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin,
 }
 
 /*
- * Decodes from the slot's confirmed position, or with "resumable", in a
- * process that keeps it open, from where the last peek stopped; up to a
- * safe position, which lies after it.  Leaves the slot as it was.  The
- * options are as a format gives them.  The result lives in the current
- * memory context and resource owner, and takes work_mem, then temporary
- * files.
+ * Begins to decode from the slot's confirmed position, or with "resumable", in
+ * a process that keeps it open, from where the last peek stopped; up to a safe
+ * position, which lies after it.  Leaves the slot as it was.  The options are
+ * as a format gives them.  The peek lives in the current memory context and
+ * resource owner.
  */
-SlotPeek   *
+SlotPeek *
 slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
-		  List *options,
-		  XLogRecPtr upto)
+		  List *options, XLogRecPtr upto)
 {
 	SlotPeek   *peek = palloc0(sizeof(SlotPeek));
 
-	if (resumable)
-		peek_open_slot(peek, name, plugin, options, upto);
-	else
+	if (!resumable)
+	{
 		peek_by_function(peek, name, plugin, binary, options, upto);
+		return peek;
+	}
+	peek->upto = upto;
+	peek->messages = message_buffer_create(message_memory());
+	quiet = true;
+	PG_TRY();
+	{
+		open_slot(name, plugin, options);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
 	return peek;
 }
 
-/* The next row of a peek, valid until the next call; false at the end. */
+/*
+ * Decodes the next part, whose messages slot_peek_next returns.  All of those
+ * of the part before must have been read.  Returns false at the end.
+ */
 bool
-slot_peek_next(SlotPeek *peek, SlotRow *row)
+slot_peek_more(SlotPeek *peek)
+{
+	if (peek->finished)
+		return false;
+	if (peek->messages == NULL)
+	{
+		peek->finished = true;	/* the function has decoded all */
+		return true;
+	}
+	message_buffer_reset(peek->messages);
+	quiet = true;
+	PG_TRY();
+	{
+		decode_open_slot(peek);
+	}
+	PG_FINALLY();
+	{
+		quiet = false;
+	}
+	PG_END_TRY();
+	return true;
+}
+
+static bool
+next_row(SlotPeek *peek, Message *message)
 {
 	struct varlena *value;
 	bool		isnull;
@@ -786,21 +839,37 @@ slot_peek_next(SlotPeek *peek, SlotRow *row)
 	if (!tuplestore_gettupleslot(peek->rows, true, false, peek->row))
 		return false;
 	slot_getallattrs(peek->row);
-	row->lsn = DatumGetLSN(slot_getattr(peek->row, 1, &isnull));
-	row->xid = DatumGetTransactionId(slot_getattr(peek->row, 2, &isnull));
+	message->lsn = DatumGetLSN(slot_getattr(peek->row, 1, &isnull));
+	message->xid = DatumGetTransactionId(slot_getattr(peek->row, 2, &isnull));
 	/* text or bytea; a function's result is never compressed or external */
 	value = PG_DETOAST_DATUM_PACKED(slot_getattr(peek->row, 3, &isnull));
-	row->data = VARDATA_ANY(value);
-	row->len = VARSIZE_ANY_EXHDR(value);
+	message->data = VARDATA_ANY(value);
+	message->len = VARSIZE_ANY_EXHDR(value);
 	return true;
+}
+
+/*
+ * The next message of the part that was decoded, valid until the next call;
+ * false at its end.
+ */
+bool
+slot_peek_next(SlotPeek *peek, Message *message)
+{
+	return peek->messages != NULL ?
+		message_buffer_next(peek->messages, message) :
+		next_row(peek, message);
 }
 
 void
 slot_peek_end(SlotPeek *peek)
 {
-	ExecDropSingleTupleTableSlot(peek->row);
-	tuplestore_end(peek->rows);
-	if (peek->econtext != NULL)
+	if (peek->messages != NULL)
+		message_buffer_free(peek->messages);
+	else
+	{
+		ExecDropSingleTupleTableSlot(peek->row);
+		tuplestore_end(peek->rows);
 		FreeExprContext(peek->econtext, true);
+	}
 	pfree(peek);
 }

@@ -16,6 +16,8 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "message_buffer.h"
+
 /* The properties of a slot that can be read without acquiring it. */
 typedef struct SlotInfo
 {
@@ -32,7 +34,7 @@ typedef struct SlotInfo
 	bool		failover;		/* it is synchronized to standbys */
 } SlotInfo;
 
-/* A peek: the rows written by the output plugin. */
+/* A peek: the messages written by the output plugin. */
 typedef struct SlotPeek SlotPeek;
 
 extern void slot_init(void);
@@ -66,17 +68,8 @@ extern void slot_wait_until_free(const char *name, int pid);
 extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 						   bool resumable,
 						   List *options, XLogRecPtr upto);
-
-/* A row of a peek. */
-typedef struct SlotRow
-{
-	XLogRecPtr	lsn;			/* approximate position of the plugin */
-	TransactionId xid;
-	const char *data;			/* bytes or text, not NUL-terminated */
-	int			len;
-} SlotRow;
-
-extern bool slot_peek_next(SlotPeek *peek, SlotRow *row);
+extern bool slot_peek_more(SlotPeek *peek);
+extern bool slot_peek_next(SlotPeek *peek, Message *message);
 extern void slot_peek_end(SlotPeek *peek);
 extern void slot_advance(const char *name, XLogRecPtr lsn);
 extern bool slot_standbys_have(XLogRecPtr lsn, int elevel);

@@ -40,7 +40,7 @@ typedef struct Pass
 	const PassInput *input;
 	PassOutput *output;
 	Fold	   *fold;
-	SlotRow		row;			/* the current row of the peek */
+	Message		message;		/* the current one of the peek */
 	MemoryContext context;		/* lives as long as the pass; those of readers
 								 * are reset earlier */
 } Pass;
@@ -116,13 +116,13 @@ record_error_callback(void *arg)
 	const Pass *pass = (const Pass *) arg;
 
 	errcontext("reading the output of slot \"%s\" at %X/%X, transaction %u",
-			   pass->input->slot_name, LSN_FORMAT_ARGS(pass->row.lsn),
-			   pass->row.xid);
+			   pass->input->slot_name, LSN_FORMAT_ARGS(pass->message.lsn),
+			   pass->message.xid);
 }
 
-/* Reads all rows of the peek. */
+/* Reads all messages of the part of the peek that was decoded. */
 static void
-read_peek(Pass *pass, SlotPeek *peek, FormatReader *reader)
+read_messages(Pass *pass, SlotPeek *peek, FormatReader *reader)
 {
 	ErrorContextCallback error_context;
 
@@ -130,13 +130,13 @@ read_peek(Pass *pass, SlotPeek *peek, FormatReader *reader)
 	error_context.arg = pass;
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;
-	while (slot_peek_next(peek, &pass->row))
+	while (slot_peek_next(peek, &pass->message))
 	{
 		CHECK_FOR_INTERRUPTS();
-		trouble_set_record(pass->input->slot_name, pass->row.lsn,
-						   pass->row.xid);
-		pass->input->format->reader_feed(reader, pass->row.data,
-										 pass->row.len);
+		trouble_set_record(pass->input->slot_name, pass->message.lsn,
+						   pass->message.xid);
+		pass->input->format->reader_feed(reader, pass->message.data,
+										 pass->message.len);
 	}
 	trouble_set_record(NULL, InvalidXLogRecPtr, InvalidTransactionId);
 	error_context_stack = error_context.previous;
@@ -158,20 +158,24 @@ read_error_callback(void *arg)
 }
 
 /*
- * Peeks.  Records the error if the main stream cannot be read because a change
- * is too large.
+ * Begins the peek if it is NULL, and decodes its next part.  Returns whether
+ * there was one.  Records the error if the main stream cannot be read because
+ * a change is too large.
  */
-static SlotPeek *
-peek_slot(const PassInput *input, bool resumable, List *options)
+static bool
+decode_part(const PassInput *input, bool resumable, List *options,
+			SlotPeek **peek)
 {
 	bool		is_main = input->target == NULL;
-	SlotPeek   *volatile peek = NULL;
+	volatile bool more = false;
 
 	PG_TRY();
 	{
-		peek = slot_peek(input->slot_name, input->format->plugin,
-						 input->format->binary,
-						 resumable, options, input->upto);
+		if (*peek == NULL)
+			*peek = slot_peek(input->slot_name, input->format->plugin,
+							  input->format->binary, resumable, options,
+							  input->upto);
+		more = slot_peek_more(*peek);
 	}
 	PG_CATCH();
 	{
@@ -182,7 +186,7 @@ peek_slot(const PassInput *input, bool resumable, List *options)
 	PG_END_TRY();
 	if (is_main)
 		oversize_forget();
-	return peek;
+	return more;
 }
 
 /*
@@ -199,7 +203,8 @@ pass_read(const PassInput *input)
 	FormatReader *reader;
 	bool		resumable;
 	List	   *options;
-	SlotPeek   *peek;
+	SlotPeek   *peek = NULL;
+	bool		more;
 
 	error_context.callback = read_error_callback;
 	error_context.arg = unconstify(PassInput *, input);
@@ -217,9 +222,10 @@ pass_read(const PassInput *input)
 	resumable = input->format->resumable && slot_keeps_open();
 	options = input->format->reader_options(reader, shared_stream()->text_only,
 											resumable);
-	peek = peek_slot(input, resumable, options);
+	more = decode_part(input, resumable, options, &peek);
 	debug_stop("after-peek");
-	read_peek(&pass, peek, reader);
+	for (; more; more = decode_part(input, resumable, options, &peek))
+		read_messages(&pass, peek, reader);
 	apply_deltas(input, pass.fold, &output);
 	note_stale(pass.fold, &output);
 	output.nchanges = pass.fold->nchanges;
