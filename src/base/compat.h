@@ -78,10 +78,12 @@
 #define WalRelation RelFileLocator
 #define wal_relation_database(relation) ((relation).dbOid)
 #define wal_relation_number(relation) ((relation).relNumber)
+#define relation_file(relation) ((relation)->rd_locator)
 #else
 #define WalRelation RelFileNode
 #define wal_relation_database(relation) ((relation).dbNode)
 #define wal_relation_number(relation) ((relation).relNode)
+#define relation_file(relation) ((relation)->rd_node)
 #endif
 
 /*

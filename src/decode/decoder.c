@@ -54,6 +54,8 @@
 #include "catalog_version.h"
 #include "compat.h"
 #include "decoder.h"
+#include "ignored_table.h"
+#include "plugin.h"
 
 /* Interval at which it is checked whether the rest of a record is on disk. */
 #define FLUSH_WAIT_MS 1
@@ -70,7 +72,9 @@ static struct
 	LogicalDecodingContext *decoding;
 	ReplicationSlot *slot;		/* set aside while nothing is decoded; NULL:
 								 * not ours */
+	LogicalDecodeChangeCB plugin_change;
 	LogicalDecodeCommitCB plugin_commit;
+	IgnoredTables *ignored;
 
 	/* statistics that were not reported yet */
 	int64		transactions;
@@ -119,6 +123,33 @@ commit_callback(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
 	own.bytes += reorder->totalBytes;
 	reorder->totalTxns = 0;
 	reorder->totalBytes = 0;
+}
+
+/* Notes which tables the plugin ignores. */
+static void
+change_callback(LogicalDecodingContext *decoding, ReorderBufferTXN *txn,
+				Relation relation, ReorderBufferChange *change)
+{
+	own.plugin_change(decoding, txn, relation, change);
+	if (plugin_ignores_last_change(decoding))
+		ignored_tables_add(own.ignored, relation);
+}
+
+/* Calls the plugin by way of the callbacks above. */
+static void
+wrap_callbacks(OutputPluginCallbacks *callbacks)
+{
+	own.plugin_commit = callbacks->commit_cb;
+	own.transactions = 0;
+	own.bytes = 0;
+	own.plugin_change = callbacks->change_cb;
+	own.ignored = NULL;
+	if (plugin_is_ours(callbacks))
+	{
+		own.ignored = ignored_tables_create();
+		callbacks->change_cb = change_callback;
+	}
+	callbacks->commit_cb = commit_callback;
 }
 
 static void
@@ -335,10 +366,7 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 													.segment_close =
 													wal_segment_close),
 										 prepare_write, write_message, NULL);
-	own.plugin_commit = own.decoding->callbacks.commit_cb;
-	own.decoding->callbacks.commit_cb = commit_callback;
-	own.transactions = 0;
-	own.bytes = 0;
+	wrap_callbacks(&own.decoding->callbacks);
 	XLogBeginRead(own.decoding->reader, MyReplicationSlot->data.restart_lsn);
 	own.catalogs.valid = false;
 	MemoryContextSwitchTo(caller_context);
@@ -377,7 +405,9 @@ decode(XLogRecPtr upto, const MessageBuffer *messages, Size enough)
 			elog(ERROR, "could not read WAL at %X/%X: %s",
 				 LSN_FORMAT_ARGS(reader->EndRecPtr), error ?
 				 error : "no record");
-		LogicalDecodingProcessRecord(own.decoding, reader);
+		if (own.ignored == NULL ||
+			!ignored_tables_leave_out(own.ignored, own.decoding))
+			LogicalDecodingProcessRecord(own.decoding, reader);
 		CHECK_FOR_INTERRUPTS();
 	}
 	report_statistics();

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
+#include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
 #include "message_buffer.h"
@@ -35,6 +36,7 @@ typedef struct MessageHeader
 struct MessageBuffer
 {
 	MemoryContext context;		/* of everything in it */
+	ResourceOwner owner;		/* of the temporary file */
 	Size		limit;			/* of "used" */
 	char	   *memory;			/* NULL: nothing was added yet */
 	Size		size;			/* allocated */
@@ -55,6 +57,7 @@ message_buffer_create(Size memory_limit)
 	MessageBuffer *buffer = palloc0(sizeof(MessageBuffer));
 
 	buffer->context = CurrentMemoryContext;
+	buffer->owner = CurrentResourceOwner;
 	buffer->limit = memory_limit;
 	return buffer;
 }
@@ -72,11 +75,17 @@ make_room(MessageBuffer *buffer, Size len)
 		repalloc_huge(buffer->memory, buffer->size);
 }
 
-/* Creates the tuplestore of the rest. */
+/*
+ * Creates the tuplestore of the rest.  Its file must outlast the
+ * subtransaction in which the server decodes.
+ */
 static void
 begin_rest(MessageBuffer *buffer)
 {
 	MemoryContext context = MemoryContextSwitchTo(buffer->context);
+	ResourceOwner owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = buffer->owner;
 
 	if (buffer->row == NULL)
 	{
@@ -90,6 +99,7 @@ begin_rest(MessageBuffer *buffer)
 	}
 	xact_lift_temp_file_limit();
 	buffer->rest = tuplestore_begin_heap(false, false, work_mem);
+	CurrentResourceOwner = owner;
 	MemoryContextSwitchTo(context);
 }
 

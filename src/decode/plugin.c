@@ -57,6 +57,7 @@
 #include "compat.h"
 #include "moved_row.h"
 #include "native_protocol.h"
+#include "plugin.h"
 
 /* a message that exceeds this is written before the transaction ends */
 #define MESSAGE_SIZE (64 * 1024)
@@ -112,6 +113,7 @@ typedef struct PluginData
 								 * one */
 	uint64		round;			/* of announcements; starts at 1 */
 	bool		tells_moves;	/* writes 'M' records? */
+	bool		ignored;		/* was the last change of no target? */
 	MovedRowReader *moved_rows; /* NULL until needed */
 } PluginData;
 
@@ -158,6 +160,33 @@ _PG_output_plugin_init(OutputPluginCallbacks *cb)
 	cb->commit_cb = commit_cb;
 	cb->stream_abort_cb = stream_abort_cb;
 	cb->shutdown_cb = shutdown_cb;
+}
+
+/*
+ * Returns whether these are the callbacks of this library.  They are not if it
+ * was replaced after this process has loaded it.
+ */
+bool
+plugin_is_ours(const OutputPluginCallbacks *callbacks)
+{
+	return callbacks->change_cb == change_cb;
+}
+
+/*
+ * Returns whether the relation of the last change is neither a target nor a
+ * partition of one.  The session must have our callbacks.
+ */
+bool
+plugin_ignores_last_change(const LogicalDecodingContext *decoding)
+{
+	return ((const PluginData *) decoding->output_plugin_private)->ignored;
+}
+
+/* Returns a number that changes with any change of the catalogs. */
+uint64
+plugin_catalog_generation(void)
+{
+	return catalog_generation;
 }
 
 /*
@@ -1009,6 +1038,7 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	MemoryContext old_context = MemoryContextSwitchTo(data->change_context);
 	RelationEntry *entry = get_relation_entry(data, relation);
 
+	data->ignored = entry->nprojections == 0;
 	if (entry->nprojections > 0)
 	{
 		TupleTableSlot *old_slot;
