@@ -14,7 +14,8 @@
  * A view that does not group again depends on the keys that make that right.
  * pg_dump knows such circles.  It first creates a view without the query.  Of
  * these dependencies a restore has only that of the view on its cores; the
- * others are made again when the worker sees the restored rollups.
+ * others are made again when the worker sees the restored rollups, and when the
+ * view gets its query.
  *
  *-------------------------------------------------------------------------
  */
@@ -254,7 +255,7 @@ depend_on_keys(const Computed *computed)
 		ereport(LOG,
 				(errmsg("could not make rollup %s dependent on the keys of its tables: its view is locked",
 						qualified_name(computed->view)),
-				 errhint("Call notify_stats.adopt_rollup().")));
+				 errhint("Call notify_stats.rebuild().")));
 		return false;
 	}
 	view = try_relation_open(computed->view, NoLock);

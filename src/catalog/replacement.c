@@ -1057,8 +1057,12 @@ replacement_check_view(Oid view)
 	{
 		const Computed *computed = (const Computed *) lfirst(lc);
 
-		if (view == computed->definition || view == computed->view)
-			refuse(view, computed->view);
+		if (view != computed->definition && view != computed->view)
+			continue;
+		refuse(view, computed->view);
+		/* a dump; the worker may have seen the cores before this query */
+		if (core_make_dependent(computed))
+			CommandCounterIncrement();
 	}
 	foreach(lc, rollup_list(NULL))
 	{
