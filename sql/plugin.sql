@@ -62,9 +62,10 @@ ALTER TABLE letters REPLICA IDENTITY FULL;
 CREATE TABLE other (id integer);
 CREATE FUNCTION peek(columns text, relation regclass DEFAULT 'letters')
 RETURNS TABLE (bytes integer, content text) LANGUAGE sql AS $$
-    -- version, xid and LSN of the commit differ each time; the rest is shown without OIDs
-    SELECT length(data), replace(encode(substring(data FROM 14), 'escape'),
-                                 encode(int4send(relation::oid::bigint::integer), 'escape'), '<oid>')
+    -- version, xid and LSN of the commit differ each time; the rest is shown without OIDs and padding
+    SELECT length(data), replace(replace(encode(substring(data FROM 17), 'escape'),
+                                         encode((SELECT string_agg(substring(int4send(relation::oid::bigint::integer) FROM i FOR 1), '' ORDER BY i DESC)
+                                                 FROM generate_series(1, 4) i), 'escape'), '<oid>'), '\000', '')
     FROM pg_logical_slot_peek_binary_changes('regress_plugin', NULL, NULL, 'version', '1',
                                              'tables', relation::oid || ':' || columns)
 $$;

@@ -270,7 +270,7 @@ xact_resume_settings(void)
 void
 xact_lift_temp_file_limit(void)
 {
-	if (!in_procedure)
+	if (!in_procedure || temp_file_limit < 0)
 		return;
 	(void) NewGUCNestLevel();
 	(void) set_config_option("temp_file_limit", "-1", PGC_SUSET, PGC_S_SESSION,

@@ -14,17 +14,15 @@
  * current types, the current descriptor cannot read the values: the images are
  * skipped, and the changes are reported as unknown.
  *
- * Values of types that are passed by reference are copied, because those in
- * the message are not aligned.  The copies live until the next message.
+ * Values of types that are passed by reference are used where they lie in the
+ * message.  Only a message that is not aligned is copied as a whole.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"	/* for varatt.h, new in 16 */
-#include "access/tupmacs.h"
 #include "lib/stringinfo.h"
-#include "libpq/pqformat.h"
 #include "utils/memutils.h"
 
 #include "facts.h"
@@ -44,15 +42,15 @@ typedef struct NativeRelation
 struct FormatReader
 {
 	MemoryContext context;		/* of the reader */
-	MemoryContext message_context;	/* of values, reset at each message */
 	List	   *sources;		/* of Source, as the caller gave them */
 	int			nrelations;
 	NativeRelation *relations;	/* one per source, ascending by OID */
-	StringInfoData message;		/* the caller's bytes, and how far we are */
+	const char *next;			/* how far the message was read */
+	const char *end;
+	char	   *copy;			/* of a message that is not aligned, or NULL */
 	XLogRecPtr	commit_lsn;		/* of the message */
 	bool		wanted;			/* likewise */
 	const ChangeConsumer *consumer;
-	Datum		byval;			/* room for a value passed by value */
 };
 
 /* Throws for a message that the plugin cannot have written. */
@@ -76,9 +74,6 @@ native_reader_create(List *sources, const ChangeConsumer *consumer)
 	ListCell   *lc;
 
 	reader->context = CurrentMemoryContext;
-	reader->message_context = AllocSetContextCreate(CurrentMemoryContext,
-													"notify_stats message",
-													ALLOCSET_DEFAULT_SIZES);
 	reader->sources = sources;
 	reader->consumer = consumer;
 	reader->relations = palloc0(list_length(sources) * sizeof(NativeRelation));
@@ -131,18 +126,31 @@ native_reader_options(FormatReader *reader, bool text_only, bool resumable)
 	return options;
 }
 
-/* Reads the OID of a source, and returns its entry. */
-static NativeRelation *
-read_relation(FormatReader *reader)
+/* Returns the next part of the message, of "len" bytes and its padding. */
+static const char *
+take_part(FormatReader *reader, Size len)
 {
-	Source		source = {.relid = pq_getmsgint(&reader->message, 4)};
+	const char *part = reader->next;
+
+	if (len > (Size) (reader->end - part) ||
+		MAXALIGN(len) > (Size) (reader->end - part))
+		violation("A message ends within a record.");
+	reader->next += MAXALIGN(len);
+	return part;
+}
+
+/* Returns the entry of a source. */
+static NativeRelation *
+find_relation(FormatReader *reader, Oid relid)
+{
+	Source		source = {.relid = relid};
 	NativeRelation key = {.source = &source};
 	NativeRelation *relation;
 
 	relation = bsearch(&key, reader->relations, reader->nrelations,
 					   sizeof(NativeRelation), compare_relations);
 	if (relation == NULL)
-		violation("Table %u was not requested.", source.relid);
+		violation("Table %u was not requested.", relid);
 
 	return relation;
 }
@@ -152,11 +160,9 @@ read_relation(FormatReader *reader)
  * their types.
  */
 static void
-read_announcement(FormatReader *reader, NativeRelation *relation)
+read_announcement(FormatReader *reader, NativeRelation *relation, int ncolumns)
 {
-	StringInfo	message = &reader->message;
 	Source	   *source = relation->source;
-	int			ncolumns = pq_getmsgint(message, 2);
 	int			expected = -1;
 
 	if (ncolumns != bms_num_members(source->columns))
@@ -173,18 +179,19 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 
 	for (int i = 0; i < ncolumns; i++)
 	{
-		int			attnum = pq_getmsgint(message, 2);
-		Oid			type = pq_getmsgint(message, 4);
+		const NativeColumn *column =
+		(const NativeColumn *) take_part(reader, sizeof(NativeColumn));
 		Form_pg_attribute att;
 
 		expected = bms_next_member(source->columns, expected);
-		if (attnum != expected || attnum > source->desc->natts)
+		if (column->attnum != expected ||
+			column->attnum > source->desc->natts)
 			violation("Column %d of table %u was announced out of order.",
-					  attnum, source->relid);
+					  column->attnum, source->relid);
 
-		att = TupleDescAttr(source->desc, attnum - 1);
-		relation->attnums[i] = attnum;
-		if (type != att->atttypid && relation->mistyped == NULL)
+		att = TupleDescAttr(source->desc, column->attnum - 1);
+		relation->attnums[i] = column->attnum;
+		if (column->type != att->atttypid && relation->mistyped == NULL)
 		{
 			MemoryContext old_context = MemoryContextSwitchTo(reader->context);
 
@@ -196,98 +203,76 @@ read_announcement(FormatReader *reader, NativeRelation *relation)
 	relation->announced = true;
 }
 
-/* Reads a value of "len" bytes. */
+/* Reads a value, which stays in the message if it is passed by reference. */
 static Datum
-read_value(FormatReader *reader, Form_pg_attribute att, int len)
+read_value(FormatReader *reader, Form_pg_attribute att)
 {
-	const char *bytes = pq_getmsgbytes(&reader->message, len);
-	char	   *copy;
+	const char *bytes;
 
-	if (att->attlen > 0 ? len != att->attlen :
-		att->attlen != -1 || len < VARHDRSZ)
-		violation("A value of column \"%s\" has %d bytes.",
-				  NameStr(att->attname), len);
-
-	/* fetch_att wants it aligned, and the bytes of the message are not */
 	if (att->attbyval)
-		copy = (char *) &reader->byval;
-	else
-		copy = MemoryContextAlloc(reader->message_context, len);
-	memcpy(copy, bytes, len);
+		return *(const Datum *) take_part(reader, sizeof(Datum));
+	if (att->attlen > 0)
+		return PointerGetDatum(take_part(reader, att->attlen));
 
-	if (att->attlen == -1 &&
-		(!VARATT_IS_4B_U(copy) || (int) VARSIZE(copy) != len))
-		violation("A value of column \"%s\" has a header that does not match its %d bytes.",
-				  NameStr(att->attname), len);
-
-	return fetch_att(copy, att->attbyval, att->attlen);
+	/* the header first: it has the length */
+	bytes = reader->next;
+	if (reader->end - bytes < VARHDRSZ || !VARATT_IS_4B_U(bytes) ||
+		VARSIZE(bytes) < VARHDRSZ)
+		violation("A value of column \"%s\" has an invalid header.",
+				  NameStr(att->attname));
+	return PointerGetDatum(take_part(reader, VARSIZE(bytes)));
 }
 
-/*
- * Reads an image of a row, or skips it if its values have types that the
- * table no longer has.
- */
+/* Reads an image of a row. */
 static void
 read_image(FormatReader *reader, NativeRelation *relation, RowImage *row)
 {
+	const char *nulls = take_part(reader, relation->ncolumns);
+
 	for (int i = 0; i < relation->ncolumns; i++)
 	{
 		int			index = relation->attnums[i] - 1;
-		int			len = pq_getmsgint(&reader->message, 4);
 
-		if (relation->mistyped != NULL)
-		{
-			if (len != -1)
-				pq_getmsgbytes(&reader->message, len);
-			continue;
-		}
-
-		row->isnull[index] = len == -1;
-		row->values[index] = (Datum) 0;
-		if (len != -1)
-			row->values[index] =
-				read_value(reader,
-						   TupleDescAttr(relation->source->desc, index), len);
+		row->isnull[index] = nulls[i] != 0;
+		row->values[index] = nulls[i] != 0 ? (Datum) 0 :
+			read_value(reader, TupleDescAttr(relation->source->desc, index));
 	}
 }
 
-/* Reads the images of a changed row. */
+/*
+ * Reads the images of a changed row, or skips them if their values have types
+ * that the table no longer has.
+ */
 static void
-read_row_change(FormatReader *reader, NativeRelation *relation, int kind,
-				RowChange *change)
+read_row_change(FormatReader *reader, NativeRelation *relation,
+				const NativeRecord *record, RowChange *change)
 {
 	Source	   *source = relation->source;
+	int			kind = record->kind;
 
 	if (!relation->announced)
 		violation("Table %u was not announced.", source->relid);
+	if (relation->mistyped != NULL)
+	{
+		(void) take_part(reader, record->length);
+		change->kind = ROW_UNKNOWN;
+		change->reason = relation->mistyped;
+		return;
+	}
 
 	if (kind != NATIVE_INSERT)
 		read_image(reader, relation, &source->old_row);
 	if (kind == NATIVE_INSERT || kind == NATIVE_UPDATE)
 		read_image(reader, relation, &source->new_row);
-
-	if (relation->mistyped != NULL)
-	{
-		change->kind = ROW_UNKNOWN;
-		change->reason = relation->mistyped;
-	}
-	else if (kind == NATIVE_INSERT)
-		change->kind = ROW_INSERT;
-	else if (kind == NATIVE_UPDATE)
-		change->kind = ROW_UPDATE;
-	else
-	{
-		change->kind = ROW_DELETE;
-		change->moves = kind == NATIVE_MOVE;
-	}
+	change->kind = kind == NATIVE_INSERT ? ROW_INSERT :
+		kind == NATIVE_UPDATE ? ROW_UPDATE : ROW_DELETE;
+	change->moves = kind == NATIVE_MOVE;
 }
 
-/* Reads the reason why a change is unknown. */
+/* Returns the reason why a change is unknown. */
 static const char *
-read_reason(FormatReader *reader)
+describe_reason(int reason)
 {
-	int			reason = pq_getmsgbyte(&reader->message);
-
 	switch (reason)
 	{
 		case NATIVE_NO_IDENTITY:
@@ -308,45 +293,45 @@ read_reason(FormatReader *reader)
 static void
 read_header(FormatReader *reader)
 {
-	StringInfo	message = &reader->message;
-	int			version = pq_getmsgbyte(message);
-	TransactionId xid;
+	const NativeMessage *header = (const NativeMessage *) reader->next;
 
-	if (version != NATIVE_VERSION)
+	/* another version may have another header */
+	if (reader->end > reader->next && header->version != NATIVE_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("output plugin \"%s\" wrote version %d of its protocol instead of version %d",
-						NATIVE_PLUGIN_NAME, version, NATIVE_VERSION),
+						NATIVE_PLUGIN_NAME, header->version, NATIVE_VERSION),
 				 errdetail("The library loaded by this process and the output plugin have different versions."),
 				 errhint("Restart the server.")));
-	xid = pq_getmsgint(message, 4);
-	reader->commit_lsn = pq_getmsgint64(message);
-	reader->wanted = reader->consumer->wants(reader->consumer->arg, xid,
-											 reader->commit_lsn);
+	(void) take_part(reader, sizeof(NativeMessage));
+	reader->commit_lsn = header->commit_lsn;
+	reader->wanted = reader->consumer->wants(reader->consumer->arg,
+											 header->xid, header->commit_lsn);
 }
 
 /* Reads a record.  Returns whether it is a change. */
 static bool
 read_record(FormatReader *reader, RowChange *change)
 {
-	int			kind = pq_getmsgbyte(&reader->message);
-	NativeRelation *relation = read_relation(reader);
+	const NativeRecord *record =
+	(const NativeRecord *) take_part(reader, sizeof(NativeRecord));
+	NativeRelation *relation = find_relation(reader, record->relid);
 
 	change->source = relation->source;
 	change->commit_lsn = reader->commit_lsn;
 	change->reason = NULL;
 	change->moves = false;
 
-	switch (kind)
+	switch (record->kind)
 	{
 		case NATIVE_RELATION:
-			read_announcement(reader, relation);
+			read_announcement(reader, relation, record->ncolumns);
 			return false;
 		case NATIVE_INSERT:
 		case NATIVE_UPDATE:
 		case NATIVE_DELETE:
 		case NATIVE_MOVE:
-			read_row_change(reader, relation, kind, change);
+			read_row_change(reader, relation, record, change);
 			return true;
 		case NATIVE_TRUNCATE:
 			change->kind = ROW_TRUNCATE;
@@ -356,31 +341,38 @@ read_record(FormatReader *reader, RowChange *change)
 			return true;
 		case NATIVE_UNKNOWN:
 			change->kind = ROW_UNKNOWN;
-			change->reason = read_reason(reader);
+			change->reason = describe_reason(record->reason);
 			return true;
 		default:
-			violation("Unexpected record of kind %d.", kind);
+			violation("Unexpected record of kind %d.", record->kind);
 			return false;		/* keep compiler quiet */
 	}
+}
+
+/* Makes the message begin at an aligned address. */
+static const char *
+align_message(FormatReader *reader, const char *data, int len)
+{
+	if (reader->copy != NULL)
+		pfree(reader->copy);
+	reader->copy = NULL;
+	if (data == (const char *) MAXALIGN(data))
+		return data;
+	reader->copy = MemoryContextAllocHuge(reader->context, Max(len, 1));
+	memcpy(reader->copy, data, len);
+	return reader->copy;
 }
 
 /* Reads a message; see format.h. */
 static void
 native_reader_feed(FormatReader *reader, const char *data, int len)
 {
-	StringInfo	message = &reader->message;
 	RowChange	change;
 
-	MemoryContextReset(reader->message_context);
-
-	/* initReadOnlyStringInfo came with PostgreSQL 17 */
-	message->data = unconstify(char *, data);
-	message->len = len;
-	message->maxlen = 0;
-	message->cursor = 0;
-
+	reader->next = align_message(reader, data, len);
+	reader->end = reader->next + len;
 	read_header(reader);
-	while (message->cursor < message->len)
+	while (reader->next < reader->end)
 		if (read_record(reader, &change) && reader->wanted)
 			reader->consumer->change(reader->consumer->arg, &change);
 }

@@ -97,7 +97,6 @@ begin_rest(MessageBuffer *buffer)
 		TupleDescInitBuiltinEntry(desc, 3, "data", TEXTOID, -1, 0);
 		buffer->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	}
-	xact_lift_temp_file_limit();
 	buffer->rest = tuplestore_begin_heap(false, false, work_mem);
 	CurrentResourceOwner = owner;
 	MemoryContextSwitchTo(context);
@@ -110,6 +109,7 @@ add_to_rest(MessageBuffer *buffer, const Message *message)
 	Datum		values[3];
 	bool		isnull[3] = {false, false, false};
 
+	xact_lift_temp_file_limit();
 	if (buffer->rest == NULL)
 		begin_rest(buffer);
 	SET_VARSIZE(data, VARHDRSZ + message->len);

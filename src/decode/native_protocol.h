@@ -4,13 +4,12 @@
  *	  The protocol between the output plugin notify_stats and its reader.
  *
  * The plugin writes one or more messages per transaction.  Each is a
- * sequence of whole records of one transaction:
+ * NativeMessage and a sequence of whole records of that transaction.  A record
+ * is a NativeRecord, and then:
  *
- *	message:  byte version, int32 xid, int64 LSN of the commit record, records
- *	record:   byte kind, int32 OID of the source, and then
- *		'R'		int16 number of columns; a column: int16 attnum, int32 type OID
- *				(the listed columns, ascending; announces those of all later
- *				images of that source; needed before images only)
+ *		'R'		a NativeColumn for each listed column, ascending; announces the
+ *				columns of all later images of that source; needed before
+ *				images only
  *		'I'		image of the new row
  *		'U'		image of the old row, image of the new row
  *		'D'		image of the old row
@@ -18,16 +17,18 @@
  *				(only with "moves"; otherwise a 'D')
  *		'T'		nothing: the source was truncated
  *		'P'		nothing: some partition of it was
- *		'X'		byte reason: an unknown change, see below
- *	image:	  a column, in announced order: int32 length or -1 for NULL, and
- *			  that many bytes of the datum as it is in memory (detoasted, with
- *			  a 4-byte header; pass-by-value types as store_att_byval leaves
- *			  them)
+ *		'X'		nothing: an unknown change, for the reason in the record
  *
- * Integers are in network byte order (pqformat.h).  Plugin and reader run
- * in the same server, so a datum needs no more portable form, and its type
- * is checked against the announced OID.  An update that changes none of the
- * listed columns is not written at all.
+ * An image has a byte for each column, in announced order, which is 1 for NULL
+ * or else 0; and then the values that are not NULL.  A value passed by value is
+ * a Datum; others are as in memory, detoasted and with a 4-byte header.  All
+ * parts are padded with zeros to the maximum alignment, if the message begins
+ * at an address that is aligned.
+ *
+ * Plugin and reader run in the same server, so nothing needs a portable form,
+ * and a value can be used where it lies.  Its type is checked against the
+ * announced OID.  An update that changes none of the listed columns is not
+ * written at all.
  *
  * Options: "version", and "tables" = 'OID:attnum,attnum;OID:attnum...'.
  * Both are required.  No attnum means that rows are only counted.  With
@@ -40,8 +41,36 @@
 #ifndef NOTIFY_STATS_NATIVE_PROTOCOL_H
 #define NOTIFY_STATS_NATIVE_PROTOCOL_H
 
+#include "access/attnum.h"
+#include "access/xlogdefs.h"
+
 #define NATIVE_PLUGIN_NAME "notify_stats"
 #define NATIVE_VERSION 1
+
+/* The beginning of a message. */
+typedef struct NativeMessage
+{
+	uint8		version;
+	TransactionId xid;
+	XLogRecPtr	commit_lsn;		/* start of the commit record */
+} NativeMessage;
+
+/* The beginning of a record. */
+typedef struct NativeRecord
+{
+	uint8		kind;
+	uint8		reason;			/* of NATIVE_UNKNOWN */
+	uint16		ncolumns;		/* of NATIVE_RELATION */
+	Oid			relid;			/* of the source */
+	uint32		length;			/* in bytes, of what follows */
+} NativeRecord;
+
+/* A column of an announcement. */
+typedef struct NativeColumn
+{
+	AttrNumber	attnum;
+	Oid			type;
+} NativeColumn;
 
 #define NATIVE_RELATION 'R'
 #define NATIVE_INSERT	'I'

@@ -41,7 +41,6 @@
 #include "catalog/pg_class.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
-#include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
@@ -702,21 +701,63 @@ get_relation_entry(PluginData *data, Relation relation)
 	return entry;
 }
 
-/* Begins a record, and the message that contains it if necessary. */
-static void
+/*
+ * Adds room for a part of a message, with zeros as padding, and returns its
+ * address, which is valid until the next call.
+ */
+static char *
+add_part(StringInfo message, Size len)
+{
+	Size		padded = MAXALIGN(len);
+	char	   *part;
+
+	enlargeStringInfo(message, padded);
+	part = message->data + message->len;
+	memset(part + len, 0, padded - len);
+	message->len += padded;
+	return part;
+}
+
+/*
+ * Begins a record, and the message that contains it if necessary.  Returns the
+ * position of the record in the message.
+ */
+static int
 begin_record(PluginData *data, ReorderBufferTXN *txn, char kind, Oid relid)
 {
 	StringInfo	message = &data->message;
+	NativeRecord record = {0};
+	int			start;
 
 	if (message->len == 0)
 	{
-		pq_sendbyte(message, NATIVE_VERSION);
-		pq_sendint32(message, txn->xid);
-		pq_sendint64(message, txn->final_lsn);
+		NativeMessage header = {0};
+
+		header.version = NATIVE_VERSION;
+		header.xid = txn->xid;
+		header.commit_lsn = txn->final_lsn;
+		memcpy(add_part(message, sizeof(header)), &header, sizeof(header));
 	}
 
-	pq_sendbyte(message, kind);
-	pq_sendint32(message, relid);
+	start = message->len;
+	record.kind = kind;
+	record.relid = relid;
+	memcpy(add_part(message, sizeof(record)), &record, sizeof(record));
+	return start;
+}
+
+static NativeRecord *
+record_at(PluginData *data, int start)
+{
+	return (NativeRecord *) (data->message.data + start);
+}
+
+/* Ends a record, which has grown since it began. */
+static void
+end_record(PluginData *data, int start)
+{
+	record_at(data, start)->length =
+		data->message.len - start - MAXALIGN(sizeof(NativeRecord));
 }
 
 /* Adds the record of an unknown change. */
@@ -724,24 +765,32 @@ static void
 send_unknown(PluginData *data, ReorderBufferTXN *txn, Target *target,
 			 char reason)
 {
-	begin_record(data, txn, NATIVE_UNKNOWN, target->relid);
-	pq_sendbyte(&data->message, reason);
+	int			start = begin_record(data, txn, NATIVE_UNKNOWN, target->relid);
+
+	record_at(data, start)->reason = reason;
 }
 
 /* Announces the target's columns if they are new or have changed. */
 static void
 send_announcement(PluginData *data, ReorderBufferTXN *txn, Target *target)
 {
+	int			start;
+
 	if (target->announced == data->round)
 		return;
 
-	begin_record(data, txn, NATIVE_RELATION, target->relid);
-	pq_sendint16(&data->message, target->ncolumns);
+	start = begin_record(data, txn, NATIVE_RELATION, target->relid);
+	record_at(data, start)->ncolumns = target->ncolumns;
 	for (int i = 0; i < target->ncolumns; i++)
 	{
-		pq_sendint16(&data->message, target->attnums[i]);
-		pq_sendint32(&data->message, target->types[i]);
+		NativeColumn column = {0};
+
+		column.attnum = target->attnums[i];
+		column.type = target->types[i];
+		memcpy(add_part(&data->message, sizeof(column)), &column,
+			   sizeof(column));
 	}
+	end_record(data, start);
 	target->announced = data->round;
 }
 
@@ -753,30 +802,22 @@ static void
 send_value(StringInfo message, Form_pg_attribute att, Datum value)
 {
 	if (att->attbyval)
-	{
-		Datum		stored;
-
-		store_att_byval(&stored, value, att->attlen);
-		pq_sendint32(message, att->attlen);
-		pq_sendbytes(message, (const char *) &stored, att->attlen);
-	}
+		memcpy(add_part(message, sizeof(Datum)), &value, sizeof(Datum));
 	else if (att->attlen == -1)
 	{
 		const char *bytes = DatumGetPointer(value);
 		int			len = VARSIZE_ANY_EXHDR(bytes);
-		varattrib_4b header;
+		char	   *copy = add_part(message, len + VARHDRSZ);
 
-		SET_VARSIZE(&header, len + VARHDRSZ);
-		pq_sendint32(message, len + VARHDRSZ);
-		pq_sendbytes(message, (const char *) &header, VARHDRSZ);
-		pq_sendbytes(message, VARDATA_ANY(bytes), len);
+		SET_VARSIZE(copy, len + VARHDRSZ);
+		memcpy(VARDATA(copy), VARDATA_ANY(bytes), len);
 	}
 	else
 	{
 		/* cstring is a pseudo-type: no column has it */
 		Assert(att->attlen > 0);
-		pq_sendint32(message, att->attlen);
-		pq_sendbytes(message, DatumGetPointer(value), att->attlen);
+		memcpy(add_part(message, att->attlen), DatumGetPointer(value),
+			   att->attlen);
 	}
 }
 
@@ -784,13 +825,16 @@ send_value(StringInfo message, Form_pg_attribute att, Datum value)
 static void
 send_image(PluginData *data, Projection *projection, TupleTableSlot *slot)
 {
-	for (int i = 0; i < projection->target->ncolumns; i++)
+	int			ncolumns = projection->target->ncolumns;
+	char	   *nulls = add_part(&data->message, ncolumns);
+
+	for (int i = 0; i < ncolumns; i++)
+		nulls[i] = slot->tts_isnull[projection->attnums[i] - 1];
+	for (int i = 0; i < ncolumns; i++)
 	{
 		int			index = projection->attnums[i] - 1;
 
-		if (slot->tts_isnull[index])
-			pq_sendint32(&data->message, -1);
-		else
+		if (!slot->tts_isnull[index])
 			send_value(&data->message,
 					   TupleDescAttr(slot->tts_tupleDescriptor, index),
 					   slot->tts_values[index]);
@@ -940,6 +984,7 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 	Target	   *target = projection->target;
 	Size		size = *sent;
 	char		reason;
+	int			start;
 
 	if (!projection->complete)
 	{
@@ -970,11 +1015,12 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 	*sent = size;
 
 	send_announcement(data, txn, target);
-	begin_record(data, txn, kind, target->relid);
+	start = begin_record(data, txn, kind, target->relid);
 	if (kind != NATIVE_INSERT)
 		send_image(data, projection, old_slot);
 	if (kind == NATIVE_INSERT || kind == NATIVE_UPDATE)
 		send_image(data, projection, new_slot);
+	end_record(data, start);
 }
 
 /* Empties a buffer, and frees its memory if it has grown very large. */
@@ -1101,7 +1147,7 @@ truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		Oid			relid = RelationGetRelid(relations[i]);
 
 		if (hash_search(data->targets, &relid, HASH_FIND, NULL) != NULL)
-			begin_record(data, txn, NATIVE_TRUNCATE, relid);
+			(void) begin_record(data, txn, NATIVE_TRUNCATE, relid);
 		done = lappend_oid(done, relid);
 	}
 
@@ -1115,7 +1161,8 @@ truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 			if (list_member_oid(done, target->relid))
 				continue;
-			begin_record(data, txn, NATIVE_PARTITION_TRUNCATE, target->relid);
+			(void) begin_record(data, txn, NATIVE_PARTITION_TRUNCATE,
+								target->relid);
 			done = lappend_oid(done, target->relid);
 		}
 	}

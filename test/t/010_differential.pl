@@ -64,19 +64,24 @@ sql($node, q{
 	-- without a key, and with a name to be quoted
 	CREATE TABLE "N n" (id int, kind int, label text, amount int, at timestamptz, flag boolean,
 		long text, mood mood, num FINITE, tag tag);
+	-- that no rollup reads; the second one becomes a partition of one that is read, and back
+	CREATE TABLE u (LIKE a INCLUDING ALL);
+	CREATE TABLE q (LIKE p) PARTITION BY LIST (kind);
+	CREATE TABLE v (LIKE p, UNIQUE (id, kind));
 	-- identified by an index
 	CREATE TABLE k (id int NOT NULL, kind int NOT NULL, label text, amount int, at timestamptz NOT NULL,
 		flag boolean, long text, mood mood, num FINITE, tag tag);
 	CREATE UNIQUE INDEX k_index ON k (id, kind);
 	ALTER TABLE k REPLICA IDENTITY USING INDEX k_index;
 	DO $$ DECLARE t regclass; BEGIN
-		FOREACH t IN ARRAY '{a, b, p1, p2, p30, p31, "\"N n\""}'::regclass[] LOOP
+		FOREACH t IN ARRAY '{a, b, p1, p2, p30, p31, u, v, "\"N n\""}'::regclass[] LOOP
 			EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', t);
 		END LOOP;
 	END $$;
 } =~ s/FINITE/$finite/gr);
 
 my @tables = ('a', 'b', 'p', '"N n"', 'k');
+my @unread = ('u', 'v');
 my @columns = ('id', 'kind', 'label', 'amount', 'at', 'flag', 'long', 'mood', 'num', 'tag');
 
 my %definition = (
@@ -96,6 +101,7 @@ my %definition = (
 		FROM (SELECT label, 'a' AS source, tag FROM a UNION ALL SELECT label, 'b', tag FROM b
 			UNION ALL SELECT label, 'p', tag FROM p UNION ALL SELECT label, tag, 'n' FROM "N n" WHERE amount > 1) s
 		GROUP BY 1, 2},
+	moving => 'SELECT kind, label, count(*) AS n FROM q GROUP BY kind, label',
 	keys => 'SELECT kind, count(*) AS n, count(*) FILTER (WHERE id > 100) AS high FROM k WHERE kind < 6 GROUP BY kind',
 	lengths => 'SELECT length(long) / 1000 AS kb, tag, count(*) AS n FROM b GROUP BY 1, 2',
 	"arrays" => q{SELECT ARRAY[kind, amount] AS pair, CASE WHEN flag THEN mood END AS "Mood", count(*) AS n
@@ -149,7 +155,7 @@ sub insert_statement
 	return $statement if random(10) == 0;
 	return 'INSERT INTO ' . $table . ' (' . join(', ', @columns) . ') VALUES ('
 	  . join(', ', map { value($_, $table) } @columns) . ') ON CONFLICT '
-	  . ($table eq 'a' || $table eq 'b' ? '(id)' : '(id, kind)')
+	  . ($table =~ /^[abu]$/ ? '(id)' : '(id, kind)')
 	  . ' DO UPDATE SET ' . assignments($table);
 }
 
@@ -175,8 +181,8 @@ sub condition
 
 sub statement
 {
-	my $table = one_of(@tables);
-	my $other = one_of('a', 'b');
+	my $table = random(4) == 0 ? one_of(@unread) : one_of(@tables);
+	my $other = one_of('a', 'b', 'u');
 	my $what = random(100);
 	my $columns = join ', ', @columns;
 
@@ -191,11 +197,21 @@ sub statement
 	  . join('', map { join("\t", $_ + $ids * 10 + random(1000), random(8), 'copied', 1, '2026-01-01', 't', 'x', 'glad', 1, 'red') . "\n" } 1 .. 3)
 	  . '\\.'
 	  if $what < 95;
-	return 'TRUNCATE ' . one_of('a', 'b', 'p', 'p2', '"N n"', 'a, b', 'k') if $what < 96;
+	return 'TRUNCATE ' . one_of('a', 'b', 'p', 'p2', '"N n"', 'a, b', 'k', 'u', 'a, u') if $what < 96;
 	return "INSERT INTO $table ($columns) SELECT i, i % 8, 'many', i % 3, '2026-05-05', i % 2 = 0, NULL, NULL, i, NULL"
 	  . " FROM generate_series($ids * 20, $ids * 20 + " . one_of(10, 500) . ') i' . ($table eq '"N n"' ? '' : ' ON CONFLICT DO NOTHING')
 	  if $what < 98;
 	return "DELETE FROM $table";
+}
+
+# A transaction that makes a table that no rollup reads a partition of one that is read, or the
+# reverse, and writes it before and after that.
+sub move_table
+{
+	my $write = sub { return join '', map { insert_statement('v') . ";\n" } 0 .. random(2) };
+
+	return "BEGIN;\n" . $write->() . one_of("ALTER TABLE q ATTACH PARTITION v DEFAULT;\n", "ALTER TABLE q DETACH PARTITION v;\n")
+	  . $write->() . one_of("COMMIT;\n", "COMMIT;\n", "ROLLBACK;\n");
 }
 
 # The end of COPY's data ends the statement.
@@ -212,6 +228,8 @@ sub transaction
 	my $script = '';
 	my $end = random(100);
 
+	return move_table() if random(60) == 0;
+	return one_of("VACUUM FULL u;\n", "VACUUM FULL a;\n", "CLUSTER u USING u_pkey;\n") if random(60) == 0;
 	return terminated(statement()) if random(3) == 0;
 	$script = 'BEGIN' . one_of('', '', ' ISOLATION LEVEL REPEATABLE READ') . ";\n";
 	for (0 .. random(5))
@@ -326,7 +344,7 @@ sub crash
 	return;
 }
 
-create_one_of($_) foreach ('kinds', 'days', 'both', 'parts', 'keyless', 'all_of_them', 'keys');
+create_one_of($_) foreach ('kinds', 'days', 'both', 'parts', 'keyless', 'all_of_them', 'keys', 'moving');
 
 my $end = time + $seconds;
 my $round = 0;

@@ -182,8 +182,8 @@ $node->safe_psql('postgres', q{BEGIN; INSERT INTO ignored VALUES (600, 'begun');
 my $begun = sql($node, 'SELECT pg_current_wal_insert_lsn()');
 for (1 .. 3)
 {
-	sql($node, "INSERT INTO kept VALUES (600 + $_, 'more')");
-	wait_until_applied($node);
+	sql($node, "INSERT INTO kept VALUES (600 + $_, 'more $_')");
+	poll($node, "SELECT count(*) = 1 FROM by_kind WHERE kind = 'more $_'");
 	sql($node, 'CHECKPOINT');
 }
 is(sql($node, "SELECT '" . restart_lsn() . "'::pg_lsn <= '$begun'"), 't', 'the slot still has the beginning of the transaction');
