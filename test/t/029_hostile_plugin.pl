@@ -350,41 +350,58 @@ sub test_large_options_by_protocol
 
 # --- its output ---------------------------------------------------------------------
 
+# The lengths of types that are passed by value, and of others that are not of varying length.
+my %by_value = (16 => 1, 20 => 8, 21 => 2, 23 => 4, 26 => 4, 700 => 4, 701 => 8, 1082 => 4, 1114 => 8, 1184 => 8);
+my %by_reference = (19 => 64, 1186 => 16, 2950 => 16);
+
+# The first bytes of a message, which are removed together with the padding.
+sub take_part
+{
+	my ($rest, $length) = @_;
+	my $part = substr $$rest, 0, $length;
+
+	$$rest = substr $$rest, int(($length + 7) / 8) * 8;
+	return $part;
+}
+
+sub take_value
+{
+	my ($rest, $type) = @_;
+
+	return substr take_part($rest, 8), 0, $by_value{$type} if $by_value{$type};
+	return take_part($rest, $by_reference{$type}) if $by_reference{$type};
+	return take_part($rest, unpack('V', $$rest) >> 2);
+}
+
 # Messages of the plugin, of one peek: [OID, kind, old row, new row], values as bytes.
 sub parse
 {
 	my (@messages) = @_;
-	my (%columns, @changes);
+	my (%types, @changes);
 
-	foreach my $message (@messages)
+	foreach my $rest (@messages)
 	{
-		my ($version, $xid, $lsn, $rest) = unpack 'C N Q> a*', $message;
+		my ($version) = unpack 'C', take_part(\$rest, 16);
 		die "version $version" if $version != 1;
 		while ($rest ne '')
 		{
-			my ($kind, $relid, @rows, $n);
+			my ($kind, $reason, $ncolumns, $relid, $length) = unpack 'a a v V V', take_part(\$rest, 12);
+			my $end = length($rest) - $length;
+			my @rows;
 
-			($kind, $relid, $rest) = unpack 'a N a*', $rest;
 			if ($kind eq 'R')
 			{
-				($n, $rest) = unpack 'n a*', $rest;
-				$columns{$relid} = [ unpack "(n N)$n", $rest ];
-				$rest = substr $rest, 6 * $n;
-				next;
+				$types{$relid} = [ map { (unpack 'v x2 V', take_part(\$rest, 8))[1] } 1 .. $ncolumns ];
 			}
-			$rest = substr $rest, 1 if $kind eq 'X';
 			for (1 .. { I => 1, U => 2, D => 1, M => 1 }->{$kind} // 0)
 			{
-				my @row;
-				for (1 .. @{ $columns{$relid} } / 2)
-				{
-					my $length = unpack 'l>', $rest;
-					push @row, $length < 0 ? undef : substr $rest, 4, $length;
-					$rest = substr $rest, 4 + ($length < 0 ? 0 : $length);
-				}
-				push @rows, \@row;
+				my @types = @{ $types{$relid} };
+				my @nulls = unpack 'C*', take_part(\$rest, scalar @types);
+
+				push @rows, [ map { $nulls[$_] ? undef : take_value(\$rest, $types[$_]) } 0 .. $#types ];
 			}
-			push @changes, [ $relid, $kind, @rows ];
+			die "wrong length of a record of kind $kind" if length($rest) != $end;
+			push @changes, [ $relid, $kind, @rows ] if $kind ne 'R';
 		}
 	}
 	return @changes;

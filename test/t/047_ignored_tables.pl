@@ -178,7 +178,14 @@ create_rollup($node, 'late', 'SELECT kind, count(*) AS n FROM ignored GROUP BY k
 wait_for_stop($node, 'build-snapshot', $offset);
 
 # begins after the snapshot of the build, and is decoded while the table is ignored
-$node->safe_psql('postgres', q{BEGIN; INSERT INTO ignored VALUES (600, 'begun'); PREPARE TRANSACTION 'late'});
+sql($node, 'CREATE TABLE gate ()');
+my $writer = start_psql($node, q{
+	BEGIN;
+	INSERT INTO ignored VALUES (600, 'begun');
+	DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.02); END LOOP; END $$;
+	INSERT INTO ignored VALUES (601, 'ended');
+	COMMIT});
+poll($node, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%FROM gate%' AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()");
 my $begun = sql($node, 'SELECT pg_current_wal_insert_lsn()');
 for (1 .. 3)
 {
@@ -189,8 +196,10 @@ for (1 .. 3)
 is(sql($node, "SELECT '" . restart_lsn() . "'::pg_lsn <= '$begun'"), 't', 'the slot still has the beginning of the transaction');
 continue_from_stop($node);
 wait_for_state($node, 'late', 'live');
-sql($node, "COMMIT PREPARED 'late'");
+sql($node, 'INSERT INTO gate DEFAULT VALUES');
+$writer->finish;
 is_exact($node, 'the transaction is counted', rollups => ['late']);
-is(sql($node, q{SELECT n FROM late WHERE kind = 'begun'}), '1', 'by the rollup that was created meanwhile');
+is(sql($node, q{SELECT kind, n FROM late WHERE kind IN ('begun', 'ended') ORDER BY 1}), "begun|1\nended|1",
+	'completely, by the rollup that was created meanwhile');
 
 done_testing();

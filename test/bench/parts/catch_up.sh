@@ -2,21 +2,24 @@
 # Reading a backlog of one-row transactions: the full cycle (peek, fold, apply, commit,
 # advance), an output plugin that writes nothing, and the reference consumer. Then the same
 # backlog with a transaction left open since before it, because of which each window of the
-# log has to be read from the beginning.
+# WAL has to be read from the beginning. Reading the WAL alone is the physical limit. The length
+# of the backlog is fixed, because the reference costs more per change the longer it is.
 
 part_catch_up() {
     local round floor floor_ticks cycle reference_changes reference_seconds reference_cpu
-    local ticks open_ticks _
+    local ticks open_ticks wal _
     make_catch_up_backlogs
     row 'catch_up floor' s 'ratio <= 1.6' "full cycle over $(thousands "$CHANGES") changes: time" \
         'peek that gives nothing'
     row 'catch_up speed' changes/s 'ratio >= 10' 'full cycle: speed' 'reference'
     row 'catch_up cpu floor' 'µs a change' '' 'full cycle: CPU' 'peek that gives nothing'
     row 'catch_up cpu' 'µs a change' '' 'full cycle: CPU' 'reference'
+    row 'catch_up wal' 'µs a change' '' 'full cycle: CPU' 'reading the WAL alone (pg_waldump)'
     row 'catch_up open' 'µs a change' '' 'full cycle, a transaction left open: CPU' 'none open'
     for round in $(seq "$REPEAT"); do
         start_from backlog
         warm_up bench_floor
+        wal=$(cpu_of_reading_wal)
         read -r floor floor_ticks < <(timed "SELECT count(*) AS messages
             FROM pg_logical_slot_peek_binary_changes('bench_floor', NULL, NULL) \\gset")
         read -r cycle ticks < <(timed 'CALL notify_stats.catch_up();')
@@ -35,10 +38,21 @@ part_catch_up() {
             "$(per_change "$floor_ticks" "$CHANGES")"
         record 'catch_up cpu' "$(per_change "$ticks" "$CHANGES")" \
             "$(calculate "$reference_cpu * 1000000 / $reference_changes")"
+        record 'catch_up wal' "$(per_change "$ticks" "$CHANGES")" \
+            "$(calculate "$wal * 1000000 / $CHANGES")"
         record 'catch_up open' "$(per_change "$open_ticks" "$CHANGES")" \
             "$(per_change "$ticks" "$CHANGES")"
         progress "repetition $round of $REPEAT"
     done
+}
+
+# The seconds of CPU that it takes to read the WAL of the backlog, without decoding it.
+cpu_of_reading_wal() {
+    local start end TIMEFORMAT='%U %S'
+    read -r start end < <(sql -F ' ' -c "SELECT confirmed_flush_lsn, pg_current_wal_flush_lsn()
+        FROM pg_replication_slots WHERE slot_name = 'bench_floor'")
+    { time as_server_user "$BIN/pg_waldump" -q -p data/pg_wal -s "$start" -e "$end" || :; } 2>&1 |
+        tail -n 1 | { read -r user system; calculate "$user + $system"; }
 }
 
 make_catch_up_backlogs() {

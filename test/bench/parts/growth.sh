@@ -68,7 +68,24 @@ growth_of_traffic() {
         'CPU for each related change: ten changes of another table between two' 'none between'
     repeat_growth quiet busy
     compare_growth busy quiet
+    compare_busy_with_floor
     forget_growth quiet busy
+}
+
+# The server's part for all changes, of any table.
+compare_busy_with_floor() {
+    local ticks floor_ticks _
+    row 'growth busy floor' 'µs a change' 'ratio <= 0.6' \
+        'the same: CPU' 'peek that gives nothing, of the same backlog'
+    for _ in $(seq "$REPEAT"); do
+        start_from growth_busy
+        warm_up bench_floor
+        read -r _ floor_ticks < <(timed "SELECT count(*) AS messages
+            FROM pg_logical_slot_peek_binary_changes('bench_floor', NULL, NULL) \\gset")
+        read -r _ ticks < <(timed 'CALL notify_stats.catch_up();')
+        record 'growth busy floor' "$(per_change "$ticks" "${GROWTH_CHANGES[busy]}")" \
+            "$(per_change "$floor_ticks" "${GROWTH_CHANGES[busy]}")"
+    done
 }
 
 # Measured once: it does not vary.
