@@ -261,8 +261,12 @@ load_rollup(Build *build, List *rollups, BusyLock *busy)
 	if (build->in_vain && build->verifying)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 build->name != NULL ?
+				 errmsg("rollup %s was concurrently dropped or changed",
+						build->name) :
 				 errmsg("rollup with OID %u was concurrently dropped or changed",
-						build->relid)));
+						build->relid),
+				 errhint("If it has been altered, call notify_stats.verify() again.")));
 	return access == SHAPE_READY && !build->in_vain ? rollup : NULL;
 }
 
