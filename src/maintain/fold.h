@@ -18,6 +18,7 @@
 typedef struct Delta
 {
 	Rollup	   *rollup;
+	struct Fold *fold;
 	bool		truncated;		/* all groups must be deleted before the
 								 * deltas are applied */
 	char	   *stale_reason;	/* why it cannot be maintained from here on,
@@ -46,6 +47,9 @@ typedef struct Fold
 								 * format fills them */
 	List	   *deltas;			/* of Delta, one per rollup */
 	uint64		nchanges;		/* number of changes added */
+	char	   *batch;			/* changes that are not in the deltas yet, or
+								 * NULL */
+	Size		batch_used;
 } Fold;
 
 extern Fold *fold_begin(List *rollups);
