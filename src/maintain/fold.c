@@ -70,6 +70,9 @@ typedef struct FoldBranch
 typedef struct FoldReader
 {
 	Delta	   *delta;
+	struct FoldSource *source;
+	bool		has_batch;		/* the changes in the batch were added, or are
+								 * irrelevant */
 	bool		ignores_deletes;
 	FoldBranch **branches;
 	int			nbranches;
@@ -156,7 +159,7 @@ make_hash_table(Fold *fold, Delta *delta)
 										   delta->hash_functions,
 										   hash->collations,
 										   sizeof(MeasureDelta) * definition->nmeasures,
-										   fold->table_context,
+										   delta->context,
 										   fold->econtext->ecxt_per_tuple_memory);
 }
 
@@ -234,12 +237,14 @@ add_reader(FoldSource *source, Delta *delta, bool ignores_deletes)
 	FoldReader *reader = palloc0(sizeof(FoldReader));
 
 	reader->delta = delta;
+	reader->source = source;
 	reader->ignores_deletes = ignores_deletes;
 	reader->branches = palloc(sizeof(FoldBranch *) * delta->nbranches);
 	for (int i = 0; i < delta->nbranches; i++)
 		if (delta->branches[i].source == source->source.relid)
 			reader->branches[reader->nbranches++] = &delta->branches[i];
 	source->readers = lappend(source->readers, reader);
+	delta->readers = lappend(delta->readers, reader);
 }
 
 static void
@@ -293,6 +298,9 @@ fold_begin(List *rollups)
 		const Definition *definition = delta->rollup->shape->definition;
 
 		delta->fold = fold;
+		delta->context = AllocSetContextCreate(fold->table_context,
+											   "notify_stats delta",
+											   ALLOCSET_DEFAULT_SIZES);
 		make_hash_table(fold, delta);
 		fold->deltas = lappend(fold->deltas, delta);
 		forboth(lc2, definition->sources, lc3,
@@ -307,9 +315,10 @@ fold_begin(List *rollups)
  * Adding changes
  */
 
-/* Adds to a sum of numeric, which is stored in the hash table's memory. */
+/* Adds to a sum of numeric, which is stored in the given memory context. */
 static void
-add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
+add_numeric(Fold *fold, MemoryContext context, MeasureDelta *delta,
+			Numeric value, int sign)
 {
 	MemoryContext caller_context =
 	MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
@@ -330,7 +339,7 @@ add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
 											NumericGetDatum(delta->sum),
 											NumericGetDatum(value)));
 
-	MemoryContextSwitchTo(fold->table_context);
+	MemoryContextSwitchTo(context);
 	if (delta->sum != NULL)
 		pfree(delta->sum);
 	delta->sum = DatumGetNumericCopy(NumericGetDatum(sum));
@@ -360,8 +369,8 @@ int8_to_numeric(Fold *fold, int64 value)
 
 /* Adds the argument of a sum. */
 static void
-add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value,
-		int sign)
+add_sum(Fold *fold, MemoryContext context, const Measure *measure,
+		MeasureDelta *delta, Datum value, int sign)
 {
 	switch (measure->argtype)
 	{
@@ -372,11 +381,11 @@ add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value,
 			add_int(delta, DatumGetInt32(value), sign);
 			break;
 		case INT8OID:
-			add_numeric(fold, delta,
+			add_numeric(fold, context, delta,
 						int8_to_numeric(fold, DatumGetInt64(value)), sign);
 			break;
 		case NUMERICOID:
-			add_numeric(fold, delta, DatumGetNumeric(value), sign);
+			add_numeric(fold, context, delta, DatumGetNumeric(value), sign);
 			break;
 		default:
 			elog(ERROR, "unexpected argument type %u of sum",
@@ -401,8 +410,8 @@ refuse_null(const Measure *measure)
 }
 
 static void
-add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
-			ExprState *arg, ExprState *filter, int sign)
+add_measure(Fold *fold, MemoryContext context, const Measure *measure,
+			MeasureDelta *delta, ExprState *arg, ExprState *filter, int sign)
 {
 	ExprContext *econtext = fold->econtext;
 	Datum		value = (Datum) 0;
@@ -427,7 +436,7 @@ add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
 	if (measure->kind == MEASURE_COUNT)
 		delta->count += sign;
 	else
-		add_sum(fold, measure, delta, value, sign);
+		add_sum(fold, context, measure, delta, value, sign);
 }
 
 static MeasureDelta *
@@ -470,8 +479,8 @@ fold_row(Fold *fold, Delta *delta, const FoldBranch *branch,
 	for (int i = 0; i < definition->nmeasures; i++)
 	{
 		trouble_set_part(delta->measure_parts[i]);
-		add_measure(fold, &definition->measures[i], &measures[i],
-					branch->args[i], branch->filters[i], sign);
+		add_measure(fold, delta->context, &definition->measures[i],
+					&measures[i], branch->args[i], branch->filters[i], sign);
 	}
 }
 
@@ -541,14 +550,18 @@ fold_rows(Fold *fold, const FoldSource *source, const FoldReader *reader,
 
 /* Handles a change for a rollup that does not consist of rows. */
 static void
-fold_event(Fold *fold, const FoldReader *reader, const RowChange *change)
+fold_event(Fold *fold, FoldReader *reader, const RowChange *change)
 {
 	Oid			relid = change->source->relid;
 
 	if (reader->ignores_deletes && is_deletion(change->kind, change->moves))
 		return;
 	if (change->kind == ROW_TRUNCATE)
+	{
 		fold_truncate(fold, reader->delta, relid);
+		/* those rows are gone; the flag is reset with the batch */
+		reader->has_batch = reader->source->first != NULL;
+	}
 	else if (change->kind == ROW_PARTITION_TRUNCATE)
 		mark_stale(fold, reader->delta, "a partition was truncated", relid);
 	else
@@ -671,19 +684,24 @@ show_rows(const FoldSource *source, const RowImage *old_row,
 static void
 batch_error_callback(void *arg)
 {
-	const BatchedChange *change = *(const BatchedChange **) arg;
+	const BatchedChange *change = *(const BatchedChange *const *) arg;
 
 	errcontext("counting a change of the transaction that was committed at %X/%X",
 			   LSN_FORMAT_ARGS(change->commit_lsn));
 }
 
+/* Adds the changes of the batch to a rollup, unless that was done. */
 static void
-fold_batch_of_reader(Fold *fold, const FoldSource *source, const FoldReader *reader)
+fold_batch_of_reader(Fold *fold, FoldReader *reader)
 {
-	BatchedChange *change = source->first;
+	const FoldSource *source = reader->source;
+	const BatchedChange *change = source->first;
 	SavedRole	saved;
 	ErrorContextCallback error_context;
 
+	if (change == NULL || reader->has_batch ||
+		reader->delta->stale_reason != NULL)
+		return;
 	error_context.callback = batch_error_callback;
 	error_context.arg = &change;
 	error_context.previous = error_context_stack;
@@ -700,36 +718,56 @@ fold_batch_of_reader(Fold *fold, const FoldSource *source, const FoldReader *rea
 		show_rows(source, &old_row, &new_row);
 		fold_rows(fold, source, reader, change->kind, change->moves);
 	}
+	show_rows(source, &source->source.old_row, &source->source.new_row);
 	end_delta(reader->delta, saved);
 	error_context_stack = error_context.previous;
+	reader->has_batch = true;
 }
 
-/* Adds the changes of the batch to the deltas, and empties it. */
 static void
-fold_batch(Fold *fold)
+empty_batch(Fold *fold)
 {
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (fold->batch_used == 0)
-		return;
 	foreach(lc, fold->sources)
 	{
 		FoldSource *source = (FoldSource *) lfirst(lc);
 
 		if (source->first == NULL)
 			continue;
-		foreach(lc2, source->readers)
-		{
-			const FoldReader *reader = (const FoldReader *) lfirst(lc2);
-
-			if (reader->delta->stale_reason == NULL)
-				fold_batch_of_reader(fold, source, reader);
-		}
 		source->first = source->last = NULL;
-		show_rows(source, &source->source.old_row, &source->source.new_row);
+		foreach(lc2, source->readers)
+			((FoldReader *) lfirst(lc2))->has_batch = false;
 	}
 	fold->batch_used = 0;
+	fold->batch_closed = false;
+}
+
+/*
+ * Adds the changes of the batch to all deltas, and empties it.  If "may_stop",
+ * stops when the deltas have become large.  The caller of fold_change will then
+ * apply them, and the rest is added to each just before (delta_rows).
+ */
+static void
+fold_batch(Fold *fold, bool may_stop)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (fold->batch_used == 0)
+		return;
+	fold->batch_closed = true;
+	foreach(lc, fold->sources)
+	{
+		foreach(lc2, ((FoldSource *) lfirst(lc))->readers)
+		{
+			fold_batch_of_reader(fold, (FoldReader *) lfirst(lc2));
+			if (may_stop && fold_is_large(fold))
+				return;
+		}
+	}
+	empty_batch(fold);
 }
 
 /* Adds a change to the batch.  Returns false if it should not be batched. */
@@ -756,7 +794,9 @@ add_to_batch(Fold *fold, FoldSource *source, const RowChange *change)
 	if (fold->batch == NULL)
 		fold->batch = MemoryContextAlloc(fold->context, BATCH_SIZE);
 	if (size > BATCH_SIZE - fold->batch_used)
-		fold_batch(fold);
+		fold_batch(fold, true);
+	if (fold->batch_closed)
+		return false;
 
 	copy = take_from_batch(fold, head_size);
 	copy->next = NULL;
@@ -785,7 +825,7 @@ fold_at_once(Fold *fold, const FoldSource *source, const RowChange *change)
 	trouble_set_lsn(change->commit_lsn);
 	foreach(lc, source->readers)
 	{
-		const FoldReader *reader = (const FoldReader *) lfirst(lc);
+		FoldReader *reader = (FoldReader *) lfirst(lc);
 		SavedRole	saved;
 
 		if (reader->delta->stale_reason != NULL)
@@ -799,15 +839,24 @@ fold_at_once(Fold *fold, const FoldSource *source, const RowChange *change)
 	}
 }
 
-/* Adds one change to the deltas, now or with others. */
+/*
+ * Adds one change to the deltas, now or with others.  TRUNCATE takes effect
+ * before the rest of the batch is added to other rollups, so that the deltas
+ * cannot become much larger than their limit.
+ */
 void
 fold_change(Fold *fold, const RowChange *change)
 {
 	FoldSource *source = (FoldSource *) change->source;
 
+	if (fold->batch_closed)
+		fold_batch(fold, false);
 	if (!is_of_rows(change->kind))
-		fold_batch(fold);
-	if (!is_of_rows(change->kind) || !add_to_batch(fold, source, change))
+	{
+		fold_at_once(fold, source, change);
+		fold_batch(fold, true);
+	}
+	else if (!add_to_batch(fold, source, change))
 		fold_at_once(fold, source, change);
 	fold->nchanges++;
 }
@@ -830,12 +879,12 @@ fold_reset(Fold *fold)
 {
 	ListCell   *lc;
 
-	fold_batch(fold);
-	MemoryContextReset(fold->table_context);
+	fold_batch(fold, false);	/* only stale rollups have not added it */
 	foreach(lc, fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
 
+		MemoryContextReset(delta->context);
 		delta->truncated = false;
 		make_hash_table(fold, delta);
 	}
@@ -893,8 +942,9 @@ measures_to_row(const Definition *definition, const MeasureDelta *measures,
 }
 
 /*
- * Completes the deltas of all rollups, and returns the changed groups of one in
- * a tuplestore, in the current memory context.
+ * Completes the deltas of a rollup, and returns the changed groups in a
+ * tuplestore, in the current memory context.  Frees the hash table, so fold_reset
+ * must be called before another change is added.
  * The rows have the columns of the definition, with signed measures.  Sets
  * *ngroups to their number.  Returns NULL if there are none.
  */
@@ -909,8 +959,10 @@ delta_rows(Delta *delta, uint64 *ngroups)
 	Numeric		zero = int64_to_numeric(0);
 	TupleHashIterator iterator;
 	TupleHashEntry entry;
+	ListCell   *lc;
 
-	fold_batch(delta->fold);
+	foreach(lc, delta->readers)
+		fold_batch_of_reader(delta->fold, (FoldReader *) lfirst(lc));
 	*ngroups = 0;
 	InitTupleHashIterator(delta->groups, &iterator);
 	while ((entry = ScanTupleHashTable(delta->groups, &iterator)) != NULL)
@@ -934,6 +986,8 @@ delta_rows(Delta *delta, uint64 *ngroups)
 		(*ngroups)++;
 	}
 	TermTupleHashIterator(&iterator);
+	MemoryContextReset(delta->context);
+	delta->groups = NULL;
 	ExecDropSingleTupleTableSlot(group);
 	ExecDropSingleTupleTableSlot(row);
 

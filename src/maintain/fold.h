@@ -31,7 +31,10 @@ typedef struct Delta
 	const char *group_part;
 	const char **measure_parts;
 
-	/* the hash table of groups */
+	List	   *readers;		/* of FoldReader, one per source */
+
+	/* the hash table of groups, and the memory of it and of its entries */
+	MemoryContext context;
 	TupleHashTable groups;
 	FmgrInfo   *hash_functions;
 	TupleTableSlot *group_slot; /* the group of the current row */
@@ -41,7 +44,7 @@ typedef struct Delta
 typedef struct Fold
 {
 	MemoryContext context;		/* lives as long as the fold */
-	MemoryContext table_context;	/* for the hash tables and their entries */
+	MemoryContext table_context;	/* parent of the contexts of the deltas */
 	ExprContext *econtext;
 	List	   *sources;		/* of Source: the sources of the rollups; the
 								 * format fills them */
@@ -50,6 +53,7 @@ typedef struct Fold
 	char	   *batch;			/* changes that are not in the deltas yet, or
 								 * NULL */
 	Size		batch_used;
+	bool		batch_closed;	/* it is in some deltas, but not in all */
 } Fold;
 
 extern Fold *fold_begin(List *rollups);
