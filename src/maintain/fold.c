@@ -289,8 +289,6 @@ fold_begin(List *rollups)
 	ListCell   *lc3;
 
 	fold->context = context;
-	fold->table_context = AllocSetContextCreate(context, "notify_stats deltas",
-												ALLOCSET_DEFAULT_SIZES);
 	fold->econtext = CreateStandaloneExprContext();
 	foreach(lc, rollups)
 	{
@@ -298,8 +296,7 @@ fold_begin(List *rollups)
 		const Definition *definition = delta->rollup->shape->definition;
 
 		delta->fold = fold;
-		delta->context = AllocSetContextCreate(fold->table_context,
-											   "notify_stats delta",
+		delta->context = AllocSetContextCreate(context, "notify_stats delta",
 											   ALLOCSET_DEFAULT_SIZES);
 		make_hash_table(fold, delta);
 		fold->deltas = lappend(fold->deltas, delta);
@@ -586,8 +583,12 @@ begin_delta(const Delta *delta)
 }
 
 static void
-end_delta(const Delta *delta, SavedRole saved)
+end_delta(Fold *fold, Delta *delta, SavedRole saved)
 {
+	Size		allocated = MemoryContextMemAllocated(delta->context, true);
+
+	fold->allocated += allocated - delta->allocated;
+	delta->allocated = allocated;
 	if (delta->rollup->shape->definition->calls_users_code)
 		xact_restore_role(saved);
 	trouble_end();
@@ -719,7 +720,7 @@ fold_batch_of_reader(Fold *fold, FoldReader *reader)
 		fold_rows(fold, source, reader, change->kind, change->moves);
 	}
 	show_rows(source, &source->source.old_row, &source->source.new_row);
-	end_delta(reader->delta, saved);
+	end_delta(fold, reader->delta, saved);
 	error_context_stack = error_context.previous;
 	reader->has_batch = true;
 }
@@ -835,7 +836,7 @@ fold_at_once(Fold *fold, const FoldSource *source, const RowChange *change)
 			fold_rows(fold, source, reader, change->kind, change->moves);
 		else
 			fold_event(fold, reader, change);
-		end_delta(reader->delta, saved);
+		end_delta(fold, reader->delta, saved);
 	}
 }
 
@@ -869,8 +870,7 @@ fold_change(Fold *fold, const RowChange *change)
 bool
 fold_is_large(Fold *fold)
 {
-	return MemoryContextMemAllocated(fold->table_context,
-									 true) > FOLD_MEMORY_LIMIT;
+	return fold->allocated > FOLD_MEMORY_LIMIT;
 }
 
 /* Removes all deltas, after they were applied. */
@@ -880,11 +880,13 @@ fold_reset(Fold *fold)
 	ListCell   *lc;
 
 	fold_batch(fold, false);	/* only stale rollups have not added it */
+	fold->allocated = 0;
 	foreach(lc, fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
 
 		MemoryContextReset(delta->context);
+		delta->allocated = 0;
 		delta->truncated = false;
 		make_hash_table(fold, delta);
 	}

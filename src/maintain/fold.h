@@ -35,6 +35,7 @@ typedef struct Delta
 
 	/* the hash table of groups, and the memory of it and of its entries */
 	MemoryContext context;
+	Size		allocated;		/* by this context, as of the last change */
 	TupleHashTable groups;
 	FmgrInfo   *hash_functions;
 	TupleTableSlot *group_slot; /* the group of the current row */
@@ -44,12 +45,12 @@ typedef struct Delta
 typedef struct Fold
 {
 	MemoryContext context;		/* lives as long as the fold */
-	MemoryContext table_context;	/* parent of the contexts of the deltas */
 	ExprContext *econtext;
 	List	   *sources;		/* of Source: the sources of the rollups; the
 								 * format fills them */
 	List	   *deltas;			/* of Delta, one per rollup */
 	uint64		nchanges;		/* number of changes added */
+	Size		allocated;		/* by all deltas */
 	char	   *batch;			/* changes that are not in the deltas yet, or
 								 * NULL */
 	Size		batch_used;
