@@ -166,24 +166,55 @@ catalog_read(CatalogTable table, TupleDesc *desc)
 	return rows;
 }
 
-/* The block in which this process last saw the only row of a table. */
-static BlockNumber row_block[lengthof(table_names)];
+/* Where this process last saw, or wrote, the only row of a table. */
+static ItemPointerData row_address[lengthof(table_names)];
+
+/*
+ * Returns a copy of the row at an address, or NULL if no row is visible there.
+ * The block must exist.  Prunes it, as a scan does.
+ */
+static HeapTuple
+read_at(Relation relation, const ItemPointerData *address)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	HeapTupleData tuple;
+	HeapTuple	copy = NULL;
+	Buffer		buffer;
+
+	tuple.t_self = *address;
+	if (heap_fetch(relation, snapshot, &tuple, &buffer, false))
+	{
+		copy = heap_copytuple(&tuple);
+		heap_page_prune_opt(relation, buffer);
+		ReleaseBuffer(buffer);
+	}
+	UnregisterSnapshot(snapshot);
+	return copy;
+}
 
 /*
  * Returns the only row of an open table.  While any session holds a snapshot,
  * each cycle leaves one more dead version of the stream's row that cannot be
- * removed, and the table stays large afterwards.  So the block where the row
- * was last seen is read first, and the whole table only if the row is not
- * there.  Scanning the block, rather than fetching a remembered ctid, finds
- * new versions written by other processes, and prunes the block.
+ * removed, and the table stays large afterwards.  So the address where the row
+ * was last seen is read first.  A visible row there is the only one, as the
+ * table has no other.  If another process has written a new version, that is
+ * usually in the same block, which is read next; then, the whole table.
  */
 static HeapTuple
 read_only_row(CatalogTable table, Relation relation)
 {
+	ItemPointer address = &row_address[table];
 	List	   *rows = NIL;
 
-	if (row_block[table] < RelationGetNumberOfBlocks(relation))
-		rows = read_blocks(relation, row_block[table], 1);
+	if (ItemPointerIsValid(address) &&
+		ItemPointerGetBlockNumber(address) < RelationGetNumberOfBlocks(relation))
+	{
+		HeapTuple	row = read_at(relation, address);
+
+		if (row != NULL)
+			return row;
+		rows = read_blocks(relation, ItemPointerGetBlockNumber(address), 1);
+	}
 	if (rows == NIL)
 		rows = read_rows(relation);
 	if (list_length(rows) != 1)
@@ -192,8 +223,7 @@ read_only_row(CatalogTable table, Relation relation)
 				 errmsg("tables \"stream\" and \"control\" in schema \"%s\" do not have exactly one row",
 						EXTENSION_SCHEMA),
 				 errhint("Drop the extension and create it again.")));
-	row_block[table] =
-		ItemPointerGetBlockNumber(&((HeapTuple) linitial(rows))->t_self);
+	*address = ((HeapTuple) linitial(rows))->t_self;
 	return (HeapTuple) linitial(rows);
 }
 
@@ -230,7 +260,7 @@ catalog_update_row(CatalogTable table, const Datum *values, const bool *isnull,
 							unconstify(bool *, isnull),
 							unconstify(bool *, replace));
 	CatalogTupleUpdate(relation, &old->t_self, new);
-	row_block[table] = ItemPointerGetBlockNumber(&new->t_self);
+	row_address[table] = new->t_self;
 	table_close(relation, NoLock);
 	CommandCounterIncrement();
 }

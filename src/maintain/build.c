@@ -1008,6 +1008,19 @@ bring_up_to_date(Build *build, const Rollup *rollup)
 }
 
 /*
+ * Lets restart_lsn follow past the transaction of the join, which may be large.
+ * Otherwise each process that opens the slot would decode it again.  The record is
+ * read, and the slot advanced past it, by the next cycle of any process, for
+ * which the position is not closed yet.
+ */
+static void
+move_restart_past_join(void)
+{
+	(void) slot_log_running_transactions();
+	shared_stream()->progress.unclosed = true;
+}
+
+/*
  * Reads both streams up to the same position and corrects the differences, or
  * collects them, in one transaction.  The main stream is blocked until that
  * transaction ends.  Returns false if the build must start again, provided
@@ -1064,6 +1077,8 @@ join_main_stream(Build *build)
 	debug_stop("build-joined");
 	xact_commit();
 	time_limit_stop();
+	if (!build->verifying)
+		move_restart_past_join();
 	main_stream_finish(&row, upto, now);
 	if (!build->verifying)
 		trouble_forget(build->relid);	/* earlier errors are obsolete */

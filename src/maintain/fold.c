@@ -12,6 +12,10 @@
  * The hash table and the expressions are those of the executor.  Expressions
  * that may call functions of users are evaluated as the rollup's owner.
  *
+ * If several rollups read a source, its changes are collected in a batch, and
+ * added to one rollup after the other.  So only one hash table at a time has
+ * to be in the processor's cache.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,6 +24,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -37,20 +42,19 @@
  */
 #define FOLD_MEMORY_LIMIT ((Size) 64 * 1024 * 1024)
 
+/*
+ * The size of a batch in bytes.  The first changes of a fold are not batched,
+ * as there may be only a few of them.
+ */
+#define BATCH_SIZE ((Size) 2 * 1024 * 1024)
+#define UNBATCHED_CHANGES 100
+
 /* The value to add to one measure of one group. */
 typedef struct MeasureDelta
 {
 	int64		count;			/* MEASURE_COUNT and MEASURE_SUM_INT */
 	Numeric		sum;			/* MEASURE_SUM_NUMERIC; NULL stands for 0 */
 } MeasureDelta;
-
-/* A source of changes of this fold. */
-typedef struct FoldSource
-{
-	Source		source;			/* must be first, for casts */
-	TupleTableSlot *old_slot;	/* share their arrays with the source's rows */
-	TupleTableSlot *new_slot;
-} FoldSource;
 
 /* A branch of a definition, ready to be evaluated. */
 typedef struct FoldBranch
@@ -61,6 +65,43 @@ typedef struct FoldBranch
 	ExprState **args;			/* NULL for count(*) */
 	ExprState **filters;		/* NULL without FILTER */
 } FoldBranch;
+
+/* A rollup that reads a source, and its branches that do. */
+typedef struct FoldReader
+{
+	Delta	   *delta;
+	struct FoldSource *source;
+	bool		has_batch;		/* the changes in the batch were added, or are
+								 * irrelevant */
+	bool		ignores_deletes;
+	FoldBranch **branches;
+	int			nbranches;
+} FoldReader;
+
+/*
+ * A change of rows in the batch.  It is followed by two arrays of values, those
+ * of the old and the new row, and two arrays of flags for NULLs.  All have
+ * FoldSource.ncolumns entries.
+ */
+typedef struct BatchedChange
+{
+	struct BatchedChange *next; /* of the same source */
+	XLogRecPtr	commit_lsn;
+	RowChangeKind kind;
+	bool		moves;
+} BatchedChange;
+
+/* A source of changes of this fold. */
+typedef struct FoldSource
+{
+	Source		source;			/* must be first, for casts */
+	TupleTableSlot *old_slot;	/* share their arrays with the source's rows */
+	TupleTableSlot *new_slot;
+	List	   *readers;		/* of FoldReader */
+	int			ncolumns;		/* those after it are not in use */
+	BatchedChange *first;		/* its changes in the batch */
+	BatchedChange *last;
+} FoldSource;
 
 /*
  * Setting up
@@ -118,7 +159,7 @@ make_hash_table(Fold *fold, Delta *delta)
 										   delta->hash_functions,
 										   hash->collations,
 										   sizeof(MeasureDelta) * definition->nmeasures,
-										   fold->table_context,
+										   delta->context,
 										   fold->econtext->ecxt_per_tuple_memory);
 }
 
@@ -191,10 +232,26 @@ find_source(Fold *fold, Oid relid)
 }
 
 static void
-add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns,
-		   bool tells_moves)
+add_reader(FoldSource *source, Delta *delta, bool ignores_deletes)
+{
+	FoldReader *reader = palloc0(sizeof(FoldReader));
+
+	reader->delta = delta;
+	reader->source = source;
+	reader->ignores_deletes = ignores_deletes;
+	reader->branches = palloc(sizeof(FoldBranch *) * delta->nbranches);
+	for (int i = 0; i < delta->nbranches; i++)
+		if (delta->branches[i].source == source->source.relid)
+			reader->branches[reader->nbranches++] = &delta->branches[i];
+	source->readers = lappend(source->readers, reader);
+	delta->readers = lappend(delta->readers, reader);
+}
+
+static void
+add_source(Fold *fold, Delta *delta, Oid relid, TupleDesc desc)
 {
 	FoldSource *source = find_source(fold, relid);
+	bool		ignores_deletes = rollup_ignores_deletes(delta->rollup, relid);
 
 	if (source == NULL)
 	{
@@ -205,8 +262,14 @@ add_source(Fold *fold, Oid relid, TupleDesc desc, Bitmapset *columns,
 		source->new_slot = make_image(desc, &source->source.new_row);
 		fold->sources = lappend(fold->sources, source);
 	}
-	source->source.columns = bms_add_members(source->source.columns, columns);
-	source->source.tells_moves |= tells_moves;
+	source->source.columns =
+		bms_add_members(source->source.columns,
+						definition_source_columns(delta->rollup->shape->definition,
+												  relid));
+	source->source.tells_moves |= ignores_deletes;
+	/* the highest of them; negative if there are none */
+	source->ncolumns = Max(bms_prev_member(source->source.columns, -1), 0);
+	add_reader(source, delta, ignores_deletes);
 }
 
 /*
@@ -226,21 +289,20 @@ fold_begin(List *rollups)
 	ListCell   *lc3;
 
 	fold->context = context;
-	fold->table_context = AllocSetContextCreate(context, "notify_stats deltas",
-												ALLOCSET_DEFAULT_SIZES);
 	fold->econtext = CreateStandaloneExprContext();
 	foreach(lc, rollups)
 	{
 		Delta	   *delta = make_delta((Rollup *) lfirst(lc), fold->econtext);
 		const Definition *definition = delta->rollup->shape->definition;
 
+		delta->fold = fold;
+		delta->context = AllocSetContextCreate(context, "notify_stats delta",
+											   ALLOCSET_DEFAULT_SIZES);
 		make_hash_table(fold, delta);
 		fold->deltas = lappend(fold->deltas, delta);
 		forboth(lc2, definition->sources, lc3,
 				delta->rollup->shape->source_descs)
-			add_source(fold, lfirst_oid(lc2), (TupleDesc) lfirst(lc3),
-					   definition_source_columns(definition, lfirst_oid(lc2)),
-					   rollup_ignores_deletes(delta->rollup, lfirst_oid(lc2)));
+			add_source(fold, delta, lfirst_oid(lc2), (TupleDesc) lfirst(lc3));
 	}
 	MemoryContextSwitchTo(caller_context);
 	return fold;
@@ -250,9 +312,10 @@ fold_begin(List *rollups)
  * Adding changes
  */
 
-/* Adds to a sum of numeric, which is stored in the hash table's memory. */
+/* Adds to a sum of numeric, which is stored in the given memory context. */
 static void
-add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
+add_numeric(Fold *fold, MemoryContext context, MeasureDelta *delta,
+			Numeric value, int sign)
 {
 	MemoryContext caller_context =
 	MemoryContextSwitchTo(fold->econtext->ecxt_per_tuple_memory);
@@ -273,7 +336,7 @@ add_numeric(Fold *fold, MeasureDelta *delta, Numeric value, int sign)
 											NumericGetDatum(delta->sum),
 											NumericGetDatum(value)));
 
-	MemoryContextSwitchTo(fold->table_context);
+	MemoryContextSwitchTo(context);
 	if (delta->sum != NULL)
 		pfree(delta->sum);
 	delta->sum = DatumGetNumericCopy(NumericGetDatum(sum));
@@ -303,8 +366,8 @@ int8_to_numeric(Fold *fold, int64 value)
 
 /* Adds the argument of a sum. */
 static void
-add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value,
-		int sign)
+add_sum(Fold *fold, MemoryContext context, const Measure *measure,
+		MeasureDelta *delta, Datum value, int sign)
 {
 	switch (measure->argtype)
 	{
@@ -315,11 +378,11 @@ add_sum(Fold *fold, const Measure *measure, MeasureDelta *delta, Datum value,
 			add_int(delta, DatumGetInt32(value), sign);
 			break;
 		case INT8OID:
-			add_numeric(fold, delta,
+			add_numeric(fold, context, delta,
 						int8_to_numeric(fold, DatumGetInt64(value)), sign);
 			break;
 		case NUMERICOID:
-			add_numeric(fold, delta, DatumGetNumeric(value), sign);
+			add_numeric(fold, context, delta, DatumGetNumeric(value), sign);
 			break;
 		default:
 			elog(ERROR, "unexpected argument type %u of sum",
@@ -344,8 +407,8 @@ refuse_null(const Measure *measure)
 }
 
 static void
-add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
-			ExprState *arg, ExprState *filter, int sign)
+add_measure(Fold *fold, MemoryContext context, const Measure *measure,
+			MeasureDelta *delta, ExprState *arg, ExprState *filter, int sign)
 {
 	ExprContext *econtext = fold->econtext;
 	Datum		value = (Datum) 0;
@@ -370,7 +433,7 @@ add_measure(Fold *fold, const Measure *measure, MeasureDelta *delta,
 	if (measure->kind == MEASURE_COUNT)
 		delta->count += sign;
 	else
-		add_sum(fold, measure, delta, value, sign);
+		add_sum(fold, context, measure, delta, value, sign);
 }
 
 static MeasureDelta *
@@ -413,8 +476,8 @@ fold_row(Fold *fold, Delta *delta, const FoldBranch *branch,
 	for (int i = 0; i < definition->nmeasures; i++)
 	{
 		trouble_set_part(delta->measure_parts[i]);
-		add_measure(fold, &definition->measures[i], &measures[i],
-					branch->args[i], branch->filters[i], sign);
+		add_measure(fold, delta->context, &definition->measures[i],
+					&measures[i], branch->args[i], branch->filters[i], sign);
 	}
 }
 
@@ -449,97 +512,353 @@ fold_truncate(Fold *fold, Delta *delta, Oid source)
 				   source);
 }
 
-static bool
-reads_source(const Delta *delta, Oid source)
-{
-	return list_member_oid(delta->rollup->shape->definition->sources, source);
-}
-
 /* Returns whether rows are deleted, rather than moved between partitions. */
 static bool
-is_deletion(const RowChange *change)
+is_deletion(RowChangeKind kind, bool moves)
 {
-	return (change->kind == ROW_DELETE && !change->moves) ||
-		change->kind == ROW_TRUNCATE || change->kind == ROW_PARTITION_TRUNCATE;
+	return (kind == ROW_DELETE && !moves) ||
+		kind == ROW_TRUNCATE || kind == ROW_PARTITION_TRUNCATE;
 }
 
-static void
-fold_change_of_rollup(Fold *fold, Delta *delta, const RowChange *change)
+static bool
+is_of_rows(RowChangeKind kind)
 {
-	FoldSource *source = (FoldSource *) change->source;
+	return kind == ROW_INSERT || kind == ROW_UPDATE || kind == ROW_DELETE;
+}
 
-	if (is_deletion(change) &&
-		rollup_ignores_deletes(delta->rollup, change->source->relid))
+/* Adds one change of rows, which are in the source's slots, to a rollup. */
+static void
+fold_rows(Fold *fold, const FoldSource *source, const FoldReader *reader,
+		  RowChangeKind kind, bool moves)
+{
+	if (reader->ignores_deletes && is_deletion(kind, moves))
+		return;
+	for (int i = 0; i < reader->nbranches; i++)
+	{
+		const FoldBranch *branch = reader->branches[i];
+
+		if (kind != ROW_INSERT)
+			fold_row(fold, reader->delta, branch, source->old_slot, -1);
+		if (kind != ROW_DELETE)
+			fold_row(fold, reader->delta, branch, source->new_slot, 1);
+	}
+	ResetExprContext(fold->econtext);
+}
+
+/* Handles a change for a rollup that does not consist of rows. */
+static void
+fold_event(Fold *fold, FoldReader *reader, const RowChange *change)
+{
+	Oid			relid = change->source->relid;
+
+	if (reader->ignores_deletes && is_deletion(change->kind, change->moves))
 		return;
 	if (change->kind == ROW_TRUNCATE)
 	{
-		fold_truncate(fold, delta, change->source->relid);
-		return;
+		fold_truncate(fold, reader->delta, relid);
+		/* those rows are gone; the flag is reset with the batch */
+		reader->has_batch = reader->source->first != NULL;
 	}
-	if (change->kind == ROW_PARTITION_TRUNCATE)
-	{
-		mark_stale(fold, delta, "a partition was truncated",
-				   change->source->relid);
-		return;
-	}
-	if (change->kind == ROW_UNKNOWN)
-	{
-		mark_stale(fold, delta, change->reason, change->source->relid);
-		return;
-	}
-	for (int i = 0; i < delta->nbranches; i++)
-	{
-		const FoldBranch *branch = &delta->branches[i];
-
-		if (branch->source != change->source->relid)
-			continue;
-		if (change->kind == ROW_DELETE || change->kind == ROW_UPDATE)
-			fold_row(fold, delta, branch, source->old_slot, -1);
-		if (change->kind == ROW_INSERT || change->kind == ROW_UPDATE)
-			fold_row(fold, delta, branch, source->new_slot, 1);
-	}
+	else if (change->kind == ROW_PARTITION_TRUNCATE)
+		mark_stale(fold, reader->delta, "a partition was truncated", relid);
+	else
+		mark_stale(fold, reader->delta, change->reason, relid);
 }
 
 /*
- * Adds one change of a rollup, as its owner if necessary.  Switching roles and
- * settings for each change takes up to a third of the time of a catch_up() on
- * 15.  So the role is not switched if only code of the server is called.
+ * Starts to add changes to a rollup, as its owner if necessary.  Switching
+ * roles and settings for each change takes up to a third of the time of a
+ * catch_up() on 15.  So the role is not switched if only code of the server is
+ * called.
+ */
+static SavedRole
+begin_delta(const Delta *delta)
+{
+	SavedRole	saved = {0};
+
+	trouble_begin(delta->rollup->relid);
+	if (delta->rollup->shape->definition->calls_users_code)
+		saved = xact_become(delta->rollup->shape->owner);
+	return saved;
+}
+
+static void
+end_delta(Fold *fold, Delta *delta, SavedRole saved)
+{
+	Size		allocated = MemoryContextMemAllocated(delta->context, true);
+
+	fold->allocated += allocated - delta->allocated;
+	delta->allocated = allocated;
+	if (delta->rollup->shape->definition->calls_users_code)
+		xact_restore_role(saved);
+	trouble_end();
+}
+
+/*
+ * The batch
+ */
+
+/* Returns the rows of a change in the batch. */
+static void
+batched_rows(const FoldSource *source, const BatchedChange *change,
+			 RowImage *old_row, RowImage *new_row)
+{
+	int			ncolumns = source->ncolumns;
+
+	old_row->values = (Datum *) (change + 1);
+	new_row->values = old_row->values + ncolumns;
+	old_row->isnull = (bool *) (new_row->values + ncolumns);
+	new_row->isnull = old_row->isnull + ncolumns;
+}
+
+static Size
+rows_size(const FoldSource *source)
+{
+	return (sizeof(Datum) + sizeof(bool)) * 2 * source->ncolumns;
+}
+
+/* Returns whether a column of a row has a value outside of the row's array. */
+static bool
+has_pointer(const FoldSource *source, const RowImage *row, int column)
+{
+	return !row->isnull[column] &&
+		!TupleDescAttr(source->source.desc, column)->attbyval;
+}
+
+static Size
+value_size(const FoldSource *source, const RowImage *row, int column)
+{
+	return datumGetSize(row->values[column], false,
+						TupleDescAttr(source->source.desc, column)->attlen);
+}
+
+/* Returns the size of the values of a row outside of its array. */
+static Size
+values_size(const FoldSource *source, const RowImage *row)
+{
+	Size		size = 0;
+
+	for (int i = 0; i < source->ncolumns; i++)
+		if (has_pointer(source, row, i))
+			size += MAXALIGN(value_size(source, row, i));
+	return size;
+}
+
+static void *
+take_from_batch(Fold *fold, Size size)
+{
+	char	   *result = fold->batch + fold->batch_used;
+
+	fold->batch_used += MAXALIGN(size);
+	return result;
+}
+
+static void
+copy_row(Fold *fold, const FoldSource *source, RowImage *copy,
+		 const RowImage *row)
+{
+	memcpy(copy->values, row->values, sizeof(Datum) * source->ncolumns);
+	memcpy(copy->isnull, row->isnull, sizeof(bool) * source->ncolumns);
+	for (int i = 0; i < source->ncolumns; i++)
+		if (has_pointer(source, row, i))
+		{
+			Size		size = value_size(source, row, i);
+			void	   *value = take_from_batch(fold, size);
+
+			memcpy(value, DatumGetPointer(row->values[i]), size);
+			copy->values[i] = PointerGetDatum(value);
+		}
+}
+
+/* Makes the slots of a source contain these rows. */
+static void
+show_rows(const FoldSource *source, const RowImage *old_row,
+		  const RowImage *new_row)
+{
+	source->old_slot->tts_values = old_row->values;
+	source->old_slot->tts_isnull = old_row->isnull;
+	source->new_slot->tts_values = new_row->values;
+	source->new_slot->tts_isnull = new_row->isnull;
+}
+
+/* The log otherwise names only the last record that was read. */
+static void
+batch_error_callback(void *arg)
+{
+	const BatchedChange *change = *(const BatchedChange *const *) arg;
+
+	errcontext("counting a change of the transaction that was committed at %X/%X",
+			   LSN_FORMAT_ARGS(change->commit_lsn));
+}
+
+/* Adds the changes of the batch to a rollup, unless that was done. */
+static void
+fold_batch_of_reader(Fold *fold, FoldReader *reader)
+{
+	const FoldSource *source = reader->source;
+	const BatchedChange *change = source->first;
+	SavedRole	saved;
+	ErrorContextCallback error_context;
+
+	if (change == NULL || reader->has_batch ||
+		reader->delta->stale_reason != NULL)
+		return;
+	error_context.callback = batch_error_callback;
+	error_context.arg = &change;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+	saved = begin_delta(reader->delta);
+	for (; change != NULL; change = change->next)
+	{
+		RowImage	old_row;
+		RowImage	new_row;
+
+		CHECK_FOR_INTERRUPTS();
+		trouble_set_lsn(change->commit_lsn);
+		batched_rows(source, change, &old_row, &new_row);
+		show_rows(source, &old_row, &new_row);
+		fold_rows(fold, source, reader, change->kind, change->moves);
+	}
+	show_rows(source, &source->source.old_row, &source->source.new_row);
+	end_delta(fold, reader->delta, saved);
+	error_context_stack = error_context.previous;
+	reader->has_batch = true;
+}
+
+static void
+empty_batch(Fold *fold)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, fold->sources)
+	{
+		FoldSource *source = (FoldSource *) lfirst(lc);
+
+		if (source->first == NULL)
+			continue;
+		source->first = source->last = NULL;
+		foreach(lc2, source->readers)
+			((FoldReader *) lfirst(lc2))->has_batch = false;
+	}
+	fold->batch_used = 0;
+	fold->batch_closed = false;
+}
+
+/*
+ * Adds the changes of the batch to all deltas, and empties it.  If "may_stop",
+ * stops when the deltas have become large.  The caller of fold_change will then
+ * apply them, and the rest is added to each just before (delta_rows).
  */
 static void
-fold_change_as_owner(Fold *fold, Delta *delta, const RowChange *change)
+fold_batch(Fold *fold, bool may_stop)
 {
-	SavedRole	saved;
+	ListCell   *lc;
+	ListCell   *lc2;
 
-	if (!delta->rollup->shape->definition->calls_users_code)
-	{
-		fold_change_of_rollup(fold, delta, change);
+	if (fold->batch_used == 0)
 		return;
+	fold->batch_closed = true;
+	foreach(lc, fold->sources)
+	{
+		foreach(lc2, ((FoldSource *) lfirst(lc))->readers)
+		{
+			fold_batch_of_reader(fold, (FoldReader *) lfirst(lc2));
+			if (may_stop && fold_is_large(fold))
+				return;
+		}
 	}
-	saved = xact_become(delta->rollup->shape->owner);
-	fold_change_of_rollup(fold, delta, change);
-	xact_restore_role(saved);
+	empty_batch(fold);
+}
+
+/* Adds a change to the batch.  Returns false if it should not be batched. */
+static bool
+add_to_batch(Fold *fold, FoldSource *source, const RowChange *change)
+{
+	const RowImage *old_row = &source->source.old_row;
+	const RowImage *new_row = &source->source.new_row;
+	bool		has_old = change->kind != ROW_INSERT;
+	bool		has_new = change->kind != ROW_DELETE;
+	Size		head_size = sizeof(BatchedChange) + rows_size(source);
+	Size		size;
+	BatchedChange *copy;
+	RowImage	old_copy;
+	RowImage	new_copy;
+
+	if (list_length(source->readers) < 2 || fold->nchanges < UNBATCHED_CHANGES)
+		return false;
+	size = MAXALIGN(head_size) +
+		(has_old ? values_size(source, old_row) : 0) +
+		(has_new ? values_size(source, new_row) : 0);
+	if (size > BATCH_SIZE)
+		return false;
+	if (fold->batch == NULL)
+		fold->batch = MemoryContextAlloc(fold->context, BATCH_SIZE);
+	if (size > BATCH_SIZE - fold->batch_used)
+		fold_batch(fold, true);
+	if (fold->batch_closed)
+		return false;
+
+	copy = take_from_batch(fold, head_size);
+	copy->next = NULL;
+	copy->commit_lsn = change->commit_lsn;
+	copy->kind = change->kind;
+	copy->moves = change->moves;
+	batched_rows(source, copy, &old_copy, &new_copy);
+	if (has_old)
+		copy_row(fold, source, &old_copy, old_row);
+	if (has_new)
+		copy_row(fold, source, &new_copy, new_row);
+	if (source->first == NULL)
+		source->first = copy;
+	else
+		source->last->next = copy;
+	source->last = copy;
+	return true;
 }
 
 /* Adds one change to the deltas of all rollups that read its source. */
-void
-fold_change(Fold *fold, const RowChange *change)
+static void
+fold_at_once(Fold *fold, const FoldSource *source, const RowChange *change)
 {
 	ListCell   *lc;
 
 	trouble_set_lsn(change->commit_lsn);
-	foreach(lc, fold->deltas)
+	foreach(lc, source->readers)
 	{
-		Delta	   *delta = (Delta *) lfirst(lc);
+		FoldReader *reader = (FoldReader *) lfirst(lc);
+		SavedRole	saved;
 
-		if (delta->stale_reason != NULL ||
-			!reads_source(delta, change->source->relid))
+		if (reader->delta->stale_reason != NULL)
 			continue;
-		trouble_begin(delta->rollup->relid);
-		fold_change_as_owner(fold, delta, change);
-		trouble_end();
-		ResetExprContext(fold->econtext);
+		saved = begin_delta(reader->delta);
+		if (is_of_rows(change->kind))
+			fold_rows(fold, source, reader, change->kind, change->moves);
+		else
+			fold_event(fold, reader, change);
+		end_delta(fold, reader->delta, saved);
 	}
+}
 
+/*
+ * Adds one change to the deltas, now or with others.  TRUNCATE takes effect
+ * before the rest of the batch is added to other rollups, so that the deltas
+ * cannot become much larger than their limit.
+ */
+void
+fold_change(Fold *fold, const RowChange *change)
+{
+	FoldSource *source = (FoldSource *) change->source;
+
+	if (fold->batch_closed)
+		fold_batch(fold, false);
+	if (!is_of_rows(change->kind))
+	{
+		fold_at_once(fold, source, change);
+		fold_batch(fold, true);
+	}
+	else if (!add_to_batch(fold, source, change))
+		fold_at_once(fold, source, change);
 	fold->nchanges++;
 }
 
@@ -551,8 +870,7 @@ fold_change(Fold *fold, const RowChange *change)
 bool
 fold_is_large(Fold *fold)
 {
-	return MemoryContextMemAllocated(fold->table_context,
-									 true) > FOLD_MEMORY_LIMIT;
+	return fold->allocated > FOLD_MEMORY_LIMIT;
 }
 
 /* Removes all deltas, after they were applied. */
@@ -561,11 +879,14 @@ fold_reset(Fold *fold)
 {
 	ListCell   *lc;
 
-	MemoryContextReset(fold->table_context);
+	fold_batch(fold, false);	/* only stale rollups have not added it */
+	fold->allocated = 0;
 	foreach(lc, fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
 
+		MemoryContextReset(delta->context);
+		delta->allocated = 0;
 		delta->truncated = false;
 		make_hash_table(fold, delta);
 	}
@@ -623,7 +944,9 @@ measures_to_row(const Definition *definition, const MeasureDelta *measures,
 }
 
 /*
- * Returns the changed groups in a tuplestore, in the current memory context.
+ * Completes the deltas of a rollup, and returns the changed groups in a
+ * tuplestore, in the current memory context.  Frees the hash table, so fold_reset
+ * must be called before another change is added.
  * The rows have the columns of the definition, with signed measures.  Sets
  * *ngroups to their number.  Returns NULL if there are none.
  */
@@ -638,7 +961,10 @@ delta_rows(Delta *delta, uint64 *ngroups)
 	Numeric		zero = int64_to_numeric(0);
 	TupleHashIterator iterator;
 	TupleHashEntry entry;
+	ListCell   *lc;
 
+	foreach(lc, delta->readers)
+		fold_batch_of_reader(delta->fold, (FoldReader *) lfirst(lc));
 	*ngroups = 0;
 	InitTupleHashIterator(delta->groups, &iterator);
 	while ((entry = ScanTupleHashTable(delta->groups, &iterator)) != NULL)
@@ -662,6 +988,8 @@ delta_rows(Delta *delta, uint64 *ngroups)
 		(*ngroups)++;
 	}
 	TermTupleHashIterator(&iterator);
+	MemoryContextReset(delta->context);
+	delta->groups = NULL;
 	ExecDropSingleTupleTableSlot(group);
 	ExecDropSingleTupleTableSlot(row);
 

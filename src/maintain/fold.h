@@ -18,6 +18,7 @@
 typedef struct Delta
 {
 	Rollup	   *rollup;
+	struct Fold *fold;
 	bool		truncated;		/* all groups must be deleted before the
 								 * deltas are applied */
 	char	   *stale_reason;	/* why it cannot be maintained from here on,
@@ -30,7 +31,11 @@ typedef struct Delta
 	const char *group_part;
 	const char **measure_parts;
 
-	/* the hash table of groups */
+	List	   *readers;		/* of FoldReader, one per source */
+
+	/* the hash table of groups, and the memory of it and of its entries */
+	MemoryContext context;
+	Size		allocated;		/* by this context, as of the last change */
 	TupleHashTable groups;
 	FmgrInfo   *hash_functions;
 	TupleTableSlot *group_slot; /* the group of the current row */
@@ -40,12 +45,16 @@ typedef struct Delta
 typedef struct Fold
 {
 	MemoryContext context;		/* lives as long as the fold */
-	MemoryContext table_context;	/* for the hash tables and their entries */
 	ExprContext *econtext;
 	List	   *sources;		/* of Source: the sources of the rollups; the
 								 * format fills them */
 	List	   *deltas;			/* of Delta, one per rollup */
 	uint64		nchanges;		/* number of changes added */
+	Size		allocated;		/* by all deltas */
+	char	   *batch;			/* changes that are not in the deltas yet, or
+								 * NULL */
+	Size		batch_used;
+	bool		batch_closed;	/* it is in some deltas, but not in all */
 } Fold;
 
 extern Fold *fold_begin(List *rollups);

@@ -116,7 +116,10 @@ writer_of_found(const GroupIndex *index)
 
 /*
  * Returns the row of the table that has the same group columns as "row", or
- * NULL.  The columns of "row" are numbered like those of the table.  Returns
+ * NULL.  While any session holds a snapshot, dead versions of the row cannot be
+ * removed, and the index has an entry for each block that has some.  The
+ * entries are searched backwards, that is, from the end of the table, where
+ * the current version usually is.  The columns of "row" are numbered like those of the table.  Returns
  * the current version of the row: waits for a transaction that is changing it.
  * The result is valid until the next search.
  */
@@ -129,7 +132,7 @@ group_index_find(GroupIndex *index, TupleTableSlot *row)
 
 		CHECK_FOR_INTERRUPTS();
 		start_search(index, row);
-		if (!index_getnext_slot(index->scan, ForwardScanDirection,
+		if (!index_getnext_slot(index->scan, BackwardScanDirection,
 								index->found))
 			return NULL;
 		writer = writer_of_found(index);

@@ -462,6 +462,17 @@ sub held_back_by
 freeze($node, 'background writer');
 restart_follows('the slot retains little');
 is(held_back_by(), '', 'nothing holds it back');
+
+# Also after a build, with no other traffic: the build's own transaction writes much WAL.
+sql($node, q{
+	CREATE TABLE many_groups AS SELECT i FROM generate_series(1, 100000) i;
+	ALTER TABLE many_groups REPLICA IDENTITY FULL});
+create_rollup($node, 'of_many_groups', 'SELECT i, count(*) AS n FROM many_groups GROUP BY i');
+wait_for_state($node, 'of_many_groups', 'live');
+poll($node, "SELECT ($retained) <= 200000");
+pass('the slot retains little after a build of many groups');
+sql($node, 'DROP TABLE of_many_groups CASCADE; DROP TABLE many_groups CASCADE');
+restart_follows('and after these were dropped');
 set_and_reload($node, 'notify_stats.max_batch_wal' => '64kB', 'notify_stats.naptime' => '1h');
 # one that began before, but wrote only later
 my $late = $node->background_psql('postgres');
