@@ -301,7 +301,6 @@ SELECT try('CREATE TABLE taken AS SELECT kind, count(*) FROM victim GROUP BY 1')
 SELECT try('WITH v AS (DELETE FROM victim RETURNING *) SELECT kind, count(*) FROM v GROUP BY 1');
 SELECT try('SELECT kind, count(*) FROM (WITH v AS (DELETE FROM victim RETURNING *) SELECT kind FROM v) v GROUP BY 1');
 SELECT try('SELECT kind, count(*) FROM (DELETE FROM victim RETURNING *) v GROUP BY 1');
-SELECT try('WITH v AS (SELECT * FROM victim) SELECT kind, count(*) FROM v GROUP BY 1');
 SELECT try('TRUNCATE victim');
 SELECT try('INSERT INTO victim SELECT 2, ''b''');
 SELECT try('EXPLAIN ANALYZE DELETE FROM victim');
