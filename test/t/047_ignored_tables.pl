@@ -195,6 +195,16 @@ read_backlog('a partition that is attached and filled in one transaction', q{
 	COMMIT;
 });
 
+# --- a caller's limit of time -----------------------------------------------------------
+
+SKIP:
+{
+	skip 'no transaction_timeout' if sql($node, 'SELECT count(*) FROM pg_settings WHERE name = $$transaction_timeout$$') == 0;
+	$node->safe_psql('postgres', 'INSERT INTO kept SELECT i, $$timeout$$ FROM generate_series(100001, 400000) i');
+	is($node->psql('postgres', 'SET transaction_timeout = 200; CALL notify_stats.catch_up()'), 0,
+		'transaction_timeout does not end a catch_up()');
+}
+
 # --- a table that becomes a source while it is ignored ---------------------------------
 
 resume_stream($node);
