@@ -32,6 +32,12 @@
 #endif
 
 /*
+ * Whether the end of a subtransaction looks through all settings of the server
+ * if any is local.
+ */
+#define LOCAL_SETTINGS_ARE_SLOW (PG_VERSION_NUM < 160000)
+
+/*
  * number of transactions with an xid that have ended since the server started
  */
 #if PG_VERSION_NUM >= 170000

@@ -244,22 +244,23 @@ xact_commit_lazily(void)
 }
 
 /*
- * Takes back the settings of a procedure's transaction.  While there are any,
- * each subtransaction looks through all settings of the server when it ends,
- * and decoding runs one per transaction that it reads.  Nothing else may be
- * called until xact_resume_settings.
+ * Takes back the settings of a procedure's transaction, on 15.  There, while
+ * there are any, each subtransaction looks through all settings of the server
+ * when it ends, and decoding runs one per transaction that it reads.  Later
+ * versions have transaction_timeout, which must remain off.  Nothing else may
+ * be called until xact_resume_settings.
  */
 void
 xact_suspend_settings(void)
 {
-	if (in_procedure)
+	if (in_procedure && LOCAL_SETTINGS_ARE_SLOW)
 		AtEOXact_GUC(true, settings_nestlevel);
 }
 
 void
 xact_resume_settings(void)
 {
-	if (in_procedure)
+	if (in_procedure && LOCAL_SETTINGS_ARE_SLOW)
 		make_settings();
 }
 

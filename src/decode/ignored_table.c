@@ -25,9 +25,15 @@
  *	 transaction is open that has logged any.
  *
  * - The chunks of a TOASTed value come before the row, in the same transaction.
- *	 Chunks without their row would be taken for those of the next row.  So a
- *	 table is remembered together with its TOAST table, and its changes are left
- *	 out for transactions only of which no record was read before.
+ *	 Chunks without their row would be taken for those of the next row.  That is
+ *	 an error if its table has no TOAST table.  Chunks without the first one are
+ *	 an error, too.  So a table is remembered together with its TOAST table, and
+ *	 its changes are left out for transactions only of which no record was read
+ *	 before.  When a transaction that has logged invalidations ends, all tables
+ *	 are forgotten.  Once a chunk is left out, so are those after it, even if
+ *	 such a transaction begins meanwhile: between the chunks and their row a
+ *	 transaction does nothing else.  A row without its chunks can be decoded if
+ *	 the plugin ignores it.
  *
  * - A speculative insertion (ON CONFLICT) is confirmed, or undone, by a second
  *	 record, which must have the same fate as the first.
@@ -72,6 +78,7 @@ struct IgnoredTables
 	/* xids (as OIDs, since lists of xids exist since 16 only) */
 	List	   *altering;		/* in progress, have logged invalidations */
 	List	   *speculative;	/* whose speculative insertion was left out */
+	List	   *chunks;			/* whose last change was a left-out chunk */
 };
 
 /* Creates an empty set, in the current memory context. */
@@ -81,7 +88,7 @@ ignored_tables_create(void)
 	IgnoredTables *tables = palloc0(sizeof(IgnoredTables));
 
 	tables->context = CurrentMemoryContext;
-	tables->last_xid = FirstNormalTransactionId;
+	tables->last_xid = InvalidTransactionId;
 	return tables;
 }
 
@@ -97,6 +104,13 @@ forget_files(IgnoredTables *tables)
 	ctl.hcxt = tables->context;
 	tables->files = hash_create("notify_stats ignored tables", 64, &ctl,
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Forgets them until the plugin ignores changes again. */
+static void
+forget_tables(IgnoredTables *tables)
+{
+	tables->generation = 0;		/* they start at 1 */
 }
 
 static void
@@ -144,8 +158,19 @@ ignored_tables_add(IgnoredTables *tables, Relation relation)
 static void
 forget_xid(IgnoredTables *tables, TransactionId xid)
 {
+	if (list_member_oid(tables->altering, xid))
+		forget_tables(tables);
 	tables->altering = list_delete_oid(tables->altering, xid);
 	tables->speculative = list_delete_oid(tables->speculative, xid);
+	tables->chunks = list_delete_oid(tables->chunks, xid);
+}
+
+/* Returns whether any transaction is listed. */
+static bool
+lists_any(const IgnoredTables *tables)
+{
+	return tables->altering != NIL || tables->speculative != NIL ||
+		tables->chunks != NIL;
 }
 
 static void
@@ -184,7 +209,9 @@ discard_if_empty(LogicalDecodingContext *decoding)
 	TransactionId xid = XLogRecGetXid(decoding->reader);
 	const ReorderBufferTXN *txn;
 
-	if (!ReorderBufferXidHasBaseSnapshot(reorder, xid))
+	if (SnapBuildCurrentState(decoding->snapshot_builder) !=
+		SNAPBUILD_CONSISTENT ||
+		!ReorderBufferXidHasBaseSnapshot(reorder, xid))
 		return;
 	/* the last one that was looked up */
 	txn = reorder->by_txn_last_txn;
@@ -214,7 +241,7 @@ note_transaction_record(IgnoredTables *tables,
 			discard_if_empty(decoding);
 			/* FALLTHROUGH */
 		case XLOG_XACT_COMMIT_PREPARED:
-			if (tables->altering != NIL || tables->speculative != NIL)
+			if (lists_any(tables))
 			{
 				xl_xact_parsed_commit parsed;
 
@@ -226,7 +253,7 @@ note_transaction_record(IgnoredTables *tables,
 			break;
 		case XLOG_XACT_ABORT:
 		case XLOG_XACT_ABORT_PREPARED:
-			if (tables->altering != NIL || tables->speculative != NIL)
+			if (lists_any(tables))
 			{
 				xl_xact_parsed_abort parsed;
 
@@ -250,10 +277,15 @@ note_running_transactions(IgnoredTables *tables, XLogReaderState *record)
 
 	if ((XLogRecGetInfo(record) & ~XLR_INFO_MASK) != XLOG_RUNNING_XACTS)
 		return;
+	if (!lists_any(tables))
+		return;
+	if (tables->altering != NIL)
+		forget_tables(tables);
 	tables->altering = without_old(tables->altering,
 								   running->oldestRunningXid);
 	tables->speculative = without_old(tables->speculative,
 									  running->oldestRunningXid);
+	tables->chunks = without_old(tables->chunks, running->oldestRunningXid);
 }
 
 /*
@@ -267,8 +299,7 @@ is_ignored(const IgnoredTables *tables, XLogReaderState *record)
 	const IgnoredFile *entry;
 
 	if (tables->files == NULL || tables->altering != NIL ||
-		tables->generation != plugin_catalog_generation() ||
-		TransactionIdIsValid(XLogRecGetTopXid(record)))
+		tables->generation != plugin_catalog_generation())
 		return false;
 	XLogRecGetBlockTag(record, 0, &file, NULL, NULL);
 	entry = hash_search(tables->files, &file, HASH_FIND, NULL);
@@ -276,14 +307,40 @@ is_ignored(const IgnoredTables *tables, XLogReaderState *record)
 		TransactionIdFollowsOrEquals(XLogRecGetXid(record), entry->first_xid);
 }
 
-/* Returns whether an insertion is speculative, and if so, notes its fate. */
+/* The same for a record of rows, not of chunks: so their chunks are complete. */
+static bool
+is_ignored_row(IgnoredTables *tables, XLogReaderState *record)
+{
+	if (tables->chunks != NIL)
+		tables->chunks = list_delete_oid(tables->chunks,
+										 XLogRecGetXid(record));
+	return is_ignored(tables, record);
+}
+
+/* Returns whether to leave out a chunk of a value, as those before it. */
+static bool
+is_left_out_chunk(IgnoredTables *tables, XLogReaderState *record)
+{
+	TransactionId xid = XLogRecGetXid(record);
+
+	if (list_member_oid(tables->chunks, xid))
+		return true;
+	if (!is_ignored(tables, record))
+		return false;
+	tables->chunks = lappend_oid(tables->chunks, xid);
+	return true;
+}
+
+/* Returns whether to leave out an insertion; notes it if it is speculative. */
 static bool
 is_left_out_insertion(IgnoredTables *tables, XLogReaderState *record)
 {
 	const xl_heap_insert *insertion =
 	(const xl_heap_insert *) XLogRecGetData(record);
 
-	if (!is_ignored(tables, record))
+	if (insertion->flags & XLH_INSERT_ON_TOAST_RELATION)
+		return is_left_out_chunk(tables, record);
+	if (!is_ignored_row(tables, record))
 		return false;
 	if (insertion->flags & XLH_INSERT_IS_SPECULATIVE)
 		tables->speculative = list_append_unique_oid(tables->speculative,
@@ -309,19 +366,20 @@ is_left_out(IgnoredTables *tables, XLogReaderState *record)
 	uint8		info = XLogRecGetInfo(record) & XLOG_HEAP_OPMASK;
 
 	if (XLogRecGetRmid(record) == RM_HEAP2_ID)
-		return info == XLOG_HEAP2_MULTI_INSERT && is_ignored(tables, record);
+		return info == XLOG_HEAP2_MULTI_INSERT &&
+			is_ignored_row(tables, record);
 	switch (info)
 	{
 		case XLOG_HEAP_INSERT:
 			return is_left_out_insertion(tables, record);
 		case XLOG_HEAP_UPDATE:
 		case XLOG_HEAP_HOT_UPDATE:
-			return is_ignored(tables, record);
+			return is_ignored_row(tables, record);
 		case XLOG_HEAP_DELETE:
 			if (((const xl_heap_delete *) XLogRecGetData(record))->flags &
 				XLH_DELETE_IS_SUPER)
 				return was_left_out(tables, XLogRecGetXid(record));
-			return is_ignored(tables, record);
+			return is_ignored_row(tables, record);
 		case XLOG_HEAP_CONFIRM:
 			return was_left_out(tables, XLogRecGetXid(record));
 		default:
@@ -343,9 +401,6 @@ ignored_tables_leave_out(IgnoredTables *tables,
 	MemoryContext context;
 	bool		left_out = false;
 
-	if (SnapBuildCurrentState(decoding->snapshot_builder) !=
-		SNAPBUILD_CONSISTENT)
-		return false;
 	context = MemoryContextSwitchTo(tables->context);
 	if (rmid == RM_HEAP_ID || rmid == RM_HEAP2_ID)
 		left_out = is_left_out(tables, record);
@@ -356,11 +411,17 @@ ignored_tables_leave_out(IgnoredTables *tables,
 	MemoryContextSwitchTo(context);
 
 	if (TransactionIdIsValid(xid) &&
-		TransactionIdFollows(xid, tables->last_xid))
+		(!TransactionIdIsValid(tables->last_xid) ||
+		 TransactionIdFollows(xid, tables->last_xid)))
 		tables->last_xid = xid;
 	if (left_out)
 	{
-		/* as heap_decode() does in fast-forward mode */
+		TransactionId top_xid = XLogRecGetTopXid(record);
+
+		/* as LogicalDecodingProcessRecord() does in fast-forward mode */
+		if (TransactionIdIsValid(top_xid))
+			ReorderBufferAssignChild(decoding->reorder, top_xid, xid,
+									 record->ReadRecPtr);
 		ReorderBufferProcessXid(decoding->reorder, xid, record->ReadRecPtr);
 		(void) SnapBuildProcessChange(decoding->snapshot_builder, xid,
 									  record->ReadRecPtr);

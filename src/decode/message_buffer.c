@@ -142,11 +142,14 @@ message_buffer_add(MessageBuffer *buffer, const Message *message)
 	buffer->used += len;
 }
 
-/* Returns how many bytes of memory the messages take. */
+/*
+ * Returns how many bytes of memory the messages take; the maximum if some are
+ * in a file, as the memory then takes no more.
+ */
 Size
 message_buffer_size(const MessageBuffer *buffer)
 {
-	return buffer->used;
+	return buffer->rest != NULL ? (Size) -1 : buffer->used;
 }
 
 static bool

@@ -184,7 +184,8 @@ decode_part(const PassInput *input, bool resumable, List *options,
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	if (is_main)
+	/* not after each part, or errors of later ones would never add up */
+	if (is_main && !more)
 		oversize_forget();
 	return more;
 }

@@ -23,6 +23,8 @@ sql($node, q{
 	CREATE TABLE kept (id int PRIMARY KEY, kind text NOT NULL, long text);
 	CREATE TABLE ignored (id int PRIMARY KEY, kind text NOT NULL, long text);
 	CREATE TABLE other (LIKE ignored INCLUDING ALL);
+	CREATE TABLE short (id int, n int);	-- without a TOAST table
+	ALTER TABLE short REPLICA IDENTITY FULL;
 	CREATE TABLE root (id int, kind text NOT NULL, long text) PARTITION BY LIST (id);
 	CREATE TABLE loose (LIKE root);
 	ALTER TABLE kept ALTER long SET STORAGE EXTERNAL, REPLICA IDENTITY FULL;
@@ -31,6 +33,7 @@ sql($node, q{
 	ALTER TABLE loose REPLICA IDENTITY FULL;
 });
 create_rollup($node, 'by_kind', 'SELECT kind, length(long) AS length, md5(long) AS hash, count(*) AS n FROM kept GROUP BY 1, 2, 3');
+create_rollup($node, 'by_n', 'SELECT n, count(*) AS c FROM short GROUP BY n');
 create_rollup($node, 'by_id', 'SELECT id, count(*) AS n FROM root GROUP BY id');
 wait_until_applied($node);
 pause_stream($node);
@@ -58,7 +61,7 @@ sub read_backlog
 		INSERT INTO loose VALUES (1, 'first'); DELETE FROM loose;
 		} . $backlog);
 	sql($node, 'CALL notify_stats.catch_up()');
-	is(differences($node, 'postgres', 'by_kind', 'by_id'), '', $title);
+	is(differences($node, 'postgres', 'by_kind', 'by_id', 'by_n'), '', $title);
 	return replayed() - $before;
 }
 
@@ -120,6 +123,38 @@ read_backlog('values out of line, of both tables', join '', map { qq{
 	COMMIT;
 	INSERT INTO other VALUES (10 + $_, 'long', $long);
 } } 1 .. 5);
+# The first record of a subtransaction is one of its chunks.
+read_backlog('values out of line in subtransactions', join '', map { qq{
+	BEGIN;
+	INSERT INTO short VALUES (0, $_);
+	SAVEPOINT s;
+	INSERT INTO ignored VALUES (100 + $_, 'long', $long);
+	INSERT INTO short VALUES (1, $_);
+	RELEASE s;
+	INSERT INTO short VALUES (2, $_);
+	INSERT INTO kept VALUES (100 + $_, 'long', $long);
+	COMMIT;
+	BEGIN;
+	INSERT INTO short VALUES (0, $_);
+	SAVEPOINT s;
+	INSERT INTO ignored VALUES (200 + $_, 'long', $long);
+	ROLLBACK TO s;
+	INSERT INTO short VALUES (3, $_);
+	COMMIT;
+} } 1 .. 3);
+# Transactions with changes of the catalogs begin and end between two chunks of a value.
+{
+	my $altering = start_psql($node, 'BEGIN; CREATE TEMP TABLE interleaved (id int); ROLLBACK;' x 1500);
+
+	poll($node, 'SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE $$%interleaved%$$ AND pid <> pg_backend_pid()');
+	read_backlog('values out of line, while catalogs are changed', q{
+		BEGIN;
+		INSERT INTO ignored SELECT 300, 'long', repeat('long', 5000000);
+		INSERT INTO short VALUES (4, 1);
+		COMMIT;
+	});
+	$altering->finish;
+}
 read_backlog('speculative insertions, of both tables', join '', map { qq{
 	BEGIN;
 	INSERT INTO ignored VALUES (20, 'again', $long) ON CONFLICT (id) DO UPDATE SET kind = excluded.kind || $_;
@@ -159,6 +194,16 @@ read_backlog('a partition that is attached and filled in one transaction', q{
 	INSERT INTO loose VALUES (1, 'a');
 	COMMIT;
 });
+
+# --- a caller's limit of time -----------------------------------------------------------
+
+SKIP:
+{
+	skip 'no transaction_timeout' if sql($node, 'SELECT count(*) FROM pg_settings WHERE name = $$transaction_timeout$$') == 0;
+	$node->safe_psql('postgres', 'INSERT INTO kept SELECT i, $$timeout$$ FROM generate_series(100001, 400000) i');
+	is($node->psql('postgres', 'SET transaction_timeout = 200; CALL notify_stats.catch_up()'), 0,
+		'transaction_timeout does not end a catch_up()');
+}
 
 # --- a table that becomes a source while it is ignored ---------------------------------
 
