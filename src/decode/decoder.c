@@ -60,8 +60,14 @@
 /* Interval at which it is checked whether the rest of a record is on disk. */
 #define FLUSH_WAIT_MS 1
 
-/* So many bytes of messages are read at once, if the caches are kept. */
+/*
+ * So many bytes of messages are read at once, if the caches are kept; and if
+ * they must be emptied before and after, which takes a few milliseconds.
+ * (With 2 MB a backlog takes a fifth less time than with 64 MB, and less than
+ * with 512 kB.)
+ */
 #define ENOUGH_BYTES (128 * 1024)
+#define ENOUGH_WITHOUT_CACHES (2 * 1024 * 1024)
 
 /* The open slot of this process. */
 static struct
@@ -417,15 +423,14 @@ decode(XLogRecPtr upto, const MessageBuffer *messages, Size enough)
  * Decodes from where the last call stopped up to a position that is on disk,
  * and adds what the output plugin writes to a buffer.  Stops earlier when that
  * has enough messages for the caller to fold: they are best read while they
- * are in the cache of the CPU.  If the caches must be emptied, the caller gets
- * as many as it keeps in memory.  Returns whether the position is reached.
+ * are in the cache of the CPU.  Returns whether the position is reached.
  *
  * Must be called within a transaction.  If it throws, or if what was read is
  * not applied, the process must end, or must call decoder_forget before its
  * command ends.
  */
 bool
-decoder_read(XLogRecPtr upto, MessageBuffer *messages, Size memory_limit)
+decoder_read(XLogRecPtr upto, MessageBuffer *messages)
 {
 	LogicalDecodingContext *decoding = own.decoding;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -442,7 +447,8 @@ decoder_read(XLogRecPtr upto, MessageBuffer *messages, Size memory_limit)
 		InvalidateSystemCaches();
 	PG_TRY();
 	{
-		decode(upto, messages, keep_caches ? ENOUGH_BYTES : memory_limit);
+		decode(upto, messages, keep_caches ? ENOUGH_BYTES :
+			   ENOUGH_WITHOUT_CACHES);
 	}
 	PG_CATCH();
 	{

@@ -17,8 +17,7 @@ extern bool decoder_is_open(const char *slot_name);
 extern bool decoder_is_ready(const char *slot_name, List *options);
 extern void decoder_open(const char *slot_name, List *options,
 						 MemoryContext context);
-extern bool decoder_read(XLogRecPtr upto, MessageBuffer *messages,
-						 Size memory_limit);
+extern bool decoder_read(XLogRecPtr upto, MessageBuffer *messages);
 extern void decoder_confirm(XLogRecPtr lsn);
 extern void decoder_close(void);
 extern void decoder_forget(void);

@@ -697,8 +697,7 @@ static void
 decode_open_slot(SlotPeek *peek)
 {
 	xact_suspend_settings();
-	peek->finished = decoder_read(peek->upto, peek->messages,
-								  message_memory());
+	peek->finished = decoder_read(peek->upto, peek->messages);
 	xact_resume_settings();
 }
 
