@@ -45,15 +45,22 @@
 #include "names.h"
 #include "settings.h"
 
+static ObjectAddress
+address_of(Oid catalog, Oid object)
+{
+	ObjectAddress address;
+
+	ObjectAddressSet(address, catalog, object);
+	return address;
+}
+
 /* Makes a relation dependent on another one. */
 void
 relation_make_dependent(Oid dependent, Oid relid, char type)
 {
-	ObjectAddress dependent_address;
-	ObjectAddress address;
+	ObjectAddress dependent_address = address_of(RelationRelationId, dependent);
+	ObjectAddress address = address_of(RelationRelationId, relid);
 
-	ObjectAddressSet(dependent_address, RelationRelationId, dependent);
-	ObjectAddressSet(address, RelationRelationId, relid);
 	recordDependencyOn(&dependent_address, &address, (DependencyType) type);
 }
 
@@ -90,11 +97,9 @@ is_dependent(const ObjectAddress *dependent, const ObjectAddress *referenced,
 bool
 relation_is_dependent(Oid dependent, Oid relid, char type)
 {
-	ObjectAddress dependent_address;
-	ObjectAddress address;
+	ObjectAddress dependent_address = address_of(RelationRelationId, dependent);
+	ObjectAddress address = address_of(RelationRelationId, relid);
 
-	ObjectAddressSet(dependent_address, RelationRelationId, dependent);
-	ObjectAddressSet(address, RelationRelationId, relid);
 	return is_dependent(&dependent_address, &address, type);
 }
 
@@ -265,13 +270,13 @@ depend_on_keys(const Computed *computed)
 	relation_close(view, NoLock);
 	if (keys == NIL)
 		return false;
-	ObjectAddressSet(rule, RewriteRelationId,
-					 get_rewrite_oid(computed->view, ViewSelectRuleName, false));
+	rule = address_of(RewriteRelationId,
+					  get_rewrite_oid(computed->view, ViewSelectRuleName,
+									  false));
 	foreach(lc, keys)
 	{
-		ObjectAddress key;
+		ObjectAddress key = address_of(ConstraintRelationId, lfirst_oid(lc));
 
-		ObjectAddressSet(key, ConstraintRelationId, lfirst_oid(lc));
 		if (is_dependent(&rule, &key, DEPENDENCY_NORMAL))
 			continue;
 		recordDependencyOn(&rule, &key, DEPENDENCY_NORMAL);

@@ -31,8 +31,8 @@
  *	 its changes are left out for transactions only of which no record was read
  *	 before.  When a transaction that has logged invalidations ends, all tables
  *	 are forgotten.  Once a chunk is left out, so are those after it, even if
- *	 such a transaction begins meanwhile: between the chunks and their row a
- *	 transaction does nothing else.  A row without its chunks can be decoded if
+ *	 such a transaction begins between two of them.  A transaction writes no
+ *	 other rows between the chunks and their row.  A row without its chunks can be decoded if
  *	 the plugin ignores it.
  *
  * - A speculative insertion (ON CONFLICT) is confirmed, or undone, by a second
@@ -88,7 +88,6 @@ ignored_tables_create(void)
 	IgnoredTables *tables = palloc0(sizeof(IgnoredTables));
 
 	tables->context = CurrentMemoryContext;
-	tables->last_xid = InvalidTransactionId;
 	return tables;
 }
 

@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"	/* for varatt.h, new in 16 */
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -59,6 +60,20 @@ message_buffer_create(Size memory_limit)
 	buffer->context = CurrentMemoryContext;
 	buffer->owner = CurrentResourceOwner;
 	buffer->limit = memory_limit;
+	return buffer;
+}
+
+/*
+ * The same for the rows of a decoding function of the server: pg_lsn, xid, and
+ * text or bytea.  The buffer owns the tuplestore.
+ */
+MessageBuffer *
+message_buffer_of_rows(Tuplestorestate *rows, TupleDesc desc)
+{
+	MessageBuffer *buffer = message_buffer_create(0);
+
+	buffer->rest = rows;
+	buffer->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	return buffer;
 }
 
@@ -161,7 +176,8 @@ next_of_rest(MessageBuffer *buffer, Message *message)
 	if (!tuplestore_gettupleslot(buffer->rest, true, false, row))
 		return false;
 	slot_getallattrs(row);
-	data = (struct varlena *) DatumGetPointer(row->tts_values[2]);
+	/* a function's result is never compressed or external */
+	data = PG_DETOAST_DATUM_PACKED(row->tts_values[2]);
 	message->lsn = DatumGetLSN(row->tts_values[0]);
 	message->xid = DatumGetTransactionId(row->tts_values[1]);
 	message->data = VARDATA_ANY(data);

@@ -8,7 +8,9 @@
 #ifndef NOTIFY_STATS_MESSAGE_BUFFER_H
 #define NOTIFY_STATS_MESSAGE_BUFFER_H
 
+#include "access/tupdesc.h"
 #include "access/xlogdefs.h"
+#include "utils/tuplestore.h"
 
 /* A message: what the output plugin wrote at once. */
 typedef struct Message
@@ -22,6 +24,8 @@ typedef struct Message
 typedef struct MessageBuffer MessageBuffer;
 
 extern MessageBuffer *message_buffer_create(Size memory_limit);
+extern MessageBuffer *message_buffer_of_rows(Tuplestorestate *rows,
+											 TupleDesc desc);
 extern void message_buffer_add(MessageBuffer *buffer, const Message *message);
 extern Size message_buffer_size(const MessageBuffer *buffer);
 extern bool message_buffer_next(MessageBuffer *buffer, Message *message);

@@ -58,15 +58,10 @@
 struct SlotPeek
 {
 	bool		finished;		/* all was decoded */
-
-	/* of a slot that is open */
 	XLogRecPtr	upto;
 	MessageBuffer *messages;
-
-	/* of a function's call */
-	Tuplestorestate *rows;
-	TupleTableSlot *row;
-	ExprContext *econtext;
+	ExprContext *econtext;		/* of a function's call, which decodes all at
+								 * once; NULL: the slot is open */
 };
 
 /*
@@ -764,8 +759,7 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin,
 	hold_if_temporary(name);
 	AtEOXact_GUC(true, guc_nestlevel);
 
-	peek->rows = rsinfo.setResult;
-	peek->row = MakeSingleTupleTableSlot(rsinfo.setDesc, &TTSOpsMinimalTuple);
+	peek->messages = message_buffer_of_rows(rsinfo.setResult, rsinfo.setDesc);
 }
 
 /*
@@ -775,7 +769,7 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin,
  * as a format gives them.  The peek lives in the current memory context and
  * resource owner.
  */
-SlotPeek *
+SlotPeek   *
 slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
 		  List *options, XLogRecPtr upto)
 {
@@ -810,9 +804,9 @@ slot_peek_more(SlotPeek *peek)
 {
 	if (peek->finished)
 		return false;
-	if (peek->messages == NULL)
+	if (peek->econtext != NULL)
 	{
-		peek->finished = true;	/* the function has decoded all */
+		peek->finished = true;
 		return true;
 	}
 	message_buffer_reset(peek->messages);
@@ -829,24 +823,6 @@ slot_peek_more(SlotPeek *peek)
 	return true;
 }
 
-static bool
-next_row(SlotPeek *peek, Message *message)
-{
-	struct varlena *value;
-	bool		isnull;
-
-	if (!tuplestore_gettupleslot(peek->rows, true, false, peek->row))
-		return false;
-	slot_getallattrs(peek->row);
-	message->lsn = DatumGetLSN(slot_getattr(peek->row, 1, &isnull));
-	message->xid = DatumGetTransactionId(slot_getattr(peek->row, 2, &isnull));
-	/* text or bytea; a function's result is never compressed or external */
-	value = PG_DETOAST_DATUM_PACKED(slot_getattr(peek->row, 3, &isnull));
-	message->data = VARDATA_ANY(value);
-	message->len = VARSIZE_ANY_EXHDR(value);
-	return true;
-}
-
 /*
  * The next message of the part that was decoded, valid until the next call;
  * false at its end.
@@ -854,21 +830,14 @@ next_row(SlotPeek *peek, Message *message)
 bool
 slot_peek_next(SlotPeek *peek, Message *message)
 {
-	return peek->messages != NULL ?
-		message_buffer_next(peek->messages, message) :
-		next_row(peek, message);
+	return message_buffer_next(peek->messages, message);
 }
 
 void
 slot_peek_end(SlotPeek *peek)
 {
-	if (peek->messages != NULL)
-		message_buffer_free(peek->messages);
-	else
-	{
-		ExecDropSingleTupleTableSlot(peek->row);
-		tuplestore_end(peek->rows);
+	message_buffer_free(peek->messages);
+	if (peek->econtext != NULL)
 		FreeExprContext(peek->econtext, true);
-	}
 	pfree(peek);
 }

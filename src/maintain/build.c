@@ -1009,8 +1009,8 @@ bring_up_to_date(Build *build, const Rollup *rollup)
 
 /*
  * Lets restart_lsn follow past the transaction of the join, which may be large.
- * Otherwise each process that opens the slot would decode it again.  The record is
- * read, and the slot advanced past it, by the next cycle of any process, for
+ * Otherwise each process that opens the slot would decode it again.  The record
+ * is read, and the slot advanced past it, by the next cycle of any process, for
  * which the position is not closed yet.
  */
 static void

@@ -945,9 +945,9 @@ measures_to_row(const Definition *definition, const MeasureDelta *measures,
 
 /*
  * Completes the deltas of a rollup, and returns the changed groups in a
- * tuplestore, in the current memory context.  Frees the hash table, so fold_reset
- * must be called before another change is added.
- * The rows have the columns of the definition, with signed measures.  Sets
+ * tuplestore, in the current memory context.  Frees the hash table, so
+ * fold_reset must be called before another change is added.  The rows have the
+ * columns of the definition, with signed measures.  Sets
  * *ngroups to their number.  Returns NULL if there are none.
  */
 Tuplestorestate *

@@ -116,11 +116,12 @@ writer_of_found(const GroupIndex *index)
 
 /*
  * Returns the row of the table that has the same group columns as "row", or
- * NULL.  While any session holds a snapshot, dead versions of the row cannot be
- * removed, and the index has an entry for each block that has some.  The
- * entries are searched backwards, that is, from the end of the table, where
- * the current version usually is.  The columns of "row" are numbered like those of the table.  Returns
+ * NULL.  The columns of "row" are numbered like those of the table.  Returns
  * the current version of the row: waits for a transaction that is changing it.
+ * While any session holds a snapshot, dead versions of the row cannot be
+ * removed, and the index has an entry for each block that has some.  So the
+ * entries are searched backwards, that is, from the end of the table, where
+ * the current version usually is.
  * The result is valid until the next search.
  */
 TupleTableSlot *
