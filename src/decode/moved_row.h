@@ -8,12 +8,8 @@
 #ifndef NOTIFY_STATS_MOVED_ROW_H
 #define NOTIFY_STATS_MOVED_ROW_H
 
-#include "access/xlogdefs.h"
+#include "wal_reader.h"
 
-/* Reads single records of the WAL. */
-typedef struct MovedRowReader MovedRowReader;
-
-extern MovedRowReader *moved_row_reader_create(void);
-extern bool moved_row_at(MovedRowReader *reader, XLogRecPtr lsn);
+extern bool moved_row_at(WalReader *reader, XLogRecPtr lsn);
 
 #endif							/* NOTIFY_STATS_MOVED_ROW_H */

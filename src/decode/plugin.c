@@ -113,7 +113,7 @@ typedef struct PluginData
 	uint64		round;			/* of announcements; starts at 1 */
 	bool		tells_moves;	/* writes 'M' records? */
 	bool		ignored;		/* was the last change of no target? */
-	MovedRowReader *moved_rows; /* NULL until needed */
+	WalReader  *wal; /* NULL until needed */
 } PluginData;
 
 /*
@@ -1065,14 +1065,14 @@ is_move(PluginData *data, Relation relation, ReorderBufferChange *change)
 {
 	if (!data->tells_moves || !relation->rd_rel->relispartition)
 		return false;
-	if (data->moved_rows == NULL)
+	if (data->wal == NULL)
 	{
 		MemoryContext old_context = MemoryContextSwitchTo(data->context);
 
-		data->moved_rows = moved_row_reader_create();
+		data->wal = wal_reader_create();
 		MemoryContextSwitchTo(old_context);
 	}
-	return moved_row_at(data->moved_rows, change->lsn);
+	return moved_row_at(data->wal, change->lsn);
 }
 
 /* Adds the records of one changed row. */

@@ -18,33 +18,14 @@
 #include "access/heapam_xlog.h"
 #include "access/rmgr.h"
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "access/xlogreader.h"
-#include "access/xlogutils.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "unread_wal.h"
-
-static XLogReaderState *
-open_wal(XLogRecPtr lsn)
-{
-	XLogReaderState *reader = XLogReaderAllocate(wal_segment_size, NULL,
-												 XL_ROUTINE(.page_read = read_local_xlog_page,
-															.segment_open = wal_segment_open,
-															.segment_close = wal_segment_close),
-												 NULL);
-
-	if (reader == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory"),
-				 errdetail("Failed while allocating a WAL reading processor.")));
-	XLogBeginRead(reader, lsn);
-	return reader;
-}
+#include "wal_reader.h"
 
 /* Returns whether the reader's current record changes rows. */
 static bool
@@ -122,18 +103,6 @@ commits_change(XLogReaderState *reader, HTAB *changers)
 	return found;
 }
 
-/* Reads the next record. */
-static void
-read_record(XLogReaderState *reader)
-{
-	char	   *error = NULL;
-
-	if (XLogReadRecord(reader, &error) == NULL)
-		elog(ERROR, "could not read WAL at %X/%X: %s",
-			 LSN_FORMAT_ARGS(reader->EndRecPtr), error ? error : "no record");
-	CHECK_FOR_INTERRUPTS();
-}
-
 /*
  * Returns true if no transaction of this database whose commit record starts
  * in a range of the WAL has changed a catalog, or one of the relations with
@@ -145,30 +114,29 @@ bool
 unread_wal_is_irrelevant(XLogRecPtr restart, XLogRecPtr start, XLogRecPtr end,
 						 List *filenumbers)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "notify_stats unread WAL",
+												  ALLOCSET_DEFAULT_SIZES);
 	HASHCTL		control = {.keysize = sizeof(TransactionId),
 		.entrysize = sizeof(TransactionId),
-	.hcxt = CurrentMemoryContext};
+	.hcxt = context};
 	HTAB	   *changers =
 	hash_create("notify_stats transactions with changes", 64, &control,
 				HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	XLogReaderState *reader = open_wal(restart);
-	volatile bool found = false;
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
+	WalReader  *reader = wal_reader_create();
+	XLogReaderState *record = wal_reader_record(reader);
+	bool		found = false;
 
-	PG_TRY();
+	wal_reader_start(reader, restart);
+	while (!found && record->EndRecPtr < end)
 	{
-		while (!found && reader->EndRecPtr < end)
-		{
-			read_record(reader);
-			if (reader->ReadRecPtr >= start)
-				found = commits_change(reader, changers);
-			note_change(reader, filenumbers, changers);
-		}
+		wal_reader_next(reader);
+		if (record->ReadRecPtr >= start)
+			found = commits_change(record, changers);
+		note_change(record, filenumbers, changers);
 	}
-	PG_FINALLY();
-	{
-		XLogReaderFree(reader); /* with the file that it has open */
-	}
-	PG_END_TRY();
-	hash_destroy(changers);
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextDelete(context);
 	return !found;
 }
