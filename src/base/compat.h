@@ -320,6 +320,15 @@
 #define PUBLICATION_OPTIONS ""
 #endif
 
+/* creates a logical slot that this process alone uses, and acquires it */
+#if PG_VERSION_NUM >= 170000
+#define create_temporary_slot(name) \
+	ReplicationSlotCreate(name, true, RS_TEMPORARY, false, false, false)
+#else
+#define create_temporary_slot(name) \
+	ReplicationSlotCreate(name, true, RS_TEMPORARY, false)
+#endif
+
 /* acquires a slot for this process; throws if another process has it */
 #if PG_VERSION_NUM >= 180000
 #define acquire_slot(name) ReplicationSlotAcquire(name, true, true)

@@ -74,6 +74,7 @@ static struct
 {
 	MemoryContext context;		/* of all this; NULL: none is open */
 	NameData	slot_name;
+	bool		temporary;		/* the slot goes away when it is closed */
 	List	   *options;
 	LogicalDecodingContext *decoding;
 	ReplicationSlot *slot;		/* set aside while nothing is decoded; NULL:
@@ -239,7 +240,8 @@ is_held(void)
 	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
 	SpinLockAcquire(&slot->mutex);
 	held = slot->in_use && slot->active_pid == MyProcPid &&
-		slot->data.persistency == RS_PERSISTENT &&
+		slot->data.persistency ==
+		(own.temporary ? RS_TEMPORARY : RS_PERSISTENT) &&
 		slot->data.database == MyDatabaseId &&
 		strcmp(NameStr(slot->data.name), NameStr(own.slot_name)) == 0;
 	SpinLockRelease(&slot->mutex);
@@ -318,9 +320,14 @@ read_page(XLogReaderState *reader, XLogRecPtr page, int length,
 	return read_local_xlog_page(reader, page, length, record, buffer);
 }
 
-/* Acquires the slot for this process. */
+/* The functions that read the WAL for the server. */
+#define WAL_ROUTINES \
+	XL_ROUTINE(.page_read = read_page, .segment_open = wal_segment_open, \
+			   .segment_close = wal_segment_close)
+
+/* Remembers the slot that this process has just acquired. */
 static void
-acquire(const char *slot_name)
+take_over_slot(const char *slot_name, bool temporary)
 {
 	static bool exit_callback_registered = false;
 
@@ -328,7 +335,7 @@ acquire(const char *slot_name)
 		before_shmem_exit(release_slot_at_exit, (Datum) 0);
 	exit_callback_registered = true;
 	namestrcpy(&own.slot_name, slot_name);
-	acquire_slot(slot_name);
+	own.temporary = temporary;
 	own.slot = MyReplicationSlot;
 }
 
@@ -343,6 +350,31 @@ decoder_is_ready(const char *slot_name, List *options)
 }
 
 /*
+ * Starts to decode with the slot that was acquired, and sets it aside.  What is
+ * opened lives in the given memory context.
+ */
+static void
+start_decoding(List *options, MemoryContext context)
+{
+	MemoryContext caller_context;
+
+	own.context = AllocSetContextCreate(context, "notify_stats decoder",
+										ALLOCSET_DEFAULT_SIZES);
+	caller_context = MemoryContextSwitchTo(own.context);
+	own.options = copy_strings(options);
+	own.decoding = NULL;
+	own.decoding = CreateDecodingContext(InvalidXLogRecPtr,
+										 make_options(own.options), false,
+										 WAL_ROUTINES, prepare_write,
+										 write_message, NULL);
+	wrap_callbacks(&own.decoding->callbacks);
+	XLogBeginRead(own.decoding->reader, MyReplicationSlot->data.restart_lsn);
+	own.catalogs.valid = false;
+	MemoryContextSwitchTo(caller_context);
+	set_slot_aside();
+}
+
+/*
  * Opens a slot, at its confirmed position, unless it is open already and was
  * opened with the same options, a list of char *, names and values in turn.
  * What is opened lives in the given memory context, which has to outlast it.
@@ -351,32 +383,47 @@ decoder_is_ready(const char *slot_name, List *options)
 void
 decoder_open(const char *slot_name, List *options, MemoryContext context)
 {
-	MemoryContext caller_context;
-
 	if (decoder_is_ready(slot_name, options))
 		return;
 	decoder_close();
-
 	CheckLogicalDecodingRequirements();
-	acquire(slot_name);
-	own.context = AllocSetContextCreate(context, "notify_stats decoder",
-										ALLOCSET_DEFAULT_SIZES);
-	caller_context = MemoryContextSwitchTo(own.context);
-	own.options = copy_strings(options);
-	own.decoding = NULL;
-	own.decoding = CreateDecodingContext(InvalidXLogRecPtr,
-										 make_options(own.options), false,
-										 XL_ROUTINE(.page_read = read_page,
-													.segment_open =
-													wal_segment_open,
-													.segment_close =
-													wal_segment_close),
-										 prepare_write, write_message, NULL);
-	wrap_callbacks(&own.decoding->callbacks);
-	XLogBeginRead(own.decoding->reader, MyReplicationSlot->data.restart_lsn);
-	own.catalogs.valid = false;
-	MemoryContextSwitchTo(caller_context);
-	set_slot_aside();
+	acquire_slot(slot_name);
+	take_over_slot(slot_name, false);
+	start_decoding(options, context);
+}
+
+/* Finds the consistent point, which gives the slot its position. */
+static void
+find_start(const char *plugin, const QuietPoint *point)
+{
+	LogicalDecodingContext *decoding =
+	CreateInitDecodingContext(plugin, NIL, false, point->record, WAL_ROUTINES,
+							  NULL, NULL, NULL);
+
+	DecodingContextFindStartpoint(decoding);
+	FreeDecodingContext(decoding);
+	if (MyReplicationSlot->data.confirmed_flush != point->end)
+		elog(ERROR, "decoding starts at %X/%X instead of %X/%X",
+			 LSN_FORMAT_ARGS(MyReplicationSlot->data.confirmed_flush),
+			 LSN_FORMAT_ARGS(point->end));
+}
+
+/*
+ * The same for a new temporary slot, which begins at a quiet point.  It goes
+ * away when it is closed, or with this process.  A permanent slot must protect
+ * the WAL and the catalogs as of that point.  Must be called in a transaction
+ * that has not written.
+ */
+void
+decoder_open_at(const QuietPoint *point, const char *slot_name,
+				const char *plugin, List *options, MemoryContext context)
+{
+	decoder_close();
+	CheckLogicalDecodingRequirements();
+	create_temporary_slot(slot_name);
+	take_over_slot(slot_name, true);
+	find_start(plugin, point);
+	start_decoding(options, context);
 }
 
 /*
@@ -490,7 +537,10 @@ close_wal(void)
 		wal_segment_close(own.decoding->reader);
 }
 
-/* Closes the slot, if one is open, so that others can use it. */
+/*
+ * Closes the slot, if one is open, so that others can use it.  Drops a
+ * temporary one.
+ */
 void
 decoder_close(void)
 {
@@ -500,6 +550,12 @@ decoder_close(void)
 	{
 		take_slot();
 		FreeDecodingContext(own.decoding);
+		if (own.temporary)
+		{
+			own.slot = NULL;
+			ReplicationSlotRelease();
+			ReplicationSlotDrop(NameStr(own.slot_name), true);
+		}
 	}
 	else
 		close_wal();			/* the files of changes went with the slot */

@@ -28,6 +28,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "replication/logical.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/condition_variable.h"
@@ -481,6 +482,25 @@ slot_advance(const char *name, XLogRecPtr lsn)
 }
 
 /*
+ * Moves a slot that no process uses to a quiet point, without reading the WAL
+ * before it.  As no transaction spans that point, decoding from there needs no
+ * older WAL, and no older rows of the catalogs.
+ */
+void
+slot_move_to(const char *name, const QuietPoint *point)
+{
+	slot_close();
+	acquire_slot(name);
+	/* what earlier decoding has found takes effect first */
+	LogicalConfirmReceivedLocation(point->record);
+	LogicalIncreaseXminForSlot(point->record, point->next_xid);
+	LogicalIncreaseRestartDecodingForSlot(point->record, point->record);
+	LogicalConfirmReceivedLocation(point->end);
+	ReplicationSlotMarkDirty();
+	ReplicationSlotRelease();
+}
+
+/*
  * Whether the standbys in synchronized_standby_slots have the WAL up to a
  * position.  A slot that fails over must not get ahead of what they have.
  * If one of their slots is missing, or not in use, that is logged at this
@@ -675,7 +695,8 @@ message_memory(void)
  * transaction that is decoded would have to look at it when it ends.
  */
 static void
-open_slot(const char *name, const char *plugin, List *options)
+open_slot(const char *name, const char *plugin, List *options,
+		  const QuietPoint *start)
 {
 	int			guc_nestlevel;
 
@@ -683,7 +704,10 @@ open_slot(const char *name, const char *plugin, List *options)
 		return;
 	guc_nestlevel = NewGUCNestLevel();
 	allow_plugin(plugin, GUC_ACTION_SAVE);
-	decoder_open(name, options, keep_open);
+	if (start != NULL)
+		decoder_open_at(start, name, plugin, options, keep_open);
+	else
+		decoder_open(name, options, keep_open);
 	AtEOXact_GUC(true, guc_nestlevel);
 }
 
@@ -766,12 +790,13 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin,
  * Begins to decode from the slot's confirmed position, or with "resumable", in
  * a process that keeps it open, from where the last peek stopped; up to a safe
  * position, which lies after it.  Leaves the slot as it was.  The options are
- * as a format gives them.  The peek lives in the current memory context and
- * resource owner.
+ * as a format gives them.  If "start" is not NULL, the slot is a new temporary
+ * one that begins there (only "resumable").  The peek lives in the current
+ * memory context and resource owner.
  */
 SlotPeek   *
 slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
-		  List *options, XLogRecPtr upto)
+		  List *options, const QuietPoint *start, XLogRecPtr upto)
 {
 	SlotPeek   *peek = palloc0(sizeof(SlotPeek));
 
@@ -785,7 +810,7 @@ slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
 	quiet = true;
 	PG_TRY();
 	{
-		open_slot(name, plugin, options);
+		open_slot(name, plugin, options, start);
 	}
 	PG_FINALLY();
 	{

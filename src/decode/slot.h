@@ -17,6 +17,7 @@
 #include "nodes/pg_list.h"
 
 #include "message_buffer.h"
+#include "quiet_point.h"
 
 /* The properties of a slot that can be read without acquiring it. */
 typedef struct SlotInfo
@@ -67,11 +68,13 @@ extern void slot_close(void);
 extern void slot_wait_until_free(const char *name, int pid);
 extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 						   bool resumable,
-						   List *options, XLogRecPtr upto);
+						   List *options, const QuietPoint *start,
+						   XLogRecPtr upto);
 extern bool slot_peek_more(SlotPeek *peek);
 extern bool slot_peek_next(SlotPeek *peek, Message *message);
 extern void slot_peek_end(SlotPeek *peek);
 extern void slot_advance(const char *name, XLogRecPtr lsn);
+extern void slot_move_to(const char *name, const QuietPoint *point);
 extern bool slot_standbys_have(XLogRecPtr lsn, int elevel);
 extern XLogRecPtr slot_log_running_transactions(void);
 

@@ -174,7 +174,7 @@ decode_part(const PassInput *input, bool resumable, List *options,
 		if (*peek == NULL)
 			*peek = slot_peek(input->slot_name, input->format->plugin,
 							  input->format->binary, resumable, options,
-							  input->upto);
+							  input->start, input->upto);
 		more = slot_peek_more(*peek);
 	}
 	PG_CATCH();
