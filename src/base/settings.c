@@ -24,6 +24,8 @@ int			notify_stats_max_cpu_percent = 10;
 int			notify_stats_lock_timeout = 10 * 1000;
 int			notify_stats_max_rollup_time = 10 * 60 * 1000;
 int			notify_stats_max_batch_wal = 256 * 1024;
+int			notify_stats_parallel_backlog = 256 * 1024;
+int			notify_stats_max_catch_up_workers = 2;
 int			notify_stats_format = 0;
 int			notify_stats_wal2json_format_version = 2;
 bool		notify_stats_wal2json_numeric_as_string = false;
@@ -134,6 +136,22 @@ settings_define(void)
 							256 * 1024, 64, MAX_KILOBYTES,
 							PGC_SIGHUP,
 							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.parallel_backlog",
+							"Sets the amount of unread WAL from which several processes read it.",
+							"Zero disables this.",
+							&notify_stats_parallel_backlog,
+							256 * 1024, 0, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_catch_up_workers",
+							"Sets the maximum number of processes that read a backlog of one database.",
+							"The worker, or the session that runs catch_up(), is one of them.",
+							&notify_stats_max_catch_up_workers,
+							2, 1, MAX_CATCH_UP_WORKERS,
+							PGC_SIGHUP,
+							0,
 							NULL, NULL, NULL);
 	DefineCustomEnumVariable("notify_stats.format",
 							 "Sets the output plugin of a new replication slot.",

@@ -45,6 +45,16 @@ extern int	notify_stats_max_rollup_time;
 /* notify_stats.max_batch_wal: kilobytes of WAL that one cycle reads */
 extern int	notify_stats_max_batch_wal;
 
+/*
+ * notify_stats.parallel_backlog: kilobytes of unread WAL from which several
+ * processes read it; 0: never
+ */
+extern int	notify_stats_parallel_backlog;
+
+/* notify_stats.max_catch_up_workers: how many, at least 1 */
+#define MAX_CATCH_UP_WORKERS 32
+extern int	notify_stats_max_catch_up_workers;
+
 /* notify_stats.format: of a new slot; an index into the formats in format.c */
 extern int	notify_stats_format;
 

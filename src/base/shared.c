@@ -93,6 +93,7 @@ startup_shared_memory(void)
 		memset(shared_state, 0, sizeof(SharedState));
 		shared_state->lock = &(GetNamedLWLockTranche(EXTENSION_NAME))->lock;
 		ConditionVariableInit(&shared_state->reached_cv);
+		ConditionVariableInit(&shared_state->window_cv);
 		pg_atomic_init_u64(&shared_state->own_commits, 0);
 		for (int i = 0; i < SHARED_STREAMS; i++)
 		{

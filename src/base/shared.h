@@ -18,6 +18,8 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
+#include "settings.h"
+
 #define SHARED_MESSAGE_LENGTH 512
 
 /* What the worker of a stream is doing. */
@@ -148,6 +150,40 @@ typedef struct SharedJoinFailure
 } SharedJoinFailure;
 
 /* The main stream of one database; protected by "lock" of SharedState. */
+/* A part of a backlog that one process reads. */
+typedef struct SharedWindow
+{
+	int			pid;			/* 0: free */
+	XLogRecPtr	start;
+	XLogRecPtr	end;
+	XLogRecPtr	read_lsn;		/* how far it was decoded */
+} SharedWindow;
+
+/* A quiet point (quiet_point.h). */
+typedef struct SharedPoint
+{
+	XLogRecPtr	record;
+	XLogRecPtr	end;
+	TransactionId next_xid;
+} SharedPoint;
+
+/*
+ * A backlog that several processes read.  Used by parallel.c; protected by
+ * "lock" of SharedState.
+ */
+typedef struct SharedCatchUp
+{
+	int			leader;			/* its process; 0: none */
+	XLogRecPtr	end;			/* all windows end before this */
+	int			scout;			/* process that looks for the next point, or 0 */
+	SharedPoint next;			/* start of the next window */
+	SharedPoint applied;		/* start of the window whose turn it is */
+	bool		stopped;		/* windows that wait for their turn are
+								 * discarded, and none begin */
+	XLogRecPtr	not_before;		/* after a stop: one process reads up to here */
+	SharedWindow windows[MAX_CATCH_UP_WORKERS];
+} SharedCatchUp;
+
 typedef struct SharedStream
 {
 	Oid			database;		/* InvalidOid: free */
@@ -202,6 +238,8 @@ typedef struct SharedStream
 	 * process that gets the error, until the server restarts
 	 */
 	bool		text_only;
+
+	SharedCatchUp catch_up;
 
 	Oid			locked_out_build;	/* rollup whose last build did nothing but
 									 * wait for a lock */
@@ -261,6 +299,7 @@ typedef struct SharedState
 {
 	LWLock	   *lock;
 	ConditionVariable reached_cv;	/* a stream has advanced, or a build ended */
+	ConditionVariable window_cv;	/* some SharedCatchUp has changed */
 
 	/*
 	 * number of transactions with an xid that our own processes have

@@ -37,6 +37,7 @@
 #include "pass.h"
 #include "settings.h"
 #include "oversize.h"
+#include "parallel.h"
 #include "publication.h"
 #include "replacement.h"
 #include "request.h"
@@ -668,6 +669,21 @@ restart_of(const StreamRow *row, XLogRecPtr start)
 	return start;
 }
 
+/*
+ * Returns where the window ends.  If the backlog is read by several processes,
+ * it is the first of their windows.
+ */
+static XLogRecPtr
+choose_end(const Reading *reading, const StreamRow *row, const List *live)
+{
+	XLogRecPtr	end = live == NIL ? InvalidXLogRecPtr :
+	parallel_begin(row, reading->start, reading->safe);
+
+	return XLogRecPtrIsInvalid(end) ?
+		pass_window_end(reading->start, reading->safe,
+						restart_of(row, reading->start)) : end;
+}
+
 /* Reads and applies the window, and decides whether to write its end. */
 static void
 read_window(Reading *reading, const Cycle *cycle, List *live)
@@ -680,8 +696,7 @@ read_window(Reading *reading, const Cycle *cycle, List *live)
 	/* catalogs may also have changed before the locks were taken */
 	compare = !catalog_stamp_holds(&facts_compared) ||
 		catalog_version() != reading->version;
-	reading->upto = pass_window_end(reading->start, reading->safe,
-									restart_of(row, reading->start));
+	reading->upto = choose_end(reading, row, live);
 	cycle->result->more = reading->upto < reading->safe;
 	if (reading->upto > reading->start || compare)
 	{
@@ -693,7 +708,8 @@ read_window(Reading *reading, const Cycle *cycle, List *live)
 	reading->write = output->changed != NIL || output->stale != NIL ||
 		output->new_facts ||
 		(reading->progress && is_progress_time(shared)) ||
-		(reading->closing && reading->upto > row->applied_lsn);
+		(reading->closing && reading->upto > row->applied_lsn) ||
+		parallel_is_mine();
 }
 
 /* Commits the applied changes and the position. */
@@ -731,6 +747,8 @@ publish_reading(const Reading *reading, Cycle *cycle)
 		shared_stream_backlog(reading->upto - reading->start, reading->began);
 	debug_stop("after-commit");
 	shared_stream_reached(reading->upto, reading->began);
+	if (parallel_is_mine())
+		parallel_first_is_applied();
 	result->start_lsn = reading->start;
 	result->reached_lsn = reading->upto;
 	if (reading->progress && !reading->write)
@@ -767,6 +785,28 @@ advance_after(const Reading *reading, Cycle *cycle)
 }
 
 /*
+ * Reads a window of a backlog that several processes read.  Returns false if
+ * none is left, so that the stream, which is open, is to be read as usual.
+ */
+static bool
+read_in_parallel(Cycle *cycle)
+{
+	static bool over = false;
+
+	parallel_move_slot(&cycle->row);
+	if (over)
+	{
+		over = false;
+		parallel_end();
+		return false;
+	}
+	xact_commit();
+	over = !parallel_read();
+	cycle->result->more = true;
+	return true;
+}
+
+/*
  * Reads the open stream up to the end of the WAL or of the window.  Returns
  * true if an unreadable value was handled instead; the caller must then open
  * the stream again.
@@ -777,6 +817,8 @@ read_stream(Cycle *cycle)
 	Reading		reading = {0};
 	List	   *live;
 
+	if (parallel_is_mine() && read_in_parallel(cycle))
+		return false;
 	begin_reading(&reading, cycle);
 	if (!main_stream_open_live(&cycle->row, cycle->rollups, &live,
 							   &cycle->result->busy))
@@ -875,6 +917,7 @@ cycle_run(bool manual)
 	PG_CATCH();
 	{
 		main_stream_forget_locks();
+		parallel_abandon();
 		trouble_record(true);
 		PG_RE_THROW();
 	}

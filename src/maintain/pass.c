@@ -41,16 +41,24 @@ typedef struct Pass
 	PassOutput *output;
 	Fold	   *fold;
 	Message		message;		/* the current one of the peek */
+	bool		may_apply;		/* before_apply was called, or is not set */
 	MemoryContext context;		/* lives as long as the pass; those of readers
 								 * are reset earlier */
 } Pass;
 
 static void
-apply_deltas(const PassInput *input, Fold *fold, PassOutput *output)
+apply_deltas(Pass *pass)
 {
+	const PassInput *input = pass->input;
+	PassOutput *output = pass->output;
 	ListCell   *lc;
 
-	foreach(lc, fold->deltas)
+	if (!pass->may_apply)
+		output->discarded = !input->before_apply(input->arg);
+	pass->may_apply = true;
+	if (output->discarded)
+		return;
+	foreach(lc, pass->fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
 
@@ -99,12 +107,14 @@ take_change(void *arg, const RowChange *change)
 {
 	Pass	   *pass = (Pass *) arg;
 
+	if (pass->output->discarded)
+		return;
 	fold_change(pass->fold, change);
 	if (fold_is_large(pass->fold))
 	{
 		MemoryContext context = MemoryContextSwitchTo(pass->context);
 
-		apply_deltas(pass->input, pass->fold, pass->output);
+		apply_deltas(pass);
 		fold_reset(pass->fold);
 		MemoryContextSwitchTo(context);
 	}
@@ -216,6 +226,7 @@ pass_read(const PassInput *input)
 	pass.input = input;
 	pass.output = &output;
 	pass.context = CurrentMemoryContext;
+	pass.may_apply = input->before_apply == NULL;
 	pass.fold = fold_begin(input->rollups);
 	if (input->format->by_name)
 		xact_use_server_encoding();
@@ -227,7 +238,7 @@ pass_read(const PassInput *input)
 	debug_stop("after-peek");
 	for (; more; more = decode_part(input, resumable, options, &peek))
 		read_messages(&pass, peek, reader);
-	apply_deltas(input, pass.fold, &output);
+	apply_deltas(&pass);
 	note_stale(pass.fold, &output);
 	output.nchanges = pass.fold->nchanges;
 	slot_peek_end(peek);

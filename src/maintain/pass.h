@@ -36,12 +36,20 @@ typedef struct PassInput
 	XLogRecPtr	upto;			/* skip commits that start at or after this */
 	const VisibleXids *visible; /* if set: skip these transactions too */
 	const char *target;			/* table to change; NULL: the rollups' own */
+
+	/*
+	 * If set, is called once before anything is applied.  If it returns false,
+	 * nothing is.
+	 */
+	bool		(*before_apply) (void *arg);
+	void	   *arg;
 } PassInput;
 
 typedef struct PassOutput
 {
 	XLogRecPtr	reached_lsn;	/* "upto", or a later position if a commit
 								 * record spans that */
+	bool		discarded;		/* before_apply has refused */
 	uint64		nchanges;
 	List	   *facts;			/* of the live rollups' sources, if they were
 								 * compared */

@@ -15,6 +15,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "catch_up_worker.h"
+#include "parallel.h"
 #include "settings.h"
 #include "shared.h"
 #include "slot.h"
@@ -37,6 +39,7 @@ _PG_init(void)
 	slot_init();
 	wake_init();
 	utility_init();
+	parallel_set_launcher(catch_up_worker_start);
 	if (!IsBinaryUpgrade)
 		worker_register_all();
 }

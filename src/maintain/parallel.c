@@ -1,0 +1,629 @@
+/*-------------------------------------------------------------------------
+ *
+ * parallel.c
+ *	  Reading a backlog by several processes.
+ *
+ * The backlog is divided into windows at quiet points (quiet_point.c), which no
+ * transaction spans.  Each process takes the next window, decodes it with a
+ * temporary slot of its own, and folds its changes.  Then it waits until all
+ * windows before it are applied, applies its own, and commits the position.
+ * So the rollups change in the same order, and have the same states, as if one
+ * process read the backlog.
+ *
+ * The process that runs cycles is the leader.  It reads the first window with
+ * the main slot, which then stands still.  As the applied position is always a
+ * quiet point, the main slot is moved there without decoding anything again.
+ *
+ * Whatever is unusual is left to a single process: if a window cannot be read,
+ * or if the rollups are not those any more for which it was folded, it and all
+ * later ones are discarded.  The leader then goes on alone from the applied
+ * position, and what was wrong happens again, in order.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "busy_lock.h"
+#include "facts.h"
+#include "main_slot.h"
+#include "main_stream.h"
+#include "parallel.h"
+#include "pass.h"
+#include "quiet_point.h"
+#include "rollup.h"
+#include "settings.h"
+#include "shape.h"
+#include "shared.h"
+#include "slot.h"
+#include "time_limit.h"
+#include "xact.h"
+
+/* The smallest window: a slot has to be created for it. */
+#define MIN_WINDOW ((uint64) 64 * 1024)
+
+/* How long to wait for the lock of the stream in our turn. */
+#define LOCK_PATIENCE_MS 1000
+
+/* A window that this process reads. */
+typedef struct Window
+{
+	SharedWindow *shared;
+	QuietPoint	start;
+	QuietPoint	end;
+	TimestampTz began;
+	List	   *live;			/* of Rollup: for which it is folded */
+	StreamRow	row;			/* as of then */
+} Window;
+
+static ParallelLauncher launcher = NULL;
+
+/* where the window ends that the leader reads with the main slot */
+static QuietPoint own_end;
+
+/* Sets how to start other processes. */
+void
+parallel_set_launcher(ParallelLauncher function)
+{
+	launcher = function;
+}
+
+static SharedCatchUp *
+shared_catch_up(void)
+{
+	return &shared_stream()->catch_up;
+}
+
+static void
+announce(void)
+{
+	ConditionVariableBroadcast(&shared_state->window_cv);
+}
+
+static QuietPoint
+from_shared(const SharedPoint *point)
+{
+	return (QuietPoint) {point->record, point->end, point->next_xid};
+}
+
+static SharedPoint
+to_shared(const QuietPoint *point)
+{
+	return (SharedPoint) {point->record, point->end, point->next_xid};
+}
+
+/* The size of a window, so that all processes have several of them. */
+static uint64
+window_size(void)
+{
+	return Max(MIN_WINDOW, Min((uint64) notify_stats_max_batch_wal,
+							   (uint64) notify_stats_parallel_backlog / 4) * 1024);
+}
+
+/*
+ * Giving up
+ */
+
+/*
+ * Stops the division of the backlog: windows that wait for their turn are
+ * discarded.  One process reads at least up to the last of them.
+ */
+static void
+stop(void)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->stopped = true;
+	shared->not_before = shared->next.end;
+	LWLockRelease(shared_state->lock);
+	announce();
+}
+
+/*
+ * Gives up what this process does for a backlog, as it ends, or after an error.
+ */
+void
+parallel_abandon(void)
+{
+	SharedStream *stream = shared_stream_if_any();
+	SharedCatchUp *shared;
+	bool		mine = false;
+
+	if (stream == NULL)
+		return;
+	shared = &stream->catch_up;
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		if (shared->windows[i].pid != MyProcPid)
+			continue;
+		shared->windows[i].pid = 0;
+		mine = true;
+	}
+	if (shared->scout == MyProcPid)
+		shared->scout = 0;
+	if (shared->leader == MyProcPid)
+	{
+		shared->leader = 0;
+		mine = true;
+	}
+	if (mine)
+	{
+		shared->stopped = true;
+		shared->not_before = shared->next.end;
+	}
+	LWLockRelease(shared_state->lock);
+	if (mine)
+		announce();
+}
+
+static void
+abandon_at_exit(int code, Datum arg)
+{
+	LWLockReleaseAll();
+	parallel_abandon();
+}
+
+static void
+register_exit_callback(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(abandon_at_exit, (Datum) 0);
+	registered = true;
+}
+
+/*
+ * Taking windows
+ */
+
+/*
+ * Waits until no other process looks for a quiet point, and becomes the one
+ * that does.  Returns the start of the next window, or false if there is none.
+ */
+static bool
+become_scout(int leader, QuietPoint *start, XLogRecPtr *end)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	bool		wait = true;
+	bool		is_scout = false;
+
+	ConditionVariablePrepareToSleep(&shared_state->window_cv);
+	for (;;)
+	{
+		LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+		if (shared->leader != leader || shared->stopped ||
+			shared->next.end >= shared->end)
+			wait = false;
+		else if (shared->scout == 0)
+		{
+			shared->scout = MyProcPid;
+			*start = from_shared(&shared->next);
+			*end = shared->end;
+			is_scout = true;
+			wait = false;
+		}
+		LWLockRelease(shared_state->lock);
+		if (!wait)
+			break;
+		ConditionVariableSleep(&shared_state->window_cv, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+	return is_scout;
+}
+
+/* Enters a window as that of this process.  Called with the lock held. */
+static SharedWindow *
+enter_window(SharedCatchUp *shared, const Window *window)
+{
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		SharedWindow *entry = &shared->windows[i];
+
+		if (entry->pid != 0)
+			continue;
+		entry->pid = MyProcPid;
+		entry->start = entry->read_lsn = window->start.end;
+		entry->end = window->end.end;
+		return entry;
+	}
+	elog(ERROR, "too many processes read the backlog");
+}
+
+/*
+ * Takes the next window.  Returns false if none is left, which is so if there
+ * is no further quiet point.
+ */
+static bool
+take_window(int leader, Window *window)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	XLogRecPtr	end;
+	bool		found;
+
+	register_exit_callback();
+	if (!become_scout(leader, &window->start, &end))
+		return false;
+	found = quiet_point_find(window->start.end + window_size(), end,
+							 &window->end);
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->scout = 0;
+	if (found)
+	{
+		window->shared = enter_window(shared, window);
+		shared->next = to_shared(&window->end);
+	}
+	else
+		shared->end = shared->next.end;
+	LWLockRelease(shared_state->lock);
+	announce();
+	return found;
+}
+
+static void
+leave_window(Window *window)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	window->shared->pid = 0;
+	LWLockRelease(shared_state->lock);
+	announce();
+}
+
+/*
+ * Our turn
+ */
+
+/* Waits until all windows before this one are applied.  False: stopped. */
+static bool
+wait_for_turn(const Window *window)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	bool		stopped = false;
+	bool		is_ours = false;
+
+	ConditionVariablePrepareToSleep(&shared_state->window_cv);
+	for (;;)
+	{
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		stopped = shared->stopped || shared->leader == 0;
+		is_ours = shared->applied.end == window->start.end;
+		LWLockRelease(shared_state->lock);
+		if (stopped || is_ours)
+			break;
+		ConditionVariableSleep(&shared_state->window_cv, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+	return is_ours && !stopped;
+}
+
+/*
+ * Locks the stream.  Gives up soon: the holder may wait for a lock of ours.
+ */
+static bool
+lock_stream(void)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												  LOCK_PATIENCE_MS);
+
+	while (!stream_try_lock())
+	{
+		if (GetCurrentTimestamp() >= end)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+/* Returns whether the live rollups are still those that were folded. */
+static bool
+rollups_are_same(const Window *window)
+{
+	int			nlive = 0;
+	ListCell   *lc;
+
+	foreach(lc, rollup_list(NULL))
+	{
+		const Rollup *now = (const Rollup *) lfirst(lc);
+		const Rollup *folded;
+
+		if (now->state != ROLLUP_LIVE)
+			continue;
+		nlive++;
+		folded = rollup_find(window->live, now->relid);
+		if (folded == NULL || folded->built_from != now->built_from)
+			return false;
+	}
+	return nlive == list_length(window->live);
+}
+
+/*
+ * Called before the changes of a window are applied.  Returns whether they may
+ * be: everything is as the window expects it, and the stream is locked.
+ */
+static bool
+take_turn(void *arg)
+{
+	Window	   *window = (Window *) arg;
+	StreamRow	row;
+
+	return wait_for_turn(window) && lock_stream() && stream_load(&row) &&
+		row.has_slot && row.applied_lsn == window->start.end &&
+		row.upgrade_from == 0 && row.paused == window->row.paused &&
+		strcmp(NameStr(row.slot_name), NameStr(window->row.slot_name)) == 0 &&
+		rollups_are_same(window) &&
+		facts_equal(facts_load(),
+					facts_collect(row.format,
+								  rollup_definitions(window->live)));
+}
+
+/* All processes may now see that the window is applied. */
+static void
+publish(Window *window)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->applied = to_shared(&window->end);
+	LWLockRelease(shared_state->lock);
+	shared_stream_backlog(window->end.end - window->start.end, window->began);
+	shared_stream_reached(window->end.end, window->began);
+}
+
+/*
+ * Reading
+ */
+
+/*
+ * Opens the live rollups.  Returns false if one cannot be: a cycle decides what
+ * to do about that.
+ */
+static bool
+open_rollups(Window *window)
+{
+	ListCell   *lc;
+
+	window->live = NIL;
+	foreach(lc, rollup_list(NULL))
+	{
+		Rollup	   *rollup = (Rollup *) lfirst(lc);
+		BusyLock	busy;
+
+		if (rollup->state != ROLLUP_LIVE)
+			continue;
+		if (rollup_open(rollup, &busy) != SHAPE_READY ||
+			rollup->shape->obstacle != NULL ||
+			rollup->shape->fingerprint != rollup->built_from)
+			return false;
+		window->live = lappend(window->live, rollup);
+	}
+	return window->live != NIL;
+}
+
+/* A name for the temporary slot of this process. */
+static char *
+slot_name_of_process(void)
+{
+	return psprintf("%s_%u_%d", EXTENSION_NAME, MyDatabaseId, MyProcPid);
+}
+
+/*
+ * Reads a window and applies it in its turn, in the current transaction.
+ * Returns false if it is discarded.
+ */
+static bool
+read_window(Window *window)
+{
+	PassInput	input = {0};
+	PassOutput	output;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	shape_forget_outdated();
+	if (!stream_load(&window->row) || !open_rollups(window))
+		return false;
+	input.slot_name = slot_name_of_process();
+	input.format = window->row.format;
+	input.rollups = window->live;
+	input.start = &window->start;
+	input.applied_lsn = window->start.end;
+	input.upto = window->end.end;
+	input.before_apply = take_turn;
+	input.arg = window;
+	output = pass_read(&input);
+	if (output.discarded)
+		return false;
+	forboth(lc, output.stale, lc2, output.reasons)
+		rollup_give_up((Rollup *) lfirst(lc), (const char *) lfirst(lc2),
+					   window->end.end);
+	if (output.changed != NIL)
+		rollup_set_changed(output.changed);
+	stream_set_applied(window->end.end);
+	shared_stream_count(output.nchanges);
+	return true;
+}
+
+/* Takes a window and reads it.  Returns whether there was one, and it is applied. */
+static bool
+read_next_window(int leader)
+{
+	Window		window = {0};
+	bool		applied;
+
+	if (!take_window(leader, &window))
+		return false;
+	window.began = GetCurrentTimestamp();
+	xact_begin();
+	time_limit_start();
+	applied = read_window(&window);
+	time_limit_stop();
+	if (applied)
+	{
+		debug_stop("window-applied");
+		(void) xact_commit_lazily();
+		publish(&window);
+	}
+	else
+	{
+		xact_commit();			/* it has not written */
+		stop();
+	}
+	slot_close();
+	leave_window(&window);
+	return applied;
+}
+
+/*
+ * The leader
+ */
+
+/*
+ * Divides a backlog, if it is large enough, and starts other processes.
+ * "start" is the position of the stream, which is locked, and "safe" the end of
+ * the WAL that may be read.  Returns where the leader's own window ends, which
+ * it reads with the main slot; or an invalid LSN if one process is to read the
+ * backlog.
+ */
+XLogRecPtr
+parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	int			nprocesses = Min(notify_stats_max_catch_up_workers - 1,
+								 slot_count_free());
+	QuietPoint	first;
+
+	if (notify_stats_parallel_backlog == 0 || nprocesses < 1 ||
+		launcher == NULL || !row->format->resumable || !slot_keeps_open() ||
+		safe - start <= (uint64) notify_stats_parallel_backlog * 1024 ||
+		start < shared->not_before || shared->leader != 0 ||
+		!quiet_point_find(start + window_size(), safe, &first))
+		return InvalidXLogRecPtr;
+	register_exit_callback();
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->leader = MyProcPid;
+	shared->stopped = false;
+	shared->scout = 0;
+	shared->end = safe;
+	own_end = first;
+	shared->next = to_shared(&first);
+	memset(&shared->applied, 0, sizeof(shared->applied));
+	LWLockRelease(shared_state->lock);
+	(void) launcher(nprocesses);
+	return first.end;
+}
+
+/* Returns whether this process leads. */
+bool
+parallel_is_mine(void)
+{
+	SharedStream *stream = shared_stream_if_any();
+
+	return stream != NULL && stream->catch_up.leader == MyProcPid;
+}
+
+/* The leader has committed its own window: others may go on from there. */
+void
+parallel_first_is_applied(void)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->applied = to_shared(&own_end);
+	LWLockRelease(shared_state->lock);
+	announce();
+}
+
+/*
+ * Moves the main slot to the position that is applied, so that it does not
+ * retain the WAL before.  The stream is locked.
+ */
+void
+parallel_move_slot(const StreamRow *row)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	QuietPoint	applied;
+	SlotInfo	slot;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	applied = from_shared(&shared->applied);
+	LWLockRelease(shared_state->lock);
+	if (!slot_lookup(NameStr(row->slot_name), &slot) ||
+		slot.confirmed_flush_lsn >= applied.end)
+		return;
+	XLogFlush(slot_written_lsn());	/* the commits of those windows */
+	slot_move_to(NameStr(row->slot_name), &applied);
+}
+
+/* Returns whether any process still reads a window. */
+static bool
+some_are_reading(const SharedCatchUp *shared)
+{
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+		if (shared->windows[i].pid != 0)
+			return true;
+	return shared->scout != 0;
+}
+
+static void
+wait_for_others(void)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	bool		wait;
+
+	ConditionVariablePrepareToSleep(&shared_state->window_cv);
+	for (;;)
+	{
+		LWLockAcquire(shared_state->lock, LW_SHARED);
+		wait = some_are_reading(shared);
+		LWLockRelease(shared_state->lock);
+		if (!wait)
+			break;
+		ConditionVariableSleep(&shared_state->window_cv, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+}
+
+/*
+ * Reads a window.  If none is left, waits for the other processes, and returns
+ * false.
+ */
+bool
+parallel_read(void)
+{
+	if (read_next_window(MyProcPid))
+		return true;
+	wait_for_others();
+	return false;
+}
+
+/* The leader goes on alone. */
+void
+parallel_end(void)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->leader = 0;
+	LWLockRelease(shared_state->lock);
+	announce();
+}
+
+/* Reads windows for a leader, given by its process, until none is left. */
+void
+parallel_help(int leader)
+{
+	while (read_next_window(leader))
+		;
+}

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * parallel.h
+ *	  Reading a backlog by several processes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NOTIFY_STATS_PARALLEL_H
+#define NOTIFY_STATS_PARALLEL_H
+
+#include "stream.h"
+
+/* Starts so many processes that call parallel_help; returns how many. */
+typedef int (*ParallelLauncher) (int nprocesses);
+
+extern void parallel_set_launcher(ParallelLauncher launcher);
+extern XLogRecPtr parallel_begin(const StreamRow *row, XLogRecPtr start,
+								 XLogRecPtr safe);
+extern bool parallel_is_mine(void);
+extern void parallel_first_is_applied(void);
+extern void parallel_move_slot(const StreamRow *row);
+extern bool parallel_read(void);
+extern void parallel_end(void);
+extern void parallel_abandon(void);
+extern void parallel_help(int leader);
+
+#endif							/* NOTIFY_STATS_PARALLEL_H */
