@@ -58,7 +58,8 @@ quiet_point_find(XLogRecPtr from, XLogRecPtr before, QuietPoint *point)
 	XLogReaderState *record = wal_reader_record(reader);
 	bool		found = false;
 
-	if (wal_reader_start_after(reader, from))
+	/* the server waits for WAL that does not exist yet */
+	if (from < before && wal_reader_start_after(reader, from))
 	{
 		while (!found && record->EndRecPtr < before)
 		{

@@ -359,6 +359,7 @@ take_turn(void *arg)
 	Window	   *window = (Window *) arg;
 	StreamRow	row;
 
+	debug_stop("window-folded");
 	return wait_for_turn(window) && lock_stream() && stream_load(&row) &&
 		row.has_slot && row.applied_lsn == window->start.end &&
 		row.upgrade_from == 0 && row.paused == window->row.paused &&
@@ -466,9 +467,7 @@ read_next_window(int leader)
 		return false;
 	window.began = GetCurrentTimestamp();
 	xact_begin();
-	time_limit_start();
 	applied = read_window(&window);
-	time_limit_stop();
 	if (applied)
 	{
 		debug_stop("window-applied");
@@ -520,7 +519,9 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 	shared->next = to_shared(&first);
 	memset(&shared->applied, 0, sizeof(shared->applied));
 	LWLockRelease(shared_state->lock);
-	(void) launcher(nprocesses);
+	ereport(LOG,
+			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
+					(safe - start) / (1024 * 1024), launcher(nprocesses) + 1)));
 	return first.end;
 }
 
@@ -624,6 +625,12 @@ parallel_end(void)
 void
 parallel_help(int leader)
 {
-	while (read_next_window(leader))
-		;
+	bool		more = true;
+
+	while (more)
+	{
+		time_limit_start();
+		more = read_next_window(leader);
+		time_limit_stop();
+	}
 }
