@@ -117,6 +117,14 @@ foreach my $by ('session', 'worker')
 	reads('TRUNCATE of one of several sources', $by, q{TRUNCATE others});
 	reads('partitions', $by, q{CREATE TABLE IF NOT EXISTS root_1 PARTITION OF root FOR VALUES IN (1);
 		ALTER TABLE root_1 REPLICA IDENTITY FULL; INSERT INTO root VALUES (1, 1)});
+	# Between the first and the last CHECKPOINT, a process that began at the first would still build its
+	# snapshot, and miss that the table has got another file.
+	reads('a table that is rewritten while transactions run', $by,
+		q{BEGIN; INSERT INTO others VALUES (nextval('ids'), 1, 1, 'calm'); PREPARE TRANSACTION 'first'; CHECKPOINT;
+			BEGIN; INSERT INTO others VALUES (nextval('ids'), 1, 1, 'calm'); PREPARE TRANSACTION 'second';
+			VACUUM FULL events; UPDATE events SET kind = 6 WHERE id % 49 = 0; COMMIT PREPARED 'first'; CHECKPOINT;
+			INSERT INTO events SELECT 20000000 + nextval('ids'), 2, 2, 'calm', repeat('y', 300) FROM generate_series(1, 500);
+			COMMIT PREPARED 'second'; CHECKPOINT});
 	reads('prepared transactions', $by, q{BEGIN; INSERT INTO events VALUES (nextval('ids'), 3, 1, 'calm'); PREPARE TRANSACTION 'p'},
 		q{INSERT INTO events VALUES (nextval('ids'), 3, 1, 'calm')}, q{COMMIT PREPARED 'p'});
 }
