@@ -165,6 +165,7 @@ foreach my $point ('window-folded', 'window-applied')
 		$offset = log_position($node);
 		resume_stream($node);
 		wait_for_stop($node, $point, $offset);
+		poll($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up worker'});
 		$pid = sql($node, q{SELECT pid FROM pg_stat_activity WHERE backend_type = '}
 			. ($end eq 'leader' ? 'notify_stats worker' : 'notify_stats catch-up worker') . q{' LIMIT 1});
 		unset_stop($node);
