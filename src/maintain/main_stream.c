@@ -391,8 +391,19 @@ standbys_let_advance(XLogRecPtr end)
 }
 
 /*
- * Advances the slot to a position that was committed.  First flushes the
- * commit; for a failover slot the standbys must have received it too.  Each
+ * Returns whether the slot may advance to a position of which the commit ends
+ * there.  Flushes the commit; for a failover slot the standbys must have
+ * received it too.
+ */
+bool
+main_stream_may_advance(const SlotInfo *slot, XLogRecPtr commit_end)
+{
+	XLogFlush(commit_end);
+	return !slot->failover || standbys_let_advance(commit_end);
+}
+
+/*
+ * Advances the slot to a position that was committed, if it may.  Each
  * advance may read the WAL from restart_lsn, so this is not done after every
  * cycle, unless "at_once".  Returns after how many milliseconds the caller
  * must try again; 0: nothing is left to do.
@@ -416,8 +427,7 @@ main_stream_keep_slot_close(const StreamRow *row, XLogRecPtr applied_lsn,
 	/* another process may have committed the position */
 	end = applied_lsn == committed.applied_lsn ?
 		committed.commit_end : slot_written_lsn();
-	XLogFlush(end);
-	if (slot.failover && !standbys_let_advance(end))
+	if (!main_stream_may_advance(&slot, end))
 		return ADVANCE_INTERVAL_MS + 1;
 	main_stream_advance(row, applied_lsn);
 	return 0;

@@ -11,6 +11,7 @@
 #include "busy_lock.h"
 #include "pass.h"
 #include "stream.h"
+#include "slot.h"
 
 extern bool main_stream_lock(StreamRow *row);
 extern bool main_stream_open_live(const StreamRow *row, List *rollups,
@@ -20,6 +21,8 @@ extern PassOutput main_stream_read(const StreamRow *row, List *live,
 extern void main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn,
 							   TimestampTz at);
 extern void main_stream_advance(const StreamRow *row, XLogRecPtr lsn);
+extern bool main_stream_may_advance(const SlotInfo *slot,
+									XLogRecPtr commit_end);
 extern int	main_stream_keep_slot_close(const StreamRow *row,
 										XLogRecPtr applied_lsn, bool at_once);
 extern void main_stream_note_commit(XLogRecPtr applied_lsn,

@@ -629,7 +629,7 @@ parallel_first_is_applied(void)
 
 /*
  * Moves the main slot to the position that is applied, so that it does not
- * retain the WAL before.  The stream is locked.
+ * retain the WAL before, if it may.  The stream is locked.
  */
 void
 parallel_move_slot(const StreamRow *row)
@@ -642,9 +642,10 @@ parallel_move_slot(const StreamRow *row)
 	applied = shared->applied;
 	LWLockRelease(shared_state->lock);
 	if (!slot_lookup(NameStr(row->slot_name), &slot) ||
-		slot.confirmed_flush_lsn >= applied.lsn)
+		slot.confirmed_flush_lsn >= applied.lsn ||
+		!main_stream_may_advance(&slot, slot_written_lsn()))
 		return;
-	XLogFlush(slot_written_lsn());	/* the commits of those windows */
+	slot_close();
 	start_point_move_slot(&applied, NameStr(row->slot_name));
 }
 
