@@ -128,6 +128,22 @@ stop(void)
 	announce();
 }
 
+/* Frees the windows of this process.  Called with the lock held. */
+static bool
+free_windows(SharedCatchUp *shared)
+{
+	bool		any = false;
+
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		if (shared->windows[i].pid != MyProcPid)
+			continue;
+		shared->windows[i].pid = 0;
+		any = true;
+	}
+	return any;
+}
+
 /*
  * Gives up what this process does for a backlog, as it ends, or after an error.
  */
@@ -136,19 +152,13 @@ parallel_abandon(void)
 {
 	SharedStream *stream = shared_stream_if_any();
 	SharedCatchUp *shared;
-	bool		mine = false;
+	bool		mine;
 
 	if (stream == NULL)
 		return;
 	shared = &stream->catch_up;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
-	{
-		if (shared->windows[i].pid != MyProcPid)
-			continue;
-		shared->windows[i].pid = 0;
-		mine = true;
-	}
+	mine = free_windows(shared);
 	if (shared->scout == MyProcPid)
 		shared->scout = 0;
 	if (shared->leader == MyProcPid)
@@ -233,6 +243,7 @@ enter_window(SharedCatchUp *shared, const Window *window)
 		if (entry->pid != 0)
 			continue;
 		entry->pid = MyProcPid;
+		entry->phase = WINDOW_READING;
 		entry->start = entry->read_lsn = window->start.end;
 		entry->end = window->end.end;
 		return entry;
@@ -499,8 +510,10 @@ XLogRecPtr
 parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
 	SharedCatchUp *shared = shared_catch_up();
+	/* this process needs a slot as well, for its next window */
 	int			nprocesses = Min(notify_stats_max_catch_up_workers - 1,
-								 slot_count_free());
+								 slot_count_free() - 1);
+	Window		window = {0};
 	QuietPoint	first;
 
 	if (notify_stats_parallel_backlog == 0 || nprocesses < 1 ||
@@ -518,6 +531,9 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 	own_end = first;
 	shared->next = to_shared(&first);
 	memset(&shared->applied, 0, sizeof(shared->applied));
+	window.start.end = start;
+	window.end = first;
+	(void) enter_window(shared, &window);
 	LWLockRelease(shared_state->lock);
 	ereport(LOG,
 			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
@@ -542,6 +558,7 @@ parallel_first_is_applied(void)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->applied = to_shared(&own_end);
+	(void) free_windows(shared);
 	LWLockRelease(shared_state->lock);
 	announce();
 }

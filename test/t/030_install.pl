@@ -579,6 +579,8 @@ alter_rollup(regclass,text,text[])|EXECUTE
 applied_lsn(regclass)|EXECUTE
 blocked_by(integer)|EXECUTE
 build_activity()|EXECUTE
+catch_up_activity()|EXECUTE
+catch_up_progress|SELECT
 computed_rollup|SELECT
 create_rollup(text,text,text[],text[])|EXECUTE
 display_name(regclass)|EXECUTE
