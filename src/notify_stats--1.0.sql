@@ -1076,7 +1076,7 @@ COMMENT ON COLUMN @extschema@.status.waits_for IS
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
     'the oldest open transaction, if the slot retains more than 1 MB because of it; with pgoutput and wal2json, each cycle reads that WAL again';
 
-CREATE VIEW @extschema@.catch_up_progress AS
+CREATE VIEW @extschema@.catch_up_progress WITH (security_barrier) AS
     SELECT a.pid, a.is_leader, a.state, a.start_lsn, a.end_lsn, a.read_lsn
     FROM @extschema@.catch_up_activity() a;
 COMMENT ON VIEW @extschema@.catch_up_progress IS
