@@ -154,6 +154,18 @@ typedef struct SharedJoinFailure
 	int64		request;
 } SharedJoinFailure;
 
+/*
+ * A place in the WAL where decoding can begin (start_point.c), as a slot has
+ * it.
+ */
+typedef struct StartPoint
+{
+	XLogRecPtr	lsn;			/* transactions that end after this are
+								 * decoded (confirmed_flush_lsn) */
+	XLogRecPtr	restart_lsn;	/* the WAL is read from here */
+	TransactionId catalog_xmin; /* catalog rows since then are needed */
+} StartPoint;
+
 /* What a process does with its part of a backlog. */
 typedef enum WindowPhase
 {
@@ -172,14 +184,6 @@ typedef struct SharedWindow
 	XLogRecPtr	read_lsn;		/* how far it was decoded */
 } SharedWindow;
 
-/* A quiet point (quiet_point.h). */
-typedef struct SharedPoint
-{
-	XLogRecPtr	record;
-	XLogRecPtr	end;
-	TransactionId next_xid;
-} SharedPoint;
-
 /*
  * A backlog that several processes read.  Used by parallel.c; protected by
  * "lock" of SharedState.
@@ -188,9 +192,11 @@ typedef struct SharedCatchUp
 {
 	int			leader;			/* its process; 0: none */
 	XLogRecPtr	end;			/* all windows end before this */
-	int			scout;			/* process that looks for the next point, or 0 */
-	SharedPoint next;			/* start of the next window */
-	SharedPoint applied;		/* start of the window whose turn it is */
+	int			scout;			/* process that looks for the next start point,
+								 * or 0 */
+	bool		busy;			/* some transaction is always running */
+	StartPoint	next;			/* start of the next window */
+	StartPoint	applied;		/* start of the window whose turn it is */
 	bool		stopped;		/* windows that wait for their turn are
 								 * discarded, and none begin */
 	XLogRecPtr	not_before;		/* after a stop: one process reads up to here */

@@ -41,7 +41,6 @@
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
 #include "utils/builtins.h"
@@ -49,16 +48,13 @@
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/resowner.h"
-#include "utils/wait_event.h"
 
 #include "catalog_version.h"
 #include "compat.h"
 #include "decoder.h"
 #include "ignored_table.h"
 #include "plugin.h"
-
-/* Interval at which it is checked whether the rest of a record is on disk. */
-#define FLUSH_WAIT_MS 1
+#include "wal_reader.h"
 
 /*
  * So many bytes of messages are read at once, if the caches are kept; and if
@@ -302,29 +298,6 @@ release_slot_at_exit(int code, Datum arg)
 	release_slot();
 }
 
-/*
- * Reads a page of the WAL.  The last record may be only partly on disk.  The
- * server's function would then wait for the rest without checking for the
- * death of the postmaster, possibly forever.  So we wait here first.
- */
-static int
-read_page(XLogReaderState *reader, XLogRecPtr page, int length,
-		  XLogRecPtr record, char *buffer)
-{
-	while (GetFlushRecPtr(NULL) < page + length)
-	{
-		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, FLUSH_WAIT_MS,
-						 PG_WAIT_EXTENSION);
-		CHECK_FOR_INTERRUPTS();
-	}
-	return read_local_xlog_page(reader, page, length, record, buffer);
-}
-
-/* The functions that read the WAL for the server. */
-#define WAL_ROUTINES \
-	XL_ROUTINE(.page_read = read_page, .segment_open = wal_segment_open, \
-			   .segment_close = wal_segment_close)
-
 /* Remembers the slot that this process has just acquired. */
 static void
 take_over_slot(const char *slot_name, bool temporary)
@@ -365,7 +338,7 @@ start_decoding(List *options, MemoryContext context)
 	own.decoding = NULL;
 	own.decoding = CreateDecodingContext(InvalidXLogRecPtr,
 										 make_options(own.options), false,
-										 WAL_ROUTINES, prepare_write,
+										 WAL_READER_ROUTINE, prepare_write,
 										 write_message, NULL);
 	wrap_callbacks(&own.decoding->callbacks);
 	XLogBeginRead(own.decoding->reader, MyReplicationSlot->data.restart_lsn);
@@ -392,37 +365,17 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 	start_decoding(options, context);
 }
 
-/* Finds the consistent point, which gives the slot its position. */
-static void
-find_start(const char *plugin, const QuietPoint *point)
-{
-	LogicalDecodingContext *decoding =
-	CreateInitDecodingContext(plugin, NIL, false, point->record, WAL_ROUTINES,
-							  NULL, NULL, NULL);
-
-	DecodingContextFindStartpoint(decoding);
-	FreeDecodingContext(decoding);
-	if (MyReplicationSlot->data.confirmed_flush != point->end)
-		elog(ERROR, "decoding starts at %X/%X instead of %X/%X",
-			 LSN_FORMAT_ARGS(MyReplicationSlot->data.confirmed_flush),
-			 LSN_FORMAT_ARGS(point->end));
-}
-
 /*
- * The same for a new temporary slot, which begins at a quiet point.  It goes
- * away when it is closed, or with this process.  A permanent slot must protect
- * the WAL and the catalogs as of that point.  Must be called in a transaction
- * that has not written.
+ * The same for a new temporary slot, which begins at a start point.  It goes
+ * away when it is closed, or with this process.
  */
 void
-decoder_open_at(const QuietPoint *point, const char *slot_name,
+decoder_open_at(const StartPoint *point, const char *slot_name,
 				const char *plugin, List *options, MemoryContext context)
 {
 	decoder_close();
-	CheckLogicalDecodingRequirements();
-	create_temporary_slot(slot_name);
+	start_point_create_slot(point, slot_name, plugin);
 	take_over_slot(slot_name, true);
-	find_start(plugin, point);
 	start_decoding(options, context);
 }
 

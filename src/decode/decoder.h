@@ -12,13 +12,13 @@
 #include "nodes/pg_list.h"
 
 #include "message_buffer.h"
-#include "quiet_point.h"
+#include "start_point.h"
 
 extern bool decoder_is_open(const char *slot_name);
 extern bool decoder_is_ready(const char *slot_name, List *options);
 extern void decoder_open(const char *slot_name, List *options,
 						 MemoryContext context);
-extern void decoder_open_at(const QuietPoint *point, const char *slot_name,
+extern void decoder_open_at(const StartPoint *point, const char *slot_name,
 							const char *plugin, List *options,
 							MemoryContext context);
 extern bool decoder_read(XLogRecPtr upto, MessageBuffer *messages);

@@ -28,7 +28,6 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "replication/logical.h"
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/condition_variable.h"
@@ -46,6 +45,7 @@
 #include "compat.h"
 #include "decoder.h"
 #include "native_protocol.h"
+#include "routine_message.h"
 #include "settings.h"
 #include "slot.h"
 #include "xact.h"
@@ -65,50 +65,8 @@ struct SlotPeek
 								 * once; NULL: the slot is open */
 };
 
-/*
- * a decoding function of the server is running, whose routine messages are
- * suppressed
- */
-static bool quiet = false;
-
 /* where this process keeps the slot that it reads open; NULL: it does not */
 static MemoryContext keep_open = NULL;
-
-static emit_log_hook_type prev_emit_log_hook = NULL;
-
-/*
- * Each peek, each advance and each creation of a slot logs several lines.  The
- * server has no setting for that, so these messages are suppressed here, and
- * no others.
- */
-static void
-drop_routine_messages(ErrorData *edata)
-{
-	static const char *const routine[] = {
-		"starting logical decoding for slot ",
-		"logical decoding found "
-	};
-
-	if (quiet && edata->elevel == LOG && edata->message_id != NULL)
-		for (int i = 0; i < lengthof(routine); i++)
-			if (strncmp(edata->message_id, routine[i],
-						strlen(routine[i])) == 0)
-			{
-				edata->output_to_server = false;
-				edata->output_to_client = false;
-			}
-
-	if (prev_emit_log_hook)
-		prev_emit_log_hook(edata);
-}
-
-/* Suppresses the routine messages of our slot calls in the server log. */
-void
-slot_init(void)
-{
-	prev_emit_log_hook = emit_log_hook;
-	emit_log_hook = drop_routine_messages;
-}
 
 static void
 main_name(Oid database, NameData *name)
@@ -236,6 +194,7 @@ slot_lookup(const char *name, SlotInfo *info)
 		info->inactive_since = slot_inactive_since(slot);
 		info->confirmed_flush_lsn = slot->data.confirmed_flush;
 		info->restart_lsn = slot->data.restart_lsn;
+		info->catalog_xmin = slot->data.catalog_xmin;
 		info->active_pid = slot->active_pid;
 		info->failover = slot_is_failover(slot);
 		SpinLockRelease(&slot->mutex);
@@ -315,7 +274,7 @@ execute_quietly(const char *query, int nargs, Oid *argtypes, Datum *args)
 {
 	volatile int result = 0;
 
-	quiet = true;
+	routine_message_drop(true);
 	PG_TRY();
 	{
 		result = SPI_execute_with_args(query, nargs, argtypes, args, NULL,
@@ -323,7 +282,7 @@ execute_quietly(const char *query, int nargs, Oid *argtypes, Datum *args)
 	}
 	PG_FINALLY();
 	{
-		quiet = false;
+		routine_message_drop(false);
 	}
 	PG_END_TRY();
 	return result;
@@ -370,14 +329,14 @@ invoke_quietly(FunctionCallInfo fcinfo)
 {
 	MemoryContext context = CurrentMemoryContext;
 
-	quiet = true;
+	routine_message_drop(true);
 	PG_TRY();
 	{
 		(void) FunctionCallInvoke(fcinfo);
 	}
 	PG_FINALLY();
 	{
-		quiet = false;
+		routine_message_drop(false);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
@@ -479,25 +438,6 @@ slot_advance(const char *name, XLogRecPtr lsn)
 						   LSNGetDatum(lsn), (Datum) 0);
 		hold_if_temporary(name);
 	}
-}
-
-/*
- * Moves a slot that no process uses to a quiet point, without reading the WAL
- * before it.  As no transaction spans that point, decoding from there needs no
- * older WAL, and no older rows of the catalogs.
- */
-void
-slot_move_to(const char *name, const QuietPoint *point)
-{
-	slot_close();
-	acquire_slot(name);
-	/* what earlier decoding has found takes effect first */
-	LogicalConfirmReceivedLocation(point->record);
-	LogicalIncreaseXminForSlot(point->record, point->next_xid);
-	LogicalIncreaseRestartDecodingForSlot(point->record, point->record);
-	LogicalConfirmReceivedLocation(point->end);
-	ReplicationSlotMarkDirty();
-	ReplicationSlotRelease();
 }
 
 /*
@@ -696,7 +636,7 @@ message_memory(void)
  */
 static void
 open_slot(const char *name, const char *plugin, List *options,
-		  const QuietPoint *start)
+		  const StartPoint *start)
 {
 	int			guc_nestlevel;
 
@@ -796,7 +736,7 @@ peek_by_function(SlotPeek *peek, const char *name, const char *plugin,
  */
 SlotPeek   *
 slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
-		  List *options, const QuietPoint *start, XLogRecPtr upto)
+		  List *options, const StartPoint *start, XLogRecPtr upto)
 {
 	SlotPeek   *peek = palloc0(sizeof(SlotPeek));
 
@@ -807,14 +747,14 @@ slot_peek(const char *name, const char *plugin, bool binary, bool resumable,
 	}
 	peek->upto = upto;
 	peek->messages = message_buffer_create(message_memory());
-	quiet = true;
+	routine_message_drop(true);
 	PG_TRY();
 	{
 		open_slot(name, plugin, options, start);
 	}
 	PG_FINALLY();
 	{
-		quiet = false;
+		routine_message_drop(false);
 	}
 	PG_END_TRY();
 	return peek;
@@ -835,14 +775,14 @@ slot_peek_more(SlotPeek *peek)
 		return true;
 	}
 	message_buffer_reset(peek->messages);
-	quiet = true;
+	routine_message_drop(true);
 	PG_TRY();
 	{
 		decode_open_slot(peek);
 	}
 	PG_FINALLY();
 	{
-		quiet = false;
+		routine_message_drop(false);
 	}
 	PG_END_TRY();
 	return true;

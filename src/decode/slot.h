@@ -17,7 +17,7 @@
 #include "nodes/pg_list.h"
 
 #include "message_buffer.h"
-#include "quiet_point.h"
+#include "start_point.h"
 
 /* The properties of a slot that can be read without acquiring it. */
 typedef struct SlotInfo
@@ -31,6 +31,7 @@ typedef struct SlotInfo
 								 * 18) */
 	XLogRecPtr	confirmed_flush_lsn;
 	XLogRecPtr	restart_lsn;	/* reading starts here when it is opened */
+	TransactionId catalog_xmin; /* catalog rows it still needs */
 	int			active_pid;		/* of the process that has acquired it, or 0 */
 	bool		failover;		/* it is synchronized to standbys */
 } SlotInfo;
@@ -38,7 +39,6 @@ typedef struct SlotInfo
 /* A peek: the messages written by the output plugin. */
 typedef struct SlotPeek SlotPeek;
 
-extern void slot_init(void);
 extern void slot_main_name(NameData *name);
 extern void slot_check_plugin(const char *plugin);
 extern bool slot_lookup(const char *name, SlotInfo *info);
@@ -68,13 +68,12 @@ extern void slot_close(void);
 extern void slot_wait_until_free(const char *name, int pid);
 extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 						   bool resumable,
-						   List *options, const QuietPoint *start,
+						   List *options, const StartPoint *start,
 						   XLogRecPtr upto);
 extern bool slot_peek_more(SlotPeek *peek);
 extern bool slot_peek_next(SlotPeek *peek, Message *message);
 extern void slot_peek_end(SlotPeek *peek);
 extern void slot_advance(const char *name, XLogRecPtr lsn);
-extern void slot_move_to(const char *name, const QuietPoint *point);
 extern bool slot_standbys_have(XLogRecPtr lsn, int elevel);
 extern XLogRecPtr slot_log_running_transactions(void);
 

@@ -11,28 +11,73 @@
 #include "access/xlog_internal.h"
 #include "access/xlogutils.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #include "wal_reader.h"
+
+/* Interval at which it is checked whether the rest of a record is on disk. */
+#define FLUSH_WAIT_MS 1
 
 struct WalReader
 {
 	MemoryContext context;		/* of the memory of the server's reader */
 	XLogReaderState *xlog;
-	MemoryContextCallback at_end;	/* of the context */
 };
 
 /*
- * Closes the file that the reader has open, which would remain open after an
- * error.
+ * Reads a page of the WAL.  The last record may be only partly on disk.  The
+ * server's function would then wait for the rest without checking for the
+ * death of the postmaster, possibly forever.  So we wait here first.
  */
+int
+wal_read_page(XLogReaderState *xlog, XLogRecPtr page, int length,
+			  XLogRecPtr record, char *buffer)
+{
+	while (GetFlushRecPtr(NULL) < page + length)
+	{
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, FLUSH_WAIT_MS,
+						 PG_WAIT_EXTENSION);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return read_local_xlog_page(xlog, page, length, record, buffer);
+}
+
+/* Reads the next record of a reader of the server, which must be on disk. */
+void
+wal_read_next(XLogReaderState *xlog)
+{
+	char	   *error = NULL;
+
+	if (XLogReadRecord(xlog, &error) == NULL)
+		elog(ERROR, "could not read WAL at %X/%X: %s",
+			 LSN_FORMAT_ARGS(xlog->EndRecPtr), error ? error : "no record");
+	CHECK_FOR_INTERRUPTS();
+}
+
 static void
 close_file(void *arg)
 {
-	WalReader  *reader = (WalReader *) arg;
+	XLogReaderState *xlog = (XLogReaderState *) arg;
 
-	if (reader->xlog->seg.ws_file >= 0)
-		wal_segment_close(reader->xlog);
+	if (xlog->seg.ws_file >= 0)
+		wal_segment_close(xlog);
+}
+
+/*
+ * Closes the file that a reader of the server has open when the memory context
+ * in which the reader lives is deleted.  It would remain open after an error.
+ */
+void
+wal_close_with(MemoryContext context, XLogReaderState *xlog)
+{
+	MemoryContextCallback *callback =
+	MemoryContextAlloc(context, sizeof(MemoryContextCallback));
+
+	callback->func = close_file;
+	callback->arg = xlog;
+	MemoryContextRegisterResetCallback(context, callback);
 }
 
 /*
@@ -46,20 +91,13 @@ wal_reader_create(void)
 
 	reader->context = CurrentMemoryContext;
 	reader->xlog = XLogReaderAllocate(wal_segment_size, NULL,
-									  XL_ROUTINE(.page_read = read_local_xlog_page,
-												 .segment_open =
-												 wal_segment_open,
-												 .segment_close =
-												 wal_segment_close),
-									  NULL);
+									  WAL_READER_ROUTINE, NULL);
 	if (reader->xlog == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("Failed while allocating a WAL reading processor.")));
-	reader->at_end.func = close_file;
-	reader->at_end.arg = reader;
-	MemoryContextRegisterResetCallback(reader->context, &reader->at_end);
+	wal_close_with(reader->context, reader->xlog);
 	return reader;
 }
 
@@ -96,12 +134,7 @@ void
 wal_reader_next(WalReader *reader)
 {
 	MemoryContext caller_context = MemoryContextSwitchTo(reader->context);
-	char	   *error = NULL;
 
-	if (XLogReadRecord(reader->xlog, &error) == NULL)
-		elog(ERROR, "could not read WAL at %X/%X: %s",
-			 LSN_FORMAT_ARGS(reader->xlog->EndRecPtr), error ?
-			 error : "no record");
+	wal_read_next(reader->xlog);
 	MemoryContextSwitchTo(caller_context);
-	CHECK_FOR_INTERRUPTS();
 }

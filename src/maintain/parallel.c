@@ -3,16 +3,17 @@
  * parallel.c
  *	  Reading a backlog by several processes.
  *
- * The backlog is divided into windows at quiet points (quiet_point.c), which no
- * transaction spans.  Each process takes the next window, decodes it with a
+ * The backlog is divided into windows at places where decoding can begin
+ * (start_point.c).  Each process takes the next window, decodes it with a
  * temporary slot of its own, and folds its changes.  Then it waits until all
  * windows before it are applied, applies its own, and commits the position.
  * So the rollups change in the same order, and have the same states, as if one
  * process read the backlog.
  *
  * The process that runs cycles is the leader.  It reads the first window with
- * the main slot, which then stands still.  As the applied position is always a
- * quiet point, the main slot is moved there without decoding anything again.
+ * the main slot, which then stands still, and so protects the WAL and the
+ * catalogs for all.  As the applied position is always a start point, the main
+ * slot is moved there without decoding anything again.
  *
  * Whatever is unusual is left to a single process: if a window cannot be read,
  * or if the rollups are not those any more for which it was folded, it and all
@@ -38,7 +39,7 @@
 #include "main_stream.h"
 #include "parallel.h"
 #include "pass.h"
-#include "quiet_point.h"
+#include "start_point.h"
 #include "rollup.h"
 #include "settings.h"
 #include "shape.h"
@@ -50,6 +51,9 @@
 /* The smallest window: a slot has to be created for it. */
 #define MIN_WINDOW ((uint64) 64 * 1024)
 
+/* A window may become so many times as large, if there is no start point. */
+#define LARGEST_WINDOW 16
+
 /* How long to wait for the lock of the stream in our turn. */
 #define LOCK_PATIENCE_MS 1000
 
@@ -57,8 +61,8 @@
 typedef struct Window
 {
 	SharedWindow *shared;
-	QuietPoint	start;
-	QuietPoint	end;
+	StartPoint	start;
+	StartPoint	end;
 	TimestampTz began;
 	List	   *live;			/* of Rollup: for which it is folded */
 	StreamRow	row;			/* as of then */
@@ -67,7 +71,7 @@ typedef struct Window
 static ParallelLauncher launcher = NULL;
 
 /* where the window ends that the leader reads with the main slot */
-static QuietPoint own_end;
+static StartPoint own_end;
 
 /* Sets how to start other processes. */
 void
@@ -86,18 +90,6 @@ static void
 announce(void)
 {
 	ConditionVariableBroadcast(&shared_state->window_cv);
-}
-
-static QuietPoint
-from_shared(const SharedPoint *point)
-{
-	return (QuietPoint) {point->record, point->end, point->next_xid};
-}
-
-static SharedPoint
-to_shared(const QuietPoint *point)
-{
-	return (SharedPoint) {point->record, point->end, point->next_xid};
 }
 
 /* The size of a window, so that all processes have several of them. */
@@ -123,7 +115,7 @@ stop(void)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->stopped = true;
-	shared->not_before = shared->next.end;
+	shared->not_before = shared->next.lsn;
 	LWLockRelease(shared_state->lock);
 	announce();
 }
@@ -160,7 +152,12 @@ parallel_abandon(void)
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	mine = free_windows(shared);
 	if (shared->scout == MyProcPid)
+	{
+		/* it would fail again */
 		shared->scout = 0;
+		shared->next.lsn = shared->end;
+		mine = true;
+	}
 	if (shared->leader == MyProcPid)
 	{
 		shared->leader = 0;
@@ -169,7 +166,7 @@ parallel_abandon(void)
 	if (mine)
 	{
 		shared->stopped = true;
-		shared->not_before = shared->next.end;
+		shared->not_before = shared->next.lsn;
 	}
 	LWLockRelease(shared_state->lock);
 	if (mine)
@@ -198,11 +195,11 @@ register_exit_callback(void)
  */
 
 /*
- * Waits until no other process looks for a quiet point, and becomes the one
- * that does.  Returns the start of the next window, or false if there is none.
+ * Waits until no other process looks for the end of a window, and becomes the
+ * one that does.  Returns the start of the next window, or false if there is none.
  */
 static bool
-become_scout(int leader, QuietPoint *start, XLogRecPtr *end)
+become_scout(int leader, StartPoint *start, XLogRecPtr *end)
 {
 	SharedCatchUp *shared = shared_catch_up();
 	bool		wait = true;
@@ -213,12 +210,12 @@ become_scout(int leader, QuietPoint *start, XLogRecPtr *end)
 	{
 		LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 		if (shared->leader != leader || shared->stopped ||
-			shared->next.end >= shared->end)
+			shared->next.lsn >= shared->end)
 			wait = false;
 		else if (shared->scout == 0)
 		{
 			shared->scout = MyProcPid;
-			*start = from_shared(&shared->next);
+			*start = shared->next;
 			*end = shared->end;
 			is_scout = true;
 			wait = false;
@@ -230,6 +227,36 @@ become_scout(int leader, QuietPoint *start, XLogRecPtr *end)
 	}
 	ConditionVariableCancelSleep();
 	return is_scout;
+}
+
+/* A name for the temporary slot of this process. */
+static char *
+slot_name_of_process(void)
+{
+	return psprintf("%s_%u_%d", EXTENSION_NAME, MyDatabaseId, MyProcPid);
+}
+
+/*
+ * Finds the end of the window that begins at "start".  Quiet points cost the
+ * least.  They are no longer looked for once there was none within half a
+ * window.  Called in a transaction by the scout.
+ */
+static bool
+find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	XLogRecPtr	wanted = start->lsn + window_size();
+	uint64		most = window_size() / 2;
+
+	before = Min(before, start->lsn + LARGEST_WINDOW * window_size());
+	if (!shared->busy &&
+		start_point_find_quiet(wanted, Min(before, wanted + most), end))
+		return true;
+	if (wanted >= before)
+		return false;
+	shared->busy = true;
+	return start_point_find_after(start, wanted, before, most,
+								  slot_name_of_process(), end);
 }
 
 /* Enters a window as that of this process.  Called with the lock held. */
@@ -244,8 +271,8 @@ enter_window(SharedCatchUp *shared, const Window *window)
 			continue;
 		entry->pid = MyProcPid;
 		entry->phase = WINDOW_READING;
-		entry->start = entry->read_lsn = window->start.end;
-		entry->end = window->end.end;
+		entry->start = entry->read_lsn = window->start.lsn;
+		entry->end = window->end.lsn;
 		return entry;
 	}
 	elog(ERROR, "too many processes read the backlog");
@@ -253,7 +280,7 @@ enter_window(SharedCatchUp *shared, const Window *window)
 
 /*
  * Takes the next window.  Returns false if none is left, which is so if there
- * is no further quiet point.
+ * is no further start point.
  */
 static bool
 take_window(int leader, Window *window)
@@ -265,17 +292,18 @@ take_window(int leader, Window *window)
 	register_exit_callback();
 	if (!become_scout(leader, &window->start, &end))
 		return false;
-	found = quiet_point_find(window->start.end + window_size(), end,
-							 &window->end);
+	xact_begin();
+	found = find_end(&window->start, end, &window->end);
+	xact_commit();
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->scout = 0;
 	if (found)
 	{
 		window->shared = enter_window(shared, window);
-		shared->next = to_shared(&window->end);
+		shared->next = window->end;
 	}
 	else
-		shared->end = shared->next.end;
+		shared->end = shared->next.lsn;
 	LWLockRelease(shared_state->lock);
 	announce();
 	return found;
@@ -307,7 +335,7 @@ wait_for_turn(const Window *window)
 	{
 		LWLockAcquire(shared_state->lock, LW_SHARED);
 		stopped = shared->stopped || shared->leader == 0;
-		is_ours = shared->applied.end == window->start.end;
+		is_ours = shared->applied.lsn == window->start.lsn;
 		LWLockRelease(shared_state->lock);
 		if (stopped || is_ours)
 			break;
@@ -372,7 +400,7 @@ take_turn(void *arg)
 
 	debug_stop("window-folded");
 	return wait_for_turn(window) && lock_stream() && stream_load(&row) &&
-		row.has_slot && row.applied_lsn == window->start.end &&
+		row.has_slot && row.applied_lsn == window->start.lsn &&
 		row.upgrade_from == 0 && row.paused == window->row.paused &&
 		strcmp(NameStr(row.slot_name), NameStr(window->row.slot_name)) == 0 &&
 		rollups_are_same(window) &&
@@ -388,10 +416,10 @@ publish(Window *window)
 	SharedCatchUp *shared = shared_catch_up();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->applied = to_shared(&window->end);
+	shared->applied = window->end;
 	LWLockRelease(shared_state->lock);
-	shared_stream_backlog(window->end.end - window->start.end, window->began);
-	shared_stream_reached(window->end.end, window->began);
+	shared_stream_backlog(window->end.lsn - window->start.lsn, window->began);
+	shared_stream_reached(window->end.lsn, window->began);
 }
 
 /*
@@ -424,13 +452,6 @@ open_rollups(Window *window)
 	return window->live != NIL;
 }
 
-/* A name for the temporary slot of this process. */
-static char *
-slot_name_of_process(void)
-{
-	return psprintf("%s_%u_%d", EXTENSION_NAME, MyDatabaseId, MyProcPid);
-}
-
 /*
  * Reads a window and applies it in its turn, in the current transaction.
  * Returns false if it is discarded.
@@ -450,8 +471,8 @@ read_window(Window *window)
 	input.format = window->row.format;
 	input.rollups = window->live;
 	input.start = &window->start;
-	input.applied_lsn = window->start.end;
-	input.upto = window->end.end;
+	input.applied_lsn = window->start.lsn;
+	input.upto = window->end.lsn;
 	input.before_apply = take_turn;
 	input.arg = window;
 	output = pass_read(&input);
@@ -459,10 +480,10 @@ read_window(Window *window)
 		return false;
 	forboth(lc, output.stale, lc2, output.reasons)
 		rollup_give_up((Rollup *) lfirst(lc), (const char *) lfirst(lc2),
-					   window->end.end);
+					   window->end.lsn);
 	if (output.changed != NIL)
 		rollup_set_changed(output.changed);
-	stream_set_applied(window->end.end);
+	stream_set_applied(window->end.lsn);
 	shared_stream_count(output.nchanges);
 	return true;
 }
@@ -499,6 +520,81 @@ read_next_window(int leader)
  * The leader
  */
 
+/* The leader goes on alone. */
+void
+parallel_end(void)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->leader = 0;
+	LWLockRelease(shared_state->lock);
+	announce();
+}
+
+/* Returns how many processes may help to read a backlog of this size. */
+static int
+count_helpers(const StreamRow *row, uint64 backlog)
+{
+	if (notify_stats_parallel_backlog == 0 || launcher == NULL ||
+		!row->format->resumable || !slot_keeps_open() ||
+		backlog <= (uint64) notify_stats_parallel_backlog * 1024)
+		return 0;
+	/* one more slot may be needed to find the first window */
+	return Min(notify_stats_max_catch_up_workers, slot_count_free()) - 1;
+}
+
+/* Becomes the leader, if there is none. */
+static bool
+become_leader(XLogRecPtr start, XLogRecPtr safe)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	bool		may_lead;
+
+	register_exit_callback();
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	may_lead = shared->leader == 0 && start >= shared->not_before;
+	if (may_lead)
+	{
+		shared->leader = MyProcPid;
+		shared->stopped = false;
+		shared->busy = false;
+		shared->scout = MyProcPid;
+		shared->end = safe;
+		shared->next = shared->applied = (StartPoint) {0};
+	}
+	LWLockRelease(shared_state->lock);
+	return may_lead;
+}
+
+/* The leader's own window begins at the position of the stream. */
+static bool
+take_first_window(const StreamRow *row, XLogRecPtr start)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	Window		window = {0};
+	SlotInfo	slot;
+	bool		found;
+
+	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.lost)
+		return false;
+	window.start.lsn = start;
+	window.start.restart_lsn = slot.restart_lsn;
+	window.start.catalog_xmin = slot.catalog_xmin;
+	found = find_end(&window.start, shared->end, &window.end);
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->scout = 0;
+	if (found)
+	{
+		(void) enter_window(shared, &window);
+		shared->next = own_end = window.end;
+	}
+	else
+		shared->not_before = shared->end;
+	LWLockRelease(shared_state->lock);
+	return found;
+}
+
 /*
  * Divides a backlog, if it is large enough, and starts other processes.
  * "start" is the position of the stream, which is locked, and "safe" the end of
@@ -509,36 +605,19 @@ read_next_window(int leader)
 XLogRecPtr
 parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
-	SharedCatchUp *shared = shared_catch_up();
-	/* this process needs a slot as well, for its next window */
-	int			nprocesses = Min(notify_stats_max_catch_up_workers - 1,
-								 slot_count_free() - 1);
-	Window		window = {0};
-	QuietPoint	first;
+	int			nhelpers = count_helpers(row, safe - start);
 
-	if (notify_stats_parallel_backlog == 0 || nprocesses < 1 ||
-		launcher == NULL || !row->format->resumable || !slot_keeps_open() ||
-		safe - start <= (uint64) notify_stats_parallel_backlog * 1024 ||
-		start < shared->not_before || shared->leader != 0 ||
-		!quiet_point_find(start + window_size(), safe, &first))
+	if (nhelpers < 1 || !become_leader(start, safe))
 		return InvalidXLogRecPtr;
-	register_exit_callback();
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->leader = MyProcPid;
-	shared->stopped = false;
-	shared->scout = 0;
-	shared->end = safe;
-	own_end = first;
-	shared->next = to_shared(&first);
-	memset(&shared->applied, 0, sizeof(shared->applied));
-	window.start.end = start;
-	window.end = first;
-	(void) enter_window(shared, &window);
-	LWLockRelease(shared_state->lock);
+	if (!take_first_window(row, start))
+	{
+		parallel_end();
+		return InvalidXLogRecPtr;
+	}
 	ereport(LOG,
 			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
-					(safe - start) / (1024 * 1024), launcher(nprocesses) + 1)));
-	return first.end;
+					(safe - start) / (1024 * 1024), launcher(nhelpers) + 1)));
+	return own_end.lsn;
 }
 
 /* Returns whether this process leads. */
@@ -557,7 +636,7 @@ parallel_first_is_applied(void)
 	SharedCatchUp *shared = shared_catch_up();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->applied = to_shared(&own_end);
+	shared->applied = own_end;
 	(void) free_windows(shared);
 	LWLockRelease(shared_state->lock);
 	announce();
@@ -571,17 +650,17 @@ void
 parallel_move_slot(const StreamRow *row)
 {
 	SharedCatchUp *shared = shared_catch_up();
-	QuietPoint	applied;
+	StartPoint	applied;
 	SlotInfo	slot;
 
 	LWLockAcquire(shared_state->lock, LW_SHARED);
-	applied = from_shared(&shared->applied);
+	applied = shared->applied;
 	LWLockRelease(shared_state->lock);
 	if (!slot_lookup(NameStr(row->slot_name), &slot) ||
-		slot.confirmed_flush_lsn >= applied.end)
+		slot.confirmed_flush_lsn >= applied.lsn)
 		return;
 	XLogFlush(slot_written_lsn());	/* the commits of those windows */
-	slot_move_to(NameStr(row->slot_name), &applied);
+	start_point_move_slot(&applied, NameStr(row->slot_name));
 }
 
 /* Returns whether any process still reads a window. */
@@ -624,18 +703,6 @@ parallel_read(void)
 		return true;
 	wait_for_others();
 	return false;
-}
-
-/* The leader goes on alone. */
-void
-parallel_end(void)
-{
-	SharedCatchUp *shared = shared_catch_up();
-
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->leader = 0;
-	LWLockRelease(shared_state->lock);
-	announce();
 }
 
 /* Reads windows for a leader, given by its process, until none is left. */

@@ -9,7 +9,7 @@
 #define NOTIFY_STATS_PASS_H
 
 #include "format.h"
-#include "quiet_point.h"
+#include "start_point.h"
 #include "rollup.h"
 
 /* The transactions visible to a snapshot, by their top-level xid. */
@@ -30,7 +30,7 @@ typedef struct PassInput
 	const char *slot_name;
 	const Format *format;
 	List	   *rollups;		/* opened */
-	const QuietPoint *start;	/* the slot is a new one that begins there;
+	const StartPoint *start;	/* the slot is a new one that begins there;
 								 * NULL: it exists */
 	XLogRecPtr	applied_lsn;	/* skip commits that start before this */
 	XLogRecPtr	upto;			/* skip commits that start at or after this */

@@ -17,9 +17,9 @@
 
 #include "catch_up_worker.h"
 #include "parallel.h"
+#include "routine_message.h"
 #include "settings.h"
 #include "shared.h"
-#include "slot.h"
 #include "utility.h"
 #include "wake.h"
 #include "worker.h"
@@ -36,7 +36,7 @@ _PG_init(void)
 
 	settings_define();
 	shared_init();
-	slot_init();
+	routine_message_init();
 	wake_init();
 	utility_init();
 	parallel_set_launcher(catch_up_worker_start);
