@@ -7,6 +7,7 @@ SET search_path = monitoring;
 
 \d notify_stats.status
 \d notify_stats.rollups
+\d notify_stats.catch_up_progress
 SELECT proargnames FROM pg_proc WHERE oid = 'notify_stats.build_activity'::regproc;
 SELECT proargnames FROM pg_proc WHERE oid = 'notify_stats.stream_activity'::regproc;
 
@@ -19,7 +20,7 @@ BEGIN
     RETURN (plan -> 0 -> 'Plan' ->> 'Total Cost')::float8 < current_setting('jit_above_cost')::float8 / 5;
 END $$;
 SELECT name, is_cheap('SELECT * FROM notify_stats.' || name)
-FROM unnest('{status, rollups, applied_lsn(), applied_lsn(1), build_activity(), stream_activity()}'::text[]) name;
+FROM unnest('{status, rollups, catch_up_progress, applied_lsn(), applied_lsn(1), build_activity(), stream_activity(), catch_up_activity()}'::text[]) name;
 SELECT proname, is_cheap(replace(prosrc, '$1', '''pg_class''::regclass')) FROM pg_proc
 WHERE oid IN ('notify_stats.check'::regproc, 'notify_stats.catalog_state'::regproc) ORDER BY 1;
 
@@ -27,6 +28,7 @@ WHERE oid IN ('notify_stats.check'::regproc, 'notify_stats.catalog_state'::regpr
 SELECT stream, state, slot_name, format, applied_lsn, retained_bytes, wal_status, waits_for FROM notify_stats.status;
 SELECT * FROM notify_stats.rollups;
 SELECT * FROM notify_stats.build_activity();
+SELECT * FROM notify_stats.catch_up_progress;
 SELECT * FROM notify_stats.source_gaps();
 
 CREATE TABLE letters (id integer PRIMARY KEY, kind text);
@@ -70,8 +72,8 @@ SELECT rollup, state, reason, reason_lsn > '0/0' AS reason_lsn FROM notify_stats
 
 -- check(): the settings of the test server, and each problem with a hint
 SELECT item, ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, regexp_replace(hint, '\d+', 'N', 'g') AS hint
-FROM notify_stats.check() WHERE item NOT IN ('output plugin', 'format') ORDER BY item;
-SELECT item, ok, hint FROM notify_stats.check() WHERE item IN ('output plugin', 'format') ORDER BY item;
+FROM notify_stats.check() WHERE item NOT IN ('output plugin', 'format', 'catch-up processes') ORDER BY item;
+SELECT item, ok, hint FROM notify_stats.check() WHERE item IN ('output plugin', 'format', 'catch-up processes') ORDER BY item;
 ALTER TABLE by_kind DROP CONSTRAINT by_kind_count_check;
 SELECT notify_stats.rebuild('by_kind');
 CALL notify_stats.catch_up();

@@ -855,6 +855,14 @@ CREATE FUNCTION @extschema@.build_activity(
 COMMENT ON FUNCTION @extschema@.build_activity() IS
     'returns the running builds and verifications from shared memory, to the owner of the rollup and members of pg_monitor; see the views status and rollups';
 
+CREATE FUNCTION @extschema@.catch_up_activity(
+        OUT pid int, OUT is_leader boolean, OUT state text,
+        OUT start_lsn pg_lsn, OUT end_lsn pg_lsn, OUT read_lsn pg_lsn) RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 2
+    AS 'MODULE_PATHNAME', 'notify_stats_catch_up_activity';
+COMMENT ON FUNCTION @extschema@.catch_up_activity() IS
+    'returns the processes that read a backlog together from shared memory, to members of pg_monitor; see the view catch_up_progress';
+
 CREATE FUNCTION @extschema@.display_name(rollup regclass) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 1
     RETURN (SELECT coalesce((SELECT format('%s (core %s)', c.rollup, $1)
@@ -964,6 +972,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            p.safe_wal_size,
            age(p.catalog_xmin) AS catalog_xmin_age,
            a.changes_per_second,
+           (SELECT count(*) FROM @extschema@.catch_up_activity())::int AS catch_up_processes,
            a.last_error,
            a.last_error_at,
            CASE WHEN c.paused OR s.upgrade_from IS NOT NULL THEN 'resume()'
@@ -1016,6 +1025,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            NULL,
            NULL,
            NULL,
+           NULL,
            @extschema@.transaction_name(b.waits_for_xid),
            NULL
     FROM @extschema@.build_activity() b
@@ -1042,7 +1052,7 @@ COMMENT ON COLUMN @extschema@.status.lag_bytes IS
 COMMENT ON COLUMN @extschema@.status.lag_seconds IS
     'age of reached_lsn if there is more WAL to read, otherwise 0';
 COMMENT ON COLUMN @extschema@.status.remaining_seconds IS
-    'estimated time to read the rest of a backlog at the current rate, in seconds; NULL if the rate is not known yet';
+    'estimated time to read the rest of a backlog at the current rate of all processes, in seconds; NULL if the rate is not known yet';
 COMMENT ON COLUMN @extschema@.status.retained_bytes IS
     'amount of WAL that the slot retains';
 COMMENT ON COLUMN @extschema@.status.unconfirmed_bytes IS
@@ -1055,6 +1065,8 @@ COMMENT ON COLUMN @extschema@.status.catalog_xmin_age IS
     'age, in transactions, of the oldest transaction whose system catalog rows VACUUM must retain for the slot';
 COMMENT ON COLUMN @extschema@.status.changes_per_second IS
     'rate of row changes that are relevant for a rollup, over the last seconds';
+COMMENT ON COLUMN @extschema@.status.catch_up_processes IS
+    'number of processes that read a backlog together, as in the view catch_up_progress; 0 if one process reads';
 COMMENT ON COLUMN @extschema@.status.last_error IS
     'last error of a cycle or build since the server started, with the rollup concerned; errors of dropped rollups are not shown';
 COMMENT ON COLUMN @extschema@.status.last_error_at IS
@@ -1063,6 +1075,24 @@ COMMENT ON COLUMN @extschema@.status.waits_for IS
     'lock, process, slot or function call that the stream waits for; NULL if it does not wait';
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
     'the oldest open transaction, if the slot retains more than 1 MB because of it; with pgoutput and wal2json, each cycle reads that WAL again';
+
+CREATE VIEW @extschema@.catch_up_progress WITH (security_barrier) AS
+    SELECT a.pid, a.is_leader, a.state, a.start_lsn, a.end_lsn, a.read_lsn
+    FROM @extschema@.catch_up_activity() a;
+COMMENT ON VIEW @extschema@.catch_up_progress IS
+    'one row per process that reads a large backlog together with others, with the part that it reads, its window; for members of pg_monitor';
+COMMENT ON COLUMN @extschema@.catch_up_progress.pid IS
+    'process ID';
+COMMENT ON COLUMN @extschema@.catch_up_progress.is_leader IS
+    'whether it is the worker, or the session that runs catch_up(), for which the others read';
+COMMENT ON COLUMN @extschema@.catch_up_progress.state IS
+    'reading, waiting for its turn (until all WAL before the window is applied), applying or between windows';
+COMMENT ON COLUMN @extschema@.catch_up_progress.start_lsn IS
+    'position where the window begins';
+COMMENT ON COLUMN @extschema@.catch_up_progress.end_lsn IS
+    'position where the window ends';
+COMMENT ON COLUMN @extschema@.catch_up_progress.read_lsn IS
+    'position up to which the window was read';
 
 -- The state of a rollup remains live until the worker has seen that it is not exact.  There may be
 -- no worker, as in a copy of a database.
@@ -1217,6 +1247,12 @@ CREATE FUNCTION @extschema@."check"(
                (SELECT count(*) FROM pg_replication_slots) AS slots_used,
                current_setting('max_slot_wal_keep_size') AS keep_size,
                current_setting('output_plugin_libraries', true) AS plugins
+    ), used AS (
+        SELECT count(*) AS processes FROM pg_stat_activity
+        WHERE backend_type NOT IN ('client backend', 'walsender', 'checkpointer', 'background writer',
+                                   'walwriter', 'archiver', 'startup', 'walreceiver', 'logger',
+                                   'autovacuum launcher', 'autovacuum worker', 'io worker',
+                                   'slotsync worker', 'walsummarizer')
     ), main AS (
         SELECT * FROM @extschema@.stream LIMIT 1
     ), computed AS MATERIALIZED (
@@ -1276,15 +1312,34 @@ CREATE FUNCTION @extschema@."check"(
                'Drop unused slots, or raise max_replication_slots and restart the server. notify_stats needs one slot for each database, and one for each build or verification.' END
         FROM setting, main s
     UNION ALL
-    SELECT 'worker processes', current_setting('max_worker_processes')::int - w.used >= 1,
-           format('%s of max_worker_processes = %s are in use', w.used, current_setting('max_worker_processes')),
-           CASE WHEN current_setting('max_worker_processes')::int - w.used < 1 THEN
+    SELECT 'worker processes', current_setting('max_worker_processes')::int - u.processes >= 1,
+           format('%s of max_worker_processes = %s are in use', u.processes, current_setting('max_worker_processes')),
+           CASE WHEN current_setting('max_worker_processes')::int - u.processes < 1 THEN
                'Raise max_worker_processes and restart the server. Each build or verification needs a process.' END
-        FROM (SELECT count(*) AS used FROM pg_stat_activity
-              WHERE backend_type NOT IN ('client backend', 'walsender', 'checkpointer', 'background writer',
-                                         'walwriter', 'archiver', 'startup', 'walreceiver', 'logger',
-                                         'autovacuum launcher', 'autovacuum worker', 'io worker',
-                                         'slotsync worker', 'walsummarizer')) w
+        FROM used u
+    UNION ALL
+    SELECT 'catch-up processes', p.possible >= n.wanted,
+           CASE WHEN n.wanted = 1 THEN 'one process reads a backlog'
+                ELSE format('%s of %s processes can read a large backlog', greatest(p.possible, 1), n.wanted) END,
+           CASE WHEN p.possible < n.wanted THEN
+               format('Raise %s and restart the server, or lower notify_stats.max_catch_up_workers. Each process needs a replication slot, and all but the first need a worker process.',
+                      concat_ws(' and ', CASE WHEN p.processes < n.wanted THEN 'max_worker_processes' END,
+                                CASE WHEN p.slots < n.wanted THEN 'max_replication_slots' END)) END
+        FROM main s CROSS JOIN used u
+             CROSS JOIN LATERAL (SELECT CASE WHEN coalesce(s.format, current_setting('notify_stats.format', true)) = 'notify_stats' AND
+                                                  current_setting('notify_stats.parallel_backlog', true) <> '0'
+                                             THEN current_setting('notify_stats.max_catch_up_workers', true)::int ELSE 1 END AS wanted) n
+             -- those of a running catch-up are free
+             CROSS JOIN LATERAL (SELECT current_setting('max_replication_slots')::int - count(*) -
+                                        CASE WHEN s.slot_name IS NULL THEN 1 ELSE 0 END AS slots
+                                 FROM pg_replication_slots
+                                 WHERE NOT (temporary AND slot_name ~ '^notify_stats_[0-9]+_[0-9]+$')) r
+             CROSS JOIN LATERAL (SELECT current_setting('max_worker_processes')::int - u.processes + count(*) AS processes
+                                 FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up worker') w
+             CROSS JOIN LATERAL (SELECT f.slots, f.processes, least(n.wanted, f.slots, f.processes) AS possible
+                                 FROM (SELECT CASE WHEN n.wanted = 1 THEN 1 ELSE r.slots END AS slots,
+                                              1 + greatest(w.processes, 0) AS processes) f) p
+        WHERE current_setting('notify_stats.max_catch_up_workers', true) IS NOT NULL
     UNION ALL
     SELECT 'output plugin', p.allowed,
            CASE WHEN plugins IS NULL THEN 'this server has no list of allowed output plugins'
@@ -1495,5 +1550,6 @@ GRANT SELECT ON @extschema@.computed_rollup TO PUBLIC;
 GRANT SELECT ON @extschema@.replacement TO PUBLIC;
 GRANT SELECT (fact) ON @extschema@.source_fact TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;
+GRANT SELECT ON @extschema@.catch_up_progress TO PUBLIC;
 GRANT SELECT ON @extschema@.rollups TO PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@."check"() TO pg_monitor;

@@ -49,6 +49,13 @@
 /* How long a lock timeout of a rollup is remembered. */
 #define OFFENCE_MEMORY_MS (3600 * 1000)
 
+/*
+ * The speed of a backlog: what is older counts half, and after which time
+ * without reading there is another backlog.
+ */
+#define BACKLOG_MEMORY_MS (60 * 1000)
+#define BACKLOG_GAP_MS (10 * 1000)
+
 /* When to try again to alter the slot, after an error. */
 #define FAILOVER_RETRY_MS (60 * 1000)
 
@@ -398,17 +405,60 @@ shared_stream_count(uint64 nchanges)
 	LWLockRelease(shared_state->lock);
 }
 
-/* Records how long it took to read and apply a part of a backlog. */
+/*
+ * Records that a part of a backlog was applied, which a process began to read
+ * at "started".  Several processes may read at the same time, so the speed is
+ * that of all of them: the amount since the backlog began, by the clock.  Each
+ * time that a minute has passed, what is before counts half.
+ */
 void
 shared_stream_backlog(uint64 bytes, TimestampTz started)
 {
-	SharedStream *stream = shared_stream();
+	SharedBacklog *backlog = &shared_stream()->backlog;
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	stream->backlog.bytes_per_second = bytes * 1000000.0 / Max(now - started,
-															   1);
-	stream->backlog.at = now;
+	/* nothing was read in between: this is another backlog */
+	if (TimestampDifferenceExceeds(backlog->at, started, BACKLOG_GAP_MS))
+	{
+		backlog->bytes = 0;
+		backlog->since = started;
+	}
+	backlog->bytes += bytes;
+	backlog->bytes_per_second = backlog->bytes * 1000000.0 /
+		Max(now - backlog->since, 1);
+	if (TimestampDifferenceExceeds(backlog->since, now, BACKLOG_MEMORY_MS))
+	{
+		backlog->bytes /= 2;
+		backlog->since = now - (now - backlog->since) / 2;
+	}
+	backlog->at = now;
+	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Records what this process does with its part of a backlog, and how far it
+ * was decoded, unless that is invalid.  Does nothing if it has no part, which
+ * is cheap.
+ */
+void
+shared_window_progress(WindowPhase phase, XLogRecPtr read_lsn)
+{
+	SharedStream *stream = shared_stream_if_any();
+
+	if (stream == NULL || stream->catch_up.leader == 0)
+		return;
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		SharedWindow *window = &stream->catch_up.windows[i];
+
+		if (window->pid != MyProcPid)
+			continue;
+		window->phase = phase;
+		/* within a large transaction, positions are not in order */
+		window->read_lsn = Max(window->read_lsn, Min(read_lsn, window->end));
+	}
 	LWLockRelease(shared_state->lock);
 }
 

@@ -83,9 +83,14 @@ typedef struct SharedRate
 	double		changes_per_second;
 } SharedRate;
 
-/* The speed at which the last large part of a backlog was read, and when. */
+/*
+ * How much of a backlog was applied, since when, and the speed, as of the last
+ * time.  What is long ago counts less: see shared_stream_backlog.
+ */
 typedef struct SharedBacklog
 {
+	double		bytes;
+	TimestampTz since;
 	double		bytes_per_second;
 	TimestampTz at;
 } SharedBacklog;
@@ -161,10 +166,19 @@ typedef struct StartPoint
 	TransactionId catalog_xmin; /* catalog rows since then are needed */
 } StartPoint;
 
+/* What a process does with its part of a backlog. */
+typedef enum WindowPhase
+{
+	WINDOW_READING,
+	WINDOW_WAITING,				/* until the parts before it are applied */
+	WINDOW_APPLYING
+} WindowPhase;
+
 /* A part of a backlog that one process reads. */
 typedef struct SharedWindow
 {
 	int			pid;			/* 0: free */
+	WindowPhase phase;
 	XLogRecPtr	start;
 	XLogRecPtr	end;
 	XLogRecPtr	read_lsn;		/* how far it was decoded */
@@ -336,6 +350,7 @@ extern bool shared_stream_retains_much(bool much);
 extern void shared_stream_broadcast(void);
 extern void shared_stream_count(uint64 nchanges);
 extern void shared_stream_backlog(uint64 bytes, TimestampTz started);
+extern void shared_window_progress(WindowPhase phase, XLogRecPtr read_lsn);
 extern uint64 shared_foreign_transactions(void);
 extern SharedBuild *shared_build_begin(Oid rollup, bool verifying);
 extern void shared_build_end(SharedBuild *build);

@@ -120,6 +120,22 @@ stop(void)
 	announce();
 }
 
+/* Frees the windows of this process.  Called with the lock held. */
+static bool
+free_windows(SharedCatchUp *shared)
+{
+	bool		any = false;
+
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		if (shared->windows[i].pid != MyProcPid)
+			continue;
+		shared->windows[i].pid = 0;
+		any = true;
+	}
+	return any;
+}
+
 /*
  * Gives up what this process does for a backlog, as it ends, or after an error.
  */
@@ -128,19 +144,13 @@ parallel_abandon(void)
 {
 	SharedStream *stream = shared_stream_if_any();
 	SharedCatchUp *shared;
-	bool		mine = false;
+	bool		mine;
 
 	if (stream == NULL)
 		return;
 	shared = &stream->catch_up;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
-	{
-		if (shared->windows[i].pid != MyProcPid)
-			continue;
-		shared->windows[i].pid = 0;
-		mine = true;
-	}
+	mine = free_windows(shared);
 	if (shared->scout == MyProcPid)
 	{
 		/* it would fail again */
@@ -260,6 +270,7 @@ enter_window(SharedCatchUp *shared, const Window *window)
 		if (entry->pid != 0)
 			continue;
 		entry->pid = MyProcPid;
+		entry->phase = WINDOW_READING;
 		entry->start = entry->read_lsn = window->start.lsn;
 		entry->end = window->end.lsn;
 		return entry;
@@ -561,20 +572,23 @@ static bool
 take_first_window(const StreamRow *row, XLogRecPtr start)
 {
 	SharedCatchUp *shared = shared_catch_up();
-	StartPoint	point;
+	Window		window = {0};
 	SlotInfo	slot;
 	bool		found;
 
 	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.lost)
 		return false;
-	point.lsn = start;
-	point.restart_lsn = slot.restart_lsn;
-	point.catalog_xmin = slot.catalog_xmin;
-	found = find_end(&point, shared->end, &own_end);
+	window.start.lsn = start;
+	window.start.restart_lsn = slot.restart_lsn;
+	window.start.catalog_xmin = slot.catalog_xmin;
+	found = find_end(&window.start, shared->end, &window.end);
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->scout = 0;
 	if (found)
-		shared->next = own_end;
+	{
+		(void) enter_window(shared, &window);
+		shared->next = own_end = window.end;
+	}
 	else
 		shared->not_before = shared->end;
 	LWLockRelease(shared_state->lock);
@@ -623,6 +637,7 @@ parallel_first_is_applied(void)
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->applied = own_end;
+	(void) free_windows(shared);
 	LWLockRelease(shared_state->lock);
 	announce();
 }

@@ -54,10 +54,14 @@ apply_deltas(Pass *pass)
 	ListCell   *lc;
 
 	if (!pass->may_apply)
+	{
+		shared_window_progress(WINDOW_WAITING, InvalidXLogRecPtr);
 		output->discarded = !input->before_apply(input->arg);
+	}
 	pass->may_apply = true;
 	if (output->discarded)
 		return;
+	shared_window_progress(WINDOW_APPLYING, InvalidXLogRecPtr);
 	foreach(lc, pass->fold->deltas)
 	{
 		Delta	   *delta = (Delta *) lfirst(lc);
@@ -237,7 +241,11 @@ pass_read(const PassInput *input)
 	more = decode_part(input, resumable, options, &peek);
 	debug_stop("after-peek");
 	for (; more; more = decode_part(input, resumable, options, &peek))
+	{
 		read_messages(&pass, peek, reader);
+		shared_window_progress(WINDOW_READING, pass.message.lsn);
+	}
+	shared_window_progress(WINDOW_READING, input->upto);
 	apply_deltas(&pass);
 	note_stale(pass.fold, &output);
 	output.nchanges = pass.fold->nchanges;

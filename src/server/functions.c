@@ -72,6 +72,7 @@ sql_function(notify_stats_recreate_slot);
 sql_function(notify_stats_prepare_upgrade);
 sql_function(notify_stats_stream_activity);
 sql_function(notify_stats_build_activity);
+sql_function(notify_stats_catch_up_activity);
 sql_function(notify_stats_source_gaps);
 
 /* Throws on a standby, where the rollups are replicated from the primary. */
@@ -694,6 +695,21 @@ build_phase_name(BuildPhase phase)
 	return "unknown";
 }
 
+static const char *
+window_phase_name(WindowPhase phase)
+{
+	switch (phase)
+	{
+		case WINDOW_READING:
+			return "reading";
+		case WINDOW_WAITING:
+			return "waiting for its turn";
+		case WINDOW_APPLYING:
+			return "applying";
+	}
+	return "unknown";
+}
+
 /*
  * Returns the last error, with the rollup that it concerns.  Returns NULL if
  * that rollup no longer exists.
@@ -856,6 +872,55 @@ notify_stats_build_activity(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
 							 nulls);
 	}
+	return (Datum) 0;
+}
+
+/* Adds the row of a process; NULL: it has no window now. */
+static void
+put_window(ReturnSetInfo *rsinfo, int pid, bool is_leader,
+		   const SharedWindow *window)
+{
+	XLogRecPtr	none = InvalidXLogRecPtr;
+	Datum		values[6];
+	bool		nulls[6] = {false};
+
+	values[0] = Int32GetDatum(pid);
+	values[1] = BoolGetDatum(is_leader);
+	values[2] = CStringGetTextDatum(window == NULL ? "between windows" :
+									window_phase_name(window->phase));
+	values[3] = lsn_or_null(window ? window->start : none, &nulls[3]);
+	values[4] = lsn_or_null(window ? window->end : none, &nulls[4]);
+	values[5] = lsn_or_null(window ? window->read_lsn : none, &nulls[5]);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+notify_stats_catch_up_activity(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SharedStream *stream = shared_stream_if_any();
+	SharedCatchUp copy;
+	bool		leader_has_window = false;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (stream == NULL || !has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
+		return (Datum) 0;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	copy = stream->catch_up;
+	LWLockRelease(shared_state->lock);
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		const SharedWindow *window = &copy.windows[i];
+		bool		is_leader = window->pid == copy.leader;
+
+		if (window->pid == 0)
+			continue;
+		put_window(rsinfo, window->pid, is_leader, window);
+		leader_has_window |= is_leader;
+	}
+	if (copy.leader != 0 && !leader_has_window)
+		put_window(rsinfo, copy.leader, true, NULL);
 	return (Datum) 0;
 }
 

@@ -116,6 +116,9 @@ is(check_row($node, 'replication slots', 'ok, hint IS NOT NULL'), 'f|t', 'check(
 # All slots are taken only afterwards: the build waits, reports why, and is done when there is one.
 sql($node, q{SELECT pg_drop_replication_slot('taken')});
 is(check_row($node, 'replication slots', 'ok, hint IS NOT NULL'), 't|f', 'check() is content');
+like(check_row($node, 'catch-up processes'),
+	qr/^f\|1 of 2 processes can read a large backlog\|Raise max_replication_slots and restart the server, or lower notify_stats.max_catch_up_workers\./,
+	'but tells that only one process can read a backlog');
 sql($node, qq{
 	SELECT notify_stats.pause();
 	$create;
@@ -146,6 +149,11 @@ restart_with("max_worker_processes = 2\n");
 wait_for_worker($node);
 poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'logical replication launcher'});
 is(check_row($node, 'worker processes', 'ok, hint IS NOT NULL'), 'f|t', 'check() reports that there is no process for a build');
+like(check_row($node, 'catch-up processes'),
+	qr/^f\|1 of 2 processes can read a large backlog\|Raise max_worker_processes and restart the server/, 'nor for a backlog');
+set_and_reload($node, 'notify_stats.parallel_backlog' => 0);
+is(check_row($node, 'catch-up processes'), 't|one process reads a backlog|', 'which none is wanted for then');
+set_and_reload($node, 'notify_stats.parallel_backlog' => undef);
 $offset = log_position($node);
 sql($node, q{SELECT notify_stats.rebuild('kinds')});
 $node->wait_for_log(qr/could not start a background process to build a rollup/, $offset);

@@ -228,7 +228,7 @@ nothing('the settings in README.md, with their defaults',
 }
 
 # what views, triggers and other functions of the extension call
-my @internal = qw(blocked_by build_activity catalog_state check_primary check_view computed_gaps display_name
+my @internal = qw(blocked_by build_activity catalog_state catch_up_activity check_primary check_view computed_gaps display_name
 	follow_owner ignored_by is_successor keep_own_rows late_standbys left_cores loss_reason note_ddl
 	replacement_comments replacement_copies replacement_indexes replacement_names replacement_obstacles
 	replacement_pairs replacement_place replacement_relations replacement_same replacement_stubs
@@ -291,7 +291,7 @@ sub told_names
 	return @found;
 }
 
-foreach my $view (qw(status rollups))
+foreach my $view (qw(status rollups catch_up_progress))
 {
 	my @columns = split /\n/, sql($node, "SELECT attname FROM pg_attribute
 		WHERE attrelid = 'notify_stats.$view'::regclass AND attnum > 0");
