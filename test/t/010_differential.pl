@@ -272,7 +272,7 @@ sub log_while_running
 {
 	my (@runs) = @_;
 
-	do { log_running() } while grep { $_->pumpable } @runs;
+	do { log_running() } while grep { $_->pumpable && $_->pump_nb } @runs;
 	return;
 }
 
