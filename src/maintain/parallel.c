@@ -519,9 +519,11 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 	shared->next = to_shared(&first);
 	memset(&shared->applied, 0, sizeof(shared->applied));
 	LWLockRelease(shared_state->lock);
+	/* not within ereport(), which may evaluate nothing */
+	nprocesses = launcher(nprocesses) + 1;
 	ereport(LOG,
 			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
-					(safe - start) / (1024 * 1024), launcher(nprocesses) + 1)));
+					(safe - start) / (1024 * 1024), nprocesses)));
 	return first.end;
 }
 
