@@ -137,6 +137,7 @@ parallel_abandon(void)
 	SharedStream *stream = shared_stream_if_any();
 	SharedCatchUp *shared;
 	bool		mine = false;
+	bool		was_scout;
 
 	if (stream == NULL)
 		return;
@@ -149,7 +150,8 @@ parallel_abandon(void)
 		shared->windows[i].pid = 0;
 		mine = true;
 	}
-	if (shared->scout == MyProcPid)
+	was_scout = shared->scout == MyProcPid;
+	if (was_scout)
 		shared->scout = 0;
 	if (shared->leader == MyProcPid)
 	{
@@ -162,7 +164,7 @@ parallel_abandon(void)
 		shared->not_before = shared->next.end;
 	}
 	LWLockRelease(shared_state->lock);
-	if (mine)
+	if (mine || was_scout)
 		announce();
 }
 
