@@ -501,8 +501,9 @@ XLogRecPtr
 parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
 	SharedCatchUp *shared = shared_catch_up();
-	int			nprocesses = Min(notify_stats_max_catch_up_workers - 1,
-								 slot_count_free());
+	/* each process needs a slot, this one too */
+	int			nprocesses = Min(notify_stats_max_catch_up_workers,
+								 slot_count_free()) - 1;
 	QuietPoint	first;
 
 	if (notify_stats_parallel_backlog == 0 || nprocesses < 1 ||
