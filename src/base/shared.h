@@ -154,6 +154,7 @@ typedef struct SharedJoinFailure
 typedef struct SharedWindow
 {
 	int			pid;			/* 0: free */
+	uint64		division;		/* the number of that division */
 	XLogRecPtr	start;
 	XLogRecPtr	end;
 	XLogRecPtr	read_lsn;		/* how far it was decoded */
@@ -174,6 +175,7 @@ typedef struct SharedPoint
 typedef struct SharedCatchUp
 {
 	int			leader;			/* its process; 0: none */
+	uint64		division;		/* number of this division of a backlog */
 	XLogRecPtr	end;			/* all windows end before this */
 	int			scout;			/* process that looks for the next point, or 0 */
 	SharedPoint next;			/* start of the next window */

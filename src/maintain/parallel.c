@@ -57,6 +57,7 @@
 typedef struct Window
 {
 	SharedWindow *shared;
+	uint64		division;		/* of which it is a part */
 	QuietPoint	start;
 	QuietPoint	end;
 	TimestampTz began;
@@ -113,17 +114,21 @@ window_size(void)
  */
 
 /*
- * Stops the division of the backlog: windows that wait for their turn are
- * discarded.  One process reads at least up to the last of them.
+ * Stops the division of the backlog, unless there is another one by now:
+ * windows that wait for their turn are discarded.  One process reads at least
+ * up to the last of them.
  */
 static void
-stop(void)
+stop(uint64 division)
 {
 	SharedCatchUp *shared = shared_catch_up();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->stopped = true;
-	shared->not_before = shared->next.end;
+	if (shared->division == division)
+	{
+		shared->stopped = true;
+		shared->not_before = shared->next.end;
+	}
 	LWLockRelease(shared_state->lock);
 	announce();
 }
@@ -194,7 +199,7 @@ register_exit_callback(void)
  * that does.  Returns the start of the next window, or false if there is none.
  */
 static bool
-become_scout(int leader, QuietPoint *start, XLogRecPtr *end)
+become_scout(int leader, Window *window, XLogRecPtr *end)
 {
 	SharedCatchUp *shared = shared_catch_up();
 	bool		wait = true;
@@ -210,7 +215,8 @@ become_scout(int leader, QuietPoint *start, XLogRecPtr *end)
 		else if (shared->scout == 0)
 		{
 			shared->scout = MyProcPid;
-			*start = from_shared(&shared->next);
+			window->start = from_shared(&shared->next);
+			window->division = shared->division;
 			*end = shared->end;
 			is_scout = true;
 			wait = false;
@@ -235,6 +241,7 @@ enter_window(SharedCatchUp *shared, const Window *window)
 		if (entry->pid != 0)
 			continue;
 		entry->pid = MyProcPid;
+		entry->division = window->division;
 		entry->start = entry->read_lsn = window->start.end;
 		entry->end = window->end.end;
 		return entry;
@@ -254,11 +261,17 @@ take_window(int leader, Window *window)
 	bool		found;
 
 	register_exit_callback();
-	if (!become_scout(leader, &window->start, &end))
+	if (!become_scout(leader, window, &end))
 		return false;
 	found = quiet_point_find(window->start.end + window_size(), end,
 							 &window->end);
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (shared->division != window->division)
+	{
+		/* meanwhile another leader divides what is left */
+		LWLockRelease(shared_state->lock);
+		return false;
+	}
 	shared->scout = 0;
 	if (found)
 	{
@@ -297,7 +310,8 @@ wait_for_turn(const Window *window)
 	for (;;)
 	{
 		LWLockAcquire(shared_state->lock, LW_SHARED);
-		stopped = shared->stopped || shared->leader == 0;
+		stopped = shared->stopped || shared->leader == 0 ||
+			shared->division != window->division;
 		is_ours = shared->applied.end == window->start.end;
 		LWLockRelease(shared_state->lock);
 		if (stopped || is_ours)
@@ -479,7 +493,7 @@ read_next_window(int leader)
 	else
 	{
 		xact_commit();			/* it has not written */
-		stop();
+		stop(window.division);
 	}
 	slot_close();
 	leave_window(&window);
@@ -515,6 +529,7 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 	register_exit_callback();
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->leader = MyProcPid;
+	shared->division++;
 	shared->stopped = false;
 	shared->scout = 0;
 	shared->end = safe;
@@ -577,7 +592,8 @@ static bool
 some_are_reading(const SharedCatchUp *shared)
 {
 	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
-		if (shared->windows[i].pid != 0)
+		if (shared->windows[i].pid != 0 &&
+			shared->windows[i].division == shared->division)
 			return true;
 	return shared->scout != 0;
 }
