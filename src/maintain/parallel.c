@@ -576,6 +576,7 @@ parallel_move_slot(const StreamRow *row)
 	SharedCatchUp *shared = shared_catch_up();
 	QuietPoint	applied;
 	SlotInfo	slot;
+	XLogRecPtr	end;
 
 	LWLockAcquire(shared_state->lock, LW_SHARED);
 	applied = from_shared(&shared->applied);
@@ -583,7 +584,11 @@ parallel_move_slot(const StreamRow *row)
 	if (!slot_lookup(NameStr(row->slot_name), &slot) ||
 		slot.confirmed_flush_lsn >= applied.end)
 		return;
-	XLogFlush(slot_written_lsn());	/* the commits of those windows */
+	end = slot_written_lsn();	/* of the commits of those windows */
+	XLogFlush(end);
+	/* a failover slot does not get ahead of the standbys */
+	if (slot.failover && !slot_standbys_have(end, DEBUG1))
+		return;
 	slot_move_to(NameStr(row->slot_name), &applied);
 }
 
