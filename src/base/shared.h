@@ -179,6 +179,7 @@ typedef struct SharedWindow
 {
 	int			pid;			/* 0: free */
 	WindowPhase phase;
+	uint64		division;		/* the number of that division */
 	XLogRecPtr	start;
 	XLogRecPtr	end;
 	XLogRecPtr	read_lsn;		/* how far it was decoded */
@@ -191,6 +192,7 @@ typedef struct SharedWindow
 typedef struct SharedCatchUp
 {
 	int			leader;			/* its process; 0: none */
+	uint64		division;		/* number of this division of a backlog */
 	XLogRecPtr	end;			/* all windows end before this */
 	int			scout;			/* process that looks for the next start point,
 								 * or 0 */

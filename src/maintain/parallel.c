@@ -61,6 +61,7 @@
 typedef struct Window
 {
 	SharedWindow *shared;
+	uint64		division;		/* of which it is a part */
 	StartPoint	start;
 	StartPoint	end;
 	TimestampTz began;
@@ -105,17 +106,21 @@ window_size(void)
  */
 
 /*
- * Stops the division of the backlog: windows that wait for their turn are
- * discarded.  One process reads at least up to the last of them.
+ * Stops the division of the backlog, unless there is another one by now:
+ * windows that wait for their turn are discarded.  One process reads at least
+ * up to the last of them.
  */
 static void
-stop(void)
+stop(uint64 division)
 {
 	SharedCatchUp *shared = shared_catch_up();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->stopped = true;
-	shared->not_before = shared->next.lsn;
+	if (shared->division == division)
+	{
+		shared->stopped = true;
+		shared->not_before = shared->next.lsn;
+	}
 	LWLockRelease(shared_state->lock);
 	announce();
 }
@@ -196,10 +201,11 @@ register_exit_callback(void)
 
 /*
  * Waits until no other process looks for the end of a window, and becomes the
- * one that does.  Returns the start of the next window, or false if there is none.
+ * one that does.  Sets the start of the next window, or returns false if there is
+ * none.
  */
 static bool
-become_scout(int leader, StartPoint *start, XLogRecPtr *end)
+become_scout(int leader, Window *window, XLogRecPtr *end)
 {
 	SharedCatchUp *shared = shared_catch_up();
 	bool		wait = true;
@@ -215,7 +221,8 @@ become_scout(int leader, StartPoint *start, XLogRecPtr *end)
 		else if (shared->scout == 0)
 		{
 			shared->scout = MyProcPid;
-			*start = shared->next;
+			window->start = shared->next;
+			window->division = shared->division;
 			*end = shared->end;
 			is_scout = true;
 			wait = false;
@@ -270,6 +277,7 @@ enter_window(SharedCatchUp *shared, const Window *window)
 		if (entry->pid != 0)
 			continue;
 		entry->pid = MyProcPid;
+		entry->division = window->division;
 		entry->phase = WINDOW_READING;
 		entry->start = entry->read_lsn = window->start.lsn;
 		entry->end = window->end.lsn;
@@ -290,12 +298,18 @@ take_window(int leader, Window *window)
 	bool		found;
 
 	register_exit_callback();
-	if (!become_scout(leader, &window->start, &end))
+	if (!become_scout(leader, window, &end))
 		return false;
 	xact_begin();
 	found = find_end(&window->start, end, &window->end);
 	xact_commit();
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (shared->division != window->division)
+	{
+		/* meanwhile another leader divides what is left */
+		LWLockRelease(shared_state->lock);
+		return false;
+	}
 	shared->scout = 0;
 	if (found)
 	{
@@ -334,7 +348,8 @@ wait_for_turn(const Window *window)
 	for (;;)
 	{
 		LWLockAcquire(shared_state->lock, LW_SHARED);
-		stopped = shared->stopped || shared->leader == 0;
+		stopped = shared->stopped || shared->leader == 0 ||
+			shared->division != window->division;
 		is_ours = shared->applied.lsn == window->start.lsn;
 		LWLockRelease(shared_state->lock);
 		if (stopped || is_ours)
@@ -509,7 +524,7 @@ read_next_window(int leader)
 	else
 	{
 		xact_commit();			/* it has not written */
-		stop();
+		stop(window.division);
 	}
 	slot_close();
 	leave_window(&window);
@@ -557,6 +572,7 @@ become_leader(XLogRecPtr start, XLogRecPtr safe)
 	if (may_lead)
 	{
 		shared->leader = MyProcPid;
+		shared->division++;
 		shared->stopped = false;
 		shared->busy = false;
 		shared->scout = MyProcPid;
@@ -578,6 +594,7 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 
 	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.lost)
 		return false;
+	window.division = shared->division;
 	window.start.lsn = start;
 	window.start.restart_lsn = slot.restart_lsn;
 	window.start.catalog_xmin = slot.catalog_xmin;
@@ -614,9 +631,10 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 		parallel_end();
 		return InvalidXLogRecPtr;
 	}
+	nhelpers = launcher(nhelpers);	/* ereport() may evaluate nothing */
 	ereport(LOG,
 			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
-					(safe - start) / (1024 * 1024), launcher(nhelpers) + 1)));
+					(safe - start) / (1024 * 1024), nhelpers + 1)));
 	return own_end.lsn;
 }
 
@@ -669,7 +687,8 @@ static bool
 some_are_reading(const SharedCatchUp *shared)
 {
 	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
-		if (shared->windows[i].pid != 0)
+		if (shared->windows[i].pid != 0 &&
+			shared->windows[i].division == shared->division)
 			return true;
 	return shared->scout != 0;
 }

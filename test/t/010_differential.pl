@@ -5,10 +5,14 @@
 # dropped, processes are ended, and the server crashes.  After each round each rollup must equal
 # its definition.
 #
+# In some rounds the stream is paused while the sessions run, so that several processes read what
+# they have written (parallel.c).  It is divided where no transaction runs.  So the sessions are
+# stopped between two transactions, by a lock, whenever the server is to log the running ones.
+#
 # formats: all
 #
 #   NS_SEED     repeats a run: the same statements, if not at the same times (random)
-#   NS_SECONDS  how long (45, or 20 for other formats than our own)
+#   NS_SECONDS  how long (60, or 20 for other formats than our own)
 
 use strict;
 use warnings FATAL => 'all';
@@ -23,7 +27,7 @@ use Test::More;
 
 my $format = format_name();
 my $seed = $ENV{NS_SEED} || int(rand(2**31));
-my $seconds = $ENV{NS_SECONDS} || ($format eq 'notify_stats' ? 45 : 20);
+my $seconds = $ENV{NS_SECONDS} || ($format eq 'notify_stats' ? 60 : 20);
 my $sessions = 4;
 my $ids = 300;
 # wal2json writes NaN as null, and so wants to know that there is none
@@ -35,6 +39,7 @@ srand($seed);
 my $node = new_node('differential', conf => qq{
 deadlock_timeout = 50ms
 notify_stats.max_batch_wal = 512kB
+notify_stats.max_catch_up_workers = 3
 });
 
 # --- tables and definitions -----------------------------------------------------------
@@ -246,6 +251,61 @@ sub transaction
 	return $script . "COMMIT;\n";
 }
 
+# --- a backlog ------------------------------------------------------------------------
+
+# A transaction during which no_transaction() waits.
+sub at_gate
+{
+	my ($script) = @_;
+	return "SELECT pg_advisory_lock_shared(1) \\g /dev/null\n${script}SELECT pg_advisory_unlock_all() \\g /dev/null\n";
+}
+
+# Logs the running transactions when the sessions have none, or perhaps some.
+sub log_running
+{
+	$node->psql('postgres', one_of('SELECT pg_advisory_lock(1);', 'SELECT pg_advisory_lock(1);', '') . 'CHECKPOINT');
+	return;
+}
+
+# Logs them repeatedly, until the sessions have ended.
+sub log_while_running
+{
+	my (@runs) = @_;
+
+	do { log_running() } while grep { $_->pumpable && $_->pump_nb } @runs;
+	return;
+}
+
+# Resumes the stream after a pause; some process may end while the backlog is read.
+sub read_backlog
+{
+	my $offset = log_position($node);
+	my $what = random(4);
+	my $helpers = q{FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up worker'};
+
+	resume_stream($node);
+	for (1 .. 50)
+	{
+		last if slurp_file($node->logfile, $offset) =~ /reads a backlog/;
+		select undef, undef, undef, 0.01;
+	}
+	select undef, undef, undef, rand(0.2);
+	if ($what == 0)
+	{
+		my ($pid) = split /\n/, sql($node, "SELECT pid $helpers");
+		crash_restart($node, $pid) if defined $pid && is_alive($pid);
+	}
+	elsif ($what == 1)
+	{
+		sql($node, "SELECT pg_terminate_backend(pid) $helpers LIMIT 1");
+	}
+	elsif ($what == 2)
+	{
+		crash();
+	}
+	return;
+}
+
 # --- a round --------------------------------------------------------------------------
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
@@ -262,7 +322,7 @@ sub start_sessions
 	foreach my $session (1 .. $sessions)
 	{
 		my $file = "$dir/$round.$session.sql";
-		my $script = join '', map { transaction("$round.$session.$_") } 1 .. $transactions;
+		my $script = join '', map { at_gate(transaction("$round.$session.$_")) } 1 .. $transactions;
 
 		append_to_file($file, $script);
 		push @runs, IPC::Run::start(
@@ -351,10 +411,16 @@ my $round = 0;
 
 while (time < $end && Test::More->builder->is_passing)
 {
-	my @runs = start_sessions(++$round, one_of(5, 20, 60));
+	my $with_backlog = $format eq 'notify_stats' && random(2) == 0;
 	my $crash = random(2) == 0;
+	my @runs;
 
+	# as large a part as one_of() has it, or never
+	set_and_reload($node, 'notify_stats.parallel_backlog' => $with_backlog ? '64kB' : one_of(0, '64kB'));
+	pause_worker($node) if $with_backlog;
+	@runs = start_sessions(++$round, $with_backlog ? one_of(60, 120) : one_of(5, 20, 60));
 	trouble_rollups($round) for 0 .. random(4);
+	log_while_running(@runs) if $with_backlog;
 	if ($crash)
 	{
 		# with the sessions in flight, or after them
@@ -377,7 +443,7 @@ while (time < $end && Test::More->builder->is_passing)
 	{
 		sql($node, one_of('COMMIT', 'ROLLBACK') . " PREPARED '$gid'");
 	}
-	resume_stream($node);
+	$with_backlog ? read_backlog() : resume_stream($node);
 	is_exact($node, "round $round: exact");
 	is(sql($node, q{SELECT rollup, reason FROM notify_stats.rollups WHERE state <> 'live'}), '', "round $round: all are live");
 	slot_is_behind($node, "round $round: the slot is not ahead");
@@ -385,6 +451,8 @@ while (time < $end && Test::More->builder->is_passing)
 }
 no_build_slots($node, 'no slot is left');
 unlike(slurp_file($node->logfile), qr/changes were lost/, 'no change was ever lost');
+like(slurp_file($node->logfile), qr/reads a backlog of \d+ MB with up to [23] processes/, 'several processes have read a backlog')
+  if $format eq 'notify_stats' && $round > 20;
 diag("repeat it by NS_SEED=$seed NS_SECONDS=" . ($seconds + 10)) if !Test::More->builder->is_passing;
 
 done_testing();

@@ -1,13 +1,14 @@
 # 015_crash_matrix.pl
 #
-# Crashes under load.  Several clients write to Notify's tables, the worker or a builder is
-# stopped at one of its points, and then a process is killed: the worker, a builder, a client,
-# the postmaster, or all at once.  Then the server must start, the rollups must be exact, and the
+# Crashes under load.  Several clients write to Notify's tables, the worker, a builder or the
+# processes that read a backlog are stopped at one of their points, and then a process is killed:
+# the worker, a builder, one that helps to read the backlog, a client, the postmaster, or all at
+# once.  Then the server must start, the rollups must be exact, and the
 # builds must end, without intervention and without a failed rollup.
 #
 # Each point is combined with each way of dying, and with each kind of commit
-# (synchronous_commit), in 50 rounds in random order.  NS_ROUNDS sets another number; the first 16
-# have each point with each kind of commit, and the first 40 each point with each way.  NS_SEED
+# (synchronous_commit), in 50 rounds in random order.  NS_ROUNDS sets another number; the first 20
+# have each point with each kind of commit, and the first 50 each point with each way.  NS_SEED
 # sets another order.
 # versions: all
 # takes long
@@ -25,6 +26,9 @@ use Test::More;
 my @points = (
 	'after-peek', 'after-apply', 'after-commit', 'after-advance',
 	'build-copied', 'build-snapshot', 'build-filled', 'build-joined');
+# other formats are read by one process
+push @points, 'window-folded', 'window-applied' if format_name() eq 'notify_stats';
+my $helper = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up worker' ORDER BY pid LIMIT 1};
 my $node;
 
 my $one_client = q{SELECT pid FROM pg_stat_activity WHERE application_name = 'load' ORDER BY pid LIMIT 1};
@@ -32,6 +36,7 @@ my %crash = (
 	'kill -9 of the worker' => sub { crash_restart($node, worker_pid($node)) },
 	'kill -9 of a client' => sub { crash_restart($node, sql($node, $one_client)) },
 	'kill -9 of a builder' => sub { crash_restart($node, builder_pid($node)) },
+	'kill -9 of a helper' => sub { crash_restart($node, sql($node, $helper)) },
 	'immediate shutdown' => sub {
 		$node->stop('immediate');
 		$node->start;
@@ -40,6 +45,15 @@ my %crash = (
 		kill_server($node);
 		start_again($node);
 	});
+
+# Only where a backlog is read there are helpers; a builder would wait there.
+sub ways_at
+{
+	my ($point) = @_;
+	my $absent = $point =~ /^window/ ? 'builder' : 'helper';
+
+	return grep { !/$absent/ } sort keys %crash;
+}
 
 # All pairs of a point and a way, so that each point has had both kinds of commit after the
 # first two; and then some more.
@@ -50,16 +64,18 @@ sub choose_rounds
 
 	foreach my $point (@points)
 	{
-		$ways{$point} = [ shuffle(sort keys %crash) ];
+		$ways{$point} = [ shuffle(ways_at($point)) ];
 		$kinds{$point} = [ shuffle('on', 'off') ];
 	}
-	for my $i (0 .. keys(%crash) - 1)
+	for my $i (0 .. ways_at($points[0]) - 1)
 	{
 		push @rounds, map { [ $_, $ways{$_}[$i], $kinds{$_}[$i] // one_of('on', 'off') ] } shuffle(@points);
 	}
 	while (@rounds < $number)
 	{
-		push @rounds, [ one_of(@points), one_of(sort keys %crash), one_of('on', 'off') ];
+		my $point = one_of(@points);
+
+		push @rounds, [ $point, one_of(ways_at($point)), one_of('on', 'off') ];
 	}
 	return @rounds[0 .. $number - 1];
 }
@@ -84,9 +100,39 @@ sub want_build
 # Waits until the clients have written some more.
 sub wait_for_changes
 {
+	my ($bytes) = @_;
 	my $lsn = sql($node, 'SELECT pg_current_wal_insert_lsn()');
-	poll($node, "SELECT pg_current_wal_insert_lsn() - '$lsn' > 50000");
+	poll($node, "SELECT pg_current_wal_insert_lsn() - '$lsn' > " . ($bytes // 50000));
 	return;
+}
+
+# Has several processes read a backlog, until one has stopped at a point.  The backlog can only be
+# divided where no client was in a transaction, which is so at some of the checkpoints.
+sub stop_in_backlog
+{
+	my ($point) = @_;
+
+	for (1 .. 10)
+	{
+		my $offset = log_position($node);
+
+		pause_worker($node);
+		for (1 .. 20)
+		{
+			wait_for_changes(20000);
+			sql($node, 'CHECKPOINT');
+		}
+		set_stop($node, $point);
+		resume_stream($node);
+		for (1 .. 50)
+		{
+			return pass("stopped at $point, with a helper")
+			  if slurp_file($node->logfile, $offset) =~ /stopped at "$point"/ && sql($node, $helper) ne '';
+			select undef, undef, undef, 0.02;
+		}
+		continue_from_stop($node);
+	}
+	die "the backlog was not divided";
 }
 
 # Stops a process at a point, under load, and has something die.  Returns the rollup that was
@@ -97,9 +143,16 @@ sub crash_at
 	my $offset = log_position($node);
 	my ($made, $verify);
 
-	set_stop($node, $point);
-	$made = want_build($name) if $point =~ /^build/;
-	wait_for_stop($node, $point, $offset);
+	if ($point =~ /^window/)
+	{
+		stop_in_backlog($point);
+	}
+	else
+	{
+		set_stop($node, $point);
+		$made = want_build($name) if $point =~ /^build/;
+		wait_for_stop($node, $point, $offset);
+	}
 	wait_for_changes();
 	# where only the worker has stopped, the builder is that of a verification
 	$verify = start_psql($node, q{SELECT * FROM notify_stats.verify('ft_service_stats')})
@@ -141,7 +194,10 @@ my $start;
 
 srand($seed);
 note("NS_SEED=$seed");
-$node = new_node('matrix');
+$node = new_node('matrix', conf => q{
+notify_stats.parallel_backlog = '64kB'
+notify_stats.max_catch_up_workers = 3
+});
 load_notify($node, 2000);
 sql($node, q{SELECT notify_stats.create_rollup('units', $$
 	SELECT service_id, count(*) AS n, sum(billable_units) AS units, count(billable_units) AS counted,

@@ -185,6 +185,13 @@ foreach my $round (1 .. 5)
 	sql($node, notify_insert(50 * $round + 1, 50 * $round + 50));
 	is_exact($node, "fresh without the standby, $round", rollups => ['ft_service_stats']);
 }
+# a backlog that several processes read
+set_and_reload($node, 'notify_stats.parallel_backlog' => '256kB');
+pause_worker($node);
+sql($node, notify_insert(50 * $_ + 3001, 50 * $_ + 3050) . ';SELECT pg_log_standby_snapshot()') foreach 1 .. 30;
+resume_stream($node);
+is_exact($node, 'fresh without the standby, after a backlog', rollups => ['ft_service_stats']);
+$node->wait_for_log(qr/reads a backlog of \d+ MB with up to 2 processes/, $offset);
 sql($node, 'INSERT INTO kept VALUES (1), (2)');
 sql($node, 'DELETE FROM kept WHERE a = 2');
 is_exact($node, 'fresh without the standby', rollups => ['ft_service_stats']);
