@@ -1,4 +1,4 @@
-# 049_catch_up_progress.pl
+# 050_catch_up_progress.pl
 #
 # While several processes read a backlog, the views status and catch_up_progress show them.
 # versions: all
