@@ -1,0 +1,90 @@
+"""The speed with more processes than this machine has cores, calculated from measured parts.
+
+Each line of the file is a measurement: shape of the backlog, "one" process or "two", "few"
+windows or "many", changes, windows, rows of the rollup written, milliseconds, CPU seconds.
+CPU is taken to be
+
+    changes * fold + windows * (commit + open, if two processes) + rows * apply + start, if two
+
+All of these are in seconds. "fold" depends on the shape; the others do not. For one process,
+the differences between few and many windows of two shapes give "commit" and "apply". For two
+processes, those of the narrow rows give "open", which includes finding the end of a window.
+
+Only applying and committing is serial, so P processes read at most
+
+    min(P / (fold + (open + serial) / changes), changes / serial)    changes per second
+
+with the changes and the serial part of one window. That is for long backlogs, where all
+processes begin and end together, and with a core for each process.
+"""
+import collections
+import statistics
+import sys
+
+PROCESSES = (1, 2, 4, 8, 16)
+NAMES = {'notify': "Notify's", 'narrow': 'narrow rows'}
+
+Run = collections.namedtuple('Run', 'changes windows rows seconds cpu')
+
+
+def read(path):
+    lines = collections.defaultdict(list)
+    with open(path, encoding='ascii') as file:
+        for line in file:
+            shape, processes, windows, *figures = line.split()
+            lines[shape, processes, windows].append([float(figure) for figure in figures])
+    medians = {}
+    for key, measured in lines.items():
+        changes, windows, rows, milliseconds, cpu = map(statistics.median, zip(*measured))
+        medians[key] = Run(changes, windows, rows, milliseconds / 1000, cpu)
+    return medians
+
+
+def difference(runs, shape, processes):
+    few, many = runs[shape, processes, 'few'], runs[shape, processes, 'many']
+    return many.windows - few.windows, many.rows - few.rows, many.cpu - few.cpu
+
+
+def solve(first, second):
+    """Seconds for each window and each row, from two differences."""
+    windows1, rows1, cpu1 = first
+    windows2, rows2, cpu2 = second
+    determinant = windows1 * rows2 - windows2 * rows1
+    return ((cpu1 * rows2 - cpu2 * rows1) / determinant,
+            (windows1 * cpu2 - windows2 * cpu1) / determinant)
+
+
+def main():
+    runs = read(sys.argv[1])
+    commit, apply = solve(difference(runs, 'narrow', 'one'), difference(runs, 'notify', 'one'))
+    windows, rows, cpu = difference(runs, 'narrow', 'two')
+    opening = (cpu - rows * apply) / windows - commit
+
+    def row(*fields):
+        print('row', *fields, sep='\t')
+
+    row('apply', 'µs', 'a row of the rollup: apply', '', apply * 1e6, '')
+    row('commit', 'ms', 'a window: commit', '', commit * 1e3, '')
+    row('open', 'ms', 'a window of another process: find its end, open a slot', '',
+        opening * 1e3, '')
+    for shape, name in NAMES.items():
+        few, two = runs[shape, 'one', 'few'], runs[shape, 'two', 'few']
+        fold = (few.cpu - few.windows * commit - few.rows * apply) / few.changes
+        changes = two.changes / two.windows
+        serial = commit + apply * two.rows / two.windows
+        limit = changes / serial
+
+        def speed(processes):
+            return min(processes / (fold + (opening + serial) / changes), limit)
+
+        row(f'{shape} fold', 'µs', f'a change of {name}: decode and fold', '', fold * 1e6, '')
+        row(f'{shape} serial', 'ms', f'a window of {changes:,.0f} changes of {name}: apply and commit',
+            'decode and fold', serial * 1e3, changes * fold * 1e3)
+        row(f'{shape} two', 'changes/s', f'{name}, two processes: speed', 'the model',
+            two.changes / two.seconds, speed(2))
+        print(f'{name}: changes per second with', ', '.join(map(str, PROCESSES)),
+              'processes by the model:', ', '.join(f'{speed(n):,.0f}' for n in PROCESSES)
+              + f'; never more than {limit:,.0f}')
+
+
+main()
