@@ -58,6 +58,12 @@ parallel_conf() {
         "$1" "$(size 256MB 16MB)"
 }
 
+# The server that was started last has read a backlog with several processes.
+check_divided() {
+    awk '/starting PostgreSQL/ {n = 0} /reads a backlog of/ {n++} END {exit !n}' server.log ||
+        die "$PART: one process has read the backlog"
+}
+
 # timed_with_others STATEMENT: the milliseconds that it takes a new session, and the seconds of
 # CPU of that session and of all processes that end with it, their start included
 timed_with_others() {

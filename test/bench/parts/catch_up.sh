@@ -26,6 +26,11 @@ part_catch_up() {
     forget_growth narrow
 }
 
+check_notify() {
+    BUILT_AT=$CATCH_UP_BUILT
+    check_caught_up ft_service_stats
+}
+
 # --- one process ----------------------------------------------------------------------
 
 announce_catch_up() {
@@ -48,14 +53,14 @@ measure_catch_up() {
     wal=$(cpu_of_reading_wal)
     read -r floor floor_ticks < <(timed "$PEEK")
     read -r cycle ticks < <(timed 'CALL notify_stats.catch_up();')
-    check_caught_up ft_service_stats
+    check_notify
     "$PYTHON" tree/test/bench/reference.py >reference.csv
     IFS=, read -r reference_changes reference_seconds reference_cpu <reference.csv
     check_reference
     start_from backlog_open
     warm_up bench_floor
     read -r _ open_ticks < <(timed 'CALL notify_stats.catch_up();')
-    check_caught_up ft_service_stats
+    check_notify
     REFERENCE_SPEED=$(calculate "$reference_changes / $reference_seconds")
     record 'catch_up floor' "$(calculate "$cycle / 1000")" "$(calculate "$floor / 1000")"
     record 'catch_up speed' "$(calculate "$CHANGES / $cycle * 1000")" "$REFERENCE_SPEED"
@@ -92,7 +97,7 @@ announce_two() {
 
 measure_two_of_notify() {
     measure_two notify backlog "$CHANGES"
-    check_caught_up ft_service_stats
+    check_notify
     record 'catch_up notify reference' "$SPEED_OF_TWO" "$REFERENCE_SPEED"
 }
 
@@ -111,6 +116,7 @@ measure_two() {
     start_from "$directory" "$(parallel_conf 2)"
     warm_up bench_floor
     read -r two two_cpu < <(timed_with_others 'CALL notify_stats.catch_up();')
+    check_divided
     SPEED_OF_TWO=$(calculate "$changes / $two * 1000")
     record "catch_up $name two" "$SPEED_OF_TWO" "$(calculate "$changes / $one * 1000")"
     record "catch_up $name cpu" "$(calculate "$two_cpu * 1000000 / $changes")" \
@@ -128,6 +134,7 @@ make_catch_up_backlogs() {
         -c "SELECT pg_create_logical_replication_slot('bench_floor', 'floor')" \
         -c "SELECT pg_copy_logical_replication_slot('bench_floor', 'bench_reference', false, 'wal2json')"
     note_build
+    CATCH_UP_BUILT=$BUILT_AT
     keep_as base
 
     start_from base

@@ -47,6 +47,7 @@ measure_model() {
     warm_up bench_floor
     read -r windows rows < <(count_written)
     read -r milliseconds cpu < <(timed_with_others 'CALL notify_stats.catch_up();')
+    [ "$2" = one ] || check_divided
     check_growth "$1"
     count_written | { read -r windows_now rows_now
         printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${GROWTH_CHANGES[$1]}" \
