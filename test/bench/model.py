@@ -46,22 +46,22 @@ def difference(runs, shape, processes):
 
 
 def solve(first, second):
-    """Seconds for each window and each row, from two differences."""
+    """Seconds for each window and each row, from two differences; noise may hide one."""
     windows1, rows1, cpu1 = first
     windows2, rows2, cpu2 = second
     determinant = windows1 * rows2 - windows2 * rows1
-    return ((cpu1 * rows2 - cpu2 * rows1) / determinant,
-            (windows1 * cpu2 - windows2 * cpu1) / determinant)
+    return (max(0, (cpu1 * rows2 - cpu2 * rows1) / determinant),
+            max(0, (windows1 * cpu2 - windows2 * cpu1) / determinant))
 
 
 def main():
     runs = read(sys.argv[1])
     commit, apply = solve(difference(runs, 'narrow', 'one'), difference(runs, 'notify', 'one'))
     windows, rows, cpu = difference(runs, 'narrow', 'two')
-    opening = (cpu - rows * apply) / windows - commit
+    opening = max(0, (cpu - rows * apply) / windows - commit)
 
     def row(*fields):
-        print('row', *fields, sep='\t')
+        print('row', *fields, sep='|')
 
     row('apply', 'µs', 'a row of the rollup: apply', '', apply * 1e6, '')
     row('commit', 'ms', 'a window: commit', '', commit * 1e3, '')
@@ -72,7 +72,7 @@ def main():
         fold = (few.cpu - few.windows * commit - few.rows * apply) / few.changes
         changes = two.changes / two.windows
         serial = commit + apply * two.rows / two.windows
-        limit = changes / serial
+        limit = changes / serial if serial else float('inf')
 
         def speed(processes):
             return min(processes / (fold + (opening + serial) / changes), limit)

@@ -81,6 +81,7 @@ measure_beside() {
     writes_between "$started" "$seconds" >"beside.$1"
     echo "$seconds" >"seconds.$1"
     if [ $# -gt 1 ]; then
+        [ "$2" = 1 ] || check_divided
         check_live ft_service_stats
     fi
 }

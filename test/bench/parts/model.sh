@@ -68,7 +68,7 @@ report_model() {
     "$PYTHON" tree/test/bench/model.py model.tsv >model.txt
     while IFS= read -r line; do
         case $line in
-            row*) IFS=$'\t' read -r _ key unit what beside value other <<<"$line"
+            'row|'*) IFS='|' read -r _ key unit what beside value other <<<"$line"
                 row "model $key" "$unit" '' "$what" "$beside"
                 record "model $key" "$value" "$other" ;;
             *) note "$line" ;;
