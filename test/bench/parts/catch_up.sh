@@ -156,7 +156,8 @@ make_catch_up_backlogs() {
     make_catch_up_backlog
     keep_as backlog_open
 
-    make_keyed_backlog narrow "$(size 1500000 150000)" 20
+    # more than parallel_backlog: 165 bytes per change
+    make_keyed_backlog narrow "$(size 3000000 150000)" 20
     note "the CPU of two processes is of all that the server started for the call, the start" \
         "of these processes included"
 }

@@ -25,7 +25,7 @@ make_model_backlogs() {
     note_backlog_start
     keep_as growth_base
     make_notify_backlog notify "$(size 200000 60000)"
-    make_keyed_backlog narrow "$(size 1500000 150000)" 20
+    make_keyed_backlog narrow "$(size 3000000 150000)" 20
 }
 
 # model_conf PROCESSES WINDOWS: windows of a backlog that several processes read end where the
