@@ -42,16 +42,17 @@ model_conf() {
 
 # measure_model SHAPE PROCESSES WINDOWS: a line of model.tsv
 measure_model() {
-    local windows rows milliseconds cpu
+    local wal windows rows milliseconds cpu
     start_from "growth_$1" "$(model_conf "$2" "$3")"
     warm_up bench_floor
+    wal=$(cpu_of_reading_wal)
     read -r windows rows < <(count_written)
     read -r milliseconds cpu < <(timed_with_others 'CALL notify_stats.catch_up();')
     [ "$2" = one ] || check_divided
     check_growth "$1"
     count_written | { read -r windows_now rows_now
-        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${GROWTH_CHANGES[$1]}" \
-            "$((windows_now - windows))" "$((rows_now - rows))" "$milliseconds" "$cpu" >>model.tsv
+        printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${GROWTH_CHANGES[$1]}" \
+            "$((windows_now - windows))" "$((rows_now - rows))" "$milliseconds" "$cpu" "$wal" >>model.tsv
     }
 }
 
