@@ -51,6 +51,9 @@
 /* The smallest window: a slot has to be created for it. */
 #define MIN_WINDOW ((uint64) 64 * 1024)
 
+/* So many windows each process has, if the backlog is large. */
+#define WINDOWS_PER_PROCESS 4
+
 /* A window may become so many times as large, if there is no start point. */
 #define LARGEST_WINDOW 16
 
@@ -93,12 +96,21 @@ announce(void)
 	ConditionVariableBroadcast(&shared_state->window_cv);
 }
 
-/* The size of a window, so that all processes have several of them. */
+/*
+ * The size of windows: small enough that each process has several of them, as
+ * they end at different times, but no smaller than needed, since each one costs
+ * something.
+ */
 static uint64
-window_size(void)
+choose_window_size(uint64 backlog, int nprocesses)
 {
-	return Max(MIN_WINDOW, Min((uint64) notify_stats_max_batch_wal,
-							   (uint64) notify_stats_parallel_backlog / 4) * 1024);
+	uint64		smallest = Max(MIN_WINDOW,
+							   (uint64) notify_stats_parallel_backlog * 1024 / 4);
+	uint64		largest = Max(MIN_WINDOW,
+							  (uint64) notify_stats_max_batch_wal * 1024);
+
+	return Min(largest, Max(smallest,
+							backlog / (nprocesses * WINDOWS_PER_PROCESS)));
 }
 
 /*
@@ -252,10 +264,10 @@ static bool
 find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
 {
 	SharedCatchUp *shared = shared_catch_up();
-	XLogRecPtr	wanted = start->lsn + window_size();
-	uint64		most = window_size() / 2;
+	XLogRecPtr	wanted = start->lsn + shared->window_size;
+	uint64		most = shared->window_size / 2;
 
-	before = Min(before, start->lsn + LARGEST_WINDOW * window_size());
+	before = Min(before, start->lsn + LARGEST_WINDOW * shared->window_size);
 	if (!shared->busy &&
 		start_point_find_quiet(wanted, Min(before, wanted + most), end))
 		return true;
@@ -561,7 +573,7 @@ count_helpers(const StreamRow *row, uint64 backlog)
 
 /* Becomes the leader, if there is none. */
 static bool
-become_leader(XLogRecPtr start, XLogRecPtr safe)
+become_leader(XLogRecPtr start, XLogRecPtr safe, int nhelpers)
 {
 	SharedCatchUp *shared = shared_catch_up();
 	bool		may_lead;
@@ -577,6 +589,7 @@ become_leader(XLogRecPtr start, XLogRecPtr safe)
 		shared->busy = false;
 		shared->scout = MyProcPid;
 		shared->end = safe;
+		shared->window_size = choose_window_size(safe - start, nhelpers + 1);
 		shared->next = shared->applied = (StartPoint) {0};
 	}
 	LWLockRelease(shared_state->lock);
@@ -624,7 +637,7 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
 	int			nhelpers = count_helpers(row, safe - start);
 
-	if (nhelpers < 1 || !become_leader(start, safe))
+	if (nhelpers < 1 || !become_leader(start, safe, nhelpers))
 		return InvalidXLogRecPtr;
 	if (!take_first_window(row, start))
 	{
