@@ -291,6 +291,10 @@ is(sql($node, q{SELECT wal_status FROM pg_replication_slots WHERE slot_name = (S
 set_and_reload($node, 'max_slot_wal_keep_size' => '-1');
 continue_from_stop($node);
 ends_well('a slot that is lost', qr/terminating background worker/);
+# that of the other database, too
+resume_stream($node, 'other');
+is_exact($node, 'a slot that is lost: exact in other', db => 'other');
+sql($node, 'SELECT notify_stats.pause()', 'other');
 
 # --- settings -------------------------------------------------------------------------
 
