@@ -263,7 +263,7 @@ sub at_gate
 # Logs the running transactions when the sessions have none, or perhaps some.
 sub log_running
 {
-	$node->psql('postgres', one_of('SELECT pg_advisory_lock(1);', 'SELECT pg_advisory_lock(1);', '') . 'CHECKPOINT');
+	sql($node, one_of('SELECT pg_advisory_lock(1);', 'SELECT pg_advisory_lock(1);', '') . 'CHECKPOINT');
 	return;
 }
 
@@ -272,7 +272,12 @@ sub log_while_running
 {
 	my (@runs) = @_;
 
-	do { log_running() } while grep { $_->pumpable && $_->pump_nb } @runs;
+	while (grep { $_->pumpable && $_->pump_nb } @runs)
+	{
+		log_running();
+		select undef, undef, undef, 0.1;
+	}
+	log_running();
 	return;
 }
 
