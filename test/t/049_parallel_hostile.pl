@@ -3,6 +3,7 @@
 # What others do while several processes read a backlog: stop it, lock, alter or drop what it
 # needs, use up what the server has, or end the processes.  After that the rollups must be exact,
 # nothing may be left, and the processes may log only the errors that the test expects.
+# takes long
 
 use strict;
 use warnings FATAL => 'all';
