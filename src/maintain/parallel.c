@@ -74,8 +74,11 @@ typedef struct Window
 
 static ParallelLauncher launcher = NULL;
 
-/* where the window ends that the leader reads with the main slot */
+/* as leader: where the window ends that it reads with the main slot */
 static StartPoint own_end;
+
+/* as leader: no window is left */
+static bool over;
 
 /* Sets how to start other processes. */
 void
@@ -154,19 +157,42 @@ free_windows(SharedCatchUp *shared)
 }
 
 /*
- * Gives up what this process does for a backlog, as it ends, or after an error.
+ * Returns whether this process reads a window of which the turn has not come.
+ * Called with the lock held.
  */
-void
+static bool
+is_ahead(const SharedCatchUp *shared)
+{
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		const SharedWindow *window = &shared->windows[i];
+
+		/* nothing is applied during the leader's first window */
+		if (window->pid == MyProcPid)
+			return shared->applied.lsn != 0 &&
+				window->start != shared->applied.lsn;
+	}
+	return false;
+}
+
+/*
+ * Gives up what this process does for a backlog, as it ends, or after an error.
+ * Returns whether it was ahead of its turn.  Then the error will occur again
+ * when one process has read the WAL up to there.
+ */
+bool
 parallel_abandon(void)
 {
 	SharedStream *stream = shared_stream_if_any();
 	SharedCatchUp *shared;
 	bool		mine;
+	bool		ahead;
 
 	if (stream == NULL)
-		return;
+		return false;
 	shared = &stream->catch_up;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	ahead = is_ahead(shared);
 	mine = free_windows(shared);
 	if (shared->scout == MyProcPid)
 	{
@@ -188,13 +214,14 @@ parallel_abandon(void)
 	LWLockRelease(shared_state->lock);
 	if (mine)
 		announce();
+	return ahead;
 }
 
 static void
 abandon_at_exit(int code, Datum arg)
 {
 	LWLockReleaseAll();
-	parallel_abandon();
+	(void) parallel_abandon();
 }
 
 static void
@@ -278,7 +305,10 @@ find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
 								  slot_name_of_process(), end);
 }
 
-/* Enters a window as that of this process.  Called with the lock held. */
+/*
+ * Enters a window as that of this process.  Returns NULL if there is no room.
+ * Called with the lock held.
+ */
 static SharedWindow *
 enter_window(SharedCatchUp *shared, const Window *window)
 {
@@ -295,7 +325,7 @@ enter_window(SharedCatchUp *shared, const Window *window)
 		entry->end = window->end.lsn;
 		return entry;
 	}
-	elog(ERROR, "too many processes read the backlog");
+	return NULL;				/* earlier divisions have left windows */
 }
 
 /*
@@ -312,9 +342,7 @@ take_window(int leader, Window *window)
 	register_exit_callback();
 	if (!become_scout(leader, window, &end))
 		return false;
-	xact_begin();
 	found = find_end(&window->start, end, &window->end);
-	xact_commit();
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (shared->division != window->division)
 	{
@@ -324,15 +352,14 @@ take_window(int leader, Window *window)
 	}
 	shared->scout = 0;
 	if (found)
-	{
 		window->shared = enter_window(shared, window);
+	if (window->shared != NULL)
 		shared->next = window->end;
-	}
 	else
 		shared->end = shared->next.lsn;
 	LWLockRelease(shared_state->lock);
 	announce();
-	return found;
+	return window->shared != NULL;
 }
 
 static void
@@ -462,7 +489,9 @@ open_rollups(Window *window)
 {
 	ListCell   *lc;
 
-	window->live = NIL;
+	shape_forget_outdated();
+	if (!stream_load(&window->row))
+		return false;
 	foreach(lc, rollup_list(NULL))
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
@@ -491,9 +520,6 @@ read_window(Window *window)
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	shape_forget_outdated();
-	if (!stream_load(&window->row) || !open_rollups(window))
-		return false;
 	input.slot_name = slot_name_of_process();
 	input.format = window->row.format;
 	input.rollups = window->live;
@@ -515,17 +541,24 @@ read_window(Window *window)
 	return true;
 }
 
-/* Takes a window and reads it.  Returns whether there was one, and it is applied. */
+/*
+ * Takes a window and reads it.  Returns whether there was one, and it is
+ * applied.  The locks come before the window: a statement that waits for the
+ * locks of others may be in the way, and they wait for the window.
+ */
 static bool
 read_next_window(int leader)
 {
 	Window		window = {0};
 	bool		applied;
 
-	if (!take_window(leader, &window))
-		return false;
-	window.began = GetCurrentTimestamp();
 	xact_begin();
+	if (!open_rollups(&window) || !take_window(leader, &window))
+	{
+		xact_commit();
+		return false;
+	}
+	window.began = GetCurrentTimestamp();
 	applied = read_window(&window);
 	if (applied)
 	{
@@ -567,7 +600,7 @@ count_helpers(const StreamRow *row, uint64 backlog)
 		!row->format->resumable || !slot_keeps_open() ||
 		backlog <= (uint64) notify_stats_parallel_backlog * 1024)
 		return 0;
-	/* one more slot may be needed to find the first window */
+	/* each process needs a slot, this one too */
 	return Min(notify_stats_max_catch_up_workers, slot_count_free()) - 1;
 }
 
@@ -591,6 +624,7 @@ become_leader(XLogRecPtr start, XLogRecPtr safe, int nhelpers)
 		shared->end = safe;
 		shared->window_size = choose_window_size(safe - start, nhelpers + 1);
 		shared->next = shared->applied = (StartPoint) {0};
+		over = false;
 	}
 	LWLockRelease(shared_state->lock);
 	return may_lead;
@@ -603,7 +637,6 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 	SharedCatchUp *shared = shared_catch_up();
 	Window		window = {0};
 	SlotInfo	slot;
-	bool		found;
 
 	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.lost)
 		return false;
@@ -611,18 +644,28 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 	window.start.lsn = start;
 	window.start.restart_lsn = slot.restart_lsn;
 	window.start.catalog_xmin = slot.catalog_xmin;
-	found = find_end(&window.start, shared->end, &window.end);
+	if (!find_end(&window.start, shared->end, &window.end))
+		return false;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->scout = 0;
-	if (found)
-	{
-		(void) enter_window(shared, &window);
-		shared->next = own_end = window.end;
-	}
-	else
-		shared->not_before = shared->end;
+	(void) enter_window(shared, &window);
+	shared->next = own_end = window.end;
 	LWLockRelease(shared_state->lock);
-	return found;
+	return true;
+}
+
+/* The backlog cannot be divided. */
+static void
+leave_it_to_one_process(void)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->leader = 0;
+	shared->scout = 0;
+	shared->not_before = shared->end;
+	(void) free_windows(shared);
+	LWLockRelease(shared_state->lock);
 }
 
 /*
@@ -639,12 +682,12 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 
 	if (nhelpers < 1 || !become_leader(start, safe, nhelpers))
 		return InvalidXLogRecPtr;
-	if (!take_first_window(row, start))
+	if (!take_first_window(row, start) ||
+		(nhelpers = launcher(nhelpers)) == 0)
 	{
-		parallel_end();
+		leave_it_to_one_process();
 		return InvalidXLogRecPtr;
 	}
-	nhelpers = launcher(nhelpers);	/* ereport() may evaluate nothing */
 	ereport(LOG,
 			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
 					(safe - start) / (1024 * 1024), nhelpers + 1)));
@@ -726,16 +769,22 @@ wait_for_others(void)
 }
 
 /*
- * Reads a window.  If none is left, waits for the other processes, and returns
- * false.
+ * Reads a window, as leader.  If none is left, waits for the other processes,
+ * and parallel_is_over becomes true.
  */
-bool
+void
 parallel_read(void)
 {
-	if (read_next_window(MyProcPid))
-		return true;
-	wait_for_others();
-	return false;
+	over = !read_next_window(MyProcPid);
+	if (over)
+		wait_for_others();
+}
+
+/* Returns whether the leader has to go on alone. */
+bool
+parallel_is_over(void)
+{
+	return over;
 }
 
 /* Reads windows for a leader, given by its process, until none is left. */

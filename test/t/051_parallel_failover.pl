@@ -1,4 +1,4 @@
-# 050_parallel_failover.pl
+# 051_parallel_failover.pl
 #
 # A standby is promoted while the slot has a backlog from before and after the promotion, on two
 # timelines.  Several processes of the new primary read it (from PostgreSQL 17 on).
