@@ -54,7 +54,10 @@
 /* So many windows each process has, if the backlog is large. */
 #define WINDOWS_PER_PROCESS 4
 
-/* A window may become so many times as large, if there is no start point. */
+/*
+ * A window may become so many times as large, if there is no start point.
+ * Then one process reads so much, before a start point is looked for again.
+ */
 #define LARGEST_WINDOW 16
 
 /* How long to wait for the lock of the stream in our turn. */
@@ -282,6 +285,13 @@ slot_name_of_process(void)
 	return psprintf("%s_%u_%d", EXTENSION_NAME, MyDatabaseId, MyProcPid);
 }
 
+/* Returns how far the end of a window is looked for. */
+static XLogRecPtr
+search_end(XLogRecPtr start, XLogRecPtr end)
+{
+	return Min(end, start + LARGEST_WINDOW * shared_catch_up()->window_size);
+}
+
 /*
  * Finds the end of the window that begins at "start".  Quiet points cost the
  * least.  They are no longer looked for once there was none within half a
@@ -294,11 +304,13 @@ find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
 	XLogRecPtr	wanted = start->lsn + shared->window_size;
 	uint64		most = shared->window_size / 2;
 
-	before = Min(before, start->lsn + LARGEST_WINDOW * shared->window_size);
+	before = search_end(start->lsn, before);
 	if (!shared->busy &&
 		start_point_find_quiet(wanted, Min(before, wanted + most), end))
 		return true;
-	if (wanted >= before)
+	/* a transaction that is open for a long time would be read each time */
+	if (wanted >= before ||
+		search_end(start->restart_lsn, start->lsn) < start->lsn)
 		return false;
 	shared->busy = true;
 	return start_point_find_after(start, wanted, before, most,
@@ -654,16 +666,16 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 	return true;
 }
 
-/* The backlog cannot be divided. */
+/* One process is to read a backlog, up to there. */
 static void
-leave_it_to_one_process(void)
+leave_to_one_process(XLogRecPtr end)
 {
 	SharedCatchUp *shared = shared_catch_up();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->leader = 0;
 	shared->scout = 0;
-	shared->not_before = shared->end;
+	shared->not_before = end;
 	(void) free_windows(shared);
 	LWLockRelease(shared_state->lock);
 }
@@ -682,10 +694,15 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 
 	if (nhelpers < 1 || !become_leader(start, safe, nhelpers))
 		return InvalidXLogRecPtr;
-	if (!take_first_window(row, start) ||
-		(nhelpers = launcher(nhelpers)) == 0)
+	if (!take_first_window(row, start))
 	{
-		leave_it_to_one_process();
+		leave_to_one_process(search_end(start, safe));
+		return InvalidXLogRecPtr;
+	}
+	nhelpers = launcher(nhelpers);
+	if (nhelpers == 0)
+	{
+		leave_to_one_process(safe);
 		return InvalidXLogRecPtr;
 	}
 	ereport(LOG,
