@@ -58,7 +58,7 @@
  * A window may become so many times as large, if there is no start point.
  * Then one process reads so much, before a start point is looked for again.
  */
-#define LARGEST_WINDOW 16
+#define LARGEST_WINDOW 64
 
 /* How long to wait for the lock of the stream in our turn. */
 #define LOCK_PATIENCE_MS 1000
