@@ -519,6 +519,7 @@ read_next_window(int leader)
 	{
 		debug_stop("window-applied");
 		(void) xact_commit_lazily();
+		debug_stop("window-committed");
 		publish(&window);
 	}
 	else
