@@ -177,16 +177,23 @@ sub start_waiting
 {
 	my ($a, $b, $helper, $reached);
 
-	pause();
-	backlog();
-	backlog();
-	set_stop($node, 'window-committed');
-	$offset = log_position($node);
-	$a = start_psql($node, 'CALL notify_stats.catch_up()');
-	wait_for_stop($node, 'window-committed', $offset);
-	($helper) = slurp_file($node->logfile, $offset) =~ /\[(\d+)\] ([a-z_ -]+) LOG:  notify_stats stopped at "window-committed"/;
-	note("stopped: $helper $2");
-	alter_system($node, 'notify_stats.debug_stop_at' => 'window-folded');
+	for my $try (1 .. 8)
+	{
+		pause();
+		backlog();
+		backlog();
+		set_stop($node, 'window-committed');
+		$offset = log_position($node);
+		$a = start_psql($node, 'CALL notify_stats.catch_up()');
+		wait_for_stop($node, 'window-committed', $offset);
+		($helper) = slurp_file($node->logfile, $offset) =~ /\[(\d+)\] notify_stats catch-up worker LOG:  notify_stats stopped at "window-committed"/;
+		last if defined $helper;
+		continue_from_stop($node);
+		$a->finish;
+	}
+	die "no helper" if !defined $helper;
+	note("stopped: $helper");
+	NotifyStats::alter_system($node, 'notify_stats.debug_stop_at' => 'window-folded');
 	sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'CALL notify_stats.catch_up()' AND backend_type = 'client backend'});
 	$a->finish;
 	$b = start_psql($node, 'CALL notify_stats.catch_up()');
