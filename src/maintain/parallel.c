@@ -424,14 +424,18 @@ take_turn(void *arg)
 								  rollup_definitions(window->live)));
 }
 
-/* All processes may now see that the window is applied. */
+/*
+ * All processes may now see that the window is applied.  By now, another leader
+ * may divide what is left.
+ */
 static void
 publish(Window *window)
 {
 	SharedCatchUp *shared = shared_catch_up();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->applied = window->end;
+	if (shared->division == window->division)
+		shared->applied = window->end;
 	LWLockRelease(shared_state->lock);
 	shared_stream_backlog(window->end.lsn - window->start.lsn, window->began);
 	shared_stream_reached(window->end.lsn, window->began);
