@@ -62,6 +62,7 @@ typedef struct Window
 {
 	SharedWindow *shared;
 	uint64		division;		/* of which it is a part */
+	bool		paused;			/* whether the leader reads a paused stream */
 	StartPoint	start;
 	StartPoint	end;
 	TimestampTz began;
@@ -125,7 +126,10 @@ stop(uint64 division)
 	announce();
 }
 
-/* Frees the windows of this process.  Called with the lock held. */
+/*
+ * Frees the windows of this process.  Returns whether one is of the current
+ * division.  Called with the lock held.
+ */
 static bool
 free_windows(SharedCatchUp *shared)
 {
@@ -136,7 +140,7 @@ free_windows(SharedCatchUp *shared)
 		if (shared->windows[i].pid != MyProcPid)
 			continue;
 		shared->windows[i].pid = 0;
-		any = true;
+		any |= shared->windows[i].division == shared->division;
 	}
 	return any;
 }
@@ -223,6 +227,7 @@ become_scout(int leader, Window *window, XLogRecPtr *end)
 			shared->scout = MyProcPid;
 			window->start = shared->next;
 			window->division = shared->division;
+			window->paused = shared->paused;
 			*end = shared->end;
 			is_scout = true;
 			wait = false;
@@ -416,7 +421,7 @@ take_turn(void *arg)
 	debug_stop("window-folded");
 	return wait_for_turn(window) && lock_stream() && stream_load(&row) &&
 		row.has_slot && row.applied_lsn == window->start.lsn &&
-		row.upgrade_from == 0 && row.paused == window->row.paused &&
+		row.upgrade_from == 0 && row.paused == window->paused &&
 		strcmp(NameStr(row.slot_name), NameStr(window->row.slot_name)) == 0 &&
 		rollups_are_same(window) &&
 		facts_equal(facts_load(),
@@ -566,7 +571,7 @@ count_helpers(const StreamRow *row, uint64 backlog)
 
 /* Becomes the leader, if there is none. */
 static bool
-become_leader(XLogRecPtr start, XLogRecPtr safe)
+become_leader(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
 	SharedCatchUp *shared = shared_catch_up();
 	bool		may_lead;
@@ -580,6 +585,7 @@ become_leader(XLogRecPtr start, XLogRecPtr safe)
 		shared->division++;
 		shared->stopped = false;
 		shared->busy = false;
+		shared->paused = row->paused;
 		shared->scout = MyProcPid;
 		shared->end = safe;
 		shared->next = shared->applied = (StartPoint) {0};
@@ -629,7 +635,7 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
 	int			nhelpers = count_helpers(row, safe - start);
 
-	if (nhelpers < 1 || !become_leader(start, safe))
+	if (nhelpers < 1 || !become_leader(row, start, safe))
 		return InvalidXLogRecPtr;
 	if (!take_first_window(row, start))
 	{
@@ -734,6 +740,10 @@ parallel_read(void)
 void
 parallel_help(int leader)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "notify_stats window",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	bool		more = true;
 
 	while (more)
@@ -741,5 +751,8 @@ parallel_help(int leader)
 		time_limit_start();
 		more = read_next_window(leader);
 		time_limit_stop();
+		MemoryContextReset(context);
 	}
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextDelete(context);
 }
