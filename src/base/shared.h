@@ -194,6 +194,7 @@ typedef struct SharedCatchUp
 	int			leader;			/* its process; 0: none */
 	uint64		division;		/* number of this division of a backlog */
 	XLogRecPtr	end;			/* all windows end before this */
+	uint64		window_size;	/* that is wanted, in bytes */
 	int			scout;			/* process that looks for the next start point,
 								 * or 0 */
 	bool		busy;			/* some transaction is always running */

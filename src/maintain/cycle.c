@@ -470,6 +470,8 @@ open_stream(Cycle *cycle)
 	if (settled == SETTLED_NOTHING)
 		return settled;
 	xact_commit();
+	if (settled == SETTLED_ALL)
+		(void) parallel_abandon();
 	if (cycle->replaced)
 		debug_stop("swap-committed");
 	if (OidIsValid(cycle->entered))
@@ -791,17 +793,14 @@ advance_after(const Reading *reading, Cycle *cycle)
 static bool
 read_in_parallel(Cycle *cycle)
 {
-	static bool over = false;
-
 	parallel_move_slot(&cycle->row);
-	if (over)
+	if (parallel_is_over())
 	{
-		over = false;
 		parallel_end();
 		return false;
 	}
 	xact_commit();
-	over = !parallel_read();
+	parallel_read();
 	cycle->result->more = true;
 	return true;
 }
@@ -917,8 +916,8 @@ cycle_run(bool manual)
 	PG_CATCH();
 	{
 		main_stream_forget_locks();
-		parallel_abandon();
-		trouble_record(true);
+		if (!parallel_abandon())
+			trouble_record(true);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -51,8 +51,14 @@
 /* The smallest window: a slot has to be created for it. */
 #define MIN_WINDOW ((uint64) 64 * 1024)
 
-/* A window may become so many times as large, if there is no start point. */
-#define LARGEST_WINDOW 16
+/* So many windows each process has, if the backlog is large. */
+#define WINDOWS_PER_PROCESS 4
+
+/*
+ * A window may become so many times as large, if there is no start point.
+ * Then one process reads so much, before a start point is looked for again.
+ */
+#define LARGEST_WINDOW 64
 
 /* How long to wait for the lock of the stream in our turn. */
 #define LOCK_PATIENCE_MS 1000
@@ -72,8 +78,11 @@ typedef struct Window
 
 static ParallelLauncher launcher = NULL;
 
-/* where the window ends that the leader reads with the main slot */
+/* as leader: where the window ends that it reads with the main slot */
 static StartPoint own_end;
+
+/* as leader: no window is left */
+static bool over;
 
 /* Sets how to start other processes. */
 void
@@ -94,12 +103,21 @@ announce(void)
 	ConditionVariableBroadcast(&shared_state->window_cv);
 }
 
-/* The size of a window, so that all processes have several of them. */
+/*
+ * The size of windows: small enough that each process has several of them, as
+ * they end at different times, but no smaller than needed, since each one costs
+ * something.
+ */
 static uint64
-window_size(void)
+choose_window_size(uint64 backlog, int nprocesses)
 {
-	return Max(MIN_WINDOW, Min((uint64) notify_stats_max_batch_wal,
-							   (uint64) notify_stats_parallel_backlog / 4) * 1024);
+	uint64		smallest = Max(MIN_WINDOW,
+							   (uint64) notify_stats_parallel_backlog * 1024 / 4);
+	uint64		largest = Max(MIN_WINDOW,
+							  (uint64) notify_stats_max_batch_wal * 1024);
+
+	return Min(largest, Max(smallest,
+							backlog / (nprocesses * WINDOWS_PER_PROCESS)));
 }
 
 /*
@@ -146,19 +164,42 @@ free_windows(SharedCatchUp *shared)
 }
 
 /*
- * Gives up what this process does for a backlog, as it ends, or after an error.
+ * Returns whether this process reads a window of which the turn has not come.
+ * Called with the lock held.
  */
-void
+static bool
+is_ahead(const SharedCatchUp *shared)
+{
+	for (int i = 0; i < MAX_CATCH_UP_WORKERS; i++)
+	{
+		const SharedWindow *window = &shared->windows[i];
+
+		/* nothing is applied during the leader's first window */
+		if (window->pid == MyProcPid)
+			return shared->applied.lsn != 0 &&
+				window->start != shared->applied.lsn;
+	}
+	return false;
+}
+
+/*
+ * Gives up what this process does for a backlog, as it ends, or after an error.
+ * Returns whether it was ahead of its turn.  Then the error will occur again
+ * when one process has read the WAL up to there.
+ */
+bool
 parallel_abandon(void)
 {
 	SharedStream *stream = shared_stream_if_any();
 	SharedCatchUp *shared;
 	bool		mine;
+	bool		ahead;
 
 	if (stream == NULL)
-		return;
+		return false;
 	shared = &stream->catch_up;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	ahead = is_ahead(shared);
 	mine = free_windows(shared);
 	if (shared->scout == MyProcPid)
 	{
@@ -180,13 +221,14 @@ parallel_abandon(void)
 	LWLockRelease(shared_state->lock);
 	if (mine)
 		announce();
+	return ahead;
 }
 
 static void
 abandon_at_exit(int code, Datum arg)
 {
 	LWLockReleaseAll();
-	parallel_abandon();
+	(void) parallel_abandon();
 }
 
 static void
@@ -248,6 +290,13 @@ slot_name_of_process(void)
 	return psprintf("%s_%u_%d", EXTENSION_NAME, MyDatabaseId, MyProcPid);
 }
 
+/* Returns how far the end of a window is looked for. */
+static XLogRecPtr
+search_end(XLogRecPtr start, XLogRecPtr end)
+{
+	return Min(end, start + LARGEST_WINDOW * shared_catch_up()->window_size);
+}
+
 /*
  * Finds the end of the window that begins at "start".  Quiet points cost the
  * least.  They are no longer looked for once there was none within half a
@@ -257,21 +306,26 @@ static bool
 find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
 {
 	SharedCatchUp *shared = shared_catch_up();
-	XLogRecPtr	wanted = start->lsn + window_size();
-	uint64		most = window_size() / 2;
+	XLogRecPtr	wanted = start->lsn + shared->window_size;
+	uint64		most = shared->window_size / 2;
 
-	before = Min(before, start->lsn + LARGEST_WINDOW * window_size());
+	before = search_end(start->lsn, before);
 	if (!shared->busy &&
 		start_point_find_quiet(wanted, Min(before, wanted + most), end))
 		return true;
-	if (wanted >= before)
+	/* a transaction that is open for a long time would be read each time */
+	if (wanted >= before ||
+		search_end(start->restart_lsn, start->lsn) < start->lsn)
 		return false;
 	shared->busy = true;
 	return start_point_find_after(start, wanted, before, most,
 								  slot_name_of_process(), end);
 }
 
-/* Enters a window as that of this process.  Called with the lock held. */
+/*
+ * Enters a window as that of this process.  Returns NULL if there is no room.
+ * Called with the lock held.
+ */
 static SharedWindow *
 enter_window(SharedCatchUp *shared, const Window *window)
 {
@@ -288,7 +342,7 @@ enter_window(SharedCatchUp *shared, const Window *window)
 		entry->end = window->end.lsn;
 		return entry;
 	}
-	elog(ERROR, "too many processes read the backlog");
+	return NULL;				/* earlier divisions have left windows */
 }
 
 /*
@@ -305,9 +359,7 @@ take_window(int leader, Window *window)
 	register_exit_callback();
 	if (!become_scout(leader, window, &end))
 		return false;
-	xact_begin();
 	found = find_end(&window->start, end, &window->end);
-	xact_commit();
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (shared->division != window->division)
 	{
@@ -317,15 +369,14 @@ take_window(int leader, Window *window)
 	}
 	shared->scout = 0;
 	if (found)
-	{
 		window->shared = enter_window(shared, window);
+	if (window->shared != NULL)
 		shared->next = window->end;
-	}
 	else
 		shared->end = shared->next.lsn;
 	LWLockRelease(shared_state->lock);
 	announce();
-	return found;
+	return window->shared != NULL;
 }
 
 static void
@@ -459,7 +510,9 @@ open_rollups(Window *window)
 {
 	ListCell   *lc;
 
-	window->live = NIL;
+	shape_forget_outdated();
+	if (!stream_load(&window->row))
+		return false;
 	foreach(lc, rollup_list(NULL))
 	{
 		Rollup	   *rollup = (Rollup *) lfirst(lc);
@@ -488,9 +541,6 @@ read_window(Window *window)
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	shape_forget_outdated();
-	if (!stream_load(&window->row) || !open_rollups(window))
-		return false;
 	input.slot_name = slot_name_of_process();
 	input.format = window->row.format;
 	input.rollups = window->live;
@@ -512,17 +562,24 @@ read_window(Window *window)
 	return true;
 }
 
-/* Takes a window and reads it.  Returns whether there was one, and it is applied. */
+/*
+ * Takes a window and reads it.  Returns whether there was one, and it is
+ * applied.  The locks come before the window: a statement that waits for the
+ * locks of others may be in the way, and they wait for the window.
+ */
 static bool
 read_next_window(int leader)
 {
 	Window		window = {0};
 	bool		applied;
 
-	if (!take_window(leader, &window))
-		return false;
-	window.began = GetCurrentTimestamp();
 	xact_begin();
+	if (!open_rollups(&window) || !take_window(leader, &window))
+	{
+		xact_commit();
+		return false;
+	}
+	window.began = GetCurrentTimestamp();
 	applied = read_window(&window);
 	if (applied)
 	{
@@ -565,13 +622,14 @@ count_helpers(const StreamRow *row, uint64 backlog)
 		!row->format->resumable || !slot_keeps_open() ||
 		backlog <= (uint64) notify_stats_parallel_backlog * 1024)
 		return 0;
-	/* one more slot may be needed to find the first window */
+	/* each process needs a slot, this one too */
 	return Min(notify_stats_max_catch_up_workers, slot_count_free()) - 1;
 }
 
 /* Becomes the leader, if there is none. */
 static bool
-become_leader(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
+become_leader(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe,
+			  int nhelpers)
 {
 	SharedCatchUp *shared = shared_catch_up();
 	bool		may_lead;
@@ -588,7 +646,9 @@ become_leader(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 		shared->paused = row->paused;
 		shared->scout = MyProcPid;
 		shared->end = safe;
+		shared->window_size = choose_window_size(safe - start, nhelpers + 1);
 		shared->next = shared->applied = (StartPoint) {0};
+		over = false;
 	}
 	LWLockRelease(shared_state->lock);
 	return may_lead;
@@ -601,7 +661,6 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 	SharedCatchUp *shared = shared_catch_up();
 	Window		window = {0};
 	SlotInfo	slot;
-	bool		found;
 
 	if (!slot_lookup(NameStr(row->slot_name), &slot) || slot.lost)
 		return false;
@@ -609,18 +668,28 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 	window.start.lsn = start;
 	window.start.restart_lsn = slot.restart_lsn;
 	window.start.catalog_xmin = slot.catalog_xmin;
-	found = find_end(&window.start, shared->end, &window.end);
+	if (!find_end(&window.start, shared->end, &window.end))
+		return false;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->scout = 0;
-	if (found)
-	{
-		(void) enter_window(shared, &window);
-		shared->next = own_end = window.end;
-	}
-	else
-		shared->not_before = shared->end;
+	(void) enter_window(shared, &window);
+	shared->next = own_end = window.end;
 	LWLockRelease(shared_state->lock);
-	return found;
+	return true;
+}
+
+/* One process is to read a backlog, up to there. */
+static void
+leave_to_one_process(XLogRecPtr end)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared->leader = 0;
+	shared->scout = 0;
+	shared->not_before = end;
+	(void) free_windows(shared);
+	LWLockRelease(shared_state->lock);
 }
 
 /*
@@ -635,14 +704,19 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
 	int			nhelpers = count_helpers(row, safe - start);
 
-	if (nhelpers < 1 || !become_leader(row, start, safe))
+	if (nhelpers < 1 || !become_leader(row, start, safe, nhelpers))
 		return InvalidXLogRecPtr;
 	if (!take_first_window(row, start))
 	{
-		parallel_end();
+		leave_to_one_process(search_end(start, safe));
 		return InvalidXLogRecPtr;
 	}
-	nhelpers = launcher(nhelpers);	/* ereport() may evaluate nothing */
+	nhelpers = launcher(nhelpers);
+	if (nhelpers == 0)
+	{
+		leave_to_one_process(safe);
+		return InvalidXLogRecPtr;
+	}
 	ereport(LOG,
 			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
 					(safe - start) / (1024 * 1024), nhelpers + 1)));
@@ -724,16 +798,22 @@ wait_for_others(void)
 }
 
 /*
- * Reads a window.  If none is left, waits for the other processes, and returns
- * false.
+ * Reads a window, as leader.  If none is left, waits for the other processes,
+ * and parallel_is_over becomes true.
  */
-bool
+void
 parallel_read(void)
 {
-	if (read_next_window(MyProcPid))
-		return true;
-	wait_for_others();
-	return false;
+	over = !read_next_window(MyProcPid);
+	if (over)
+		wait_for_others();
+}
+
+/* Returns whether the leader has to go on alone. */
+bool
+parallel_is_over(void)
+{
+	return over;
 }
 
 /* Reads windows for a leader, given by its process, until none is left. */

@@ -19,9 +19,10 @@ extern XLogRecPtr parallel_begin(const StreamRow *row, XLogRecPtr start,
 extern bool parallel_is_mine(void);
 extern void parallel_first_is_applied(void);
 extern void parallel_move_slot(const StreamRow *row);
-extern bool parallel_read(void);
+extern void parallel_read(void);
+extern bool parallel_is_over(void);
 extern void parallel_end(void);
-extern void parallel_abandon(void);
+extern bool parallel_abandon(void);
 extern void parallel_help(int leader);
 
 #endif							/* NOTIFY_STATS_PARALLEL_H */

@@ -180,7 +180,7 @@ static bool
 decode_part(const PassInput *input, bool resumable, List *options,
 			SlotPeek **peek)
 {
-	bool		is_main = input->target == NULL;
+	bool		is_main = input->target == NULL && input->start == NULL;
 	volatile bool more = false;
 
 	PG_TRY();
@@ -240,7 +240,8 @@ pass_read(const PassInput *input)
 											resumable);
 	more = decode_part(input, resumable, options, &peek);
 	debug_stop("after-peek");
-	for (; more; more = decode_part(input, resumable, options, &peek))
+	for (; more && !output.discarded;
+		 more = decode_part(input, resumable, options, &peek))
 	{
 		read_messages(&pass, peek, reader);
 		shared_window_progress(WINDOW_READING, pass.message.lsn);

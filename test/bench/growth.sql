@@ -6,7 +6,9 @@ ALTER TABLE unrelated REPLICA IDENTITY FULL;
 
 -- So many changes of events, half of them INSERTs and half UPDATEs that move a row from one of
 -- the groups to another, a COMMIT after each "each"; and for each of them so many changes of
--- the other table, in transactions of their own. Returns how many there were of events.
+-- the other table, in transactions of their own. Returns how many there were of events. The
+-- running transactions are logged each 15,000 changes of events, as they would be at 1,000
+-- changes per second.
 CREATE PROCEDURE bench.make_events(changes int, groups int, each int, unrelated int,
                                    INOUT done int DEFAULT 0)
 LANGUAGE plpgsql AS $$
@@ -24,6 +26,9 @@ BEGIN
         done := done + 1;
         IF done % each = 0 THEN
             COMMIT;
+            IF done % 15000 = 0 THEN
+                CALL bench.log_running_transactions();
+            END IF;
         END IF;
         FOR i IN 1 .. unrelated LOOP
             INSERT INTO unrelated VALUES (done::bigint * 1000 + i, i);

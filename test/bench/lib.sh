@@ -53,9 +53,10 @@ CONF
 }
 
 # Settings under which nothing happens by itself, and the disk does not matter. There is no
-# worker: the cycles are run by hand.
+# worker: the cycles are run by hand, and by one process unless a measurement says otherwise.
 still_server_conf() {
     cat <<CONF
+notify_stats.max_catch_up_workers = 1
 autovacuum = off
 checkpoint_timeout = 1d
 max_wal_size = '64GB'

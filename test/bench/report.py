@@ -7,6 +7,7 @@ import statistics
 TITLES = {
     'catch_up': 'catching up',
     'writers': 'writers',
+    'beside_writers': 'catching up beside writers',
     'freshness': 'freshness',
     'idle': 'idle',
     'growth': 'growth',
@@ -16,6 +17,7 @@ TITLES = {
     'temporary_files': 'temporary files',
     'build': 'building',
     'views': 'views',
+    'model': 'model of more cores',
 }
 
 

@@ -51,3 +51,41 @@ check_caught_up() {
 note_build() {
     BUILT_AT=$(sql -c 'SELECT max(built_at) FROM notify_stats.rollups')
 }
+
+# parallel_conf NUMBER: so many processes read a backlog; --quick has short ones
+parallel_conf() {
+    printf "notify_stats.max_catch_up_workers = %s\nnotify_stats.parallel_backlog = '%s'\n" \
+        "$1" "$(size 256MB 16MB)"
+}
+
+# The server that was started last has read a backlog with several processes.
+check_divided() {
+    awk '/starting PostgreSQL/ {n = 0} /reads a backlog of/ {n++} END {exit !n}' server.log ||
+        die "$PART: one process has read the backlog"
+}
+
+# timed_with_others STATEMENT: the milliseconds that it takes a new session, and the seconds of
+# CPU of that session and of all processes that end with it, their start included
+timed_with_others() {
+    local postmaster children before milliseconds
+    postmaster=$(head -n 1 data/postmaster.pid)
+    children=$(pgrep -cP "$postmaster")
+    before=$(cpu_of_ended "$postmaster")
+    milliseconds=$(sql <<SQL
+SELECT clock_timestamp() AS started \gset
+$1
+SELECT extract(epoch FROM clock_timestamp() - :'started') * 1000;
+SQL
+)
+    while [ "$(pgrep -cP "$postmaster")" -gt "$children" ]; do
+        sleep 0.01
+    done
+    echo "$milliseconds" "$(calculate "$(cpu_of_ended "$postmaster") - $before")"
+}
+
+# cpu_of_ended PID: the seconds of CPU of the children of a process that have ended
+cpu_of_ended() {
+    # after the name, which is in parentheses
+    sed 's/^.*) //' "/proc/$1/stat" |
+        awk -v tick="$(getconf CLK_TCK)" '{printf "%.2f", ($14 + $15) / tick}'
+}

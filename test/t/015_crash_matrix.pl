@@ -3,8 +3,8 @@
 # Crashes under load.  Several clients write to Notify's tables, the worker, a builder or the
 # processes that read a backlog are stopped at one of their points, and then a process is killed:
 # the worker, a builder, one that helps to read the backlog, a client, the postmaster, or all at
-# once.  Then the server must start, the rollups must be exact, and the
-# builds must end, without intervention and without a failed rollup.
+# once.  Then the server must start, the rollups must be exact, and the builds must end, without
+# intervention and without a failed rollup.
 #
 # Each point is combined with each way of dying, and with each kind of commit
 # (synchronous_commit), in 50 rounds in random order.  NS_ROUNDS sets another number; the first 20

@@ -25,7 +25,7 @@ part_freshness() {
 
 announce_freshness() {
     announce_rows 1000 '1,000 writes/s' 'reference, polling each second' \
-        'value <= 10' 'value <= 60' 'value <= 10'
+        'value <= 3' 'value <= 60' 'value <= 5'
     announce_rows 100 '100 writes/s' 'at 1,000 writes/s'
     announce_rows highest "the highest rate kept up ($(thousands "$HIGHEST") writes/s)" 'at 1,000 writes/s'
     announce_rows mix '1,000 transactions/s of test/notify, some of thousands of rows' \
