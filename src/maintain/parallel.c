@@ -39,13 +39,14 @@
 #include "main_stream.h"
 #include "parallel.h"
 #include "pass.h"
-#include "start_point.h"
 #include "rollup.h"
 #include "settings.h"
 #include "shape.h"
 #include "shared.h"
 #include "slot.h"
+#include "start_point.h"
 #include "time_limit.h"
+#include "trouble.h"
 #include "xact.h"
 
 /* The smallest window: a slot has to be created for it. */
@@ -183,6 +184,22 @@ is_ahead(const SharedCatchUp *shared)
 }
 
 /*
+ * Lets no process begin another window for this leader.  Those that were taken
+ * are applied in their turn.
+ */
+static void
+take_no_more(int leader)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (shared->leader == leader && shared->next.lsn != 0)
+		shared->end = shared->next.lsn;
+	LWLockRelease(shared_state->lock);
+	announce();
+}
+
+/*
  * Gives up what this process does for a backlog, as it ends, or after an error.
  * Returns whether it was ahead of its turn.  Then the error will occur again
  * when one process has read the WAL up to there.
@@ -228,7 +245,9 @@ static void
 abandon_at_exit(int code, Datum arg)
 {
 	LWLockReleaseAll();
-	(void) parallel_abandon();
+	/* a rollup that has exceeded the time limit is not to blame for that yet */
+	if (parallel_abandon())
+		trouble_blame(InvalidOid, NULL);
 }
 
 static void
@@ -565,18 +584,24 @@ read_window(Window *window)
 /*
  * Takes a window and reads it.  Returns whether there was one, and it is
  * applied.  The locks come before the window: a statement that waits for the
- * locks of others may be in the way, and they wait for the window.
+ * locks of others may be in the way, and they wait for the window.  If a lock
+ * is not free, or a rollup needs attention, the division soon ends, so that a
+ * cycle can look after that, and the next division again has all processes.
  */
 static bool
 read_next_window(int leader)
 {
 	Window		window = {0};
+	bool		opened;
 	bool		applied;
 
 	xact_begin();
-	if (!open_rollups(&window) || !take_window(leader, &window))
+	opened = open_rollups(&window);
+	if (!opened || !take_window(leader, &window))
 	{
 		xact_commit();
+		if (!opened)
+			take_no_more(leader);
 		return false;
 	}
 	window.began = GetCurrentTimestamp();
@@ -675,6 +700,7 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 	(void) enter_window(shared, &window);
 	shared->next = own_end = window.end;
 	LWLockRelease(shared_state->lock);
+	announce();
 	return true;
 }
 
@@ -690,6 +716,8 @@ leave_to_one_process(XLogRecPtr end)
 	shared->not_before = end;
 	(void) free_windows(shared);
 	LWLockRelease(shared_state->lock);
+	/* a helper of an earlier division may wait, with locks on the rollups */
+	announce();
 }
 
 /*
@@ -831,6 +859,8 @@ parallel_help(int leader)
 		time_limit_start();
 		more = read_next_window(leader);
 		time_limit_stop();
+		/* the leader, which has it closed, may be busy for long */
+		main_slot_touch();
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(caller_context);
