@@ -85,6 +85,16 @@ static StartPoint own_end;
 /* as leader: no window is left */
 static bool over;
 
+/*
+ * As leader: where the main slot is to be moved next, and the end of the WAL
+ * when that position was known to be committed.
+ */
+static struct
+{
+	StartPoint	point;
+	XLogRecPtr	written;
+}			move;
+
 /* Sets how to start other processes. */
 void
 parallel_set_launcher(ParallelLauncher function)
@@ -584,9 +594,9 @@ read_window(Window *window)
 /*
  * Takes a window and reads it.  Returns whether there was one, and it is
  * applied.  The locks come before the window: a statement that waits for the
- * locks of others may be in the way, and they wait for the window.  If a lock
- * is not free, or a rollup needs attention, the division soon ends, so that a
- * cycle can look after that, and the next division again has all processes.
+ * locks of others may be in the way, and they wait for the window.  If a rollup
+ * cannot be opened, the division ends soon: a cycle handles that, and all
+ * processes take part in the next division.
  */
 static bool
 read_next_window(int leader)
@@ -674,6 +684,7 @@ become_leader(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe,
 		shared->window_size = choose_window_size(safe - start, nhelpers + 1);
 		shared->next = shared->applied = (StartPoint) {0};
 		over = false;
+		memset(&move, 0, sizeof(move));
 	}
 	LWLockRelease(shared_state->lock);
 	return may_lead;
@@ -775,7 +786,9 @@ parallel_first_is_applied(void)
 
 /*
  * Moves the main slot to the position that is applied, so that it does not
- * retain the WAL before, if it may.  The stream is locked.
+ * retain the WAL before, if it may.  Standbys do not have a commit at once:
+ * then it is moved there the next time, when later ones are applied, too.  The
+ * stream is locked.
  */
 void
 parallel_move_slot(const StreamRow *row)
@@ -787,12 +800,18 @@ parallel_move_slot(const StreamRow *row)
 	LWLockAcquire(shared_state->lock, LW_SHARED);
 	applied = shared->applied;
 	LWLockRelease(shared_state->lock);
-	if (!slot_lookup(NameStr(row->slot_name), &slot) ||
-		slot.confirmed_flush_lsn >= applied.lsn ||
-		!main_stream_may_advance(&slot, slot_written_lsn()))
+	if (!slot_lookup(NameStr(row->slot_name), &slot))
+		return;
+	if (slot.confirmed_flush_lsn >= move.point.lsn)
+	{
+		move.point = applied;
+		move.written = slot_written_lsn();
+	}
+	if (slot.confirmed_flush_lsn >= move.point.lsn ||
+		!main_stream_may_advance(&slot, move.written))
 		return;
 	slot_close();
-	start_point_move_slot(&applied, NameStr(row->slot_name));
+	start_point_move_slot(&move.point, NameStr(row->slot_name));
 }
 
 /* Returns whether any process still reads a window. */
