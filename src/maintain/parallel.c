@@ -29,6 +29,7 @@
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -878,6 +879,8 @@ parallel_help(int leader)
 		time_limit_start();
 		more = read_next_window(leader);
 		time_limit_stop();
+		/* advisory locks that users' code has taken at session level */
+		LockReleaseSession(USER_LOCKMETHOD);
 		/* the leader, which has it closed, may be busy for long */
 		main_slot_touch();
 		MemoryContextReset(context);
