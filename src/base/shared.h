@@ -198,6 +198,7 @@ typedef struct SharedCatchUp
 	int			scout;			/* process that looks for the next start point,
 								 * or 0 */
 	bool		busy;			/* some transaction is always running */
+	bool		paused;			/* the stream is; the leader reads it anyway */
 	StartPoint	next;			/* start of the next window */
 	StartPoint	applied;		/* start of the window whose turn it is */
 	bool		stopped;		/* windows that wait for their turn are

@@ -33,5 +33,6 @@ moved_row_at(WalReader *reader, XLogRecPtr lsn)
 		(XLogRecGetInfo(record) & XLOG_HEAP_OPMASK) != XLOG_HEAP_DELETE)
 		elog(ERROR, "unexpected WAL record at %X/%X",
 			 LSN_FORMAT_ARGS(lsn));
-	return (((const xl_heap_delete *) XLogRecGetData(record))->flags & XLH_DELETE_IS_PARTITION_MOVE) != 0;
+	return (((const xl_heap_delete *) XLogRecGetData(record))->flags &
+			XLH_DELETE_IS_PARTITION_MOVE) != 0;
 }

@@ -113,7 +113,7 @@ typedef struct PluginData
 	uint64		round;			/* of announcements; starts at 1 */
 	bool		tells_moves;	/* writes 'M' records? */
 	bool		ignored;		/* was the last change of no target? */
-	WalReader  *wal; /* NULL until needed */
+	WalReader  *wal;			/* NULL until needed */
 } PluginData;
 
 /*

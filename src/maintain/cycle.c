@@ -793,15 +793,20 @@ advance_after(const Reading *reading, Cycle *cycle)
 static bool
 read_in_parallel(Cycle *cycle)
 {
+	CycleResult *result = cycle->result;
+
 	parallel_move_slot(&cycle->row);
 	if (parallel_is_over())
 	{
 		parallel_end();
 		return false;
 	}
+	result->start_lsn = cycle->row.applied_lsn;
 	xact_commit();
 	parallel_read();
-	cycle->result->more = true;
+	result->more = true;
+	result->reached_lsn = result->restart_lsn =
+		pg_atomic_read_u64(&shared_stream()->reached_lsn);
 	return true;
 }
 
@@ -916,7 +921,9 @@ cycle_run(bool manual)
 	PG_CATCH();
 	{
 		main_stream_forget_locks();
-		if (!parallel_abandon())
+		if (parallel_abandon())
+			trouble_reset();
+		else
 			trouble_record(true);
 		PG_RE_THROW();
 	}

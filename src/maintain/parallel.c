@@ -29,6 +29,7 @@
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -39,13 +40,14 @@
 #include "main_stream.h"
 #include "parallel.h"
 #include "pass.h"
-#include "start_point.h"
 #include "rollup.h"
 #include "settings.h"
 #include "shape.h"
 #include "shared.h"
 #include "slot.h"
+#include "start_point.h"
 #include "time_limit.h"
+#include "trouble.h"
 #include "xact.h"
 
 /* The smallest window: a slot has to be created for it. */
@@ -68,6 +70,7 @@ typedef struct Window
 {
 	SharedWindow *shared;
 	uint64		division;		/* of which it is a part */
+	bool		paused;			/* whether the leader reads a paused stream */
 	StartPoint	start;
 	StartPoint	end;
 	TimestampTz began;
@@ -82,6 +85,16 @@ static StartPoint own_end;
 
 /* as leader: no window is left */
 static bool over;
+
+/*
+ * As leader: where the main slot is to be moved next, and the end of the WAL
+ * when that position was known to be committed.
+ */
+static struct
+{
+	StartPoint	point;
+	XLogRecPtr	written;
+}			move;
 
 /* Sets how to start other processes. */
 void
@@ -143,7 +156,10 @@ stop(uint64 division)
 	announce();
 }
 
-/* Frees the windows of this process.  Called with the lock held. */
+/*
+ * Frees the windows of this process.  Returns whether one is of the current
+ * division.  Called with the lock held.
+ */
 static bool
 free_windows(SharedCatchUp *shared)
 {
@@ -154,7 +170,7 @@ free_windows(SharedCatchUp *shared)
 		if (shared->windows[i].pid != MyProcPid)
 			continue;
 		shared->windows[i].pid = 0;
-		any = true;
+		any |= shared->windows[i].division == shared->division;
 	}
 	return any;
 }
@@ -176,6 +192,22 @@ is_ahead(const SharedCatchUp *shared)
 				window->start != shared->applied.lsn;
 	}
 	return false;
+}
+
+/*
+ * Lets no process begin another window for this leader.  Those that were taken
+ * are applied in their turn.
+ */
+static void
+take_no_more(int leader)
+{
+	SharedCatchUp *shared = shared_catch_up();
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	if (shared->leader == leader && shared->next.lsn != 0)
+		shared->end = shared->next.lsn;
+	LWLockRelease(shared_state->lock);
+	announce();
 }
 
 /*
@@ -224,7 +256,9 @@ static void
 abandon_at_exit(int code, Datum arg)
 {
 	LWLockReleaseAll();
-	(void) parallel_abandon();
+	/* a rollup that has exceeded the time limit is not to blame for that yet */
+	if (parallel_abandon())
+		trouble_blame(InvalidOid, NULL);
 }
 
 static void
@@ -265,6 +299,7 @@ become_scout(int leader, Window *window, XLogRecPtr *end)
 			shared->scout = MyProcPid;
 			window->start = shared->next;
 			window->division = shared->division;
+			window->paused = shared->paused;
 			*end = shared->end;
 			is_scout = true;
 			wait = false;
@@ -467,7 +502,7 @@ take_turn(void *arg)
 	debug_stop("window-folded");
 	return wait_for_turn(window) && lock_stream() && stream_load(&row) &&
 		row.has_slot && row.applied_lsn == window->start.lsn &&
-		row.upgrade_from == 0 && row.paused == window->row.paused &&
+		row.upgrade_from == 0 && row.paused == window->paused &&
 		strcmp(NameStr(row.slot_name), NameStr(window->row.slot_name)) == 0 &&
 		rollups_are_same(window) &&
 		facts_equal(facts_load(),
@@ -475,14 +510,18 @@ take_turn(void *arg)
 								  rollup_definitions(window->live)));
 }
 
-/* All processes may now see that the window is applied. */
+/*
+ * All processes may now see that the window is applied.  By now, another leader
+ * may divide what is left.
+ */
 static void
 publish(Window *window)
 {
 	SharedCatchUp *shared = shared_catch_up();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared->applied = window->end;
+	if (shared->division == window->division)
+		shared->applied = window->end;
 	LWLockRelease(shared_state->lock);
 	shared_stream_backlog(window->end.lsn - window->start.lsn, window->began);
 	shared_stream_reached(window->end.lsn, window->began);
@@ -556,18 +595,24 @@ read_window(Window *window)
 /*
  * Takes a window and reads it.  Returns whether there was one, and it is
  * applied.  The locks come before the window: a statement that waits for the
- * locks of others may be in the way, and they wait for the window.
+ * locks of others may be in the way, and they wait for the window.  If a rollup
+ * cannot be opened, the division ends soon: a cycle handles that, and all
+ * processes take part in the next division.
  */
 static bool
 read_next_window(int leader)
 {
 	Window		window = {0};
+	bool		opened;
 	bool		applied;
 
 	xact_begin();
-	if (!open_rollups(&window) || !take_window(leader, &window))
+	opened = open_rollups(&window);
+	if (!opened || !take_window(leader, &window))
 	{
 		xact_commit();
+		if (!opened)
+			take_no_more(leader);
 		return false;
 	}
 	window.began = GetCurrentTimestamp();
@@ -576,6 +621,7 @@ read_next_window(int leader)
 	{
 		debug_stop("window-applied");
 		(void) xact_commit_lazily();
+		debug_stop("window-committed");
 		publish(&window);
 	}
 	else
@@ -618,7 +664,8 @@ count_helpers(const StreamRow *row, uint64 backlog)
 
 /* Becomes the leader, if there is none. */
 static bool
-become_leader(XLogRecPtr start, XLogRecPtr safe, int nhelpers)
+become_leader(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe,
+			  int nhelpers)
 {
 	SharedCatchUp *shared = shared_catch_up();
 	bool		may_lead;
@@ -632,11 +679,13 @@ become_leader(XLogRecPtr start, XLogRecPtr safe, int nhelpers)
 		shared->division++;
 		shared->stopped = false;
 		shared->busy = false;
+		shared->paused = row->paused;
 		shared->scout = MyProcPid;
 		shared->end = safe;
 		shared->window_size = choose_window_size(safe - start, nhelpers + 1);
 		shared->next = shared->applied = (StartPoint) {0};
 		over = false;
+		memset(&move, 0, sizeof(move));
 	}
 	LWLockRelease(shared_state->lock);
 	return may_lead;
@@ -663,6 +712,7 @@ take_first_window(const StreamRow *row, XLogRecPtr start)
 	(void) enter_window(shared, &window);
 	shared->next = own_end = window.end;
 	LWLockRelease(shared_state->lock);
+	announce();
 	return true;
 }
 
@@ -678,6 +728,8 @@ leave_to_one_process(XLogRecPtr end)
 	shared->not_before = end;
 	(void) free_windows(shared);
 	LWLockRelease(shared_state->lock);
+	/* a helper of an earlier division may wait, with locks on the rollups */
+	announce();
 }
 
 /*
@@ -692,7 +744,7 @@ parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
 {
 	int			nhelpers = count_helpers(row, safe - start);
 
-	if (nhelpers < 1 || !become_leader(start, safe, nhelpers))
+	if (nhelpers < 1 || !become_leader(row, start, safe, nhelpers))
 		return InvalidXLogRecPtr;
 	if (!take_first_window(row, start))
 	{
@@ -735,7 +787,9 @@ parallel_first_is_applied(void)
 
 /*
  * Moves the main slot to the position that is applied, so that it does not
- * retain the WAL before, if it may.  The stream is locked.
+ * retain the WAL before, if it may.  Standbys do not have a commit at once:
+ * then it is moved there the next time, when later ones are applied, too.  The
+ * stream is locked.
  */
 void
 parallel_move_slot(const StreamRow *row)
@@ -747,12 +801,18 @@ parallel_move_slot(const StreamRow *row)
 	LWLockAcquire(shared_state->lock, LW_SHARED);
 	applied = shared->applied;
 	LWLockRelease(shared_state->lock);
-	if (!slot_lookup(NameStr(row->slot_name), &slot) ||
-		slot.confirmed_flush_lsn >= applied.lsn ||
-		!main_stream_may_advance(&slot, slot_written_lsn()))
+	if (!slot_lookup(NameStr(row->slot_name), &slot))
+		return;
+	if (slot.confirmed_flush_lsn >= move.point.lsn)
+	{
+		move.point = applied;
+		move.written = slot_written_lsn();
+	}
+	if (slot.confirmed_flush_lsn >= move.point.lsn ||
+		!main_stream_may_advance(&slot, move.written))
 		return;
 	slot_close();
-	start_point_move_slot(&applied, NameStr(row->slot_name));
+	start_point_move_slot(&move.point, NameStr(row->slot_name));
 }
 
 /* Returns whether any process still reads a window. */
@@ -808,6 +868,10 @@ parallel_is_over(void)
 void
 parallel_help(int leader)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "notify_stats window",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	bool		more = true;
 
 	while (more)
@@ -815,5 +879,12 @@ parallel_help(int leader)
 		time_limit_start();
 		more = read_next_window(leader);
 		time_limit_stop();
+		/* advisory locks that users' code has taken at session level */
+		LockReleaseSession(USER_LOCKMETHOD);
+		/* the leader, which has it closed, may be busy for long */
+		main_slot_touch();
+		MemoryContextReset(context);
 	}
+	MemoryContextSwitchTo(caller_context);
+	MemoryContextDelete(context);
 }

@@ -9,8 +9,8 @@
 #define NOTIFY_STATS_PASS_H
 
 #include "format.h"
-#include "start_point.h"
 #include "rollup.h"
+#include "start_point.h"
 
 /* The transactions visible to a snapshot, by their top-level xid. */
 typedef struct VisibleXids

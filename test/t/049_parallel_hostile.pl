@@ -388,6 +388,50 @@ ends_well('a procedure');
 	ends_well('an old helper', qr/terminating background worker/);
 }
 
+# a helper has committed its window, and says so when another division is at work
+{
+	my $catching_up = q{FROM pg_stat_activity WHERE query = 'CALL notify_stats.catch_up()' AND state = 'active' AND backend_type = 'client backend'};
+	my ($session, $helper, $left);
+
+	for (1 .. 20)
+	{
+		pause();
+		backlog();
+		backlog();
+		set_stop($node, 'window-committed');
+		$offset = log_position($node);
+		$session = start_psql($node, 'CALL notify_stats.catch_up()');
+		wait_for_stop($node, 'window-committed', $offset);
+		($helper) = slurp_file($node->logfile, $offset) =~ /\[(\d+)\] $helper_type LOG:  notify_stats stopped at/;
+		last if defined $helper;
+		continue_from_stop($node);
+		$session->finish;
+	}
+	die 'no helper has the second window' if !defined $helper;
+	sql($node, q{ALTER SYSTEM SET notify_stats.debug_stop_at = 'window-folded'});
+	sql($node, "SELECT pg_terminate_backend(pid) $catching_up");
+	$session->finish;
+	$session = start_psql($node, 'CALL notify_stats.catch_up()');
+	$node->wait_for_log(qr/reads a backlog.*reads a backlog/s, $offset);
+	wait_for_stop($node, 'window-folded', $offset);
+	select undef, undef, undef, 0.5;    # others may stop there as well
+	unset_stop($node);
+	kill 'HUP', $helper;
+	select undef, undef, undef, 0.5;
+	continue_from_stop($node);
+	for (1 .. 100)
+	{
+		$left = sql($node, "SELECT count(*) $catching_up");
+		last if $left eq '0';
+		select undef, undef, undef, 0.2;
+	}
+	is($left, '0', 'a late helper does not hold up the next division');
+	sql($node, "SELECT pg_terminate_backend(pid) $catching_up") if $left ne '0';
+	$session->finish;
+	resume_stream($node);
+	ends_well('a late helper', qr/terminating connection/);
+}
+
 # --- processes ------------------------------------------------------------------------
 
 # while they decode, at any time
