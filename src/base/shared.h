@@ -195,6 +195,7 @@ typedef struct SharedCatchUp
 	uint64		division;		/* number of this division of a backlog */
 	XLogRecPtr	end;			/* all windows end before this */
 	uint64		window_size;	/* that is wanted, in bytes */
+	int			nprocesses;		/* that were to read it, the leader included */
 	int			scout;			/* process that looks for the next start point,
 								 * or 0 */
 	bool		busy;			/* some transaction is always running */

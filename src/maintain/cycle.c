@@ -678,12 +678,12 @@ restart_of(const StreamRow *row, XLogRecPtr start)
 static XLogRecPtr
 choose_end(const Reading *reading, const StreamRow *row, const List *live)
 {
-	XLogRecPtr	end = live == NIL ? InvalidXLogRecPtr :
-	parallel_begin(row, reading->start, reading->safe);
+	XLogRecPtr	end = pass_window_end(reading->start, reading->safe,
+									  restart_of(row, reading->start));
 
-	return XLogRecPtrIsInvalid(end) ?
-		pass_window_end(reading->start, reading->safe,
-						restart_of(row, reading->start)) : end;
+	if (live != NIL)
+		(void) parallel_begin(row, reading->start, reading->safe, &end);
+	return end;
 }
 
 /* Reads and applies the window, and decides whether to write its end. */
@@ -823,6 +823,14 @@ read_stream(Cycle *cycle)
 
 	if (parallel_is_mine() && read_in_parallel(cycle))
 		return false;
+	if (parallel_is_of_other())
+	{
+		/* to read alone beside it would stop it */
+		xact_commit();
+		parallel_wait_for_other();
+		cycle->result->more = true;
+		return false;
+	}
 	begin_reading(&reading, cycle);
 	if (!main_stream_open_live(&cycle->row, cycle->rollups, &live,
 							   &cycle->result->busy))

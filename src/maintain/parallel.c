@@ -63,7 +63,7 @@
 #define LARGEST_WINDOW 64
 
 /* How long to wait for the lock of the stream in our turn. */
-#define LOCK_PATIENCE_MS 1000
+#define LOCK_PATIENCE_MS 5000
 
 /* A window that this process reads. */
 typedef struct Window
@@ -320,6 +320,18 @@ slot_name_of_process(void)
 	return psprintf("%s_%u_%d", EXTENSION_NAME, MyDatabaseId, MyProcPid);
 }
 
+/*
+ * Returns how large the window that begins there should be.  The last ones are
+ * smaller, so that all processes have something to do nearly to the end.
+ */
+static uint64
+wanted_size(const SharedCatchUp *shared, XLogRecPtr start)
+{
+	uint64		share = (shared->end - start) / (2 * shared->nprocesses);
+
+	return Min(shared->window_size, Max(share, shared->window_size / 4));
+}
+
 /* Returns how far the end of a window is looked for. */
 static XLogRecPtr
 search_end(XLogRecPtr start, XLogRecPtr end)
@@ -336,7 +348,7 @@ static bool
 find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
 {
 	SharedCatchUp *shared = shared_catch_up();
-	XLogRecPtr	wanted = start->lsn + shared->window_size;
+	XLogRecPtr	wanted = start->lsn + wanted_size(shared, start->lsn);
 	uint64		most = shared->window_size / 2;
 
 	before = search_end(start->lsn, before);
@@ -682,6 +694,7 @@ become_leader(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe,
 		shared->paused = row->paused;
 		shared->scout = MyProcPid;
 		shared->end = safe;
+		shared->nprocesses = nhelpers + 1;
 		shared->window_size = choose_window_size(safe - start, nhelpers + 1);
 		shared->next = shared->applied = (StartPoint) {0};
 		over = false;
@@ -735,32 +748,43 @@ leave_to_one_process(XLogRecPtr end)
 /*
  * Divides a backlog, if it is large enough, and starts other processes.
  * "start" is the position of the stream, which is locked, and "safe" the end of
- * the WAL that may be read.  Returns where the leader's own window ends, which
- * it reads with the main slot; or an invalid LSN if one process is to read the
- * backlog.
+ * the WAL that may be read.  Returns true if this process is now the leader, and
+ * sets *end to the end of its own window, which it reads with the main slot.
+ * Otherwise it reads the backlog alone, as far as *end if that was lower.
  */
-XLogRecPtr
-parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe)
+bool
+parallel_begin(const StreamRow *row, XLogRecPtr start, XLogRecPtr safe,
+			   XLogRecPtr *end)
 {
+	SharedCatchUp *shared = shared_catch_up();
 	int			nhelpers = count_helpers(row, safe - start);
 
-	if (nhelpers < 1 || !become_leader(row, start, safe, nhelpers))
-		return InvalidXLogRecPtr;
-	if (!take_first_window(row, start))
+	if (nhelpers < 1)
+		return false;
+	if (!become_leader(row, start, safe, nhelpers))
 	{
-		leave_to_one_process(search_end(start, safe));
-		return InvalidXLogRecPtr;
+		/* the next window may begin a division */
+		if (start < shared->not_before)
+			*end = Min(*end, shared->not_before);
+		return false;
 	}
+	/* they get ready while the end of the first window is looked for */
 	nhelpers = launcher(nhelpers);
 	if (nhelpers == 0)
 	{
 		leave_to_one_process(safe);
-		return InvalidXLogRecPtr;
+		return false;
+	}
+	if (!take_first_window(row, start))
+	{
+		leave_to_one_process(search_end(start, safe));
+		return false;
 	}
 	ereport(LOG,
 			(errmsg("notify_stats reads a backlog of " UINT64_FORMAT " MB with up to %d processes",
 					(safe - start) / (1024 * 1024), nhelpers + 1)));
-	return own_end.lsn;
+	*end = own_end.lsn;
+	return true;
 }
 
 /* Returns whether this process leads. */
@@ -770,6 +794,30 @@ parallel_is_mine(void)
 	SharedStream *stream = shared_stream_if_any();
 
 	return stream != NULL && stream->catch_up.leader == MyProcPid;
+}
+
+/* Returns whether another process leads, and more windows are to be applied. */
+bool
+parallel_is_of_other(void)
+{
+	SharedCatchUp *shared = shared_catch_up();
+	bool		is_of_other;
+
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	is_of_other = shared->leader != 0 && shared->leader != MyProcPid &&
+		!shared->stopped;
+	LWLockRelease(shared_state->lock);
+	return is_of_other;
+}
+
+/* Waits until that is no longer so. */
+void
+parallel_wait_for_other(void)
+{
+	ConditionVariablePrepareToSleep(&shared_state->window_cv);
+	while (parallel_is_of_other())
+		ConditionVariableSleep(&shared_state->window_cv, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
 }
 
 /* The leader has committed its own window: others may go on from there. */

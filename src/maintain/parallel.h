@@ -14,9 +14,11 @@
 typedef int (*ParallelLauncher) (int nprocesses);
 
 extern void parallel_set_launcher(ParallelLauncher launcher);
-extern XLogRecPtr parallel_begin(const StreamRow *row, XLogRecPtr start,
-								 XLogRecPtr safe);
+extern bool parallel_begin(const StreamRow *row, XLogRecPtr start,
+						   XLogRecPtr safe, XLogRecPtr *end);
 extern bool parallel_is_mine(void);
+extern bool parallel_is_of_other(void);
+extern void parallel_wait_for_other(void);
 extern void parallel_first_is_applied(void);
 extern void parallel_move_slot(const StreamRow *row);
 extern void parallel_read(void);
