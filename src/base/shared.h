@@ -186,13 +186,14 @@ typedef struct SharedWindow
 } SharedWindow;
 
 /*
- * A backlog that several processes read.  Used by parallel.c; protected by
+ * A backlog that several processes read.  Used by division.c; protected by
  * "lock" of SharedState.
  */
 typedef struct SharedCatchUp
 {
 	int			leader;			/* its process; 0: none */
 	uint64		division;		/* number of this division of a backlog */
+	XLogRecPtr	begun_at;		/* start of the first window */
 	XLogRecPtr	end;			/* all windows end before this */
 	uint64		window_size;	/* that is wanted, in bytes */
 	int			nprocesses;		/* that were to read it, the leader included */

@@ -32,6 +32,7 @@
 #include "catalog.h"
 #include "catalog_version.h"
 #include "cycle.h"
+#include "division.h"
 #include "main_slot.h"
 #include "main_stream.h"
 #include "pass.h"
@@ -471,7 +472,7 @@ open_stream(Cycle *cycle)
 		return settled;
 	xact_commit();
 	if (settled == SETTLED_ALL)
-		(void) parallel_abandon();
+		(void) division_abandon();
 	if (cycle->replaced)
 		debug_stop("swap-committed");
 	if (OidIsValid(cycle->entered))
@@ -711,7 +712,7 @@ read_window(Reading *reading, const Cycle *cycle, List *live)
 		output->new_facts ||
 		(reading->progress && is_progress_time(shared)) ||
 		(reading->closing && reading->upto > row->applied_lsn) ||
-		parallel_is_mine();
+		division_is_mine();
 }
 
 /* Commits the applied changes and the position. */
@@ -749,8 +750,8 @@ publish_reading(const Reading *reading, Cycle *cycle)
 		shared_stream_backlog(reading->upto - reading->start, reading->began);
 	debug_stop("after-commit");
 	shared_stream_reached(reading->upto, reading->began);
-	if (parallel_is_mine())
-		parallel_first_is_applied();
+	if (division_is_mine())
+		division_first_is_applied();
 	result->start_lsn = reading->start;
 	result->reached_lsn = reading->upto;
 	if (reading->progress && !reading->write)
@@ -798,7 +799,7 @@ read_in_parallel(Cycle *cycle)
 	parallel_move_slot(&cycle->row);
 	if (parallel_is_over())
 	{
-		parallel_end();
+		division_end();
 		return false;
 	}
 	result->start_lsn = cycle->row.applied_lsn;
@@ -821,13 +822,13 @@ read_stream(Cycle *cycle)
 	Reading		reading = {0};
 	List	   *live;
 
-	if (parallel_is_mine() && read_in_parallel(cycle))
+	if (division_is_mine() && read_in_parallel(cycle))
 		return false;
-	if (parallel_is_of_other())
+	if (division_is_of_other())
 	{
 		/* to read alone beside it would stop it */
 		xact_commit();
-		parallel_wait_for_other();
+		division_wait_for_other();
 		cycle->result->more = true;
 		return false;
 	}
@@ -929,7 +930,7 @@ cycle_run(bool manual)
 	PG_CATCH();
 	{
 		main_stream_forget_locks();
-		if (parallel_abandon())
+		if (division_abandon())
 			trouble_reset();
 		else
 			trouble_record(true);

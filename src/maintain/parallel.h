@@ -16,15 +16,9 @@ typedef int (*ParallelLauncher) (int nprocesses);
 extern void parallel_set_launcher(ParallelLauncher launcher);
 extern bool parallel_begin(const StreamRow *row, XLogRecPtr start,
 						   XLogRecPtr safe, XLogRecPtr *end);
-extern bool parallel_is_mine(void);
-extern bool parallel_is_of_other(void);
-extern void parallel_wait_for_other(void);
-extern void parallel_first_is_applied(void);
 extern void parallel_move_slot(const StreamRow *row);
 extern void parallel_read(void);
 extern bool parallel_is_over(void);
-extern void parallel_end(void);
-extern bool parallel_abandon(void);
 extern void parallel_help(int leader);
 
 #endif							/* NOTIFY_STATS_PARALLEL_H */
