@@ -311,7 +311,10 @@ wanted_size(const SharedCatchUp *shared, XLogRecPtr start)
 	return Min(shared->window_size, Max(share, shared->window_size / 4));
 }
 
-/* Returns how far the end of a window is looked for. */
+/*
+ * Returns how far the end of a window is looked for.  Must not be called with
+ * the lock held.
+ */
 static XLogRecPtr
 search_end(XLogRecPtr start, XLogRecPtr end)
 {
@@ -326,12 +329,13 @@ void
 division_refuse(bool all)
 {
 	SharedCatchUp *shared = shared_catch_up();
+	XLogRecPtr	not_before = all ? shared->end :
+	search_end(shared->begun_at, shared->end);
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	shared->leader = 0;
 	shared->scout = 0;
-	shared->not_before = all ? shared->end :
-		search_end(shared->begun_at, shared->end);
+	shared->not_before = not_before;
 	(void) free_windows(shared);
 	LWLockRelease(shared_state->lock);
 	/* a helper of an earlier division may wait, with locks on the rollups */
