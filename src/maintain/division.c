@@ -352,7 +352,8 @@ division_slot_name(void)
 /*
  * Finds the end of the window that begins at "start".  Quiet points cost the
  * least.  They are no longer looked for once there was none within half a
- * window.  Called in a transaction by the scout.
+ * window, unless the other way would read even more: that of a transaction that
+ * has been open for a long time.  Called in a transaction by the scout.
  */
 static bool
 find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
@@ -360,14 +361,15 @@ find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
 	SharedCatchUp *shared = shared_catch_up();
 	XLogRecPtr	wanted = start->lsn + wanted_size(shared, start->lsn);
 	uint64		most = shared->window_size / 2;
+	bool		begins_far_back =
+	search_end(start->restart_lsn, start->lsn) < start->lsn;
 
 	before = search_end(start->lsn, before);
 	if (!shared->busy &&
-		start_point_find_quiet(wanted, Min(before, wanted + most), end))
+		start_point_find_quiet(wanted, begins_far_back ?
+							   before : Min(before, wanted + most), end))
 		return true;
-	/* a transaction that is open for a long time would be read each time */
-	if (wanted >= before ||
-		search_end(start->restart_lsn, start->lsn) < start->lsn)
+	if (begins_far_back || wanted >= before)
 		return false;
 	shared->busy = true;
 	return start_point_find_after(start, wanted, before, most,
