@@ -464,15 +464,14 @@ for my $i (1 .. 4)
 	$offset = log_position($node);
 	resume_stream($node);
 	$node->wait_for_log(qr/reads a backlog/, $offset);
-	poll($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = '$helper_type'");
-	select undef, undef, undef, 0.03 * $i;
+	select undef, undef, undef, 0.02 * $i;
 	sql($node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = '$helper_type'");
 	$reached = sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '20 s', no_throw => true)});
 	is($reached, 't', "helpers are terminated at the search ($i): the leader goes on");
 	sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'notify_stats worker' AND datname = 'postgres'}) if $reached ne 't';
 	ends_well("helpers are terminated at the search ($i)", qr/terminating background worker/);
 }
-set_and_reload($node, 'notify_stats.max_batch_wal' => '512kB');
+set_and_reload($node, 'notify_stats.max_batch_wal' => '100kB');
 
 # both databases
 pause();
@@ -480,7 +479,7 @@ backlog($_) foreach ('postgres', 'other');
 $offset = log_position($node);
 sql($node, 'SELECT notify_stats.resume()', $_) foreach ('postgres', 'other');
 ends_well('two databases', undef, 'postgres', 'other');
-is(times_logged('with up to 3 processes'), 2, 'two databases: each by several processes');
+cmp_ok(times_logged('with up to 3 processes'), '>=', 2, 'two databases: each by several processes');
 sql($node, 'SELECT notify_stats.pause()', 'other');
 
 # fast shutdown
