@@ -25,6 +25,7 @@
 #include "division.h"
 #include "settings.h"
 #include "shared.h"
+#include "slot.h"
 #include "start_point.h"
 #include "trouble.h"
 
@@ -372,6 +373,7 @@ find_end(const StartPoint *start, XLogRecPtr before, StartPoint *end)
 	if (begins_far_back || wanted >= before)
 		return false;
 	shared->busy = true;
+	slot_close();				/* the server decodes with one at a time */
 	return start_point_find_after(start, wanted, before, most,
 								  division_slot_name(), end);
 }
