@@ -393,21 +393,19 @@ ends_well('a procedure');
 	my $catching_up = q{FROM pg_stat_activity WHERE query = 'CALL notify_stats.catch_up()' AND state = 'active' AND backend_type = 'client backend'};
 	my ($session, $helper, $left);
 
-	for (1 .. 20)
-	{
-		pause();
-		backlog();
-		backlog();
-		set_stop($node, 'window-committed');
-		$offset = log_position($node);
-		$session = start_psql($node, 'CALL notify_stats.catch_up()');
-		wait_for_stop($node, 'window-committed', $offset);
-		($helper) = slurp_file($node->logfile, $offset) =~ /\[(\d+)\] $helper_type LOG:  notify_stats stopped at/;
-		last if defined $helper;
-		continue_from_stop($node);
-		$session->finish;
-	}
-	die 'no helper has the second window' if !defined $helper;
+	pause();
+	backlog();
+	backlog();
+	# the leader is held up in its first window until a helper has the second
+	set_stop($node, 'after-peek');
+	$offset = log_position($node);
+	$session = start_psql($node, 'CALL notify_stats.catch_up()');
+	$node->wait_for_log(qr/$helper_type LOG:  notify_stats stopped at "after-peek"/, $offset);
+	$node->wait_for_log(qr/client backend LOG:  notify_stats stopped at "after-peek"/, $offset);
+	set_stop($node, 'window-committed');
+	wait_for_stop($node, 'window-committed', $offset);
+	($helper) = slurp_file($node->logfile, $offset) =~ /\[(\d+)\] $helper_type LOG:  notify_stats stopped at "window-committed"/;
+	ok(defined $helper, 'a helper has the second window');
 	sql($node, q{ALTER SYSTEM SET notify_stats.debug_stop_at = 'window-folded'});
 	sql($node, "SELECT pg_terminate_backend(pid) $catching_up");
 	$session->finish;
