@@ -197,8 +197,8 @@ typedef struct SharedCatchUp
 	XLogRecPtr	end;			/* all windows end before this */
 	uint64		window_size;	/* that is wanted, in bytes */
 	int			nprocesses;		/* that were to read it, the leader included */
-	int			scout;			/* process that looks for the next start point,
-								 * or 0 */
+	int			scout;			/* process that looks for the next start
+								 * point, or 0 */
 	bool		busy;			/* some transaction is always running */
 	bool		paused;			/* the stream is; the leader reads it anyway */
 	StartPoint	next;			/* start of the next window */

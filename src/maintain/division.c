@@ -254,7 +254,8 @@ division_begin(XLogRecPtr *start, XLogRecPtr safe, int nprocesses, bool paused)
 		shared->end = safe;
 		shared->nprocesses = nprocesses;
 		shared->window_size = choose_window_size(safe - *start, nprocesses);
-		shared->next = shared->applied = (StartPoint) {0};
+		memset(&shared->next, 0, sizeof(shared->next));
+		memset(&shared->applied, 0, sizeof(shared->applied));
 	}
 	else
 		*start = Max(*start, shared->not_before);
