@@ -442,7 +442,7 @@ division_take(int leader, Window *window)
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	if (shared->division != window->division)
 	{
-		/* meanwhile another leader divides what is left */
+		/* another leader divides what is left by now */
 		LWLockRelease(shared_state->lock);
 		return false;
 	}

@@ -7,8 +7,15 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
 #include "background.h"
 #include "settings.h"
+#include "xact.h"
 
 #define MAX_DELAY_SECONDS 60
 
@@ -31,6 +38,28 @@ background_describe(BackgroundWorker *worker, const char *type,
 	snprintf(worker->bgw_function_name, sizeof(worker->bgw_function_name),
 			 "%s", function);
 	snprintf(worker->bgw_type, sizeof(worker->bgw_type), "%s", type);
+}
+
+/*
+ * Connects this process, which another one has started, to a database, and
+ * makes it ready for transactions.  The current memory context is then one for
+ * results that must survive the end of a transaction.
+ */
+void
+background_connect(Oid database, const char *name)
+{
+	settings_follow();
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pgstat_report_appname(name);
+	xact_set_worker_defaults();
+
+	CurrentResourceOwner = NULL;
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
+												"notify_stats background process",
+												ALLOCSET_DEFAULT_SIZES));
 }
 
 /*

@@ -10,6 +10,7 @@
 
 #include "postmaster/bgworker.h"
 
+extern void background_connect(Oid database, const char *name);
 extern int	background_backoff(int failures);
 extern void background_describe(BackgroundWorker *worker, const char *type,
 								const char *function, int restart);

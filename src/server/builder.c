@@ -27,13 +27,11 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shm_mq.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -461,19 +459,7 @@ notify_stats_builder_main(Datum main_arg)
 	BuilderArgs args;
 
 	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
-	settings_follow();
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
-	pgstat_report_appname("notify_stats builder");
-	xact_set_worker_defaults();
-
-	/* a context for results that must survive the end of a transaction */
-	CurrentResourceOwner = NULL;
-	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
-												"notify_stats builder",
-												ALLOCSET_DEFAULT_SIZES));
+	background_connect(args.database, "notify_stats builder");
 	show_activity(&args);
 	if (args.queue == DSM_HANDLE_INVALID)
 		build_rollup(args.relid, false);

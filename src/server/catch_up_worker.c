@@ -13,16 +13,13 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "background.h"
 #include "catch_up_worker.h"
 #include "parallel.h"
 #include "settings.h"
 #include "slot.h"
-#include "xact.h"
 
 PGDLLEXPORT void notify_stats_catch_up_main(Datum main_arg);
 
@@ -56,18 +53,7 @@ notify_stats_catch_up_main(Datum main_arg)
 	CatchUpArgs args;
 
 	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
-	settings_follow();
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-
-	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
-	pgstat_report_appname("notify_stats catch-up worker");
-	xact_set_worker_defaults();
-
-	CurrentResourceOwner = NULL;
-	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,
-												"notify_stats catch-up worker",
-												ALLOCSET_DEFAULT_SIZES));
+	background_connect(args.database, "notify_stats catch-up worker");
 	slot_keep_open(TopMemoryContext);
 	pgstat_report_activity(STATE_RUNNING, "notify_stats: catching up");
 	parallel_help(args.leader);
