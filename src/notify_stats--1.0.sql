@@ -93,14 +93,17 @@ COMMENT ON COLUMN @extschema@.control.slot_requests IS
 INSERT INTO @extschema@.control VALUES (false, 0);
 
 CREATE TABLE @extschema@.source_fact (
+    rollup      oid NOT NULL,
     source      oid NOT NULL,
     fact        text NOT NULL,
     value       text NOT NULL,
-    PRIMARY KEY (source, fact)
+    PRIMARY KEY (rollup, source, fact)
 );
 
 COMMENT ON TABLE @extschema@.source_fact IS
     'properties of the source tables as of applied_lsn: changes after it can be decoded only as long as these are the same';
+COMMENT ON COLUMN @extschema@.source_fact.rollup IS
+    '0 for the live rollups; else a rollup that was left behind, whose own position applies instead of that of the stream';
 COMMENT ON COLUMN @extschema@.source_fact.source IS
     'the source table';
 COMMENT ON COLUMN @extschema@.source_fact.fact IS
@@ -108,9 +111,31 @@ COMMENT ON COLUMN @extschema@.source_fact.fact IS
 COMMENT ON COLUMN @extschema@.source_fact.value IS
     'value of the property; if it changes, the rollups of the table are rebuilt';
 
+CREATE TABLE @extschema@.window_position (
+    reached_at  timestamptz NOT NULL,
+    applied_lsn pg_lsn NOT NULL,
+    lsn         pg_lsn NOT NULL,
+    restart_lsn pg_lsn NOT NULL,
+    catalog_xmin xid NOT NULL
+);
+
+COMMENT ON TABLE @extschema@.window_position IS
+    'places in the window of applied WAL (notify_stats.resumable_wal_window) from which it can be decoded';
+COMMENT ON COLUMN @extschema@.window_position.reached_at IS
+    'time at which applied_lsn was written';
+COMMENT ON COLUMN @extschema@.window_position.applied_lsn IS
+    'position of the rollups at that time';
+COMMENT ON COLUMN @extschema@.window_position.lsn IS
+    'confirmed position of the main slot at that time: transactions that end after it can be decoded from here';
+COMMENT ON COLUMN @extschema@.window_position.restart_lsn IS
+    'position from which the WAL must be read for that';
+COMMENT ON COLUMN @extschema@.window_position.catalog_xmin IS
+    'the oldest transaction whose rows of the system catalogs are needed for that';
+
 CREATE TABLE @extschema@.rebuild_request (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    rollup      regclass NOT NULL
+    rollup      regclass NOT NULL,
+    from_scratch boolean NOT NULL
 );
 
 COMMENT ON TABLE @extschema@.rebuild_request IS
@@ -119,6 +144,8 @@ COMMENT ON COLUMN @extschema@.rebuild_request.id IS
     'number of the request, in ascending order';
 COMMENT ON COLUMN @extschema@.rebuild_request.rollup IS
     'the table';
+COMMENT ON COLUMN @extschema@.rebuild_request.from_scratch IS
+    'whether the rollup must be computed again even if its own position can be resumed';
 COMMENT ON SEQUENCE @extschema@.rebuild_request_id_seq IS
     'numbers of the requests';
 
@@ -192,7 +219,8 @@ CREATE TABLE @extschema@.rollup_activity (
     reason_lsn   pg_lsn,
     built_at     timestamptz,
     changed_at   timestamptz,
-    failed_catalog bigint
+    failed_catalog bigint,
+    applied_lsn  pg_lsn
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup_activity IS
@@ -209,6 +237,9 @@ COMMENT ON COLUMN @extschema@.rollup_activity.changed_at IS
     'time at which changes were last applied, with a precision of one second';
 COMMENT ON COLUMN @extschema@.rollup_activity.failed_catalog IS
     'value of catalog_state() at which the rollup failed: it is rebuilt when the value differs; NULL if it is not rebuilt automatically';
+
+COMMENT ON COLUMN @extschema@.rollup_activity.applied_lsn IS
+    'position at which a rollup that was left behind is exact, and from which it can be resumed; NULL for a live rollup';
 
 CREATE TABLE @extschema@.rollup_source (
     rollup       regclass NOT NULL,
@@ -332,11 +363,22 @@ CREATE FUNCTION @extschema@.alter_rollup(rollup regclass, definition text, facts
 COMMENT ON FUNCTION @extschema@.alter_rollup(regclass, text, text[]) IS
     'builds a new form of a rollup beside the old one, which it then replaces in one transaction; with NULL as the definition, the rollup stays as it is and its source tables can be altered, until it gets a new definition';
 
-CREATE FUNCTION @extschema@.rebuild(rollup regclass, forget_deleted boolean DEFAULT false) RETURNS void
+CREATE FUNCTION @extschema@.rebuild(rollup regclass, forget_deleted boolean DEFAULT false,
+        from_scratch boolean DEFAULT false) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_rebuild';
-COMMENT ON FUNCTION @extschema@.rebuild(regclass, boolean) IS
-    'requests that a rollup is recomputed online, starting after commit; forget_deleted => true is required for a rollup with ignore_deletes, because deleted rows cannot be counted again';
+COMMENT ON FUNCTION @extschema@.rebuild(regclass, boolean, boolean) IS
+    'requests that a rollup is recomputed online, starting after commit, or that a failed one is resumed from its own position, if the window of WAL still has it (from_scratch => true: never); forget_deleted => true is required to recompute a rollup with ignore_deletes, because deleted rows cannot be counted again';
+
+CREATE FUNCTION @extschema@.is_resumable(lsn pg_lsn) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE COST 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT EXISTS (SELECT FROM @extschema@.stream s
+                              JOIN pg_replication_slots p ON p.slot_name IN (s.slot_name, s.slot_name || '_window')
+                         WHERE p.database = current_database() AND p.confirmed_flush_lsn <= $1 AND
+                               p.wal_status IN ('reserved', 'extended', 'unreserved')) $$;
+COMMENT ON FUNCTION @extschema@.is_resumable(pg_lsn) IS
+    'returns whether the WAL after a position can still be read by a slot of notify_stats';
+REVOKE ALL ON FUNCTION @extschema@.is_resumable(pg_lsn) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.verify(rollup regclass,
         OUT group_key jsonb, OUT in_rollup jsonb, OUT in_definition jsonb) RETURNS SETOF record
@@ -731,7 +773,8 @@ CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg
                                WHERE NOT EXISTS (SELECT FROM @extschema@.rollup r
                                                  WHERE r.rollup = part AND r.state = 'live')) AND
                    NOT EXISTS (SELECT FROM @extschema@.source_fact f
-                               WHERE f.fact LIKE 'shape %' OR f.fact LIKE 'detached partition %')));
+                               WHERE f.rollup = 0 AND
+                                     (f.fact LIKE 'shape %' OR f.fact LIKE 'detached partition %'))));
 COMMENT ON FUNCTION @extschema@.applied_lsn(regclass) IS
     'returns the position up to which the rollups contain every transaction, according to the snapshot of the query; NULL for a rollup that is not live, or after DDL on a source table until the worker has processed it';
 
@@ -971,6 +1014,8 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            p.wal_status,
            p.safe_wal_size,
            age(p.catalog_xmin) AS catalog_xmin_age,
+           n.confirmed_flush_lsn AS window_lsn,
+           (w.flushed - n.restart_lsn)::bigint AS window_bytes,
            a.changes_per_second,
            (SELECT count(*) FROM @extschema@.catch_up_activity())::int AS catch_up_processes,
            a.last_error,
@@ -993,6 +1038,9 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                                  ELSE pg_catalog.pg_current_wal_flush_lsn() END AS flushed) w
          LEFT JOIN pg_catalog.pg_replication_slots p
              ON p.slot_name = s.slot_name AND p.database = pg_catalog.current_database()
+         LEFT JOIN pg_catalog.pg_replication_slots n
+             ON n.slot_name = s.slot_name || '_window' AND n.database = pg_catalog.current_database() AND
+                n.wal_status <> 'lost'
          LEFT JOIN pg_catalog.pg_stat_activity act ON act.pid = a.pid
          LEFT JOIN LATERAL (
              SELECT format('transaction %s of %s, open since %s', t.xid, t.owner, t.since) AS transaction
@@ -1022,6 +1070,8 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            p.wal_status,
            p.safe_wal_size,
            age(p.catalog_xmin),
+           NULL,
+           NULL,
            NULL,
            NULL,
            NULL,
@@ -1063,6 +1113,10 @@ COMMENT ON COLUMN @extschema@.status.safe_wal_size IS
     'amount of WAL that can be written before the slot is in danger of being lost; NULL without max_slot_wal_keep_size';
 COMMENT ON COLUMN @extschema@.status.catalog_xmin_age IS
     'age, in transactions, of the oldest transaction whose system catalog rows VACUUM must retain for the slot';
+COMMENT ON COLUMN @extschema@.status.window_lsn IS
+    'position after which applied WAL can still be read (notify_stats.resumable_wal_window); NULL without a window';
+COMMENT ON COLUMN @extschema@.status.window_bytes IS
+    'amount of WAL that the slot of the window retains';
 COMMENT ON COLUMN @extschema@.status.changes_per_second IS
     'rate of row changes that are relevant for a rollup, over the last seconds';
 COMMENT ON COLUMN @extschema@.status.catch_up_processes IS
@@ -1116,6 +1170,7 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
            (array_agg(CASE WHEN cardinality(p.cores) > 1 THEN p.part::text || ': ' || p.reason ELSE p.reason END
                       ORDER BY p.rank, p.part))[1] AS reason,
            (array_agg(p.reason_lsn ORDER BY p.rank, p.part))[1] AS reason_lsn,
+           CASE WHEN bool_and(p.applied_lsn IS NOT NULL) THEN min(p.applied_lsn) END AS applied_lsn,
            (array_agg(b.phase ORDER BY b.started_at))[1] AS build_phase,
            min(b.started_at) AS build_started_at,
            sum(CASE WHEN t.reltuples >= 0 THEN t.reltuples::bigint END)::bigint AS groups,
@@ -1132,7 +1187,8 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
                  s.state,
                  array_position('{failed, stale, building, live}', s.state) AS rank,
                  coalesce(d.reason, v.reason) AS reason,
-                 v.reason_lsn, v.built_at, v.changed_at
+                 v.reason_lsn, v.built_at, v.changed_at,
+                 CASE s.state WHEN 'live' THEN (SELECT m.applied_lsn FROM @extschema@.stream m) ELSE v.applied_lsn END AS applied_lsn
           FROM @extschema@.rollup r
                LEFT JOIN (SELECT c.rollup, c.definition, c.cores, core
                           FROM @extschema@.computed_rollup c JOIN pg_catalog.pg_class o ON o.oid = c.rollup
@@ -1163,6 +1219,8 @@ COMMENT ON COLUMN @extschema@.rollups.reason IS
     'reason why the rollup is stale or failed; if it has several cores, with the name of the core';
 COMMENT ON COLUMN @extschema@.rollups.reason_lsn IS
     'WAL position at which the rollup became stale or failed, if known';
+COMMENT ON COLUMN @extschema@.rollups.applied_lsn IS
+    'position up to which the rollup contains every transaction, and none after it; of several cores, the first; NULL if there is none, as during a build or after changes were lost';
 COMMENT ON COLUMN @extschema@.rollups.build_phase IS
     'phase of a running build';
 COMMENT ON COLUMN @extschema@.rollups.build_started_at IS
@@ -1392,6 +1450,23 @@ CREATE FUNCTION @extschema@."check"(
                'Set max_slot_wal_keep_size to an amount for which the disk has space. Without a limit, the slot retains all WAL if the worker is stopped.' END
         FROM setting
     UNION ALL
+    SELECT 'window of WAL', p.slot_name IS NOT NULL AND p.wal_status <> 'lost' AND b.fits,
+           CASE WHEN p.slot_name IS NULL THEN format('slot %I is missing', s.slot_name || '_window')
+                ELSE format('notify_stats.resumable_wal_window is %s, and slot %I is %s',
+                            current_setting('notify_stats.resumable_wal_window'), p.slot_name, p.wal_status) END,
+           CASE WHEN NOT b.fits THEN
+               'Raise max_slot_wal_keep_size to at least twice notify_stats.resumable_wal_window, or lower the latter. Otherwise the server may invalidate the slot of the window.'
+                WHEN p.slot_name IS NULL OR p.wal_status = 'lost' THEN
+               'The worker creates the slot if at least two replication slots are free. If they are not, drop unused slots, or raise max_replication_slots and restart the server.' END
+        FROM setting CROSS JOIN main s
+             LEFT JOIN pg_replication_slots p
+                 ON p.slot_name = s.slot_name || '_window' AND p.database = current_database()
+             CROSS JOIN LATERAL (SELECT keep_size = '-1' OR
+                                        pg_size_bytes(keep_size) >=
+                                        2 * pg_size_bytes(current_setting('notify_stats.resumable_wal_window')) AS fits) b
+        WHERE s.slot_name IS NOT NULL AND NOT pg_is_in_recovery() AND
+              coalesce(current_setting('notify_stats.resumable_wal_window', true), '0') <> '0'
+    UNION ALL
     SELECT 'WAL retained by the slot', p.retained <= p.limit OR p.limit = 0,
            format('slot %I retains %s bytes', s.slot_name, p.retained),
            CASE WHEN p.retained > p.limit AND p.limit > 0 THEN
@@ -1448,7 +1523,8 @@ CREATE FUNCTION @extschema@."check"(
                 WHEN r.state = 'failed' THEN
                format('Fix the cause, then run: SELECT notify_stats.rebuild(%L%s);',
                       coalesce((SELECT u.rollup FROM computed u WHERE r.rollup = ANY (u.cores) LIMIT 1), r.rollup)::text,
-                      CASE WHEN r.ignore_deletes <> '{}' THEN ', forget_deleted => true' END) END
+                      CASE WHEN r.ignore_deletes <> '{}' AND @extschema@.is_resumable(v.applied_lsn) IS NOT TRUE
+                           THEN ', forget_deleted => true' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
@@ -1548,7 +1624,7 @@ GRANT SELECT (applied_lsn) ON @extschema@.stream TO PUBLIC;
 GRANT SELECT ON @extschema@.rollup TO PUBLIC;
 GRANT SELECT ON @extschema@.computed_rollup TO PUBLIC;
 GRANT SELECT ON @extschema@.replacement TO PUBLIC;
-GRANT SELECT (fact) ON @extschema@.source_fact TO PUBLIC;
+GRANT SELECT (rollup, fact) ON @extschema@.source_fact TO PUBLIC;
 GRANT SELECT ON @extschema@.status TO PUBLIC;
 GRANT SELECT ON @extschema@.catch_up_progress TO PUBLIC;
 GRANT SELECT ON @extschema@.rollups TO PUBLIC;

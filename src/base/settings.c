@@ -25,6 +25,7 @@ int			notify_stats_lock_timeout = 10 * 1000;
 int			notify_stats_max_rollup_time = 10 * 60 * 1000;
 int			notify_stats_max_batch_wal = 256 * 1024;
 int			notify_stats_parallel_backlog = 256 * 1024;
+int			notify_stats_resumable_wal_window = 0;
 int			notify_stats_max_catch_up_workers = 2;
 int			notify_stats_format = 0;
 int			notify_stats_wal2json_format_version = 2;
@@ -198,6 +199,14 @@ settings_define(void)
 							"Zero disables the warning.",
 							&notify_stats_warn_retained_wal,
 							4096, 0, MAX_KILOBYTES,
+							PGC_SIGHUP,
+							GUC_UNIT_MB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.resumable_wal_window",
+							"Sets the amount of WAL that remains readable after it was applied.",
+							"A rollup that has failed, or a client, continues from its own position in it. A second replication slot retains this WAL. Zero means none.",
+							&notify_stats_resumable_wal_window,
+							0, 0, MAX_KILOBYTES / 1024,
 							PGC_SIGHUP,
 							GUC_UNIT_MB,
 							NULL, NULL, NULL);

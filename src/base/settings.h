@@ -55,6 +55,12 @@ extern int	notify_stats_parallel_backlog;
 #define MAX_CATCH_UP_WORKERS 32
 extern int	notify_stats_max_catch_up_workers;
 
+/*
+ * notify_stats.resumable_wal_window: megabytes of WAL that remain readable
+ * after they were applied; 0: none
+ */
+extern int	notify_stats_resumable_wal_window;
+
 /* notify_stats.format: of a new slot; an index into the formats in format.c */
 extern int	notify_stats_format;
 

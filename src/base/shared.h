@@ -75,6 +75,16 @@ typedef struct SharedOversize
 	XLogRecPtr	lsn;
 } SharedOversize;
 
+/*
+ * The last place in the window of applied WAL that was noted, and when.  Used
+ * by wal_window.c, under stream_lock.
+ */
+typedef struct SharedWalWindow
+{
+	XLogRecPtr	lsn;
+	TimestampTz at;
+} SharedWalWindow;
+
 /* Changes since the window began, and the rate in the window before. */
 typedef struct SharedRate
 {
@@ -116,6 +126,7 @@ typedef struct SharedTrouble
 	int64		request;		/* the requests for a rebuild up to this one
 								 * have failed */
 	bool		heals;			/* it becomes stale rather than failed */
+	bool		loses_position; /* it cannot be resumed */
 	bool		of_catalog;		/* a change of the catalogs may resolve it ... */
 	int64		catalog;		/* ...  which were in this state before; 0:
 								 * unknown */
@@ -251,6 +262,7 @@ typedef struct SharedStream
 	SharedProgress progress;
 	SharedStandbySnapshot standby_snapshot;
 	SharedOversize oversize;
+	SharedWalWindow wal_window;
 	SharedRate	rate;
 	SharedBacklog backlog;
 	SharedError last_error;
@@ -277,6 +289,7 @@ typedef enum BuildPhase
 	BUILD_STARTING,
 	BUILD_WAITING_FOR_TRANSACTIONS,
 	BUILD_READING_SOURCES,
+	BUILD_RESUMING,				/* instead of the two before */
 	BUILD_CATCHING_UP,
 	BUILD_JOINING
 } BuildPhase;

@@ -43,6 +43,7 @@ static const char *volatile blame_reason = NULL;
 static const char *part = NULL;
 static Oid	building = InvalidOid;
 static bool joining = false;
+static bool resuming = false;
 static XLogRecPtr working_at = InvalidXLogRecPtr;
 static int64 serving = 0;
 static int64 catalog_before = 0;	/* of the build */
@@ -135,6 +136,17 @@ trouble_set_building(Oid rollup, bool is_joining)
 		catalog_before = 0;
 	building = rollup;
 	joining = is_joining;
+}
+
+/*
+ * Sets whether the build resumes the rollup from its position.  Then an error
+ * that would recur there, but is not the rollup's own, such as a value that
+ * cannot be read, makes the rollup one to be computed again.
+ */
+void
+trouble_set_resuming(bool value)
+{
+	resuming = value;
 }
 
 /*
@@ -363,6 +375,7 @@ note(SharedStream *stream, Oid relid, bool is_source, bool heals,
 	}
 	stream->trouble.rollup = relid;
 	stream->trouble.heals = heals;
+	stream->trouble.loses_position = false;
 	stream->trouble.of_catalog = false;
 	stream->trouble.lsn = working_at;
 	stream->trouble.request = relid == building ? serving : 0;
@@ -424,8 +437,16 @@ note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 
 	if (OidIsValid(blamed))
 		note(stream, blamed, blames_source, false, blame_reason);
-	else if (!OidIsValid(relid) || is_nobodys(edata))
+	else if (is_nobodys(edata))
 		return;
+	else if (!OidIsValid(relid))
+	{
+		if (resuming && !is_passing(edata->sqlerrcode))
+		{
+			note(stream, building, false, true, message);
+			stream->trouble.loses_position = true;
+		}
+	}
 	else if (is_passing(edata->sqlerrcode))
 		note_passing(stream, edata, relid, message);
 	else
@@ -433,6 +454,9 @@ note_owner(SharedStream *stream, const ErrorData *edata, const char *message)
 		note(stream, relid, !OidIsValid(working_for), false, message);
 		if (OidIsValid(working_for))
 			note_catalog(stream, edata->sqlerrcode);
+		/* the table does not match its definition at any position */
+		stream->trouble.loses_position =
+			edata->sqlerrcode == ERRCODE_DATA_CORRUPTED;
 	}
 }
 
@@ -446,6 +470,7 @@ trouble_reset(void)
 	trouble_note_values(false);
 	NameStr(reading_slot)[0] = '\0';
 	ignoring = false;
+	resuming = false;
 }
 
 /*
@@ -550,6 +575,7 @@ trouble_read(Trouble *trouble)
 	trouble->lsn = stream->trouble.lsn;
 	trouble->request = stream->trouble.request;
 	trouble->heals = stream->trouble.heals;
+	trouble->loses_position = stream->trouble.loses_position;
 	trouble->of_catalog = stream->trouble.of_catalog;
 	trouble->catalog = stream->trouble.catalog;
 	trouble->xmin = stream->trouble.xmin;

@@ -36,6 +36,7 @@ extern void trouble_blame(Oid relid, const char *reason);
 extern void trouble_record_blame(void);
 extern void trouble_ignore(bool ignore);
 extern void trouble_set_building(Oid rollup, bool joining);
+extern void trouble_set_resuming(bool resuming);
 extern bool trouble_failed_at_join(Oid rollup);
 extern void trouble_give_up_build(Oid rollup, int failures);
 extern void trouble_reset(void);
@@ -54,6 +55,8 @@ typedef struct Trouble
 	char	   *reason;
 	bool		heals;			/* a rebuild may resolve it: it becomes stale
 								 * rather than failed */
+	bool		loses_position; /* the rollup cannot be resumed from its
+								 * position */
 	bool		of_catalog;		/* a change of the catalogs may resolve it */
 	int64		catalog;		/* rollup_catalog_state() before; 0: unknown */
 	TransactionId xmin;			/* changes by this and later transactions were

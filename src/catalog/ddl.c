@@ -216,7 +216,7 @@ notify_stats_note_ddl(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
 
-	facts = facts_load();
+	facts = facts_load_all();
 	if (facts != NIL && stream_load(&row) && row.has_slot)
 		foreach(lc, list_commands())
 			note_command(row.format, facts, (const Command *) lfirst(lc));

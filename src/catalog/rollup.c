@@ -55,6 +55,7 @@
 #include "names.h"
 #include "settings.h"
 #include "own_table.h"
+#include "position.h"
 #include "request.h"
 #include "rollup.h"
 #include "shape.h"
@@ -285,28 +286,37 @@ check_forgettable(Oid relid)
 											  true))));
 }
 
+/* The last request stands for all, so it includes what others have asked for. */
 static void
-request_rebuild(Oid relid)
+request_rebuild(Oid relid, bool from_scratch)
 {
-	if (request_is_made(relid))
+	static const char insert[] =
+	"INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup, from_scratch)"
+	" SELECT $1, $2 OR EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = $1 AND q.from_scratch)";
+	Oid			argtypes[2] = {OIDOID, BOOLOID};
+	Datum		args[2] = {ObjectIdGetDatum(relid), BoolGetDatum(from_scratch)};
+
+	if (request_is_made(relid) && !from_scratch)
 		return;
-	catalog_execute_for("INSERT INTO " EXTENSION_SCHEMA ".rebuild_request (rollup) VALUES ($1)",
-						relid);
+	catalog_execute(insert, 2, argtypes, args, NULL);
 	request_forget_others(relid);
 }
 
 /*
  * Records a request for a rebuild of a rollup that is a table.  The current
- * user must own it.  Throws if the rebuild would forget deleted rows that still count, unless
- * "forget_deleted" is true.  One row stands for any number of requests.
+ * user must own it.  One row stands for any number of requests.  Unless
+ * "from_scratch", the rollup is resumed if it can be when the build begins;
+ * "resumable" tells whether it can be now.  Throws if the rebuild would forget
+ * deleted rows that still count, unless "forget_deleted" is true.
  */
 void
-rollup_request_rebuild(Oid relid, bool forget_deleted)
+rollup_request_rebuild(Oid relid, bool forget_deleted, bool from_scratch,
+					   bool resumable)
 {
 	rollup_check_owner(relid);
-	if (!forget_deleted)
+	if (!forget_deleted && (from_scratch || !resumable))
 		check_forgettable(relid);
-	request_rebuild(relid);
+	request_rebuild(relid, from_scratch || forget_deleted);
 }
 
 /*
@@ -332,7 +342,7 @@ rollup_allow_give_up_all(bool forget_deleted)
 							   core_display_name(rollup->relid),
 							   rollup_ignored_names(rollup)),
 					 errhint("To recreate it all the same, run: SELECT notify_stats.recreate_slot(forget_deleted => true);")));
-		request_rebuild(rollup->relid);
+		request_rebuild(rollup->relid, true);
 	}
 }
 
@@ -415,8 +425,12 @@ load_requests(List *rollups)
 														   REQUEST_ROLLUP,
 														   desc,
 														   &isnull)));
-		if (rollup != NULL)
-			rollup->request = Max(rollup->request, id);
+		if (rollup == NULL)
+			continue;
+		rollup->request = Max(rollup->request, id);
+		rollup->from_scratch |=
+			DatumGetBool(heap_getattr(tuple, REQUEST_FROM_SCRATCH, desc,
+									  &isnull));
 	}
 }
 
@@ -485,8 +499,8 @@ known_source(HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * Lists (of RollupSource) the sources of all rollups that have not failed.  It
- * compiles no definition and locks no source, so no user's rollup can delay or
+ * Lists (of RollupSource) the sources of all rollups, except of those that have
+ * failed and cannot be resumed.  It compiles no definition and locks no source, so no user's rollup can delay or
  * stop the caller.  A source may have been dropped by the time the caller
  * reads it.
  */
@@ -500,7 +514,8 @@ rollup_known_sources(void)
 	"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
 	" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
 	" FROM " EXTENSION_SCHEMA ".rollup_source s JOIN " EXTENSION_SCHEMA ".rollup r ON r.rollup = s.rollup"
-	" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' ORDER BY 1, 2";
+	" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' OR EXISTS (SELECT FROM "
+	EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup AND v.applied_lsn IS NOT NULL) ORDER BY 1, 2";
 	MemoryContext context = CurrentMemoryContext;
 	SavedRole	saved = catalog_enter();
 	List	   *sources = NIL;
@@ -520,7 +535,9 @@ rollup_known_sources(void)
 void
 rollup_forget_dropped(void)
 {
-	static const char *const tables[] = {"rollup_activity", "rollup_source"};
+	static const char *const tables[] = {
+		"rollup_activity", "rollup_source", "source_fact"
+	};
 
 	request_forget_dropped();
 	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
@@ -532,7 +549,7 @@ rollup_forget_dropped(void)
 	 * deleted above
 	 */
 	for (int i = 0; i < lengthof(tables); i++)
-		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s o WHERE NOT EXISTS"
+		catalog_execute(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s o WHERE o.rollup <> 0::pg_catalog.oid AND NOT EXISTS"
 								 " (SELECT FROM " EXTENSION_SCHEMA ".rollup r WHERE r.rollup = o.rollup)",
 								 tables[i]),
 						0, NULL, NULL, NULL);
@@ -763,8 +780,8 @@ rollup_definitions(List *rollups)
 int
 rollup_lock_patience(const Rollup *rollup)
 {
-	int			patience = rollup->ignores == NIL ? notify_stats_lock_timeout :
-	rollup_long_patience();
+	int			patience = rollup->ignores == NIL || rollup->resumable ?
+	notify_stats_lock_timeout : rollup_long_patience();
 
 	if (patience == 0)
 		return 0;
@@ -912,7 +929,7 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
 	" OR (r.state = 'live' AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".stream s, " EXTENSION_SCHEMA ".control c"
 	" WHERE s.slot_name IS NOT NULL AND s.slot_requests = c.slot_requests))"
 	" THEN 'rebuilt' WHEN r.state = 'live' AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".source_fact f"
-	" WHERE " FACT_IS_NOTE ") THEN 'checked after DDL' END, r.state,"
+	" WHERE f.rollup = 0 AND (" FACT_IS_NOTE ")) THEN 'checked after DDL' END, r.state,"
 	" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
 	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}', r.rollup"
 	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
@@ -987,9 +1004,18 @@ rollup_set_built(const Rollup *rollup)
 	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup_activity"
 						" SET built_at = pg_catalog.clock_timestamp() WHERE rollup = $1",
 						rollup->relid);
+	position_forget(rollup->relid);
 	rollup_store_sources(rollup->relid, rollup->shape->definition);
 	/* a restore may have entered its view after the rollup itself was seen */
 	(void) core_adopt(rollup->relid);
+}
+
+/* Records that a rollup that was left behind has the position of the stream. */
+void
+rollup_set_resumed(Oid relid)
+{
+	rollup_set_state(relid, ROLLUP_LIVE, NULL, InvalidXLogRecPtr);
+	position_forget(relid);
 }
 
 /* Returns whether this is the recorded reason of a rollup's state. */
@@ -1136,7 +1162,22 @@ rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 }
 
 /*
- * The same for all live rollups.  Without "rebuild", all of them become
+ * Records the same of a rollup that can be resumed from its position, which the
+ * caller has kept.  It becomes stale, since nothing is forgotten by that.
+ */
+void
+rollup_leave_behind(Rollup *rollup, const char *reason, XLogRecPtr lsn)
+{
+	ereport(LOG,
+			(errmsg("rollup %s is stale and will be resumed",
+					display_name(rollup)),
+			 errdetail_internal("%s", reason)));
+	rollup->state = ROLLUP_STALE;
+	rollup_set_state(rollup->relid, rollup->state, reason, lsn);
+}
+
+/*
+ * The same as rollup_give_up for all live rollups.  Without "rebuild", all of them become
  * failed, including stale ones that would otherwise be rebuilt automatically.
  * A rollup that would forget deleted rows is rebuilt only if a rebuild was
  * requested.

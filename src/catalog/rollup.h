@@ -34,10 +34,13 @@ typedef struct Rollup
 	Oid			view;			/* the definition */
 	RollupState state;
 	int64		request;		/* the last requested rebuild, or 0 */
+	bool		from_scratch;	/* it was asked not to resume the rollup */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
 	List	   *ignores;		/* OIDs of the sources whose deleted rows
 								 * still count */
+	bool		resumable;		/* if it is left behind now; set by the main
+								 * stream, else false */
 
 	const List *all;			/* OIDs of all rollups, in order */
 	RollupShape *shape;			/* set by rollup_open, under its locks */
@@ -48,7 +51,8 @@ extern SavedRole rollup_begin_as_owner(const Rollup *rollup, bool blame);
 extern void rollup_end_as_owner(SavedRole saved);
 extern List *rollup_definitions(List *rollups);
 extern void rollup_drop(Oid relid);
-extern void rollup_request_rebuild(Oid relid, bool forget_deleted);
+extern void rollup_request_rebuild(Oid relid, bool forget_deleted,
+								   bool from_scratch, bool resumable);
 extern void rollup_allow_give_up_all(bool forget_deleted);
 extern bool rollup_is_visible(Oid relid);
 extern void rollup_check_owner(Oid relid);
@@ -106,7 +110,10 @@ extern void rollup_set_built(const Rollup *rollup);
 extern int64 rollup_catalog_state(Oid relid, TransactionId *youngest);
 extern void rollup_set_retry(Oid relid, int64 state);
 extern bool rollup_retry(Rollup *rollup);
+extern void rollup_set_resumed(Oid relid);
 extern void rollup_give_up(Rollup *rollup, const char *reason, XLogRecPtr lsn);
+extern void rollup_leave_behind(Rollup *rollup, const char *reason,
+								XLogRecPtr lsn);
 extern void rollup_give_up_all(const char *reason, XLogRecPtr lsn,
 							   bool rebuild);
 extern void rollup_set_changed(List *rollups);

@@ -160,7 +160,7 @@ stream_set_slot(const char *slot_name, const Format *format, XLogRecPtr lsn)
 	set_column(&update, STREAM_APPLIED_AT,
 			   TimestampTzGetDatum(GetCurrentTimestamp()), false);
 	write_row(&update);
-	facts_store(facts_load(), NIL);
+	facts_store(facts_load(InvalidOid), NIL);
 }
 
 /* Records that the stream has no slot. */

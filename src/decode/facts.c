@@ -713,21 +713,22 @@ facts_equal(List *before, List *now)
 	return list_length(before) == list_length(now) && is_subset(before, now);
 }
 
-/* The facts as they were when the stream's position was written. */
-List	   *
-facts_load(void)
+/*
+ * Runs a query for facts.  It reads the current rows, whatever the isolation
+ * level of the session that alters a source.
+ */
+static List *
+load_facts(const char *query, Oid rollup)
 {
 	MemoryContext context = CurrentMemoryContext;
 	List	   *facts = NIL;
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(rollup)};
 
-	/*
-	 * reads the current rows, whatever the isolation level of the session
-	 * that alters a source
-	 */
 	SPI_connect();
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute("SELECT source::pg_catalog.oid, fact, value FROM " EXTENSION_SCHEMA ".source_fact",
-					true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true,
+							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the facts of sources");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -746,6 +747,30 @@ facts_load(void)
 	PopActiveSnapshot();
 	SPI_finish();
 	return facts;
+}
+
+/*
+ * The facts as they were when the stream's position was written; or those of a
+ * rollup that was left behind, as of its own position.
+ */
+List	   *
+facts_load(Oid rollup)
+{
+	return load_facts("SELECT source, fact, value FROM " EXTENSION_SCHEMA ".source_fact WHERE rollup = $1",
+					  rollup);
+}
+
+/*
+ * The facts of all sources that are read.  Those of rollups that were left
+ * behind count for sources that no live rollup reads.
+ */
+List	   *
+facts_load_all(void)
+{
+	return load_facts("SELECT DISTINCT ON (f.source, f.fact) f.source, f.fact, f.value"
+					  " FROM " EXTENSION_SCHEMA ".source_fact f WHERE f.rollup = $1 OR NOT EXISTS"
+					  " (SELECT FROM " EXTENSION_SCHEMA ".source_fact g WHERE g.rollup = $1 AND g.source = f.source)"
+					  " ORDER BY f.source, f.fact, f.rollup", InvalidOid);
 }
 
 /* Three arrays of the same length, as arguments of a query. */
@@ -775,7 +800,10 @@ make_arrays(List *facts, Datum *args)
 											  TYPALIGN_INT));
 }
 
-/* Writes facts in place of those that were loaded. */
+/*
+ * Writes facts in place of those that were loaded.  Live rollups do not need
+ * the notes of their own any more.
+ */
 void
 facts_store(List *loaded, List *facts)
 {
@@ -786,10 +814,10 @@ facts_store(List *loaded, List *facts)
 	static const char delete[] =
 	"DELETE FROM " EXTENSION_SCHEMA ".source_fact f"
 	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-	" l (source, fact, value) WHERE f.source = l.source AND f.fact = l.fact";
+	" l (source, fact, value) WHERE f.rollup = 0 AND f.source = l.source AND f.fact = l.fact";
 	static const char insert[] =
-	"INSERT INTO " EXTENSION_SCHEMA ".source_fact (source, fact, value)"
-	" SELECT * FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) n";
+	"INSERT INTO " EXTENSION_SCHEMA ".source_fact (rollup, source, fact, value)"
+	" SELECT 0, n.* FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) n";
 	Oid			argtypes[3] = {OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
 	Datum		args[3];
 
@@ -800,7 +828,10 @@ facts_store(List *loaded, List *facts)
 		elog(ERROR, "could not delete the facts of sources");
 	make_arrays(facts, args);
 	if (SPI_execute_with_args(insert, 3, argtypes, args, NULL, false,
-							  0) != SPI_OK_INSERT)
+							  0) != SPI_OK_INSERT ||
+		SPI_execute("DELETE FROM " EXTENSION_SCHEMA ".source_fact f USING " EXTENSION_SCHEMA ".rollup r"
+					" WHERE f.rollup = r.rollup AND r.state = 'live'", false,
+					0) != SPI_OK_DELETE)
 		elog(ERROR, "could not write the facts of sources");
 	SPI_finish();
 }
@@ -824,6 +855,33 @@ facts_store_others(List *stored, List *facts)
 }
 
 /*
+ * Writes notes of this transaction.  A rollup that is or will be left behind at
+ * an earlier position than that of the stream needs its own, as a cycle deletes
+ * those of the stream.
+ */
+static void
+store_notes(List *notes)
+{
+	static const char insert[] =
+	"INSERT INTO " EXTENSION_SCHEMA ".source_fact (rollup, source, fact, value)"
+	" SELECT r.rollup, n.* FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
+	" n (source, fact, value) CROSS JOIN LATERAL (SELECT 0::pg_catalog.oid UNION ALL"
+	" SELECT s.rollup FROM " EXTENSION_SCHEMA ".rollup_source s WHERE s.source = n.source) r (rollup)"
+	" ON CONFLICT DO NOTHING";
+	Oid			argtypes[3] = {OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		args[3];
+
+	if (notes == NIL)
+		return;
+	make_arrays(notes, args);
+	SPI_connect();
+	if (SPI_execute_with_args(insert, 3, argtypes, args, NULL, false,
+							  0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write notes about sources");
+	SPI_finish();
+}
+
+/*
  * Records that this transaction has altered the source so that unread changes
  * cannot be decoded, for any rollup.
  */
@@ -834,7 +892,7 @@ facts_note_break(Oid source)
 								  psprintf(BREAK_FACT " %u",
 										   GetTopTransactionId()), "");
 
-	facts_store(facts, facts);
+	store_notes(facts);
 }
 
 /* The same, but only for rollups that depend on one of these facts. */
@@ -852,8 +910,7 @@ facts_note_broken(List *broken)
 						  psprintf(BREAK_FACT " %u %s", GetTopTransactionId(),
 								   fact->name), "");
 	}
-	if (facts != NIL)
-		facts_store(facts, facts);
+	store_notes(facts);
 }
 
 /*
@@ -879,6 +936,5 @@ facts_note_detached(List *before, List *now, Oid source)
 									   partition_of(fact),
 									   GetTopTransactionId()), "");
 	}
-	if (facts != NIL)
-		facts_store(facts, facts);
+	store_notes(facts);
 }

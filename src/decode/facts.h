@@ -44,7 +44,7 @@ typedef struct Fact
 
 /*
  * The condition on a row of source_fact, as f, that it is a note of DDL; also
- * used in applied_lsn().
+ * in applied_lsn().
  */
 #define FACT_IS_NOTE "f.fact LIKE '" BREAK_FACT " %' OR f.fact LIKE '" DETACHED_FACT "%'"
 
@@ -73,7 +73,8 @@ extern const char *facts_break(const Format *format, List *before, List *now,
 							   bool partitions_may_go);
 extern bool facts_bring_rows(List *before, List *now, Oid source);
 extern bool facts_equal(List *before, List *now);
-extern List *facts_load(void);
+extern List *facts_load(Oid rollup);
+extern List *facts_load_all(void);
 extern void facts_store(List *loaded, List *facts);
 extern void facts_store_others(List *stored, List *facts);
 

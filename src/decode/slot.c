@@ -81,6 +81,14 @@ slot_main_name(NameData *name)
 	main_name(MyDatabaseId, name);
 }
 
+/* Writes the name of the slot that retains the window of applied WAL. */
+void
+slot_window_name(NameData *name)
+{
+	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u_window",
+			 MyDatabaseId);
+}
+
 /* The value of output_plugin_libraries, or NULL in servers without it. */
 static const char *
 allowed_plugins(void)
@@ -362,12 +370,13 @@ call_slot_function(Oid function, const char *name, Datum second, Datum third)
 }
 
 /*
- * Makes a temporary slot, which this process alone uses and which goes away
- * with it, at the position of another, and returns that position.  It is never
+ * Makes a slot at the position of another, and returns that position.  A
+ * temporary one is for this process alone, goes away with it, and is never
  * idle.
  */
 XLogRecPtr
-slot_copy(const char *source, const char *name, const char *plugin)
+slot_copy(const char *source, const char *name, const char *plugin,
+		  bool temporary)
 {
 	NameData	copy_name;
 	SlotInfo	info;
@@ -376,11 +385,24 @@ slot_copy(const char *source, const char *name, const char *plugin)
 	namestrcpy(&copy_name, name);
 	call_slot_function(F_PG_COPY_LOGICAL_REPLICATION_SLOT_NAME_NAME_BOOL,
 					   source,
-					   NameGetDatum(&copy_name), BoolGetDatum(true));
+					   NameGetDatum(&copy_name), BoolGetDatum(temporary));
 	hold_if_temporary(name);
 	if (!slot_lookup(name, &info))
 		elog(ERROR, "replication slot \"%s\" is missing", name);
 	return info.confirmed_flush_lsn;
+}
+
+/*
+ * Makes a temporary slot at a start point.  As for a copy, another slot must
+ * protect the WAL and the catalogs as of that point until it exists.
+ */
+void
+slot_create_at(const StartPoint *point, const char *name, const char *plugin)
+{
+	slot_close();
+	prepare_plugin(plugin);
+	start_point_create_slot(point, name, plugin);
+	MyReplicationSlot = NULL;	/* held, as by hold_if_temporary */
 }
 
 /* Also a slot that this process has open. */

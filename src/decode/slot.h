@@ -40,6 +40,7 @@ typedef struct SlotInfo
 typedef struct SlotPeek SlotPeek;
 
 extern void slot_main_name(NameData *name);
+extern void slot_window_name(NameData *name);
 extern void slot_check_plugin(const char *plugin);
 extern bool slot_lookup(const char *name, SlotInfo *info);
 extern int	slot_idle_timeout(void);
@@ -49,7 +50,9 @@ extern int	slot_count_free(void);
 extern XLogRecPtr slot_create(const char *name, const char *plugin,
 							  bool failover);
 extern XLogRecPtr slot_copy(const char *source, const char *name,
-							const char *plugin);
+							const char *plugin, bool temporary);
+extern void slot_create_at(const StartPoint *point, const char *name,
+						   const char *plugin);
 extern void slot_drop(const char *name);
 extern void slot_set_failover(const char *name, bool failover);
 extern bool slot_drop_main_of(Oid database, NameData *name);

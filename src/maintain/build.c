@@ -26,6 +26,12 @@
  * build uses only temporary objects of one process.  So a crash leaves
  * nothing, and the build starts again.
  *
+ * A rollup that was left behind at a position of its own (position.c) is
+ * resumed if the WAL since then can still be read (wal_window.c): the build
+ * stream begins there, steps 2 and 3 are left out, and steps 4 and 5 apply the
+ * changes to the rollup itself.  Its position is committed with them, so it is
+ * resumed from there after a crash.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -57,6 +63,7 @@
 #include "pass.h"
 #include "settings.h"
 #include "own_table.h"
+#include "position.h"
 #include "publication.h"
 #include "request.h"
 #include "shape.h"
@@ -66,6 +73,7 @@
 #include "temporary_table.h"
 #include "time_limit.h"
 #include "trouble.h"
+#include "wal_window.h"
 #include "xact.h"
 
 /*
@@ -85,6 +93,7 @@ typedef struct Build
 	bool		manual;			/* works on a paused stream as well */
 	int64		request;		/* the last request for a rebuild that is
 								 * served */
+	bool		resuming;		/* instead of building it */
 	bool		joining;
 	bool		in_vain;		/* must end, as the rollup was dropped or
 								 * changed */
@@ -399,8 +408,8 @@ build_error_callback(void *arg)
 	const Build *build = (const Build *) arg;
 
 	if (build->name != NULL)
-		errcontext("%s rollup %s", build->verifying ? "verifying" : "building",
-				   build->name);
+		errcontext("%s rollup %s", build->verifying ? "verifying" :
+				   build->resuming ? "resuming" : "building", build->name);
 	retained_error_callback(arg);
 }
 
@@ -530,14 +539,144 @@ skip_past(Build *build)
 	shared_build_reached(build->shared, build->position);
 }
 
-/* Copies the main slot.  Returns false if there is nothing to build. */
+/* Remembers the form of the rollup that the stored result has. */
+static void
+remember_form(Build *build, const Rollup *rollup)
+{
+	MemoryContext context = enter_build_context(build);
+
+	build->fingerprint = rollup->shape->fingerprint;
+	build->owner = rollup->shape->owner;
+	build->columns = shape_columns(rollup->shape);
+	MemoryContextSwitchTo(context);
+}
+
 static bool
-copy_slot(Build *build)
+knows_source(List *facts, Oid source)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		if (((const Fact *) lfirst(lc))->source == source)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Returns whether the format can decode the changes of the sources since the
+ * rollup's own position.
+ */
+static bool
+kept_facts_hold(const Format *format, const Rollup *rollup)
+{
+	List	   *kept = facts_load(rollup->relid);
+	List	   *now = facts_collect(format,
+									list_make1(rollup->shape->definition));
+	ListCell   *lc;
+
+	foreach(lc, rollup->shape->definition->sources)
+	{
+		if (!knows_source(kept, lfirst_oid(lc)) ||
+			main_stream_reason_untold(format, rollup, kept, now,
+									  lfirst_oid(lc)) != NULL)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Finds the place where to begin to resume a rollup from its position.
+ * Returns false if it must be built.
+ */
+static bool
+find_resume_point(const Build *build, const Rollup *rollup,
+				  const StreamRow *row, XLogRecPtr *position,
+				  StartPoint *point)
+{
+	if (build->verifying || rollup->state == ROLLUP_LIVE ||
+		rollup->from_scratch ||
+		rollup->built_from != rollup->shape->fingerprint)
+		return false;
+	*position = position_of(rollup->relid);
+	return !XLogRecPtrIsInvalid(*position) &&
+		kept_facts_hold(row->format, rollup) &&
+		wal_window_find(row, *position, point);
+}
+
+/* Throws if a build would forget deleted rows, which nobody has allowed. */
+static void
+check_forgets_nothing(const Build *build, const Rollup *rollup)
+{
+	if (build->verifying || rollup->ignores == NIL ||
+		rollup->built_from == 0 || rollup->from_scratch)
+		return;
+	begin_own_work(build);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rollup %s cannot be resumed because changes since it was left behind cannot be read any more",
+					rollup->shape->name),
+			 errdetail("The rollup still counts rows that were deleted from %s. These rows cannot be counted again.",
+					   rollup_ignored_names(rollup)),
+			 errhint("To rebuild it anyway, run: %s",
+					 rollup_rebuild_statement(rollup->shape->name, true))));
+}
+
+/* Makes the build stream begin at the rollup's own position. */
+static void
+begin_resuming(Build *build, const Rollup *rollup, const StreamRow *row,
+			   XLogRecPtr position, const StartPoint *point)
+{
+	slot_create_at(point, NameStr(build->slot_name), row->format->plugin);
+	if (!wal_window_holds(row, point))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the window of applied WAL was moved concurrently")));
+	build->position = position;
+	build->resuming = true;
+	build->filled = true;
+	remember_form(build, rollup);
+	ereport(LOG,
+			(errmsg("notify_stats resumes rollup %s from %X/%X",
+					rollup->shape->name, LSN_FORMAT_ARGS(position))));
+}
+
+/* Makes the slot of the build. */
+static void
+make_slot(Build *build, const Rollup *rollup, const StreamRow *row)
+{
+	MemoryContext context = enter_build_context(build);
+	XLogRecPtr	position;
+	StartPoint	point;
+
+	build->sources = list_copy(rollup->shape->definition->sources);
+	build->facts = facts_collect_versions(row->format,
+										  list_make1(rollup->shape->definition));
+	MemoryContextSwitchTo(context);
+	build->format = row->format;
+	snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
+			 NameStr(row->slot_name), MyProcPid);
+	shared_build_set_slot(build->shared, NameStr(build->slot_name));
+	if (find_resume_point(build, rollup, row, &position, &point))
+		begin_resuming(build, rollup, row, position, &point);
+	else
+	{
+		check_forgets_nothing(build, rollup);
+		build->position = slot_copy(NameStr(row->slot_name),
+									NameStr(build->slot_name),
+									row->format->plugin, true);
+	}
+	shared_build_reached(build->shared, build->position);
+}
+
+/* Makes the slot of the build.  Returns false if there is nothing to build. */
+static bool
+create_stream(Build *build)
 {
 	StreamRow	row;
 	Rollup	   *rollup = begin_on_rollup(build);
 	bool		wanted;
-	MemoryContext context;
 
 	if (rollup == NULL)
 		return false;
@@ -551,26 +690,12 @@ copy_slot(Build *build)
 	else if (wanted)
 		check_sources(build, rollup, row.format);
 	if (wanted)
-	{
-		context = enter_build_context(build);
-		build->sources = list_copy(rollup->shape->definition->sources);
-		build->facts = facts_collect_versions(row.format,
-											  list_make1(rollup->shape->definition));
-		MemoryContextSwitchTo(context);
-		build->format = row.format;
-		snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
-				 NameStr(row.slot_name), MyProcPid);
-		shared_build_set_slot(build->shared, NameStr(build->slot_name));
-		build->position = slot_copy(NameStr(row.slot_name),
-									NameStr(build->slot_name),
-									row.format->plugin);
-		shared_build_reached(build->shared, build->position);
-	}
+		make_slot(build, rollup, &row);
 	xact_commit();
 	/* other processes may have taken slots at the same time */
 	if (build->verifying)
 		check_free_slots(1);
-	if (wanted)
+	if (wanted && !build->resuming)
 		skip_past(build);
 	debug_stop("build-copied");
 	return wanted;
@@ -744,15 +869,10 @@ static bool
 make_fresh_table(Build *build)
 {
 	Rollup	   *rollup = begin_on_rollup(build);
-	MemoryContext context;
 
 	if (rollup == NULL)
 		return false;
-	build->fingerprint = rollup->shape->fingerprint;
-	build->owner = rollup->shape->owner;
-	context = enter_build_context(build);
-	build->columns = shape_columns(rollup->shape);
-	MemoryContextSwitchTo(context);
+	remember_form(build, rollup);
 
 	SPI_connect();
 
@@ -821,6 +941,28 @@ read_sources(Build *build)
  */
 
 /*
+ * Handles a change that cannot be decoded, so that the build must start again.
+ * A rollup that was to be resumed must then be built, which the next cycle
+ * records.
+ */
+static void
+complain_of_stale(const Build *build, const Rollup *rollup, const char *reason)
+{
+	if (build->resuming)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("rollup %s cannot be resumed: %s",
+						rollup->shape->name, reason)));
+	ereport(build->verifying ? ERROR : LOG,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("a concurrent change to a source of rollup %s cannot be decoded: %s",
+					rollup->shape->name, reason),
+			 build->verifying ?
+			 errhint("Try again.") :
+			 errdetail("The build will be restarted.")));
+}
+
+/*
  * Reads the build stream, within the current transaction.  Returns false if a
  * change cannot be decoded, so that the build must start again.
  */
@@ -835,23 +977,21 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	input.rollups = list_make1(rollup);
 	input.applied_lsn = build->position;
 	input.upto = *upto;
-	input.visible = &build->visible;
-	input.target = FRESH_TABLE;
+	if (!build->resuming)
+	{
+		input.visible = &build->visible;
+		input.target = FRESH_TABLE;
+	}
 
 	/* errors while writing the temporary table of verify() are not noted */
 	trouble_ignore(build->verifying);
+	trouble_set_resuming(build->resuming);
 	output = pass_read(&input);
 	trouble_ignore(false);
 	*upto = output.reached_lsn;
 	if (output.stale != NIL)
-		ereport(build->verifying ? ERROR : LOG,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("a concurrent change to a source of rollup %s cannot be decoded: %s",
-						rollup->shape->name,
-						(char *) linitial(output.reasons)),
-				 build->verifying ?
-				 errhint("Try again.") :
-				 errdetail("The build will be restarted.")));
+		complain_of_stale(build, rollup, (char *) linitial(output.reasons));
+	trouble_set_resuming(false);
 	return output.stale == NIL;
 }
 
@@ -870,9 +1010,12 @@ catch_up_to(Build *build, XLogRecPtr upto)
 	if (rollup == NULL)
 		return false;
 	sound = read_build_stream(build, rollup, &upto);
+	if (build->resuming)
+		position_move(build->relid, upto);
 	xact_commit();
 	if (!sound)
 		return false;
+	debug_stop("build-moved");
 	build->position = upto;
 	shared_build_reached(build->shared, upto);
 	advance_build_slot(build);
@@ -899,7 +1042,8 @@ restart_lsn(const Build *build)
 static bool
 catch_up(Build *build)
 {
-	shared_build_phase(build->shared, BUILD_CATCHING_UP);
+	shared_build_phase(build->shared, build->resuming ?
+					   BUILD_RESUMING : BUILD_CATCHING_UP);
 	for (int pass = 0; pass < MAX_PASSES; pass++)
 	{
 		XLogRecPtr	safe = slot_safe_lsn();
@@ -972,6 +1116,16 @@ begin_join(Build *build, StreamRow *row, List **live)
 			time_limit_stop();
 	} while (rollup == NULL && may_try_again(build, busy));
 	return rollup;
+}
+
+/* Records that a rollup that was resumed has reached the main stream. */
+static void
+end_resuming(const Build *build)
+{
+	rollup_set_resumed(build->relid);
+	request_forget(build->relid, build->request);
+	ereport(LOG,
+			(errmsg("rollup %s has been resumed", build->name)));
 }
 
 /* Corrects the rollup's table, or collects the differences for verify(). */
@@ -1069,7 +1223,10 @@ join_main_stream(Build *build)
 				 errdetail("The rollup will be rebuilt.")));
 
 	time_limit_charge(build->relid, !build->verifying);
-	bring_up_to_date(build, rollup);
+	if (build->resuming)
+		end_resuming(build);
+	else
+		bring_up_to_date(build, rollup);
 	facts_store_others(output.facts,
 					   facts_collect(row.format,
 									 list_make1(rollup->shape->definition)));
@@ -1092,10 +1249,12 @@ join_main_stream(Build *build)
 static void
 run_build(Build *build)
 {
-	if (!publish_sources(build) || !copy_slot(build))
+	if (!publish_sources(build) || !create_stream(build))
 		return;
-	wait_for_transactions(build);
-	(void) (read_sources(build) && catch_up(build) && join_main_stream(build));
+	if (!build->resuming)
+		wait_for_transactions(build);
+	(void) ((build->resuming || read_sources(build)) && catch_up(build) &&
+			join_main_stream(build));
 
 	xact_begin();
 	slot_drop(NameStr(build->slot_name));

@@ -36,6 +36,7 @@
 #include "main_slot.h"
 #include "main_stream.h"
 #include "pass.h"
+#include "position.h"
 #include "settings.h"
 #include "oversize.h"
 #include "parallel.h"
@@ -47,6 +48,7 @@
 #include "time_limit.h"
 #include "trouble.h"
 #include "upgrade.h"
+#include "wal_window.h"
 #include "xact.h"
 
 #define PROGRESS_INTERVAL_MS 1000
@@ -118,29 +120,79 @@ cause_may_be_gone(const Trouble *trouble, int64 *state)
 }
 
 /*
+ * Notes at which position a rollup with an error is exact.  Returns whether it
+ * can be resumed from there.
+ */
+static bool
+keep_position(const StreamRow *row, const Trouble *trouble,
+			  const Rollup *rollup)
+{
+	XLogRecPtr	position;
+	StartPoint	point;
+
+	if (rollup == NULL)
+		return false;
+	if (trouble->loses_position)
+		position_forget(rollup->relid);
+	else if (rollup->state == ROLLUP_LIVE && row->has_slot)
+		position_keep(rollup->relid, row->applied_lsn);
+	position = position_of(rollup->relid);
+	return !XLogRecPtrIsInvalid(position) &&
+		wal_window_find(row, position, &point);
+}
+
+/* Makes a rollup one to be resumed, or built again, since that may succeed. */
+static void
+enter_as_stale(const StreamRow *row, Rollup *rollup, const Trouble *trouble)
+{
+	if (trouble->loses_position)
+		rollup_give_up(rollup, trouble->reason, trouble->lsn);
+	else
+		main_stream_leave_behind(row, rollup, trouble->reason, trouble->lsn);
+}
+
+/* Records an error that only a user can resolve. */
+static void
+enter_failure(const Trouble *trouble, const Rollup *rollup, bool resumable)
+{
+	char	   *name = rollup_qualified_name(trouble->rollup);
+
+	ereport(LOG,
+			(errmsg("rollup %s has failed: %s", name, trouble->reason),
+			 errhint("Fix the cause, then run: %s",
+					 rollup_rebuild_statement(name, rollup != NULL &&
+											  rollup->ignores != NIL &&
+											  !resumable))));
+	rollup_set_state(trouble->rollup, ROLLUP_FAILED, trouble->reason,
+					 trouble->lsn);
+}
+
+/*
  * Marks a rollup as failed if an error of it was noted, and returns its OID.
  * Returns InvalidOid if none was noted.  A rollup that was restored from a
  * dump may depend on a later part of the dump, such as an index or a
  * privilege.  So the worker continues to try to build it.
  */
 static Oid
-enter_trouble(bool manual)
+enter_trouble(const StreamRow *row, bool manual)
 {
 	Trouble		trouble;
 	Rollup	   *rollup;
-	char	   *name;
+	bool		resumable;
 	bool		may_retry;
 	int64		state = 0;
 
 	if (!trouble_read(&trouble))
 		return InvalidOid;
 	rollup = rollup_find(rollup_list(NULL), trouble.rollup);
-	name = rollup_qualified_name(trouble.rollup);
-	may_retry = trouble.of_catalog && rollup != NULL && rollup->ignores == NIL;
+	resumable = keep_position(row, &trouble, rollup);
+	may_retry = trouble.of_catalog && rollup != NULL &&
+		(rollup->ignores == NIL || resumable);
 	if (!manual && rollup != NULL && rollup_is_restored(rollup))
 	{
 		ereport(LOG,
-				(errmsg("rollup %s, restored from a dump, cannot be built yet: %s", name, trouble.reason),
+				(errmsg("rollup %s, restored from a dump, cannot be built yet: %s",
+						rollup_qualified_name(trouble.rollup), trouble.reason),
 				 errdetail("The build will be retried.")));
 		rollup_set_state(trouble.rollup, ROLLUP_STALE, trouble.reason,
 						 trouble.lsn);
@@ -148,20 +200,14 @@ enter_trouble(bool manual)
 	else if (trouble.heals && rollup != NULL)
 	{
 		(void) shared_stream_offences(trouble.rollup, true);
-		rollup_give_up(rollup, trouble.reason, trouble.lsn);
+		enter_as_stale(row, rollup, &trouble);
 	}
 	else if (may_retry && cause_may_be_gone(&trouble, &state))
 		/* its build will show whether the cause is gone */
-		rollup_give_up(rollup, trouble.reason, trouble.lsn);
+		enter_as_stale(row, rollup, &trouble);
 	else
 	{
-		ereport(LOG,
-				(errmsg("rollup %s has failed: %s", name, trouble.reason),
-				 errhint("Fix the cause, then run: %s",
-						 rollup_rebuild_statement(name, rollup != NULL &&
-												  rollup->ignores != NIL))));
-		rollup_set_state(trouble.rollup, ROLLUP_FAILED, trouble.reason,
-						 trouble.lsn);
+		enter_failure(&trouble, rollup, resumable);
 		if (may_retry)
 			rollup_set_retry(trouble.rollup, state);
 		retries_looked.valid = false;
@@ -195,6 +241,7 @@ settle_extension(Cycle *cycle)
 		main_stream_lock(&cycle->row))
 		return SETTLED_NOTHING;
 	main_slot_drop_orphans();
+	wal_window_drop_slot();
 	return SETTLED_ALL;
 }
 
@@ -222,7 +269,7 @@ settle_pause(Cycle *cycle)
 static Settled
 settle_trouble(Cycle *cycle)
 {
-	cycle->entered = enter_trouble(cycle->manual);
+	cycle->entered = enter_trouble(&cycle->row, cycle->manual);
 	return OidIsValid(cycle->entered) ? SETTLED_SOMETHING : SETTLED_NOTHING;
 }
 
@@ -315,6 +362,25 @@ settle_slot_request(Cycle *cycle)
 	return SETTLED_SOMETHING;
 }
 
+/*
+ * Replaces a main slot that was lost by one that begins in the window of
+ * applied WAL.  Returns false if that is not possible.  While another process
+ * has the slot open, only notes that.
+ */
+static bool
+restore_slot(Cycle *cycle)
+{
+	const char *reason = main_slot_loss_reason(&cycle->row);
+	StartPoint	point;
+
+	if (reason == NULL ||
+		!wal_window_covers(&cycle->row, cycle->row.applied_lsn, &point))
+		return false;
+	cycle->result->slot_in_use = main_slot_note_use(!cycle->manual);
+	return cycle->result->slot_in_use ||
+		wal_window_restore_slot(&cycle->row, &point, reason);
+}
+
 static Settled
 settle_lost_slot(Cycle *cycle)
 {
@@ -325,6 +391,8 @@ settle_lost_slot(Cycle *cycle)
 	reason = loss_reason(&cycle->row);
 	if (reason == NULL)
 		return SETTLED_NOTHING;
+	if (restore_slot(cycle))
+		return cycle->result->slot_in_use ? SETTLED_ALL : SETTLED_SOMETHING;
 	if (!main_slot_replace(&cycle->row))
 		main_slot_give_up(&cycle->row, reason);
 	return SETTLED_SOMETHING;
@@ -406,11 +474,15 @@ settle_missing_slot(Cycle *cycle)
 	if (cycle->rollups == NIL)
 	{
 		main_slot_drop_orphans();
+		wal_window_drop_slot();
 		return SETTLED_ALL;
 	}
 	/* a slot cannot be created in a transaction that has written */
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+	{
 		main_slot_create();
+		wal_window_drop();
+	}
 	return SETTLED_SOMETHING;
 }
 
@@ -723,7 +795,10 @@ commit_reading(const Reading *reading, Cycle *cycle)
 	XLogRecPtr	end;
 
 	if (reading->write)
+	{
+		wal_window_note(&cycle->row, reading->upto);
 		stream_set_applied(reading->upto);
+	}
 	collect_builds(cycle);
 	debug_stop("after-apply");
 	end = xact_commit_lazily();
@@ -938,6 +1013,7 @@ cycle_run(bool manual)
 	}
 	PG_END_TRY();
 	watch_retained_wal();
+	wal_window_maintain(manual);
 	shared_stream_broadcast();	/* the list of rollups may have changed */
 	return result;
 }

@@ -85,8 +85,8 @@ main_slot_drop_orphans(void)
 }
 
 /* Returns whether the slot should be a failover slot. */
-static bool
-wants_failover(void)
+bool
+main_slot_wants_failover(void)
 {
 	return FAILOVER_SLOTS && notify_stats_failover;
 }
@@ -108,7 +108,7 @@ main_slot_create(void)
 	drop_orphaned_slot();
 	if (format == &format_pgoutput ? publication_ensure() : publication_drop())
 		return;
-	lsn = slot_create(NameStr(name), format->plugin, wants_failover());
+	lsn = slot_create(NameStr(name), format->plugin, main_slot_wants_failover());
 	stream_set_slot(NameStr(name), format, lsn);
 	ereport(LOG,
 			(errmsg("notify_stats created replication slot \"%s\" of output plugin \"%s\"",
@@ -250,7 +250,7 @@ main_slot_replace(const StreamRow *row)
 								  slot_flush_written(), files))
 		return false;
 	slot_drop(name);
-	lsn = slot_create(name, row->format->plugin, wants_failover());
+	lsn = slot_create(name, row->format->plugin, main_slot_wants_failover());
 	if (!unread_wal_is_irrelevant(slot.restart_lsn, row->applied_lsn, lsn,
 								  files))
 		return false;
@@ -278,12 +278,19 @@ main_slot_touch_interval(void)
 		INT_MAX : milliseconds;
 }
 
+static void
+touch_if_idle(const char *name)
+{
+	if (slot_is_idle(name))
+		slot_touch(name);
+}
+
 /*
- * Briefly acquires the main slot if it has been idle for long, because the
- * server invalidates idle slots (idle_replication_slot_timeout).  The slot of
- * a paused stream is not touched, unless it was paused for pg_upgrade.  Must
- * be called once per main_slot_touch_interval(), in milliseconds, outside a
- * transaction.
+ * Briefly acquires the main slot and the slot of the window if they have been
+ * idle for long, because the server invalidates idle slots
+ * (idle_replication_slot_timeout).  The slots of a paused stream are not
+ * touched, unless it was paused for pg_upgrade.  Must be called once per
+ * main_slot_touch_interval(), in milliseconds, outside a transaction.
  */
 void
 main_slot_touch(void)
@@ -291,10 +298,12 @@ main_slot_touch(void)
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
 	NameData	name;
+	NameData	window;
 	StreamRow	row;
 
 	slot_main_name(&name);
-	if (!slot_is_idle(NameStr(name)) ||
+	slot_window_name(&window);
+	if (!(slot_is_idle(NameStr(name)) || slot_is_idle(NameStr(window))) ||
 		!TimestampDifferenceExceeds(last, now, main_slot_touch_interval()))
 		return;
 	last = now;
@@ -302,9 +311,11 @@ main_slot_touch(void)
 	/* the holder of the lock may be about to use it */
 	if (OidIsValid(catalog_table(CATALOG_STREAM)) && stream_try_lock() &&
 		stream_load(&row) &&
-		row.has_slot && (!row.paused || row.upgrade_from != 0) &&
-		slot_is_idle(NameStr(name)))
-		slot_touch(NameStr(name));
+		row.has_slot && (!row.paused || row.upgrade_from != 0))
+	{
+		touch_if_idle(NameStr(name));
+		touch_if_idle(NameStr(window));
+	}
 	xact_commit();
 }
 
@@ -328,7 +339,7 @@ main_slot_follows_settings(void)
 static bool
 follow_failover(const StreamRow *row)
 {
-	bool		wanted = wants_failover();
+	bool		wanted = main_slot_wants_failover();
 	SlotInfo	slot;
 
 	/* a slot that is still to be created will match the setting */

@@ -23,6 +23,7 @@ extern void main_slot_give_up(const StreamRow *row, const char *reason);
 extern bool main_slot_replace(const StreamRow *row);
 extern const char *main_slot_loss_reason(const StreamRow *row);
 extern void main_slot_touch(void);
+extern bool main_slot_wants_failover(void);
 extern bool main_slot_follows_settings(void);
 extern void main_slot_follow_settings(bool at_once);
 extern int	main_slot_touch_interval(void);

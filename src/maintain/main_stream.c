@@ -18,6 +18,7 @@
 #include "main_slot.h"
 #include "main_stream.h"
 #include "pass.h"
+#include "position.h"
 #include "settings.h"
 #include "shape.h"
 #include "shared.h"
@@ -25,6 +26,7 @@
 #include "source.h"
 #include "trouble.h"
 #include "wake.h"
+#include "wal_window.h"
 #include "xact.h"
 
 /*
@@ -88,6 +90,28 @@ end_of_patience(const Rollup *rollup, const BusyLock *busy)
 }
 
 /*
+ * Gives up a rollup for which the others do not wait, at the position of the
+ * stream.  It becomes stale, and is resumed from there when it can be; if not,
+ * it is built again, or has failed if that would forget deleted rows.
+ */
+void
+main_stream_leave_behind(const StreamRow *row, Rollup *rollup,
+						 const char *reason, XLogRecPtr lsn)
+{
+	XLogRecPtr	position;
+	StartPoint	point;
+
+	if (rollup->state == ROLLUP_LIVE)
+		position_keep(rollup->relid, row->applied_lsn);
+	position = position_of(rollup->relid);
+	if (!XLogRecPtrIsInvalid(position) &&
+		wal_window_find(row, position, &point))
+		rollup_leave_behind(rollup, reason, lsn);
+	else
+		rollup_give_up(rollup, reason, lsn);
+}
+
+/*
  * Handles a rollup that needs a lock held by another session.  Returns true if
  * the rollup was marked as stale, so that the others can continue.  Otherwise
  * the caller must wait for the lock.
@@ -100,15 +124,15 @@ give_up_locked(const StreamRow *row, Rollup *rollup, BusyLock *busy)
 	busy->until = end_of_patience(rollup, busy);
 	if (busy->until == 0 || GetCurrentTimestamp() < busy->until)
 		return false;
-	rollup_give_up(rollup,
-				   OidIsValid(busy->type) ?
-				   psprintf("type %s was locked for more than %d ms",
-							format_type_be_qualified(busy->type),
-							rollup_lock_patience(rollup)) :
-				   psprintf("table \"%s\" was locked for more than %d ms",
-							get_rel_name(busy->relid),
-							rollup_lock_patience(rollup)),
-				   row->applied_lsn);
+	main_stream_leave_behind(row, rollup,
+							 OidIsValid(busy->type) ?
+							 psprintf("type %s was locked for more than %d ms",
+									  format_type_be_qualified(busy->type),
+									  rollup_lock_patience(rollup)) :
+							 psprintf("table \"%s\" was locked for more than %d ms",
+									  get_rel_name(busy->relid),
+									  rollup_lock_patience(rollup)),
+							 row->applied_lsn);
 	(void) shared_stream_offences(rollup->relid, true);
 	busy->relid = InvalidOid;
 	return true;
@@ -126,6 +150,8 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 {
 	ListCell   *lc;
 
+	bool		resumable = wal_window_retains(row, row->applied_lsn);
+
 	busy->relid = InvalidOid;
 	*live = NIL;
 	foreach(lc, rollups)
@@ -136,6 +162,7 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 
 		if (rollup->state != ROLLUP_LIVE)
 			continue;
+		rollup->resumable = resumable;
 		trouble_begin(rollup->relid);
 		access = rollup_open(rollup, busy);
 		trouble_end();
@@ -161,11 +188,11 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 }
 
 /*
- * Returns why the format cannot decode unread changes of a rollup's source, or
- * NULL if it can.
+ * Returns why the format cannot decode changes of a rollup's source between two
+ * sets of facts, or NULL if it can.
  */
-static const char *
-reason_untold(const Format *format, const Rollup *rollup, List *before,
+const char *
+main_stream_reason_untold(const Format *format, const Rollup *rollup, List *before,
 			  List *now, Oid source)
 {
 	const char *reason = facts_break(format, before, now,
@@ -191,7 +218,7 @@ static List *
 compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 			  bool *new_facts)
 {
-	List	   *before = facts_load();
+	List	   *before = facts_load(InvalidOid);
 	List	   *now = facts_collect(row->format, rollup_definitions(live));
 	List	   *sound = NIL;
 	ListCell   *lc;
@@ -205,7 +232,7 @@ compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 		foreach(lc2, rollup->shape->definition->sources)
 		{
 			if (reason == NULL)
-				reason = reason_untold(row->format, rollup, before, now,
+				reason = main_stream_reason_untold(row->format, rollup, before, now,
 									   lfirst_oid(lc2));
 		}
 		if (reason != NULL)
@@ -259,6 +286,7 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 	input.rollups = live;
 	input.applied_lsn = row->applied_lsn;
 	input.upto = upto;
+	input.is_main = true;
 	trouble_note_values(true);
 	output = pass_read(&input);
 	trouble_note_values(false);

@@ -16,6 +16,12 @@
 extern bool main_stream_lock(StreamRow *row);
 extern bool main_stream_open_live(const StreamRow *row, List *rollups,
 								  List **live, BusyLock *busy);
+extern const char *main_stream_reason_untold(const Format *format,
+											 const Rollup *rollup,
+											 List *before, List *now,
+											 Oid source);
+extern void main_stream_leave_behind(const StreamRow *row, Rollup *rollup,
+									 const char *reason, XLogRecPtr lsn);
 extern PassOutput main_stream_read(const StreamRow *row, List *live,
 								   XLogRecPtr upto, bool compare);
 extern void main_stream_finish(const StreamRow *row, XLogRecPtr reached_lsn,

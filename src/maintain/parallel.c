@@ -146,7 +146,7 @@ take_turn(void *arg)
 		row.upgrade_from == 0 && row.paused == window->paused &&
 		strcmp(NameStr(row.slot_name), NameStr(reading->row.slot_name)) == 0 &&
 		rollups_are_same(reading) &&
-		facts_equal(facts_load(),
+		facts_equal(facts_load(InvalidOid),
 					facts_collect(row.format,
 								  rollup_definitions(reading->live)));
 }

@@ -180,7 +180,6 @@ static bool
 decode_part(const PassInput *input, bool resumable, List *options,
 			SlotPeek **peek)
 {
-	bool		is_main = input->target == NULL && input->start == NULL;
 	volatile bool more = false;
 
 	PG_TRY();
@@ -193,13 +192,13 @@ decode_part(const PassInput *input, bool resumable, List *options,
 	}
 	PG_CATCH();
 	{
-		if (is_main)
+		if (input->is_main)
 			oversize_record(input->applied_lsn);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	/* not after each part, or errors of later ones would never add up */
-	if (is_main && !more)
+	if (input->is_main && !more)
 		oversize_forget();
 	return more;
 }

@@ -34,6 +34,7 @@ typedef struct PassInput
 								 * NULL: it exists */
 	XLogRecPtr	applied_lsn;	/* skip commits that start before this */
 	XLogRecPtr	upto;			/* skip commits that start at or after this */
+	bool		is_main;		/* it is the slot of the main stream */
 	const VisibleXids *visible; /* if set: skip these transactions too */
 	const char *target;			/* table to change; NULL: the rollups' own */
 

@@ -30,6 +30,7 @@
 #include "rollup.h"
 #include "slot.h"
 #include "upgrade.h"
+#include "wal_window.h"
 #include "xact.h"
 
 /*
@@ -54,7 +55,8 @@ upgrade_end(const StreamRow *row)
 		if (main_slot_is_sound(row, &slot))
 		{
 			stream_set_applied(slot.confirmed_flush_lsn);
-			facts_store(facts_load(), NIL);
+			facts_store(facts_load(InvalidOid), NIL);
+			wal_window_drop();
 			rollup_take_over(rollup_list(NULL));
 			ereport(LOG, (errmsg("notify_stats resumed after an upgrade of the server")));
 		}
@@ -140,6 +142,21 @@ upgrade_cancel(void)
 }
 
 /*
+ * Drops the slot of the window of applied WAL, which pg_upgrade would not
+ * migrate: it has changes that can still be decoded.
+ */
+static void
+drop_window(void)
+{
+	StreamRow	row;
+
+	xact_begin();
+	(void) main_stream_lock(&row);
+	wal_window_drop_slot();
+	xact_commit();
+}
+
+/*
  * Prepares the main stream for an upgrade of the server.  The slot is advanced
  * past everything that this database has committed, including our own commit,
  * so that pg_upgrade migrates it.  After that nothing is applied until the new
@@ -161,7 +178,10 @@ upgrade_prepare(void)
 	xact_commit();
 	for (int i = 0; i < UPGRADE_TRIES; i++)
 		if (try_pass_end())
+		{
+			drop_window();
 			return;
+		}
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("source tables are still being modified"),

@@ -44,6 +44,7 @@
 #include "from_query.h"
 #include "main_slot.h"
 #include "names.h"
+#include "position.h"
 #include "settings.h"
 #include "replacement.h"
 #include "rollup.h"
@@ -55,6 +56,7 @@
 #include "upgrade.h"
 #include "view_difference.h"
 #include "wake.h"
+#include "wal_window.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -326,17 +328,53 @@ notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * Returns the parts of a rollup that are not live; all parts if they all are.
+ */
+static List *
+parts_to_repair(Oid relid)
+{
+	List	   *parts = core_parts(relid);
+	List	   *rollups = rollup_list(NULL);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, parts)
+	{
+		const Rollup *rollup = rollup_find(rollups, lfirst_oid(lc));
+
+		if (rollup != NULL && rollup->state != ROLLUP_LIVE)
+			result = lappend_oid(result, rollup->relid);
+	}
+	return result == NIL ? parts : result;
+}
+
+/* Returns whether a rollup can be resumed from its own position. */
+static bool
+is_resumable(Oid rollup)
+{
+	XLogRecPtr	position = position_of(rollup);
+	StreamRow	row;
+	StartPoint	point;
+
+	return !XLogRecPtrIsInvalid(position) && stream_load(&row) &&
+		wal_window_find(&row, position, &point);
+}
+
 Datum
 notify_stats_rebuild(PG_FUNCTION_ARGS)
 {
 	Oid			relid = PG_GETARG_OID(0);
+	bool		all = PG_GETARG_BOOL(1) || PG_GETARG_BOOL(2);
 	ListCell   *lc;
 
 	check_primary();
 	shared_require();
 	rollup_check_owner(relid);
-	foreach(lc, core_parts(relid))
-		rollup_request_rebuild(lfirst_oid(lc), PG_GETARG_BOOL(1));
+	foreach(lc, all ? core_parts(relid) : parts_to_repair(relid))
+		rollup_request_rebuild(lfirst_oid(lc), PG_GETARG_BOOL(1),
+							   PG_GETARG_BOOL(2),
+							   is_resumable(lfirst_oid(lc)));
 	PG_RETURN_VOID();
 }
 
@@ -687,6 +725,8 @@ build_phase_name(BuildPhase phase)
 			return "waiting for transactions";
 		case BUILD_READING_SOURCES:
 			return "reading sources";
+		case BUILD_RESUMING:
+			return "resuming";
 		case BUILD_CATCHING_UP:
 			return "catching up";
 		case BUILD_JOINING:

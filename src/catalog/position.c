@@ -1,0 +1,96 @@
+/*-------------------------------------------------------------------------
+ *
+ * position.c
+ *	  The position of a rollup that was left behind.
+ *
+ * A live rollup has the position of the stream.  A rollup that fails, or for
+ * which the others do not wait, is left behind: its table remains as of the
+ * position of the stream at that time, which is kept in rollup_activity, with
+ * the facts about its sources as of then (facts.h).  It can be resumed from
+ * there, instead of being computed again, as long as its WAL can be read.
+ *
+ * The position is written under the stream's lock when the rollup is left
+ * behind, and by its build while that resumes it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/pg_lsn.h"
+
+#include "catalog.h"
+#include "position.h"
+#include "settings.h"
+
+/*
+ * Leaves a rollup behind at a position, which is that of the stream as stored.
+ * The rollup has a row in rollup_activity.
+ */
+void
+position_keep(Oid rollup, XLogRecPtr lsn)
+{
+	static const char keep_facts[] =
+	"INSERT INTO " EXTENSION_SCHEMA ".source_fact (rollup, source, fact, value)"
+	" SELECT $1, f.source, f.fact, f.value FROM " EXTENSION_SCHEMA ".source_fact f"
+	" JOIN " EXTENSION_SCHEMA ".rollup_source s ON s.source = f.source"
+	" WHERE f.rollup = 0 AND s.rollup = $1 ON CONFLICT DO NOTHING";
+
+	position_move(rollup, lsn);
+	catalog_execute_for(keep_facts, rollup);
+}
+
+/* Sets the position to which the rollup was brought since. */
+void
+position_move(Oid rollup, XLogRecPtr lsn)
+{
+	Oid			argtypes[2] = {OIDOID, PG_LSNOID};
+	Datum		args[2] = {ObjectIdGetDatum(rollup), LSNGetDatum(lsn)};
+
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET applied_lsn = $2 WHERE rollup = $1",
+					2, argtypes, args, NULL);
+}
+
+/* Returns the position of a rollup that was left behind, or an invalid one. */
+XLogRecPtr
+position_of(Oid rollup)
+{
+	static const char query[] =
+	"SELECT applied_lsn FROM " EXTENSION_SCHEMA ".rollup_activity"
+	" WHERE rollup = $1 AND applied_lsn IS NOT NULL";
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(rollup)};
+	SavedRole	saved = catalog_enter();
+	XLogRecPtr	lsn = InvalidXLogRecPtr;
+	bool		isnull;
+
+	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, false,
+							  0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the position of a rollup");
+	if (SPI_processed > 0)
+		lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
+										SPI_tuptable->tupdesc, 1, &isnull));
+	catalog_leave(saved);
+	return lsn;
+}
+
+/* The rollup is live again, or cannot be resumed any more. */
+void
+position_forget(Oid rollup)
+{
+	catalog_execute_for("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET applied_lsn = NULL"
+						" WHERE rollup = $1 AND applied_lsn IS NOT NULL", rollup);
+	catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".source_fact WHERE rollup = $1",
+						rollup);
+}
+
+/* No rollup can be resumed any more. */
+void
+position_forget_all(void)
+{
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET applied_lsn = NULL"
+					" WHERE applied_lsn IS NOT NULL", 0, NULL, NULL, NULL);
+	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".source_fact WHERE rollup <> 0",
+					0, NULL, NULL, NULL);
+}
