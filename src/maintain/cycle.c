@@ -391,6 +391,9 @@ settle_lost_slot(Cycle *cycle)
 	reason = loss_reason(&cycle->row);
 	if (reason == NULL)
 		return SETTLED_NOTHING;
+	/* a slot cannot be created in a transaction that has written */
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return SETTLED_SOMETHING;
 	if (restore_slot(cycle))
 		return cycle->result->slot_in_use ? SETTLED_ALL : SETTLED_SOMETHING;
 	if (!main_slot_replace(&cycle->row))
