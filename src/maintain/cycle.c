@@ -38,6 +38,7 @@
 #include "pass.h"
 #include "position.h"
 #include "settings.h"
+#include "notification.h"
 #include "oversize.h"
 #include "parallel.h"
 #include "publication.h"
@@ -800,6 +801,7 @@ commit_reading(const Reading *reading, Cycle *cycle)
 	if (reading->write)
 	{
 		wal_window_note(&cycle->row, reading->upto);
+		notification_send(reading->output.changed, reading->upto);
 		stream_set_applied(reading->upto);
 	}
 	collect_builds(cycle);
