@@ -129,7 +129,6 @@ keep_position(const StreamRow *row, const Trouble *trouble,
 			  const Rollup *rollup)
 {
 	XLogRecPtr	position;
-	StartPoint	point;
 
 	if (rollup == NULL)
 		return false;
@@ -138,8 +137,7 @@ keep_position(const StreamRow *row, const Trouble *trouble,
 	else if (rollup->state == ROLLUP_LIVE && row->has_slot)
 		position_keep(rollup->relid, row->applied_lsn);
 	position = position_of(rollup->relid);
-	return !XLogRecPtrIsInvalid(position) &&
-		wal_window_find(row, position, &point);
+	return !XLogRecPtrIsInvalid(position) && wal_window_retains(row, position);
 }
 
 /* Makes a rollup one to be resumed, or built again, since that may succeed. */
