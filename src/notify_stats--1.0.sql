@@ -119,6 +119,9 @@ CREATE TABLE @extschema@.window_position (
     catalog_xmin xid NOT NULL
 );
 
+-- for a publication of all tables, as above
+ALTER TABLE @extschema@.window_position REPLICA IDENTITY FULL;
+
 COMMENT ON TABLE @extschema@.window_position IS
     'places in the window of applied WAL (notify_stats.resumable_wal_window) from which it can be decoded';
 COMMENT ON COLUMN @extschema@.window_position.reached_at IS
