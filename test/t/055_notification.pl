@@ -32,9 +32,12 @@ sub notifications
 	return $output =~ /Asynchronous notification "notify_stats" with payload "(\{.*?\})" received/g;
 }
 
+# The rollups that notifications name, each once: there may be several batches.
 sub rollups_of
 {
-	return join ' ', sort map { /"rollup": "((?:\\.|[^"])*)"/ ? $1 : 'none' } @_;
+	my %names = map { (/"rollup": "((?:\\.|[^"])*)"/ ? $1 : 'none') => 1 } @_;
+
+	return join ' ', sort keys %names;
 }
 
 sql($node, q{CREATE TABLE done (id int)});
