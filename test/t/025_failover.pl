@@ -13,18 +13,15 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
-use Documents;
 use IPC::Run ();
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# The manual's settings.
-my ($primary_settings, $standby_settings) = document_block('doc/operations.md', 'Failover', 'ini');
 my $node = new_node('primary', start => 0);
 my $standby = PostgreSQL::Test::Cluster->new('standby');
-my ($offset, $lsn, $built_at, $slot, $connstr);
+my ($offset, $lsn, $built_at, $slot);
 
 $node->start;
 if (sql($node, q{SELECT current_setting('server_version_num')::int}) < 170000)
@@ -139,15 +136,7 @@ follows('on', 'and at last');
 is_exact($node, 'exact', rollups => ['ft_service_stats']);
 
 # A standby that the slot waits for.
-sql($node, q{SELECT pg_create_physical_replication_slot('standby_1', true)});
-$node->backup('backup');
-$standby->init_from_backup($node, 'backup', has_streaming => 1);
-$connstr = $node->connstr . ' dbname=postgres';
-$standby->append_conf('postgresql.conf', $standby_settings =~ s/^(primary_conninfo = ).*/$1'$connstr'/mr);
-$standby->start;
-$node->append_conf('postgresql.conf', $primary_settings);
-$node->reload;
-poll($node, q{SELECT current_setting('synchronized_standby_slots') = 'standby_1'});
+start_standby($node, $standby);
 
 # The standby synchronizes the slot once it has advanced past its position when the standby
 # started, so there must be writes.

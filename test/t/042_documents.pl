@@ -137,7 +137,7 @@ sub run_elsewhere
 sub tests_block
 {
 	my ($block, $test) = @_;
-	my ($file) = grep { -f $_ } "$top/test/t/$test.pl", "$top/test/$test";
+	my ($file) = grep { -f $_ } "$top/test/t/$test.pl", "$top/test/t/$test", "$top/test/$test";
 	my $text = $file ? slurp_file($file) : '';
 
 	foreach my $heading (@{ $block->{headings} })

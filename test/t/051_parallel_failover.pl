@@ -9,13 +9,11 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
-use Documents;
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my ($primary_settings, $standby_settings) = document_block('doc/operations.md', 'Failover', 'ini');
 my $node = new_node('primary', conf => q{
 notify_stats.parallel_backlog = '256kB'
 notify_stats.max_catch_up_workers = 3
@@ -23,7 +21,7 @@ notify_stats.failover = on
 autovacuum = off
 });
 my $standby = PostgreSQL::Test::Cluster->new('standby');
-my ($built_at, $connstr, $lsn, $offset);
+my ($built_at, $lsn, $offset);
 my $next = 1001;
 
 plan skip_all => 'an older server has no failover slots'
@@ -50,14 +48,7 @@ sql($node, notify_insert(1, 50));
 is_exact($node, 'exact on the primary');
 $built_at = built_at($node);
 
-sql($node, q{SELECT pg_create_physical_replication_slot('standby_1', true)});
-$node->backup('backup');
-$standby->init_from_backup($node, 'backup', has_streaming => 1);
-$connstr = $node->connstr . ' dbname=postgres';
-$standby->append_conf('postgresql.conf', $standby_settings =~ s/^(primary_conninfo = ).*/$1'$connstr'/mr);
-$standby->start;
-$node->append_conf('postgresql.conf', $primary_settings);
-$node->reload;
+start_standby($node, $standby);
 $lsn = sql($node, 'SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE failover');
 for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {

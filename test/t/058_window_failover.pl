@@ -11,19 +11,17 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
-use Documents;
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my ($primary_settings, $standby_settings) = document_block('doc/operations.md', 'Failover', 'ini');
 my $node = new_node('primary', conf => <<'CONF');
 notify_stats.failover = on
 notify_stats.resumable_wal_window = 256MB
 CONF
 my $standby = PostgreSQL::Test::Cluster->new('standby');
-my ($slot, $offset, $built_at, $connstr);
+my ($slot, $offset, $built_at);
 
 # All rows that were ever inserted count.
 sub is_total
@@ -62,14 +60,7 @@ set_and_reload($node, 'notify_stats.failover' => undef);
 poll($node, "SELECT bool_and(failover) FROM pg_replication_slots WHERE slot_name LIKE '$slot%'");
 pass('both follow the setting');
 
-sql($node, q{SELECT pg_create_physical_replication_slot('standby_1', true)});
-$node->backup('backup');
-$standby->init_from_backup($node, 'backup', has_streaming => 1);
-$connstr = $node->connstr . ' dbname=postgres';
-$standby->append_conf('postgresql.conf', $standby_settings =~ s/^(primary_conninfo = ).*/$1'$connstr'/mr);
-$standby->start;
-$node->append_conf('postgresql.conf', $primary_settings);
-$node->reload;
+start_standby($node, $standby);
 sql($node, 'CREATE TABLE filler (a int)');
 
 # A slot is synchronized when it has advanced past where the standby began.

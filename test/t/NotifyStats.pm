@@ -14,6 +14,7 @@ use warnings FATAL => 'all';
 use Exporter 'import';
 use File::Basename qw(dirname);
 use File::Glob qw(bsd_glob);
+use Documents;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -29,7 +30,7 @@ our @EXPORT = qw(
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
 	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
-	pause_stream pause_worker resume_stream no_build_slots random one_of);
+	pause_stream pause_worker resume_stream no_build_slots start_standby random one_of);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
 
@@ -729,6 +730,27 @@ sub continue_from_stop
 {
 	my ($node) = @_;
 	set_and_reload($node, 'notify_stats.debug_stop_at' => undef);
+	return;
+}
+
+# --- standbys -------------------------------------------------------------------------
+
+# Starts a new server as the standby of another one, which synchronizes its slots; with the settings
+# of the manual for both.
+sub start_standby
+{
+	my ($node, $standby) = @_;
+	my ($primary_settings, $standby_settings) = document_block('doc/operations.md', 'Failover', 'ini');
+	my $connstr = $node->connstr . ' dbname=postgres';
+
+	sql($node, q{SELECT pg_create_physical_replication_slot('standby_1', true)});
+	$node->backup('backup');
+	$standby->init_from_backup($node, 'backup', has_streaming => 1);
+	$standby->append_conf('postgresql.conf', $standby_settings =~ s/^(primary_conninfo = ).*/$1'$connstr'/mr);
+	$standby->start;
+	$node->append_conf('postgresql.conf', $primary_settings);
+	$node->reload;
+	poll($node, q{SELECT current_setting('synchronized_standby_slots') = 'standby_1'});
 	return;
 }
 
