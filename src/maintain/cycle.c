@@ -138,7 +138,7 @@ keep_position(const StreamRow *row, const Trouble *trouble,
 		position_keep(rollup->relid, row->applied_lsn);
 	position = position_of(rollup->relid);
 	return !XLogRecPtrIsInvalid(position) &&
-		wal_window_find(row, position, &point);
+		wal_window_covers(row, position, &point);
 }
 
 /* Makes a rollup one to be resumed, or built again, since that may succeed. */

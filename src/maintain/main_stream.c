@@ -105,7 +105,7 @@ main_stream_leave_behind(const StreamRow *row, Rollup *rollup,
 		position_keep(rollup->relid, row->applied_lsn);
 	position = position_of(rollup->relid);
 	if (!XLogRecPtrIsInvalid(position) &&
-		wal_window_find(row, position, &point))
+		wal_window_covers(row, position, &point))
 		rollup_leave_behind(rollup, reason, lsn);
 	else
 		rollup_give_up(rollup, reason, lsn);
