@@ -235,8 +235,14 @@ is(worker_pid($node), $worker, 'a slot with the name of the window: the worker g
 sql($node, "SELECT pg_drop_replication_slot('$window')");
 wait_for_window(1);
 
-# The slot of the window is advanced by hand, to a place before the position.
+# The slot of the window is advanced by hand, past the last place that was noted before the position.
 $built_at = built_at($node, 'totals');
+for (1 .. 4)
+{
+	write_wal(2);
+	insert(3);
+	sql($node, 'CHECKPOINT; SELECT notify_stats.wait_for_lsn()');
+}
 my $between = sql($node, 'SELECT pg_current_wal_flush_lsn()');
 insert(3);
 wait_until_applied($node);
