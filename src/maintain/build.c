@@ -613,7 +613,7 @@ find_resume_point(const Rollup *rollup, const StreamRow *row,
 		return "the definition was replaced";
 	*position = position_of(rollup->relid);
 	if (XLogRecPtrIsInvalid(*position))
-		return "it has no position";
+		return "its position is not known any more";
 	reason = reason_facts_differ(row->format, rollup);
 	if (reason != NULL)
 		return reason;

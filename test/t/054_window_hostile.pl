@@ -662,6 +662,120 @@ wait_for_state($node, $_, 'live') foreach ('totals', 'kinds');
 is_right('locks');
 is(built_at($node, 'totals'), $built_at, 'locks: nothing was built again');
 
+# --- requests of other kinds ----------------------------------------------------------
+
+# While it is resumed: from scratch is refused, forgetting is done after it.
+$built_at = built_at($node, 'totals');
+my $kinds_first = built_at($node, 'kinds');
+make_fail('totals', 'kinds');
+set_stop($node, 'build-copied');
+repair('totals', 'kinds');
+wait_for_stop($node, 'build-copied', $offset);
+like(sql_error($node, q{SELECT notify_stats.rebuild('totals', from_scratch => true)}), qr/without forgetting deleted rows/, 'from scratch: refused');
+sql($node, q{BEGIN; SELECT notify_stats.rebuild('totals', forget_deleted => true), notify_stats.rebuild('totals');
+	SELECT notify_stats.rebuild('kinds', from_scratch => true), notify_stats.rebuild('kinds'); COMMIT});
+sql($node, q{SELECT notify_stats.rebuild('totals'), notify_stats.rebuild('kinds')});
+continue_from_stop($node);
+wait_until_rebuilt($node, $_) foreach ('totals', 'kinds');
+isnt(built_at($node, 'totals'), $built_at, 'forgetting was asked for, and done');
+isnt(built_at($node, 'kinds'), $kinds_first, 'from scratch was asked for, and done');
+$inserted = sql($node, 'SELECT count(*) FROM event');
+is_right('requests of several kinds');
+
+# The main slot is lost, or a new one requested, while it is resumed.
+foreach my $way ('lost', 'requested')
+{
+	$built_at = built_at($node, 'totals');
+	make_fail('totals');
+	sql($node, 'DELETE FROM event WHERE kind = 1');
+	set_stop($node, 'build-copied');
+	repair('totals');
+	wait_for_stop($node, 'build-copied', $offset);
+	unset_stop($node);
+	if ($way eq 'lost')
+	{
+		pause_stream($node);
+		drop_slot($node, $slot);
+		resume_stream($node);
+	}
+	else
+	{
+		sql($node, 'SELECT notify_stats.recreate_slot(forget_deleted => true)');
+	}
+	insert(3);
+	continue_from_stop($node);
+	wait_for_state($node, $_, 'live') foreach ('totals', 'kinds', 'pairs');
+	wait_until_rebuilt($node, 'totals');
+	$inserted = sql($node, 'SELECT count(*) FROM event') if $way eq 'requested';
+	is_right("main slot $way while it is resumed");
+	is(built_at($node, 'totals'), $built_at, 'it was not built again') if $way eq 'lost';
+}
+wait_for_window(1);
+
+# Its definition is altered.
+make_fail('totals', 'kinds');
+sql($node, q{BEGIN; ALTER TABLE kinds DROP CONSTRAINT few;
+	SELECT notify_stats.alter_rollup('kinds', 'SELECT kind, count(*) AS n, count(value) AS valued FROM event GROUP BY kind'); COMMIT});
+sql($node, 'SELECT notify_stats.wait_for_lsn(rollup => $$pairs$$)');
+poll($node, q{SELECT count(*) FROM notify_stats.replacement}, '0');
+wait_for_state($node, 'kinds', 'live');
+is_exact($node, 'altered while it is left behind', rollups => ['kinds', 'pairs']);
+repair('totals');
+wait_for_state($node, 'totals', 'live');
+is_right('altered while it is left behind');
+
+# --- limits ---------------------------------------------------------------------------
+
+# No slot is free for the window; the worker goes on, and says so once.
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '0');
+insert(3);
+wait_for_window(0);
+sql($node, q{SELECT count(pg_create_physical_replication_slot('other_' || i)) FROM generate_series(1, 6) i});
+$offset = log_position($node);
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '64MB');
+$node->wait_for_log(qr/WARNING: .*not enough free replication slots to create slot "$window"/, $offset);
+for (1 .. 3)
+{
+	insert(3);
+	is_right('no free slot');
+}
+like(check_row($node, 'window of WAL'), qr/^f\|/, 'no free slot: check() complains');
+sql($node, q{SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'other%'});
+insert(3);
+wait_for_window(1);
+is(scalar(() = slurp_file($node->logfile, $offset) =~ /worker WARNING: /g), 1, 'no free slot: one warning');
+
+# The server invalidates the slot of the window.
+make_fail('totals', 'kinds');
+set_and_reload($node, 'max_slot_wal_keep_size' => '2MB');
+$offset = log_position($node);
+for (1 .. 60)
+{
+	write_wal(4);
+	sql($node, 'SELECT notify_stats.wait_for_lsn(rollup => $$pairs$$); CHECKPOINT');
+	last if slurp_file($node->logfile, $offset) =~ /invalidating obsolete replication slot "$window"/;
+}
+$node->wait_for_log(qr/dropped replication slot "$window", which was invalidated/, $offset);
+set_and_reload($node, 'max_slot_wal_keep_size' => undef);
+repair('totals', 'kinds');
+insert(3);
+wait_for_state($node, 'kinds', 'live');
+is_exact($node, 'the slot of the window was invalidated', rollups => ['kinds', 'pairs']);
+follow_hint('totals', 'the slot of the window was invalidated');
+wait_for_window(1);
+
+# --- upgrades -------------------------------------------------------------------------
+
+make_fail('totals', 'kinds');
+sql($node, 'CALL notify_stats.prepare_upgrade()');
+is(sql($node, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '$window'"), '0', 'prepare_upgrade() drops the slot');
+resume_stream($node);
+insert(3);
+repair('totals', 'kinds');
+wait_for_state($node, 'kinds', 'live');
+is_exact($node, 'after prepare_upgrade()', rollups => ['kinds', 'pairs']);
+follow_hint('totals', 'after prepare_upgrade()');
+
 # --- another database -----------------------------------------------------------------
 
 # A database that is moved to another tablespace: its WAL cannot be decoded any more.
