@@ -183,12 +183,13 @@ broken_by(const Command *command, List *before, List *now, Oid source)
 }
 
 /*
- * Records the sources for which the command has made unread changes, or some
- * of them, unusable.
+ * Records the sources for which the command has made changes after the position
+ * of these facts, or some of them, unusable.
  */
 static void
-note_command(const Format *format, List *before, const Command *command)
+note_command(const Format *format, const FactSet *set, const Command *command)
 {
+	List	   *before = set->facts;
 	ListCell   *lc;
 
 	foreach(lc, sources_of(before, command))
@@ -200,26 +201,30 @@ note_command(const Format *format, List *before, const Command *command)
 			continue;
 		if (may_mislead(format, command) &&
 			facts_bring_rows(before, now, source))
-			facts_note_break(source);
-		facts_note_broken(broken_by(command, before, now, source));
-		facts_note_detached(before, now, source);
+			facts_note_break(set->rollup, source);
+		facts_note_broken(set->rollup,
+						  broken_by(command, before, now, source));
+		facts_note_detached(set->rollup, before, now, source);
 	}
 }
 
 Datum
 notify_stats_note_ddl(PG_FUNCTION_ARGS)
 {
-	List	   *facts;
+	List	   *sets;
 	StreamRow	row;
 	ListCell   *lc;
+	ListCell   *lc2;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
 
-	facts = facts_load_all();
-	if (facts != NIL && stream_load(&row) && row.has_slot)
+	sets = facts_load_sets();
+	if (sets != NIL && stream_load(&row) && row.has_slot)
 		foreach(lc, list_commands())
-			note_command(row.format, facts, (const Command *) lfirst(lc));
+			foreach(lc2, sets)
+				note_command(row.format, (const FactSet *) lfirst(lc2),
+							 (const Command *) lfirst(lc));
 	PG_RETURN_NULL();
 }
 

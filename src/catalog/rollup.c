@@ -332,7 +332,10 @@ rollup_allow_give_up_all(bool forget_deleted)
 	{
 		const Rollup *rollup = (const Rollup *) lfirst(lc);
 
-		if (rollup->ignores == NIL || rollup->state != ROLLUP_LIVE)
+		/* one that was left behind could be resumed until then */
+		if (rollup->ignores == NIL ||
+			(rollup->state != ROLLUP_LIVE &&
+			 XLogRecPtrIsInvalid(position_of(rollup->relid))))
 			continue;
 		if (!forget_deleted)
 			ereport(ERROR,

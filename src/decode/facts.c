@@ -714,14 +714,15 @@ facts_equal(List *before, List *now)
 }
 
 /*
- * Runs a query for facts.  It reads the current rows, whatever the isolation
- * level of the session that alters a source.
+ * Runs a query for facts with their rollups.  It reads the current rows,
+ * whatever the isolation level of the session that alters a source.  Returns a
+ * list of FactSet.
  */
 static List *
-load_facts(const char *query, Oid rollup)
+load_sets(const char *query, Oid rollup)
 {
 	MemoryContext context = CurrentMemoryContext;
-	List	   *facts = NIL;
+	List	   *sets = NIL;
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(rollup)};
 
@@ -736,17 +737,26 @@ load_facts(const char *query, Oid rollup)
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
 		bool		isnull;
+		Oid			owner = DatumGetObjectId(SPI_getbinval(tuple, desc, 1,
+														   &isnull));
+		FactSet    *set = sets == NIL ? NULL : (FactSet *) llast(sets);
 
-		facts = facts_add(facts,
-						  DatumGetObjectId(SPI_getbinval(tuple, desc, 1,
-														 &isnull)),
-						  SPI_getvalue(tuple, desc, 2),
-						  SPI_getvalue(tuple, desc, 3));
+		if (set == NULL || set->rollup != owner)
+		{
+			set = palloc0(sizeof(FactSet));
+			set->rollup = owner;
+			sets = lappend(sets, set);
+		}
+		set->facts = facts_add(set->facts,
+							   DatumGetObjectId(SPI_getbinval(tuple, desc, 2,
+															  &isnull)),
+							   SPI_getvalue(tuple, desc, 3),
+							   SPI_getvalue(tuple, desc, 4));
 		MemoryContextSwitchTo(spi_context);
 	}
 	PopActiveSnapshot();
 	SPI_finish();
-	return facts;
+	return sets;
 }
 
 /*
@@ -756,21 +766,23 @@ load_facts(const char *query, Oid rollup)
 List	   *
 facts_load(Oid rollup)
 {
-	return load_facts("SELECT source, fact, value FROM " EXTENSION_SCHEMA ".source_fact WHERE rollup = $1",
-					  rollup);
+	List	   *sets = load_sets("SELECT rollup, source, fact, value FROM " EXTENSION_SCHEMA ".source_fact"
+								 " WHERE rollup = $1", rollup);
+
+	return sets == NIL ? NIL : ((FactSet *) linitial(sets))->facts;
 }
 
 /*
- * The facts of all sources that are read.  Those of rollups that were left
- * behind count for sources that no live rollup reads.
+ * All of these, as a list of FactSet: those of the stream (rollup is
+ * InvalidOid), which do not have what no live rollup reads; and those of each
+ * rollup that was left behind.
  */
 List	   *
-facts_load_all(void)
+facts_load_sets(void)
 {
-	return load_facts("SELECT DISTINCT ON (f.source, f.fact) f.source, f.fact, f.value"
-					  " FROM " EXTENSION_SCHEMA ".source_fact f WHERE f.rollup = $1 OR NOT EXISTS"
-					  " (SELECT FROM " EXTENSION_SCHEMA ".source_fact g WHERE g.rollup = $1 AND g.source = f.source)"
-					  " ORDER BY f.source, f.fact, f.rollup", InvalidOid);
+	return load_sets("SELECT f.rollup, f.source, f.fact, f.value FROM " EXTENSION_SCHEMA ".source_fact f"
+					 " WHERE f.rollup = $1 OR EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rollup_activity v"
+					 " WHERE v.rollup = f.rollup AND v.applied_lsn IS NOT NULL) ORDER BY f.rollup", InvalidOid);
 }
 
 /* Three arrays of the same length, as arguments of a query. */
@@ -855,27 +867,30 @@ facts_store_others(List *stored, List *facts)
 }
 
 /*
- * Writes notes of this transaction.  A rollup that is or will be left behind at
- * an earlier position than that of the stream needs its own, as a cycle deletes
- * those of the stream.
+ * Writes notes of this transaction: of the stream, or only of a rollup that was
+ * left behind.  A rollup that will be left behind at an earlier position than
+ * that of the stream needs its own, as a cycle deletes those of the stream.  A
+ * rollup that will be live again needs those of the stream.
  */
 static void
-store_notes(List *notes)
+store_notes(Oid rollup, List *notes)
 {
 	static const char insert[] =
 	"INSERT INTO " EXTENSION_SCHEMA ".source_fact (rollup, source, fact, value)"
 	" SELECT r.rollup, n.* FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3))"
-	" n (source, fact, value) CROSS JOIN LATERAL (SELECT 0::pg_catalog.oid UNION ALL"
-	" SELECT s.rollup FROM " EXTENSION_SCHEMA ".rollup_source s WHERE s.source = n.source) r (rollup)"
-	" ON CONFLICT DO NOTHING";
-	Oid			argtypes[3] = {OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
-	Datum		args[3];
+	" n (source, fact, value) CROSS JOIN LATERAL (SELECT $4 UNION"
+	" SELECT s.rollup FROM " EXTENSION_SCHEMA ".rollup_source s WHERE s.source = n.source AND $4 = 0 UNION"
+	" SELECT 0 WHERE NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".source_fact f WHERE f.rollup = 0 AND f.source = n.source)"
+	") r (rollup) ON CONFLICT DO NOTHING";
+	Oid			argtypes[4] = {OIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID, OIDOID};
+	Datum		args[4];
 
 	if (notes == NIL)
 		return;
 	make_arrays(notes, args);
+	args[3] = ObjectIdGetDatum(rollup);
 	SPI_connect();
-	if (SPI_execute_with_args(insert, 3, argtypes, args, NULL, false,
+	if (SPI_execute_with_args(insert, 4, argtypes, args, NULL, false,
 							  0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write notes about sources");
 	SPI_finish();
@@ -883,21 +898,22 @@ store_notes(List *notes)
 
 /*
  * Records that this transaction has altered the source so that unread changes
- * cannot be decoded, for any rollup.
+ * cannot be decoded, for any rollup; or, as the next ones, for a rollup that was
+ * left behind.
  */
 void
-facts_note_break(Oid source)
+facts_note_break(Oid rollup, Oid source)
 {
 	List	   *facts = facts_add(NIL, source,
 								  psprintf(BREAK_FACT " %u",
 										   GetTopTransactionId()), "");
 
-	store_notes(facts);
+	store_notes(rollup, facts);
 }
 
 /* The same, but only for rollups that depend on one of these facts. */
 void
-facts_note_broken(List *broken)
+facts_note_broken(Oid rollup, List *broken)
 {
 	List	   *facts = NIL;
 	ListCell   *lc;
@@ -910,7 +926,7 @@ facts_note_broken(List *broken)
 						  psprintf(BREAK_FACT " %u %s", GetTopTransactionId(),
 								   fact->name), "");
 	}
-	store_notes(facts);
+	store_notes(rollup, facts);
 }
 
 /*
@@ -918,7 +934,7 @@ facts_note_broken(List *broken)
  * attached again before the next comparison.
  */
 void
-facts_note_detached(List *before, List *now, Oid source)
+facts_note_detached(Oid rollup, List *before, List *now, Oid source)
 {
 	List	   *facts = NIL;
 	ListCell   *lc;
@@ -936,5 +952,5 @@ facts_note_detached(List *before, List *now, Oid source)
 									   partition_of(fact),
 									   GetTopTransactionId()), "");
 	}
-	store_notes(facts);
+	store_notes(rollup, facts);
 }

@@ -32,6 +32,14 @@ typedef struct Fact
 	const char *value;
 } Fact;
 
+/* The facts as of one position. */
+typedef struct FactSet
+{
+	Oid			rollup;			/* that was left behind there; InvalidOid: the
+								 * position of the stream */
+	List	   *facts;
+} FactSet;
+
 /*
  * Notes written by DDL.  No comparison of facts ever finds them true.  One
  * kind records that unread changes are unusable, the other that a partition
@@ -64,9 +72,9 @@ extern List *facts_sources_with_type(List *facts, Oid type);
 extern List *facts_broken(List *before, List *now, Oid source);
 extern List *facts_of_expression(List *facts, Oid source, Oid relid,
 								 AttrNumber attnum);
-extern void facts_note_break(Oid source);
-extern void facts_note_broken(List *broken);
-extern void facts_note_detached(List *before, List *now, Oid source);
+extern void facts_note_break(Oid rollup, Oid source);
+extern void facts_note_broken(Oid rollup, List *broken);
+extern void facts_note_detached(Oid rollup, List *before, List *now, Oid source);
 extern List *facts_collect_versions(const Format *format, List *definitions);
 extern const char *facts_break(const Format *format, List *before, List *now,
 							   const Definition *definition, Oid source,
@@ -74,7 +82,7 @@ extern const char *facts_break(const Format *format, List *before, List *now,
 extern bool facts_bring_rows(List *before, List *now, Oid source);
 extern bool facts_equal(List *before, List *now);
 extern List *facts_load(Oid rollup);
-extern List *facts_load_all(void);
+extern List *facts_load_sets(void);
 extern void facts_store(List *loaded, List *facts);
 extern void facts_store_others(List *stored, List *facts);
 

@@ -81,12 +81,18 @@ slot_main_name(NameData *name)
 	main_name(MyDatabaseId, name);
 }
 
+static void
+window_name(Oid database, NameData *name)
+{
+	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u_window",
+			 database);
+}
+
 /* Writes the name of the slot that retains the window of applied WAL. */
 void
 slot_window_name(NameData *name)
 {
-	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u_window",
-			 MyDatabaseId);
+	window_name(MyDatabaseId, name);
 }
 
 /* The value of output_plugin_libraries, or NULL in servers without it. */
@@ -425,20 +431,36 @@ slot_set_failover(const char *name, bool failover)
 }
 
 /*
- * Drops the main slot of any database, whichever database the caller is
- * connected to, and returns its name.  Returns false if there is none.  Waits
- * until no process uses it.
+ * Drops a slot of any database, whichever database the caller is connected to.
+ * Returns false if there is none.  Waits until no process uses it.
+ */
+static bool
+drop_slot_of(Oid database, const char *name)
+{
+	SlotInfo	info;
+
+	if (!slot_lookup(name, &info) || info.database != database)
+		return false;
+	ReplicationSlotDrop(name, false);
+	return true;
+}
+
+/*
+ * Drops the main slot, or the slot of the window, of any database in this way,
+ * and returns its name.
  */
 bool
 slot_drop_main_of(Oid database, NameData *name)
 {
-	SlotInfo	info;
-
 	main_name(database, name);
-	if (!slot_lookup(NameStr(*name), &info) || info.database != database)
-		return false;
-	ReplicationSlotDrop(NameStr(*name), false);
-	return true;
+	return drop_slot_of(database, NameStr(*name));
+}
+
+bool
+slot_drop_window_of(Oid database, NameData *name)
+{
+	window_name(database, name);
+	return drop_slot_of(database, NameStr(*name));
 }
 
 /*

@@ -56,6 +56,7 @@ extern void slot_create_at(const StartPoint *point, const char *name,
 extern void slot_drop(const char *name);
 extern void slot_set_failover(const char *name, bool failover);
 extern bool slot_drop_main_of(Oid database, NameData *name);
+extern bool slot_drop_window_of(Oid database, NameData *name);
 extern XLogRecPtr slot_safe_lsn(void);
 extern bool slot_has_wal(XLogRecPtr lsn);
 extern XLogRecPtr slot_written_lsn(void);

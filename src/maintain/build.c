@@ -566,58 +566,77 @@ knows_source(List *facts, Oid source)
 }
 
 /*
- * Returns whether the format can decode the changes of the sources since the
- * rollup's own position.
+ * Returns why the format cannot decode the changes of the sources since the
+ * rollup's own position, or NULL if it can.
  */
-static bool
-kept_facts_hold(const Format *format, const Rollup *rollup)
+static const char *
+reason_facts_differ(const Format *format, const Rollup *rollup)
 {
 	List	   *kept = facts_load(rollup->relid);
 	List	   *now = facts_collect(format,
 									list_make1(rollup->shape->definition));
+	const char *reason = NULL;
 	ListCell   *lc;
 
 	foreach(lc, rollup->shape->definition->sources)
 	{
-		if (!knows_source(kept, lfirst_oid(lc)) ||
-			main_stream_reason_untold(format, rollup, kept, now,
-									  lfirst_oid(lc)) != NULL)
-			return false;
+		if (reason == NULL)
+			reason = knows_source(kept, lfirst_oid(lc)) ?
+				main_stream_reason_untold(format, rollup, kept, now,
+										  lfirst_oid(lc)) :
+				"its sources have changed";
 	}
-	return true;
+	return reason;
+}
+
+/*
+ * Returns whether a rollup that is to be built should be resumed instead, if it
+ * can be.
+ */
+static bool
+wants_to_resume(const Build *build, const Rollup *rollup)
+{
+	return !build->verifying && rollup->state != ROLLUP_LIVE &&
+		rollup->built_from != 0 && !rollup->from_scratch;
 }
 
 /*
  * Finds the place where to begin to resume a rollup from its position.
- * Returns false if it must be built.
+ * Returns why there is none, or NULL.
  */
-static bool
-find_resume_point(const Build *build, const Rollup *rollup,
-				  const StreamRow *row, XLogRecPtr *position,
-				  StartPoint *point)
+static const char *
+find_resume_point(const Rollup *rollup, const StreamRow *row,
+				  XLogRecPtr *position, StartPoint *point)
 {
-	if (build->verifying || rollup->state == ROLLUP_LIVE ||
-		rollup->from_scratch ||
-		rollup->built_from != rollup->shape->fingerprint)
-		return false;
+	const char *reason;
+
+	if (rollup->built_from != rollup->shape->fingerprint)
+		return "the definition was replaced";
 	*position = position_of(rollup->relid);
-	return !XLogRecPtrIsInvalid(*position) &&
-		kept_facts_hold(row->format, rollup) &&
-		wal_window_find(row, *position, point);
+	if (XLogRecPtrIsInvalid(*position))
+		return "its position is not known any more";
+	reason = reason_facts_differ(row->format, rollup);
+	if (reason != NULL)
+		return reason;
+	return wal_window_find(row, *position, point) ? NULL :
+		"the WAL since its position is not retained any more";
 }
 
-/* Throws if a build would forget deleted rows, which nobody has allowed. */
+/*
+ * Throws if a rollup that cannot be resumed would forget deleted rows in a
+ * build.  As for any error that keeps a rollup from being resumed, it loses its
+ * position, so that hints say what is left to do.
+ */
 static void
-check_forgets_nothing(const Build *build, const Rollup *rollup)
+check_forgets_nothing(const Rollup *rollup, const char *reason)
 {
-	if (build->verifying || rollup->ignores == NIL ||
-		rollup->built_from == 0 || rollup->from_scratch)
+	if (rollup->ignores == NIL)
 		return;
-	begin_own_work(build);
+	trouble_set_resuming(true);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rollup %s cannot be resumed because changes since it was left behind cannot be read any more",
-					rollup->shape->name),
+			 errmsg("rollup %s cannot be resumed: %s",
+					rollup->shape->name, reason),
 			 errdetail("The rollup still counts rows that were deleted from %s. These rows cannot be counted again.",
 					   rollup_ignored_names(rollup)),
 			 errhint("To rebuild it anyway, run: %s",
@@ -648,6 +667,8 @@ static void
 make_slot(Build *build, const Rollup *rollup, const StreamRow *row)
 {
 	MemoryContext context = enter_build_context(build);
+	bool		resumes = wants_to_resume(build, rollup);
+	const char *reason = NULL;
 	XLogRecPtr	position;
 	StartPoint	point;
 
@@ -659,16 +680,29 @@ make_slot(Build *build, const Rollup *rollup, const StreamRow *row)
 	snprintf(NameStr(build->slot_name), NAMEDATALEN, "%s_build_%d",
 			 NameStr(row->slot_name), MyProcPid);
 	shared_build_set_slot(build->shared, NameStr(build->slot_name));
-	if (find_resume_point(build, rollup, row, &position, &point))
+	if (resumes)
+		reason = find_resume_point(rollup, row, &position, &point);
+	if (reason != NULL)
+		check_forgets_nothing(rollup, reason);
+	if (resumes && reason == NULL)
 		begin_resuming(build, rollup, row, position, &point);
 	else
-	{
-		check_forgets_nothing(build, rollup);
 		build->position = slot_copy(NameStr(row->slot_name),
 									NameStr(build->slot_name),
 									row->format->plugin, true);
-	}
 	shared_build_reached(build->shared, build->position);
+}
+
+/*
+ * Returns whether a build was requested to resume a rollup that has been resumed
+ * since.  A rollup that would forget deleted rows is built only if that was
+ * requested.
+ */
+static bool
+is_served(const Build *build, const Rollup *rollup)
+{
+	return !build->verifying && rollup->state == ROLLUP_LIVE &&
+		rollup->ignores != NIL && !rollup->from_scratch;
 }
 
 /* Makes the slot of the build.  Returns false if there is nothing to build. */
@@ -681,8 +715,11 @@ create_stream(Build *build)
 
 	if (rollup == NULL)
 		return false;
+	if (is_served(build, rollup))
+		request_forget(build->relid, build->request);
 	wanted = stream_load(&row) && row.has_slot &&
-		(build->verifying || rollup_wants_build(rollup));
+		(build->verifying || rollup_wants_build(rollup)) &&
+		!is_served(build, rollup);
 	if (build->verifying)
 	{
 		check_verifiable(rollup, &row);

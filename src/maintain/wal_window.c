@@ -130,20 +130,21 @@ lsn_of(uint64 row, int column)
 }
 
 /*
- * Runs a query for places, and stores the first of which there is a snapshot.
- * Returns false if there is none.
+ * Runs a query for places with these limits, and stores the first of which there
+ * is a snapshot.  Returns false if there is none.
  */
 static bool
-find_noted(const char *query, XLogRecPtr first, XLogRecPtr second,
-		   StartPoint *point)
+find_noted(const char *query, XLogRecPtr restart_lsn, XLogRecPtr first,
+		   XLogRecPtr last, StartPoint *point)
 {
-	Oid			argtypes[2] = {PG_LSNOID, PG_LSNOID};
-	Datum		args[2] = {LSNGetDatum(first), LSNGetDatum(second)};
+	Oid			argtypes[3] = {PG_LSNOID, PG_LSNOID, PG_LSNOID};
+	Datum		args[3] = {LSNGetDatum(restart_lsn), LSNGetDatum(first),
+	LSNGetDatum(last)};
 	SavedRole	saved = catalog_enter();
 	bool		found = false;
 	bool		isnull;
 
-	if (SPI_execute_with_args(query, 2, argtypes, args, NULL, false,
+	if (SPI_execute_with_args(query, 3, argtypes, args, NULL, false,
 							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the places in the window of WAL");
 	for (uint64 i = 0; i < SPI_processed && !found; i++)
@@ -191,13 +192,15 @@ wal_window_covers(const StreamRow *row, XLogRecPtr lsn, StartPoint *point)
 {
 	static const char query[] =
 	"SELECT lsn, restart_lsn, catalog_xmin FROM " EXTENSION_SCHEMA ".window_position"
-	" WHERE lsn <= $1 AND restart_lsn > $2 ORDER BY lsn DESC";
+	" WHERE restart_lsn >= $1 AND lsn BETWEEN $2 AND $3 ORDER BY lsn DESC";
 	NameData	name;
 	SlotInfo	slot;
 
 	if (!wal_window_retains(row, lsn) || !find_slot(&name, &slot))
 		return false;
-	if (!find_noted(query, lsn, slot.restart_lsn, point))
+	/* somebody may have advanced the slot past places that were noted */
+	if (!find_noted(query, slot.restart_lsn, slot.confirmed_flush_lsn, lsn,
+					point))
 		set_point(point, &slot);
 	return true;
 }
@@ -275,6 +278,9 @@ choose_upkeep(void)
 		return UPKEEP_NONE;
 	if (!exists)
 		return UPKEEP_CREATE;
+	/* a main slot of another format began while it was in use */
+	if (strcmp(NameStr(slot.plugin), NameStr(main_slot.plugin)) != 0)
+		return UPKEEP_DROP;
 	if (FAILOVER_SLOTS && slot.failover != main_slot_wants_failover())
 		return UPKEEP_SET_FAILOVER;
 	if (main_slot.confirmed_flush_lsn > slot.restart_lsn &&
@@ -283,27 +289,45 @@ choose_upkeep(void)
 	return UPKEEP_NONE;
 }
 
+/*
+ * Returns whether the slot can be made.  If not, logs the reason, once per
+ * process.
+ */
+static bool
+can_create_slot(const char *name)
+{
+	static bool said = false;
+	SlotInfo	slot;
+	bool		taken = slot_lookup(name, &slot);
+	bool		full = slot_count_free() <= SLOTS_OF_OTHERS;
+
+	if (taken && !said)
+		ereport(WARNING,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("replication slot \"%s\" belongs to another database or output plugin",
+						name),
+				 errdetail("There is no slot for notify_stats.resumable_wal_window."),
+				 errhint("Drop the replication slot.")));
+	else if (full && !said)
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("not enough free replication slots to create slot \"%s\"",
+						name),
+				 errdetail("The slot for notify_stats.resumable_wal_window must leave one slot for a build."),
+				 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
+	said = taken || full;
+	return !said;
+}
+
 /* Makes the slot, at the position of the main slot. */
 static void
 create_slot(const StreamRow *row)
 {
-	static bool said = false;
 	NameData	name;
 
 	slot_window_name(&name);
-	if (slot_count_free() <= SLOTS_OF_OTHERS)
-	{
-		if (!said)
-			ereport(WARNING,
-					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg("not enough free replication slots to create slot \"%s\"",
-							NameStr(name)),
-					 errdetail("The slot for notify_stats.resumable_wal_window must leave one slot for a build."),
-					 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
-		said = true;
+	if (!can_create_slot(NameStr(name)))
 		return;
-	}
-	said = false;
 	slot_close();
 	(void) slot_copy(NameStr(row->slot_name), NameStr(name),
 					 row->format->plugin, false);
@@ -337,34 +361,38 @@ wal_window_drop_slot(void)
 
 /*
  * Moves the slot to the first place such that it retains a step less than the
- * whole window; if that was not noted, to the last place before.
+ * whole window.  While a transaction is open for so long that there is none, the
+ * main slot retains the WAL as well.  Then moves it to the place from which most
+ * can still be resumed, among those that retain the least WAL, if that is at
+ * least a step less than now.
  */
 static void
 move_slot(const StreamRow *row)
 {
 	static const char first[] =
 	"SELECT lsn, restart_lsn, catalog_xmin FROM " EXTENSION_SCHEMA ".window_position"
-	" WHERE restart_lsn >= $1 AND lsn <= $2 ORDER BY lsn";
-	static const char last[] =
+	" WHERE restart_lsn >= $1 AND lsn BETWEEN $2 AND $3 ORDER BY lsn";
+	static const char least[] =
 	"SELECT lsn, restart_lsn, catalog_xmin FROM " EXTENSION_SCHEMA ".window_position"
-	" WHERE restart_lsn > $1 AND lsn <= $2 ORDER BY lsn DESC";
-	uint64		kept = window_size() / STEPS_PER_WINDOW *
-		(STEPS_PER_WINDOW - 1);
+	" WHERE restart_lsn >= $1 AND lsn BETWEEN $2 AND $3 ORDER BY restart_lsn DESC, lsn";
+	uint64		step = window_size() / STEPS_PER_WINDOW;
+	uint64		kept = window_size() - step;
 	NameData	name;
 	SlotInfo	slot;
 	SlotInfo	main_slot;
+	XLogRecPtr	last;
 	StartPoint	point;
 	Oid			argtypes[1] = {PG_LSNOID};
 	Datum		args[1];
 
 	if (!find_slot(&name, &slot) ||
-		!slot_lookup(NameStr(row->slot_name), &main_slot) ||
-		(!find_noted(first, main_slot.confirmed_flush_lsn - kept,
-					 Min(main_slot.confirmed_flush_lsn, row->applied_lsn),
-					 &point) &&
-		 !find_noted(last, slot.restart_lsn,
-					 Min(main_slot.confirmed_flush_lsn, row->applied_lsn),
-					 &point)))
+		!slot_lookup(NameStr(row->slot_name), &main_slot))
+		return;
+	last = Min(main_slot.confirmed_flush_lsn, row->applied_lsn);
+	if (!find_noted(first, main_slot.confirmed_flush_lsn - kept,
+					slot.confirmed_flush_lsn, last, &point) &&
+		!find_noted(least, slot.restart_lsn + step, slot.confirmed_flush_lsn,
+					last, &point))
 		return;
 	start_point_move_slot(&point, NameStr(name));
 	args[0] = LSNGetDatum(point.lsn);
@@ -452,6 +480,9 @@ wal_window_restore_slot(const StreamRow *row, const StartPoint *point,
 	slot_close();
 	(void) slot_copy(NameStr(name), main_name, row->format->plugin, false);
 	start_point_move_slot(point, main_name);
+	/* a copy is no failover slot */
+	if (main_slot_wants_failover())
+		slot_set_failover(main_name, true);
 	ereport(LOG,
 			(errmsg("replication slot \"%s\" has been recreated from slot \"%s\": %s",
 					main_name, NameStr(name), reason),

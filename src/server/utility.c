@@ -274,10 +274,15 @@ prepare(const DatabaseStatement *statement, bool top_level)
 }
 
 static void
-drop_unreadable_slot(Oid database)
+drop_unreadable_slots(Oid database)
 {
 	NameData	name;
 
+	/* first, as the main slot would be made again from it */
+	if (slot_drop_window_of(database, &name))
+		ereport(LOG,
+				(errmsg("notify_stats dropped replication slot \"%s\"",
+						NameStr(name))));
 	if (slot_drop_main_of(database, &name))
 		ereport(LOG,
 				(errmsg("notify_stats dropped replication slot \"%s\"",
@@ -303,7 +308,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		(pstmt, query, read_only_tree, context, params, environment, dest,
 		 completion);
 	if (statement.tablespace != NULL && OidIsValid(database))
-		drop_unreadable_slot(database);
+		drop_unreadable_slots(database);
 	if (statement.drops)
 		dropped = database;
 	if (place >= 0)

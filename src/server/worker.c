@@ -47,6 +47,7 @@
 #include "slot.h"
 #include "trouble.h"
 #include "wake.h"
+#include "wal_window.h"
 #include "worker.h"
 #include "xact.h"
 
@@ -552,6 +553,7 @@ run(SharedStream *stream)
 			slot_close();
 		main_slot_touch();
 		main_slot_follow_settings(false);
+		wal_window_maintain(false);
 		MemoryContextReset(cycle_context);
 		if (!is_due(&schedule))
 			nap(&schedule);

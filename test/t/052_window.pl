@@ -248,4 +248,30 @@ sql($node, q{SELECT notify_stats.rebuild('kinds', from_scratch => true)});
 wait_for_state($node, 'kinds', 'live');
 isnt(built_at($node, 'kinds'), $kinds_built, 'from_scratch: it was built again');
 
+# DDL on what only that rollup reads, and that is undone: formats that go by name cannot tell.
+sql($node, q{CREATE TYPE mood AS ENUM ('a', 'b'); ALTER TABLE event ADD COLUMN c int, ADD COLUMN d int, ADD COLUMN m mood});
+sql($node, q{SELECT notify_stats.create_rollup('named', 'SELECT c, m, count(*) AS n FROM event GROUP BY c, m')});
+wait_until_applied($node);
+my $swap_columns = 'ALTER TABLE event RENAME c TO x; ALTER TABLE event RENAME d TO c; ALTER TABLE event RENAME x TO d';
+my $swap_labels = q{ALTER TYPE mood RENAME VALUE 'a' TO 'x'; ALTER TYPE mood RENAME VALUE 'b' TO 'a'; ALTER TYPE mood RENAME VALUE 'x' TO 'b'};
+foreach my $swap ($swap_columns, $swap_labels)
+{
+	my $locked = start_psql($node, 'BEGIN; LOCK TABLE named; SELECT pg_sleep(1000)');
+
+	poll($node, q{SELECT count(*) FROM pg_locks WHERE relation = 'named'::regclass AND mode = 'AccessExclusiveLock' AND granted}, '1');
+	insert(3);
+	wait_for_state($node, 'named', 'stale');
+	foreach my $row (q{INSERT INTO event VALUES (0, 10, 5, 6, 'a')}, q{INSERT INTO event VALUES (0, 10, 7, 8, 'b')})
+	{
+		sql($node, $swap);
+		sql($node, $row);
+		$inserted++;
+		sql($node, q{SELECT notify_stats.wait_for_lsn(rollup => 'kinds')});
+	}
+	sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()});
+	$locked->finish;
+	wait_for_state($node, 'named', 'live');
+	is_exact($node, 'DDL that was undone', rollups => [ 'kinds', 'named' ]);
+}
+
 done_testing();
