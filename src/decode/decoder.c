@@ -245,6 +245,13 @@ is_held(void)
 	return held;
 }
 
+/* Whether this process has that slot open, and nothing has dropped it since. */
+bool
+decoder_is_held(const char *slot_name)
+{
+	return decoder_is_open(slot_name) && is_held();
+}
+
 /*
  * Makes the slot MyReplicationSlot.  If it is no longer ours, forgets it and
  * throws.
@@ -348,6 +355,19 @@ start_decoding(List *options, MemoryContext context)
 }
 
 /*
+ * Gives up what was decoded with a temporary slot that is open, to begin again
+ * with other options.  Leaves the slot acquired.
+ */
+static void
+stop_decoding(void)
+{
+	take_slot();
+	FreeDecodingContext(own.decoding);
+	MemoryContextDelete(own.context);
+	own.context = NULL;
+}
+
+/*
  * Opens a slot, at its confirmed position, unless it is open already and was
  * opened with the same options, a list of char *, names and values in turn.
  * What is opened lives in the given memory context, which has to outlast it.
@@ -358,10 +378,16 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 {
 	if (decoder_is_ready(slot_name, options))
 		return;
-	decoder_close();
-	CheckLogicalDecodingRequirements();
-	acquire_slot(slot_name);
-	take_over_slot(slot_name, false);
+	if (decoder_is_held(slot_name) && own.temporary)
+		stop_decoding();
+	else
+	{
+		decoder_close();
+		CheckLogicalDecodingRequirements();
+		acquire_slot(slot_name);
+	}
+	take_over_slot(slot_name,
+				   MyReplicationSlot->data.persistency == RS_TEMPORARY);
 	start_decoding(options, context);
 }
 
@@ -512,6 +538,21 @@ decoder_close(void)
 	}
 	else
 		close_wal();			/* the files of changes went with the slot */
+	release_slot();
+	MemoryContextDelete(own.context);
+	own.context = NULL;
+}
+
+/*
+ * Forgets an open temporary slot after an error in a session, and frees the
+ * memory.  The slot remains, and is no longer in use.
+ */
+void
+decoder_discard(void)
+{
+	if (MyReplicationSlot == own.slot)
+		MyReplicationSlot = NULL;
+	close_wal();
 	release_slot();
 	MemoryContextDelete(own.context);
 	own.context = NULL;

@@ -613,11 +613,37 @@ slot_is_open(const char *name)
 	return decoder_is_open(name);
 }
 
+/* Whether it has, and nothing has dropped the slot since. */
+bool
+slot_is_held(const char *name)
+{
+	return decoder_is_held(name);
+}
+
 /* Closes the slot that is open, if any. */
 void
 slot_close(void)
 {
 	decoder_close();
+}
+
+/*
+ * Drops a temporary slot of this process, open or not, after an error in a
+ * session, which may go on after a savepoint.
+ */
+void
+slot_discard(const char *name)
+{
+	SlotInfo	info;
+
+	LWLockReleaseAll();
+	if (decoder_is_open(name))
+		decoder_discard();
+	if (MyReplicationSlot != NULL &&
+		strcmp(NameStr(MyReplicationSlot->data.name), name) == 0)
+		ReplicationSlotRelease();
+	if (slot_lookup(name, &info) && info.active_pid == MyProcPid)
+		ReplicationSlotDrop(name, true);
 }
 
 /*

@@ -551,41 +551,6 @@ remember_form(Build *build, const Rollup *rollup)
 	MemoryContextSwitchTo(context);
 }
 
-static bool
-knows_source(List *facts, Oid source)
-{
-	ListCell   *lc;
-
-	foreach(lc, facts)
-	{
-		if (((const Fact *) lfirst(lc))->source == source)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Returns whether the format can decode the changes of the sources since the
- * rollup's own position.
- */
-static bool
-kept_facts_hold(const Format *format, const Rollup *rollup)
-{
-	List	   *kept = facts_load(rollup->relid);
-	List	   *now = facts_collect(format,
-									list_make1(rollup->shape->definition));
-	ListCell   *lc;
-
-	foreach(lc, rollup->shape->definition->sources)
-	{
-		if (!knows_source(kept, lfirst_oid(lc)) ||
-			main_stream_reason_untold(format, rollup, kept, now,
-									  lfirst_oid(lc)) != NULL)
-			return false;
-	}
-	return true;
-}
-
 /*
  * Finds the place where to begin to resume a rollup from its position.
  * Returns false if it must be built.
@@ -601,7 +566,8 @@ find_resume_point(const Build *build, const Rollup *rollup,
 		return false;
 	*position = position_of(rollup->relid);
 	return !XLogRecPtrIsInvalid(*position) &&
-		kept_facts_hold(row->format, rollup) &&
+		main_stream_facts_hold(row->format, rollup,
+							   facts_load(rollup->relid)) &&
 		wal_window_find(row, *position, point);
 }
 
@@ -1128,11 +1094,15 @@ end_resuming(const Build *build)
 			(errmsg("rollup %s has been resumed", build->name)));
 }
 
-/* Corrects the rollup's table, or collects the differences for verify(). */
+/*
+ * Corrects the rollup's table, or collects the differences for verify(), as of
+ * a position.
+ */
 static void
-bring_up_to_date(Build *build, const Rollup *rollup)
+bring_up_to_date(Build *build, const Rollup *rollup, XLogRecPtr lsn)
 {
 	int			guc_nestlevel = NewGUCNestLevel();
+	bool		was_exact = false;
 
 	trouble_set_request(build->request);
 	begin_own_work(build);
@@ -1147,7 +1117,8 @@ bring_up_to_date(Build *build, const Rollup *rollup)
 		if (rollup->state == ROLLUP_BUILDING)
 			difference_fill_new_table(rollup);
 		else
-			difference_replace(rollup);
+			was_exact = !difference_replace(rollup) &&
+				rollup->state == ROLLUP_LIVE;
 	}
 	temporary_table_drop(DIFF_NAME);
 	temporary_table_drop(FRESH_NAME);
@@ -1157,6 +1128,8 @@ bring_up_to_date(Build *build, const Rollup *rollup)
 	if (!build->verifying)
 	{
 		rollup_set_built(rollup);
+		if (!was_exact)
+			position_set_exact_since(rollup->relid, lsn);
 		request_forget(rollup->relid, build->request);
 	}
 }
@@ -1226,7 +1199,7 @@ join_main_stream(Build *build)
 	if (build->resuming)
 		end_resuming(build);
 	else
-		bring_up_to_date(build, rollup);
+		bring_up_to_date(build, rollup, upto);
 	facts_store_others(output.facts,
 					   facts_collect(row.format,
 									 list_make1(rollup->shape->definition)));

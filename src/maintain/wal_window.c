@@ -309,6 +309,8 @@ create_slot(const StreamRow *row)
 					 row->format->plugin, false);
 	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".window_position", 0,
 					NULL, NULL, NULL);
+	/* the next position that is written is noted */
+	memset(&shared_stream()->wal_window, 0, sizeof(SharedWalWindow));
 	ereport(LOG,
 			(errmsg("notify_stats created replication slot \"%s\", which retains up to %d MB of applied WAL",
 					NameStr(name), notify_stats_resumable_wal_window)));
