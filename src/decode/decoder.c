@@ -223,7 +223,8 @@ set_slot_aside(void)
 /*
  * Returns whether the slot that was set aside is still the one that this
  * process has opened and holds.  If so, this remains true, since no other
- * process can drop it.
+ * process can drop it, or take its WAL away while it is in use
+ * (slot_release_wal).
  */
 static bool
 is_held(void)
@@ -239,6 +240,7 @@ is_held(void)
 		slot->data.persistency ==
 		(own.temporary ? RS_TEMPORARY : RS_PERSISTENT) &&
 		slot->data.database == MyDatabaseId &&
+		!XLogRecPtrIsInvalid(slot->data.restart_lsn) &&
 		strcmp(NameStr(slot->data.name), NameStr(own.slot_name)) == 0;
 	SpinLockRelease(&slot->mutex);
 	LWLockRelease(ReplicationSlotControlLock);

@@ -279,13 +279,6 @@ find_range(Reading *reading)
  */
 
 static void
-set_slot_name(NameData *name)
-{
-	snprintf(NameStr(*name), NAMEDATALEN, EXTENSION_NAME "_%u_follow_%d",
-			 MyDatabaseId, MyProcPid);
-}
-
-static void
 close_slot(const NameData *name)
 {
 	SlotInfo	info;
@@ -324,10 +317,14 @@ create_slot(Reading *reading)
 	slot_keep_open(context);
 }
 
-/* Makes the slot be where the changes begin. */
+/*
+ * Makes the slot be where the changes begin.  The lock keeps the worker from
+ * taking its WAL away until the request is answered.
+ */
 static void
 prepare_slot(Reading *reading)
 {
+	(void) wal_window_lock_follower(MyProcPid, true);
 	if (!(follower.rollup == reading->request->rollup &&
 		  follower.lsn == reading->request->since &&
 		  follower.format == reading->row.format &&
@@ -338,14 +335,16 @@ prepare_slot(Reading *reading)
 
 /*
  * Lets the slot go on from the position reached.  Only one that is open is
- * cheap enough to be worth that.
+ * cheap enough to be worth that.  Without a window, nothing would limit the WAL
+ * that it retains.
  */
 static void
 release_slot(Reading *reading)
 {
 	const NameData *name = &reading->slot_name;
 
-	if (!slot_is_open(NameStr(*name)))
+	if (!slot_is_open(NameStr(*name)) ||
+		notify_stats_resumable_wal_window == 0)
 	{
 		close_slot(name);
 		return;
@@ -896,7 +895,7 @@ answer_in(MemoryContext context, const ChangesRequest *request)
 		MemoryContextReset(context);
 		memset(&reading, 0, sizeof(reading));
 		reading.request = request;
-		set_slot_name(&reading.slot_name);
+		slot_follower_name(&reading.slot_name);
 		check_access(request->rollup);
 		done = try_answer_without_locks(&reading, &busy);
 		if (!done)
@@ -930,7 +929,7 @@ changes_read(const ChangesRequest *request)
 
 		trouble_reset();
 		follower.rollup = InvalidOid;
-		set_slot_name(&name);
+		slot_follower_name(&name);
 		slot_discard(NameStr(name));
 		PG_RE_THROW();
 	}

@@ -104,7 +104,7 @@ sub follower_slots
 }
 
 sql($node, <<'SQL');
-CREATE TABLE event (kind int, day date, value numeric);
+CREATE TABLE event (kind int, day date, value bigint);
 ALTER TABLE event REPLICA IDENTITY FULL;
 CREATE TABLE other (a int);
 ALTER TABLE other REPLICA IDENTITY FULL;
@@ -179,14 +179,14 @@ foreach my $entry (@stored)
 		FROM notify_stats.rollup_as_of(NULL::kinds, '$position') ORDER BY kind, day"), $rows, "the rollup as of $position");
 }
 my ($position, $at) = @{ $stored[-1] };
-is(sql($node, "SELECT notify_stats.position_at('$at') BETWEEN '$stored[0][0]' AND '$position'"), 't', 'the position at a time');
+is(sql($node, "SELECT notify_stats.position_at('$at') <= '$position'"), 't', 'the position at a time');
 is(sql($node, q{SELECT notify_stats.position_at('infinity') = applied_lsn FROM notify_stats.stream}), 't', 'the last position');
 is(sql($node, q{SELECT bool_and(notify_stats.position_at(reached_at) = applied_lsn) FROM notify_stats.window_position}), 't', 'the positions that were noted');
 like(sql_error($node, q{SELECT notify_stats.position_at('2000-01-01')}), qr/NS001.*before the window/s, 'a time before the window');
 
 # a snapshot that is older than the position
 my $old = sql($node, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM kinds;
-	SELECT lsn = '$lsn'::pg_lsn, group_key FROM notify_stats.changes('kinds', '$lsn', '1 hour'); COMMIT");
+	SELECT lsn >= '$lsn'::pg_lsn, group_key FROM notify_stats.changes('kinds', '$lsn', '1 hour'); COMMIT");
 like($old, qr/\nt\|$/, 'REPEATABLE READ does not wait');
 
 # --- waiting ----------------------------------------------------------------------------
@@ -232,12 +232,16 @@ wait_until_rebuilt($node, 'kinds');
 sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 5)");
 wait_until_applied($node);
 is_gap('a rebuild with differences', 'was built');
-sql($node, 'ALTER TABLE event SET UNLOGGED; INSERT INTO event VALUES (7, NULL, 10); ALTER TABLE event SET LOGGED');
-wait_until_applied($node);
-wait_for_state($node, 'kinds', 'live');
-sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 5)");
-wait_until_applied($node);
-is_gap('a table that was unlogged', 'was built');
+# pgoutput publishes the table, which therefore cannot be unlogged
+if (format_name() ne 'pgoutput')
+{
+	sql($node, 'ALTER TABLE event SET UNLOGGED; INSERT INTO event VALUES (7, NULL, 10); ALTER TABLE event SET LOGGED');
+	wait_until_applied($node);
+	wait_for_state($node, 'kinds', 'live');
+	sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 5)");
+	wait_until_applied($node);
+	is_gap('a table that was unlogged', 'was built');
+}
 
 # --- a rollup that is left behind -------------------------------------------------------
 
@@ -277,20 +281,22 @@ foreach my $round (1 .. 2)
 }
 
 # under load, with changes in the client's way
-my $load = start_psql($node, q{DO $$BEGIN FOR i IN 1..4000 LOOP
+sql($node, 'CREATE TABLE enough ();');
+my $load = start_psql($node, q{DO $$DECLARE i int := 0; BEGIN WHILE NOT EXISTS (SELECT FROM enough) LOOP
+	i := i + 1;
 	INSERT INTO event SELECT (random() * 10)::int, '2026-03-01'::date + (random() * 3)::int, i;
 	IF i % 3 = 0 THEN DELETE FROM event WHERE kind = (random() * 10)::int AND value > i - 20; END IF;
-	IF i % 5 = 0 THEN UPDATE event SET value = NULL WHERE kind = (random() * 10)::int; END IF;
+	IF i % 5 = 0 THEN UPDATE event SET value = NULL WHERE kind = (random() * 10)::int AND value > i - 50; END IF;
 	COMMIT; END LOOP; END$$});
 my $looks = 0;    # that have seen a change
-poll($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %'}, '1');
-while ($looks < 15)
+for my $i (1 .. 1000)
 {
 	$looks++ if follow('under load', at_once => 1) > 0;
-	last if sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %'}) eq '0';
+	last if $looks == 15;
 }
-cmp_ok($looks, '>', 4, 'the client has looked while others write');
-$load->finish;
+is($looks, 15, 'the client has looked while others write');
+sql($node, 'INSERT INTO enough DEFAULT VALUES');
+is($load->finish, '', 'and these have succeeded');
 follow('after the load');
 
 # --- slots ------------------------------------------------------------------------------
@@ -308,13 +314,59 @@ follow('with free slots');
 disconnect($node);
 poll($node, q{SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ '_follow_'}, '0');
 # an error that is caught leaves nothing behind
-sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 'NaN')");
-like(sql($node, "DO \$\$BEGIN PERFORM 1/0 FROM notify_stats.changes('kinds', '$lsn'); EXCEPTION WHEN division_by_zero THEN NULL; END\$\$; SELECT 1"), qr/1/, 'an error after the call');
+sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)");
+wait_until_applied($node);
+is(sql($node, "DO \$\$BEGIN PERFORM 1 / 0 FROM notify_stats.changes('kinds', '$lsn'); EXCEPTION WHEN division_by_zero THEN NULL; END\$\$;
+	SELECT group_key FROM notify_stats.changes('kinds', '$lsn')"), '{"day": "2026-01-01", "kind": 6}', 'an error after the call');
+follow('after an error');
+# an error while the changes are read: an expression fails that did not when they were applied
+sql($node, q{CREATE FUNCTION twice(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 2 * $1; END';
+	SELECT notify_stats.create_rollup('doubled', 'SELECT twice(value) AS two, count(*) AS n FROM event GROUP BY 1')});
+wait_until_applied($node);
+my $doubled = sql($node, q{SELECT DISTINCT lsn FROM notify_stats.changes('doubled', NULL)});
+sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 7)");
+wait_until_applied($node);
+sql($node, q{CREATE OR REPLACE FUNCTION twice(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 1 / ($1 - 7); END'});
+is(sql($node, "BEGIN; SAVEPOINT s;
+	DO \$\$BEGIN PERFORM FROM notify_stats.changes('doubled', '$doubled'); EXCEPTION WHEN division_by_zero THEN RAISE NOTICE 'caught'; END\$\$;
+	SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ '_follow_'; COMMIT"), '0', 'an error that is caught drops the slot');
+is(state_of($node, 'doubled'), 'live', 'it is not held against the rollup');
+sql($node, q{CREATE OR REPLACE FUNCTION twice(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 2 * $1; END'});
+is(sql($node, "SELECT group_key FROM notify_stats.changes('doubled', '$doubled')"), '{"two": 14}', 'and the session can go on');
+sql($node, q{SELECT notify_stats.drop_rollup('doubled')});
+
+# a rollup that is computed from scratch
+sql($node, 'ALTER TABLE kinds ADD CONSTRAINT few CHECK (n < 0) NOT VALID');
+sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)");
 wait_for_state($node, 'kinds', 'failed');
-sql($node, q{DELETE FROM event WHERE value = 'NaN'; SELECT notify_stats.rebuild('kinds', from_scratch => true)});
+sql($node, q{ALTER TABLE kinds DROP CONSTRAINT few; SELECT notify_stats.rebuild('kinds', from_scratch => true)});
 wait_until_rebuilt($node, 'kinds');
 wait_until_applied($node);
-is_gap('a sum that cannot be maintained', 'was built');
+is_gap('a rollup computed from scratch', 'was built');
+
+# --- a session that follows no longer -----------------------------------------------------
+
+if ($is_native)
+{
+	my $since;
+
+	set_and_reload($node, 'notify_stats.resumable_wal_window' => '1MB');
+	follow('before the session sleeps');
+	$since = $lsn;
+	is(follower_slots(), 1, 'the session has its slot');
+	# another session writes, and lets the window move
+	for my $i (1 .. 4)
+	{
+		$node->safe_psql('postgres', q{INSERT INTO other SELECT g FROM generate_series(1, 10000) g; DELETE FROM other; CHECKPOINT});
+		wait_until_applied($node);
+	}
+	poll($node, q{SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ '_follow_' AND restart_lsn IS NULL AND catalog_xmin IS NULL}, '1');
+	is(follower_slots(), 1, 'the slot of a session that sleeps retains no WAL any more');
+	is_gap('a session that has slept', 'before the window');
+	set_and_reload($node, 'notify_stats.resumable_wal_window' => '64MB');
+	sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)");
+	is(follow('the session goes on'), 1, 'and follows again');
+}
 
 # --- privileges -------------------------------------------------------------------------
 
@@ -351,14 +403,16 @@ ALTER TABLE parted REPLICA IDENTITY FULL;
 CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
 ALTER TABLE parted_1 REPLICA IDENTITY FULL;
 INSERT INTO parted VALUES (1, 1), (2, 2);
-SELECT notify_stats.create_rollup('kept', 'SELECT kind, count(*) AS n FROM parted GROUP BY kind', ignore_deletes => '{parted}');
 SQL
+# other formats cannot tell a move from a deletion
+sql($node, q{SELECT notify_stats.create_rollup('kept', 'SELECT kind, count(*) AS n FROM parted GROUP BY kind'} .
+	($is_native ? q{, ignore_deletes => '{parted}')} : ')'));
 wait_until_applied($node);
 my $kept = sql($node, q{SELECT DISTINCT lsn FROM notify_stats.changes('kept', NULL)});
 sql($node, q{CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20); ALTER TABLE parted_2 REPLICA IDENTITY FULL});
 sql($node, 'INSERT INTO parted VALUES (11, 1); DELETE FROM parted WHERE kind = 2; UPDATE parted SET kind = 12 WHERE kind = 1');
 wait_until_applied($node);
-is(sql($node, "SELECT group_key ->> 'kind', measures ->> 'n' FROM notify_stats.changes('kept', '$kept') ORDER BY 1"), "1|\n11|1\n12|1",
+is(sql($node, "SELECT group_key ->> 'kind', measures ->> 'n' FROM notify_stats.changes('kept', '$kept') ORDER BY 1"), "1|\n11|1\n12|1" . ($is_native ? '' : "\n2|"),
 	'a new partition, a move between partitions, and deletes that are ignored');
 is(sql($node, "SELECT kind, n FROM notify_stats.rollup_as_of(NULL::kept, '$kept') ORDER BY 1"), "1|1\n2|1", 'and as of then');
 
