@@ -404,12 +404,14 @@ CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
 ALTER TABLE parted_1 REPLICA IDENTITY FULL;
 INSERT INTO parted VALUES (1, 1), (2, 2);
 SQL
-# other formats cannot tell a move from a deletion
+# with other formats a new partition leads to a rebuild, and a move cannot be told from a deletion
+my $partition = q{CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20); ALTER TABLE parted_2 REPLICA IDENTITY FULL};
+sql($node, $partition) if !$is_native;
 sql($node, q{SELECT notify_stats.create_rollup('kept', 'SELECT kind, count(*) AS n FROM parted GROUP BY kind'} .
 	($is_native ? q{, ignore_deletes => '{parted}')} : ')'));
 wait_until_applied($node);
 my $kept = sql($node, q{SELECT DISTINCT lsn FROM notify_stats.changes('kept', NULL)});
-sql($node, q{CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20); ALTER TABLE parted_2 REPLICA IDENTITY FULL});
+sql($node, $partition) if $is_native;
 sql($node, 'INSERT INTO parted VALUES (11, 1); DELETE FROM parted WHERE kind = 2; UPDATE parted SET kind = 12 WHERE kind = 1');
 wait_until_applied($node);
 is(sql($node, "SELECT group_key ->> 'kind', measures ->> 'n' FROM notify_stats.changes('kept', '$kept') ORDER BY 1"), "1|\n11|1\n12|1" . ($is_native ? '' : "\n2|"),
