@@ -119,6 +119,9 @@ CREATE TABLE @extschema@.window_position (
     catalog_xmin xid NOT NULL
 );
 
+-- for a publication of all tables, as above
+ALTER TABLE @extschema@.window_position REPLICA IDENTITY FULL;
+
 COMMENT ON TABLE @extschema@.window_position IS
     'places in the window of applied WAL (notify_stats.resumable_wal_window) from which it can be decoded';
 COMMENT ON COLUMN @extschema@.window_position.reached_at IS
@@ -376,11 +379,11 @@ COMMENT ON FUNCTION @extschema@.rebuild(regclass, boolean, boolean) IS
 CREATE FUNCTION @extschema@.is_resumable(lsn pg_lsn) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE COST 1 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$ SELECT EXISTS (SELECT FROM @extschema@.stream s
-                              JOIN pg_replication_slots p ON p.slot_name IN (s.slot_name, s.slot_name || '_window')
+                              JOIN pg_replication_slots p ON p.slot_name = s.slot_name || '_window'
                          WHERE p.database = current_database() AND p.confirmed_flush_lsn <= $1 AND
                                p.wal_status IN ('reserved', 'extended', 'unreserved')) $$;
 COMMENT ON FUNCTION @extschema@.is_resumable(pg_lsn) IS
-    'returns whether the WAL after a position can still be read by a slot of notify_stats';
+    'returns whether the WAL after a position is in the window of applied WAL';
 REVOKE ALL ON FUNCTION @extschema@.is_resumable(pg_lsn) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.verify(rollup regclass,

@@ -26,6 +26,7 @@ int			notify_stats_max_rollup_time = 10 * 60 * 1000;
 int			notify_stats_max_batch_wal = 256 * 1024;
 int			notify_stats_parallel_backlog = 256 * 1024;
 int			notify_stats_resumable_wal_window = 0;
+bool		notify_stats_notify = false;
 int			notify_stats_max_catch_up_workers = 2;
 int			notify_stats_format = 0;
 int			notify_stats_wal2json_format_version = 2;
@@ -210,6 +211,14 @@ settings_define(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MB,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("notify_stats.notify",
+							 "Sets whether clients are notified of changed rollups.",
+							 "Each batch sends a notification for each rollup that it changes, on the channel notify_stats.",
+							 &notify_stats_notify,
+							 false,
+							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
 	define_limits();
 	DefineCustomStringVariable("notify_stats.debug_stop_at",
 							   "Sets the point of a cycle or build at which a process stops, for tests.",

@@ -61,6 +61,9 @@ extern int	notify_stats_max_catch_up_workers;
  */
 extern int	notify_stats_resumable_wal_window;
 
+/* notify_stats.notify: whether clients are notified of changed rollups */
+extern bool notify_stats_notify;
+
 /* notify_stats.format: of a new slot; an index into the formats in format.c */
 extern int	notify_stats_format;
 

@@ -62,6 +62,7 @@
 #include "main_stream.h"
 #include "pass.h"
 #include "settings.h"
+#include "notification.h"
 #include "own_table.h"
 #include "position.h"
 #include "publication.h"
@@ -1204,6 +1205,8 @@ join_main_stream(Build *build)
 					   facts_collect(row.format,
 									 list_make1(rollup->shape->definition)));
 	stream_set_applied(upto);
+	notification_send(build->verifying ? output.changed :
+					  list_append_unique_ptr(output.changed, rollup), upto);
 	debug_stop("build-joined");
 	xact_commit();
 	time_limit_stop();

@@ -38,6 +38,7 @@
 #include "pass.h"
 #include "position.h"
 #include "settings.h"
+#include "notification.h"
 #include "oversize.h"
 #include "parallel.h"
 #include "publication.h"
@@ -128,7 +129,6 @@ keep_position(const StreamRow *row, const Trouble *trouble,
 			  const Rollup *rollup)
 {
 	XLogRecPtr	position;
-	StartPoint	point;
 
 	if (rollup == NULL)
 		return false;
@@ -137,8 +137,7 @@ keep_position(const StreamRow *row, const Trouble *trouble,
 	else if (rollup->state == ROLLUP_LIVE && row->has_slot)
 		position_keep(rollup->relid, row->applied_lsn);
 	position = position_of(rollup->relid);
-	return !XLogRecPtrIsInvalid(position) &&
-		wal_window_find(row, position, &point);
+	return !XLogRecPtrIsInvalid(position) && wal_window_retains(row, position);
 }
 
 /* Makes a rollup one to be resumed, or built again, since that may succeed. */
@@ -391,6 +390,9 @@ settle_lost_slot(Cycle *cycle)
 	reason = loss_reason(&cycle->row);
 	if (reason == NULL)
 		return SETTLED_NOTHING;
+	/* a slot cannot be created in a transaction that has written */
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return SETTLED_SOMETHING;
 	if (restore_slot(cycle))
 		return cycle->result->slot_in_use ? SETTLED_ALL : SETTLED_SOMETHING;
 	if (!main_slot_replace(&cycle->row))
@@ -797,6 +799,7 @@ commit_reading(const Reading *reading, Cycle *cycle)
 	if (reading->write)
 	{
 		wal_window_note(&cycle->row, reading->upto);
+		notification_send(reading->output.changed, reading->upto);
 		stream_set_applied(reading->upto);
 	}
 	collect_builds(cycle);

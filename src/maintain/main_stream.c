@@ -99,13 +99,12 @@ main_stream_leave_behind(const StreamRow *row, Rollup *rollup,
 						 const char *reason, XLogRecPtr lsn)
 {
 	XLogRecPtr	position;
-	StartPoint	point;
 
 	if (rollup->state == ROLLUP_LIVE)
 		position_keep(rollup->relid, row->applied_lsn);
 	position = position_of(rollup->relid);
-	if (!XLogRecPtrIsInvalid(position) &&
-		wal_window_find(row, position, &point))
+	/* the main slot may retain the WAL as well, but not for long */
+	if (!XLogRecPtrIsInvalid(position) && wal_window_retains(row, position))
 		rollup_leave_behind(rollup, reason, lsn);
 	else
 		rollup_give_up(rollup, reason, lsn);

@@ -37,6 +37,7 @@
 #include "facts.h"
 #include "main_slot.h"
 #include "main_stream.h"
+#include "notification.h"
 #include "parallel.h"
 #include "pass.h"
 #include "rollup.h"
@@ -212,6 +213,7 @@ read_window(WindowReading *reading)
 					   window->end.lsn);
 	if (output.changed != NIL)
 		rollup_set_changed(output.changed);
+	notification_send(output.changed, window->end.lsn);
 	stream_set_applied(window->end.lsn);
 	shared_stream_count(output.nchanges);
 	return true;

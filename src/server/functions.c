@@ -356,10 +356,9 @@ is_resumable(Oid rollup)
 {
 	XLogRecPtr	position = position_of(rollup);
 	StreamRow	row;
-	StartPoint	point;
 
 	return !XLogRecPtrIsInvalid(position) && stream_load(&row) &&
-		wal_window_find(&row, position, &point);
+		wal_window_retains(&row, position);
 }
 
 Datum

@@ -8,9 +8,9 @@ ALTER TABLE unrelated REPLICA IDENTITY FULL;
 -- the groups to another, a COMMIT after each "each"; and for each of them so many changes of
 -- the other table, in transactions of their own. Returns how many there were of events. The
 -- running transactions are logged each 15,000 changes of events, as they would be at 1,000
--- changes per second.
+-- changes per second, or each "logged_each".
 CREATE PROCEDURE bench.make_events(changes int, groups int, each int, unrelated int,
-                                   INOUT done int DEFAULT 0)
+                                   INOUT done int DEFAULT 0, logged_each int DEFAULT 15000)
 LANGUAGE plpgsql AS $$
 DECLARE
     row_id bigint;
@@ -26,7 +26,7 @@ BEGIN
         done := done + 1;
         IF done % each = 0 THEN
             COMMIT;
-            IF done % 15000 = 0 THEN
+            IF done % logged_each = 0 THEN
                 CALL bench.log_running_transactions();
             END IF;
         END IF;

@@ -1,16 +1,19 @@
 """The speed with more processes than this machine has cores, calculated from measured parts.
 
 Each line of the file is a measurement: shape of the backlog, "one" process or "two", "few"
-windows or "many", changes, windows, rows of the rollup written, milliseconds, CPU seconds,
-CPU seconds of reading the WAL alone. CPU is taken to be
+windows, "many" or the "most", changes, windows, rows of the rollup written, milliseconds, CPU
+seconds, CPU seconds of reading the WAL alone. CPU is taken to be
 
     changes * fold + windows * (commit + find + open, if two processes) + rows * apply
 
 All of these are in seconds. "fold" and "find" depend on the shape; the others do not. For one
-process, the differences between few and many windows of two shapes give "commit" and "apply".
-To find the end of a window is to read the WAL up to the next place where it may end: half of the
-way from one to the next, or all of it with many windows. For two processes, the difference
-between few and many windows of the narrow rows then gives "open".
+process and Notify's changes, the differences between few windows and many, of 2 MB, and the most,
+of 256 kB, give "commit" and "apply": the latter have far fewer rows of the rollup per window.
+To find the end of a window is to read the WAL from where it should end to the next place where
+it may: on average, half of the way from one to the next. For two processes, the difference
+between few and the most windows of narrow rows with more such places ("often") gives "open".
+There, windows should end after 200 kB, and may end after 1,500 changes, of 240 kB: a sixth of
+the way is searched.
 
 One process at a time applies and commits a window, and one looks for the end of a window. So P
 processes read at most
@@ -26,7 +29,10 @@ import sys
 
 PROCESSES = (2, 4, 8, 16)
 LOGGED_EACH = 15000     # changes, as in setup.sql and growth.sql
+SEARCHED = LOGGED_EACH / 2          # changes, for the end of a window
+SEARCHED_IF_OFTEN = 1500 / 6
 NAMES = {'notify': "Notify's", 'narrow': 'narrow rows'}
+OFTEN = 'narrow rows, with more places where a window may end'
 
 Run = collections.namedtuple('Run', 'changes windows rows seconds cpu wal')
 
@@ -44,8 +50,11 @@ def read(path):
     return medians
 
 
-def difference(runs, shape, processes):
-    few, many = runs[shape, processes, 'few'], runs[shape, processes, 'many']
+def difference(runs, shape, processes, which):
+    few, many = runs[shape, processes, 'few'], runs[shape, processes, which]
+    if many.windows <= few.windows:
+        sys.exit(f'model: {shape}, {processes}: {few.windows:.0f} windows are few, '
+                 f'{many.windows:.0f} {which}')
     return many.windows - few.windows, many.rows - few.rows, many.cpu - few.cpu
 
 
@@ -64,17 +73,18 @@ def solve(first, second):
     return window, row
 
 
-def wal_per_change(runs, shape):
-    run = runs[shape, 'one', 'few']
+def wal_per_change(runs, shape, processes='one'):
+    run = runs[shape, processes, 'few']
     return run.wal / run.changes
 
 
 def main():
     runs = read(sys.argv[1])
-    commit, apply = solve(difference(runs, 'narrow', 'one'), difference(runs, 'notify', 'one'))
-    windows, rows, cpu = difference(runs, 'narrow', 'two')
+    commit, apply = solve(difference(runs, 'notify', 'one', 'many'),
+                          difference(runs, 'notify', 'one', 'most'))
+    windows, rows, cpu = difference(runs, 'often', 'two', 'most')
     opening = max(0, (cpu - rows * apply) / windows - commit -
-                  LOGGED_EACH * wal_per_change(runs, 'narrow'))
+                  SEARCHED_IF_OFTEN * wal_per_change(runs, 'often', 'two'))
 
     def row(*fields):
         print('row', *fields, sep='|')
@@ -88,7 +98,7 @@ def main():
         fold = (few.cpu - few.windows * commit - few.rows * apply) / few.changes
         changes = two.changes / two.windows
         serial = commit + apply * two.rows / two.windows
-        find = LOGGED_EACH / 2 * wal_per_change(runs, shape)
+        find = SEARCHED * wal_per_change(runs, shape)
         limit = changes / max(serial, find)
 
         def speed(processes):
@@ -104,6 +114,11 @@ def main():
         print(f'{name}: changes per second with', ', '.join(map(str, PROCESSES)),
               'processes by the model:', ', '.join(f'{speed(n):,.0f}' for n in PROCESSES)
               + f'; never more than {limit:,.0f}')
+    for (shape, processes, windows), run in runs.items():
+        processes = {'one': 'one process', 'two': 'two processes'}[processes]
+        print(f'measured, {NAMES.get(shape, OFTEN)}, {processes}, {windows} windows: {run.windows:,.0f},',
+              f'{run.rows:,.0f} rows of the rollup, {run.cpu:.2f} s of CPU, {run.seconds:.2f} s;',
+              f'reading the WAL alone {run.wal:.2f} s of CPU')
 
 
 main()

@@ -16,6 +16,7 @@ TITLES = {
     'hot_rows': 'hot rows',
     'temporary_files': 'temporary files',
     'build': 'building',
+    'window': 'the window of applied WAL',
     'views': 'views',
     'model': 'model of more cores',
 }

@@ -9,6 +9,9 @@
 # they have written (parallel.c).  It is divided where no transaction runs.  So the sessions are
 # stopped between two transactions, by a lock, whenever the server is to log the running ones.
 #
+# A constraint makes some rollup fail for the time of a round, so that it is left behind and then
+# resumed from the window of applied WAL; and the main slot is lost now and then.
+#
 # formats: all
 #
 #   NS_SEED     repeats a run: the same statements, if not at the same times (random)
@@ -40,6 +43,7 @@ my $node = new_node('differential', conf => qq{
 deadlock_timeout = 50ms
 notify_stats.max_batch_wal = 512kB
 notify_stats.max_catch_up_workers = 3
+notify_stats.resumable_wal_window = 32MB
 });
 
 # --- tables and definitions -----------------------------------------------------------
@@ -337,14 +341,14 @@ sub start_sessions
 	return @runs;
 }
 
-# Expected errors: a deadlock with the sessions, a TRUNCATE during a build (40), or a rollup
-# that is stale because of one when it is verified (55000).
+# Expected errors: a deadlock with the sessions, a TRUNCATE during a build (40), a rollup
+# that is stale because of one when it is verified (55000), or that cannot be written (23514).
 sub attempt
 {
 	my ($round, $query) = @_;
 	my ($status, $stdout, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\n$query");
 
-	fail("round $round: $query: $stderr") if $stderr =~ /(ERROR|FATAL):  (?!40|55000)/;
+	fail("round $round: $query: $stderr") if $stderr =~ /(ERROR|FATAL):  (?!40|55000|23514)/;
 	return $stdout;
 }
 
@@ -383,6 +387,24 @@ sub trouble_rollups
 	return;
 }
 
+# Makes a rollup fail with the next change of a group, until mend() is called.
+sub break
+{
+	my ($rollup) = @_;
+
+	sql($node, "ALTER TABLE $rollup ADD CONSTRAINT obstacle CHECK (n < 0) NOT VALID");
+	return;
+}
+
+sub mend
+{
+	my ($rollup) = @_;
+
+	return if !$exists{$rollup};
+	sql($node, "ALTER TABLE $rollup DROP CONSTRAINT obstacle; SELECT notify_stats.rebuild('$rollup')");
+	return;
+}
+
 sub crash
 {
 	my $what = random(100);
@@ -418,11 +440,15 @@ while (time < $end && Test::More->builder->is_passing)
 {
 	my $with_backlog = ++$round % 2 == 1 && $format eq 'notify_stats';
 	my $crash = random(2) == 0;
-	my @runs;
+	my (@runs, @broken);
 
 	# without a pause there is sometimes a small backlog as well
 	set_and_reload($node, 'notify_stats.parallel_backlog' => $with_backlog ? '64kB' : one_of(0, '64kB'));
 	pause_worker($node) if $with_backlog;
+	drop_slot($node, main_slot($node)) if $with_backlog && random(4) == 0;
+	# "keyless" has no column n
+	@broken = random(2) == 0 ? one_of(grep { !/^keyless/ } sort keys %exists) : ();
+	break($_) foreach @broken;
 	@runs = start_sessions($round, $with_backlog ? one_of(60, 120) : one_of(5, 20, 60));
 	trouble_rollups($round) for 0 .. random(4);
 	log_while_running(@runs) if $with_backlog;
@@ -448,7 +474,11 @@ while (time < $end && Test::More->builder->is_passing)
 	{
 		sql($node, one_of('COMMIT', 'ROLLBACK') . " PREPARED '$gid'");
 	}
+	# when it has failed, and when perhaps it has not yet
+	mend($_) foreach random(2) == 0 ? splice(@broken) : ();
 	$with_backlog ? read_backlog() : resume_stream($node);
+	sql($node, 'SELECT notify_stats.wait_for_lsn(no_throw => true)') if @broken;
+	mend($_) foreach @broken;
 	is_exact($node, "round $round: exact");
 	is(sql($node, q{SELECT rollup, reason FROM notify_stats.rollups WHERE state <> 'live'}), '', "round $round: all are live");
 	slot_is_behind($node, "round $round: the slot is not ahead");
@@ -458,6 +488,7 @@ no_build_slots($node, 'no slot is left');
 unlike(slurp_file($node->logfile), qr/changes were lost/, 'no change was ever lost');
 like(slurp_file($node->logfile), qr/reads a backlog of \d+ MB with up to [23] processes/, 'several processes have read a backlog')
   if $format eq 'notify_stats';
+like(slurp_file($node->logfile), qr/has been resumed/, 'some rollup was resumed');
 diag("repeat it by NS_SEED=$seed NS_SECONDS=" . ($seconds + 10)) if !Test::More->builder->is_passing;
 
 done_testing();

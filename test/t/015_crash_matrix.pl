@@ -6,9 +6,12 @@
 # once.  Then the server must start, the rollups must be exact, and the builds must end, without
 # intervention and without a failed rollup.
 #
+# One of the points is in the resuming of a rollup that was left behind, after it has failed because
+# of a constraint.
+#
 # Each point is combined with each way of dying, and with each kind of commit
-# (synchronous_commit), in 50 rounds in random order.  NS_ROUNDS sets another number; the first 20
-# have each point with each kind of commit, and the first 50 each point with each way.  NS_SEED
+# (synchronous_commit), in 55 rounds in random order.  NS_ROUNDS sets another number; the first 22
+# have each point with each kind of commit, and the first 55 each point with each way.  NS_SEED
 # sets another order.
 # versions: all
 # takes long
@@ -25,7 +28,7 @@ use Test::More;
 
 my @points = (
 	'after-peek', 'after-apply', 'after-commit', 'after-advance',
-	'build-copied', 'build-snapshot', 'build-filled', 'build-joined');
+	'build-copied', 'build-snapshot', 'build-filled', 'build-joined', 'build-moved');
 # other formats are read by one process
 push @points, 'window-folded', 'window-applied' if format_name() eq 'notify_stats';
 my $helper = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up worker' ORDER BY pid LIMIT 1};
@@ -85,8 +88,17 @@ sub choose_rounds
 # Has a builder start: the first build of a rollup, whose name is returned, or another one.
 sub want_build
 {
-	my ($name) = @_;
+	my ($name, $point) = @_;
 
+	if ($point eq 'build-moved')
+	{
+		# its builder stops only if there is more than the join reads
+		sql($node, 'ALTER TABLE resumed ADD CONSTRAINT obstacle CHECK (n < 0) NOT VALID');
+		wait_for_state($node, 'resumed', 'failed');
+		wait_for_changes(2 * 1024 * 1024);
+		sql($node, q{ALTER TABLE resumed DROP CONSTRAINT obstacle; SELECT notify_stats.rebuild('resumed')});
+		return;
+	}
 	if (rand() < 0.5)
 	{
 		sql($node, q{SELECT notify_stats.rebuild('ft_service_stats')});
@@ -150,7 +162,7 @@ sub crash_at
 	else
 	{
 		set_stop($node, $point);
-		$made = want_build($name) if $point =~ /^build/;
+		$made = want_build($name, $point) if $point =~ /^build/;
 		wait_for_stop($node, $point, $offset);
 	}
 	wait_for_changes();
@@ -188,7 +200,7 @@ sub run_round
 # --------------------------------------------------------------------------------------
 
 my $seed = $ENV{NS_SEED} // 1;
-my $number = $ENV{NS_ROUNDS} // (format_name() eq 'notify_stats' ? 50 : 16);
+my $number = $ENV{NS_ROUNDS} // (format_name() eq 'notify_stats' ? 55 : 16);
 my $n = 0;
 my $start;
 
@@ -197,12 +209,15 @@ note("NS_SEED=$seed");
 $node = new_node('matrix', conf => q{
 notify_stats.parallel_backlog = '64kB'
 notify_stats.max_catch_up_workers = 3
+notify_stats.resumable_wal_window = 64MB
 });
 load_notify($node, 2000);
 sql($node, q{SELECT notify_stats.create_rollup('units', $$
 	SELECT service_id, count(*) AS n, sum(billable_units) AS units, count(billable_units) AS counted,
 		count(*) FILTER (WHERE notification_status = 'delivered') AS delivered
 	FROM notifications WHERE key_type <> 'test' GROUP BY service_id $$)});
+sql($node, q{SELECT notify_stats.create_rollup('resumed', $$
+	SELECT notification_status, count(*) AS n FROM notifications GROUP BY notification_status $$)});
 is_exact($node, 'exact before any crash');
 $start = sql($node, q{SELECT now() AT TIME ZONE 'UTC'});
 
@@ -210,7 +225,9 @@ run_round(++$n, @$_) foreach choose_rounds($number);
 is_verified($node, $_, "verify() of $_ finds nothing") foreach ('ft_service_stats', 'units');
 
 # A crash was never mistaken for a loss of changes, which would have hidden a miscount.
-unlike(slurp_file($node->logfile), qr/changes were lost|is stale|has failed/, 'no rollup was given up');
+unlike(slurp_file($node->logfile), qr/changes were lost|is stale|rollup (?!public\.resumed)\S+ has failed/, 'no other rollup was given up');
+unlike(slurp_file($node->logfile), qr/building rollup public\.resumed/, 'and that one was always resumed')
+  if slurp_file($node->logfile) =~ /resuming rollup|has been resumed/;
 is(sql($node, "SELECT count(*) > $number FROM notifications WHERE created_at > '$start'"), 't',
 	'there was something to count');
 

@@ -88,7 +88,7 @@ sub is_left
 
 # --- without an upgrade ---------------------------------------------------------------
 
-my $node = new_node('stays');
+my $node = new_node('stays', conf => "notify_stats.resumable_wal_window = 16MB\n");
 my ($offset, $built_at);
 
 like(sql_error($node, $prepare), qr/ERROR:  55000: there is no replication slot to migrate\nHINT:  /,
@@ -186,6 +186,7 @@ sub old_node
 	my ($name) = @_;
 	return new_node($name, install_path => dirname($ENV{NS_OLD_BINDIR}), conf => q{
 autovacuum = off
+notify_stats.resumable_wal_window = 16MB
 });
 }
 
@@ -259,7 +260,7 @@ wait_until_applied($old);
 $built_at = built_at($old);
 sql($old, 'SELECT notify_stats.pause()');
 change($old);
-drop_slot($old, main_slot($old));
+drop_slot($old, $_) foreach main_slot($old), main_slot($old) . '_window';
 $old->stop;
 chdir $new->basedir or die;
 command_ok([ upgrade_command($old, $new) ], 'pg_upgrade without the slot');

@@ -169,6 +169,7 @@ my %function = (
 	catch_up_activity => [ 'SELECT * FROM notify_stats.catch_up_activity()', @all ],
 	display_name => [ q{SELECT notify_stats.display_name('desk.owned')}, @all ],
 	ignored_by => [ q{SELECT notify_stats.ignored_by('{desk.owned}')}, @all ],
+	is_resumable => [ q{SELECT notify_stats.is_resumable('0/1')}, $superuser, qw(joe) ],
 	is_successor => [ q{SELECT notify_stats.is_successor('desk.owned')}, @all ],
 	worst_part => [ q{SELECT notify_stats.worst_part('desk.owned')}, @all ],
 	replacement_relations => [ 'SELECT * FROM notify_stats.replacement_relations(0)', $superuser, qw(joe) ],
@@ -275,7 +276,7 @@ sub test_own_tables
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
 	}), join(' ', (map { "notify_stats.computed_rollup.$_" } qw(cores definition rollup)), (map { "notify_stats.replacement.$_" } qw(reason rollup successor)),
-			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact',
+			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact', 'notify_stats.source_fact.rollup',
 			'notify_stats.stream.applied_lsn'),
 		'columns of our tables that PUBLIC may read');
 	is(sql($node, q{
@@ -287,7 +288,7 @@ sub test_own_tables
 				has_any_column_privilege(rolname, c.oid, 'INSERT, UPDATE, REFERENCES') OR
 				(relkind <> 'v' AND relname NOT IN ('rollup', 'computed_rollup', 'replacement') AND has_table_privilege(rolname, c.oid, 'SELECT')) END
 	}), '', 'and there are no other privileges');
-	my @tables = map { "notify_stats.$_" } qw(computed_rollup control rebuild_request replacement rollup rollup_activity rollup_source source_fact stream);
+	my @tables = map { "notify_stats.$_" } qw(computed_rollup control rebuild_request replacement rollup rollup_activity rollup_source source_fact stream window_position);
 	is(sql($node, q{SELECT string_agg(oid::regclass::text, ' ' ORDER BY relname) FROM pg_class
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind = 'r'}), "@tables", 'these are all tables');
 	foreach my $role (qw(owner stranger monitor))
@@ -309,7 +310,7 @@ sub test_own_tables
 			'SELECT rollup FROM notify_stats.rollup FOR SHARE',
 			'SELECT applied_lsn FROM notify_stats.stream FOR KEY SHARE',
 			q{INSERT INTO notify_stats.rebuild_request (rollup) VALUES ('desk.owned')},
-			q{INSERT INTO notify_stats.source_fact VALUES (1, '', '')},
+			q{INSERT INTO notify_stats.source_fact VALUES (1, 1, '', '')},
 			q{INSERT INTO notify_stats.rollup (rollup, definition, ignore_deletes, state) VALUES (1, 2, '{}', 'live')},
 			q{UPDATE notify_stats.rollup SET state = 'live'},
 			q{INSERT INTO notify_stats.rollup_activity VALUES (1)},

@@ -590,12 +590,13 @@ ignored_by(regclass[])|EXECUTE
 is_successor(regclass)|EXECUTE
 late_standbys(name,pg_lsn)|EXECUTE
 loss_reason()|EXECUTE
-rebuild(regclass,boolean)|EXECUTE
+rebuild(regclass,boolean,boolean)|EXECUTE
 replacement|SELECT
 rollups|SELECT
 rollup|SELECT
 schema|USAGE
 source_fact.fact|SELECT
+source_fact.rollup|SELECT
 status|SELECT
 stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
@@ -622,10 +623,11 @@ my $impostor = q{
 	INSERT INTO stream DEFAULT VALUES;
 	CREATE TABLE control (paused boolean, slot_requests bigint);
 	INSERT INTO control VALUES (false, 0);
-	CREATE TABLE source_fact (source oid, fact text, value text, PRIMARY KEY (source, fact));
-	CREATE TABLE rebuild_request (id bigint, rollup regclass);
+	CREATE TABLE source_fact (rollup oid, source oid, fact text, value text, PRIMARY KEY (rollup, source, fact));
+	CREATE TABLE window_position (reached_at timestamptz, applied_lsn pg_lsn, lsn pg_lsn, restart_lsn pg_lsn, catalog_xmin xid);
+	CREATE TABLE rebuild_request (id bigint, rollup regclass, from_scratch boolean);
 	CREATE TABLE rollup (rollup regclass PRIMARY KEY, definition regclass, ignore_deletes regclass[], state text, fingerprint bigint);
-	CREATE TABLE rollup_activity (rollup regclass PRIMARY KEY, reason text, reason_lsn pg_lsn, built_at timestamptz, changed_at timestamptz);
+	CREATE TABLE rollup_activity (rollup regclass PRIMARY KEY, reason text, reason_lsn pg_lsn, built_at timestamptz, changed_at timestamptz, failed_catalog bigint, applied_lsn pg_lsn);
 	CREATE TABLE computed_rollup (rollup regclass PRIMARY KEY, definition regclass, cores regclass[]);
 	CREATE TABLE replacement (rollup regclass PRIMARY KEY, successor regclass, reason text);
 	CREATE TABLE rollup_source (rollup regclass, source regclass, columns smallint[], PRIMARY KEY (rollup, source));

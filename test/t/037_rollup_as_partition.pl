@@ -96,7 +96,7 @@ is(content(), 'a|24|12', 'a partition of a partition');
 
 # A table of the extension.
 sql($node, q{
-	CREATE TABLE "The Schema".of_rows (id bigint, rollup regclass) PARTITION BY LIST (rollup);
+	CREATE TABLE "The Schema".of_rows (id bigint, rollup regclass, from_scratch boolean) PARTITION BY LIST (rollup);
 	SELECT notify_stats.create_rollup('"The Schema".of_requests',
 		'SELECT rollup::oid AS rollup, count(*) FROM "The Schema".of_rows GROUP BY 1');
 });

@@ -195,6 +195,7 @@ sub with_unit
 	my ($value, $unit) = @_;
 	my @units = @{ $units{$unit} // return $value };
 
+	return $value if $value eq '0';
 	for (shift @units; @units > 1 && $value % $units[1] == 0; splice @units, 0, 2) { $value /= $units[1] }
 	return "$value $units[0]";
 }
@@ -229,7 +230,7 @@ nothing('the settings in README.md, with their defaults',
 
 # what views, triggers and other functions of the extension call
 my @internal = qw(blocked_by build_activity catalog_state catch_up_activity check_primary check_view computed_gaps display_name
-	follow_owner ignored_by is_successor keep_own_rows late_standbys left_cores loss_reason note_ddl
+	follow_owner ignored_by is_resumable is_successor keep_own_rows late_standbys left_cores loss_reason note_ddl
 	replacement_comments replacement_copies replacement_indexes replacement_names replacement_obstacles
 	replacement_pairs replacement_place replacement_relations replacement_same replacement_stubs
 	replacement_views source_gaps stream_activity transaction_name worst_part);

@@ -223,16 +223,19 @@ foreach my $loss (sort keys %losses)
 	slot_is_behind($node, "$loss main slot: the slot is not ahead");
 }
 
-# What cannot be resumed is built again: a type that changes.
+# What cannot be resumed is built again: rows without WAL, or with pgoutput, which does not allow
+# that, a column that had another name meanwhile.
 $offset = log_position($node);
 sql($node, 'ALTER TABLE kinds ADD CONSTRAINT few CHECK (n < 0) NOT VALID');
 insert(3);
 wait_for_state($node, 'kinds', 'failed');
-sql($node, 'ALTER TABLE event SET UNLOGGED; INSERT INTO event VALUES (7, 10); ALTER TABLE event SET LOGGED');
+sql($node, format_name() eq 'pgoutput' ?
+	'ALTER TABLE event RENAME kind TO sort; INSERT INTO event VALUES (7, 10); ALTER TABLE event RENAME sort TO kind' :
+	'ALTER TABLE event SET UNLOGGED; INSERT INTO event VALUES (7, 10); ALTER TABLE event SET LOGGED');
 sql($node, 'ALTER TABLE kinds DROP CONSTRAINT few');
 sql($node, q{SELECT notify_stats.rebuild('kinds')});
 wait_for_state($node, 'kinds', 'live');
-is_exact($node, 'a table that was unlogged meanwhile', rollups => ['kinds', 'others']);
+is_exact($node, 'DDL that the format does not report', rollups => ['kinds', 'others']);
 unlike(slurp_file($node->logfile, $offset), qr/resumes rollup public\.kinds/, 'the rollup was built again');
 
 # ... and what is to be computed from scratch.

@@ -120,15 +120,16 @@ make_notify_backlog() {
     keep_backlog "$1"
 }
 
-# make_keyed_backlog NAME CHANGES GROUPS [--rollups N] [--unrelated N] [--each N]
+# make_keyed_backlog NAME CHANGES GROUPS [--rollups N] [--unrelated N] [--each N] [--logged-each N]
 make_keyed_backlog() {
-    local name=$1 changes=$2 groups=$3 rollups=1 unrelated=0 each=1 i
+    local name=$1 changes=$2 groups=$3 rollups=1 unrelated=0 each=1 logged_each=15000 i
     shift 3
     while [ $# -gt 0 ]; do
         case $1 in
             --rollups) rollups=$2 ;;
             --unrelated) unrelated=$2 ;;
             --each) each=$2 ;;
+            --logged-each) logged_each=$2 ;;
         esac
         shift 2
     done
@@ -145,7 +146,7 @@ make_keyed_backlog() {
     note_backlog_start
     # to the planner the table is as small as it was before
     GROWTH_CHANGES[$name]=$(sql -c 'SET enable_seqscan = off' \
-        -c "CALL bench.make_events($changes, $groups, $each, $unrelated)")
+        -c "CALL bench.make_events($changes, $groups, $each, $unrelated, logged_each => $logged_each)")
     keep_backlog "$name"
 }
 

@@ -1,23 +1,25 @@
 # shellcheck shell=bash
 # What a model of more processes than this machine has cores is made of (model.py): the CPU of
-# reading a backlog in a few windows and in many, by one process and by two. The differences
-# tell what a window costs, and what a row of the rollup.
+# reading a backlog in a few windows, in many and in still more, by one process and by two. The
+# differences tell what a window costs, and what a row of the rollup.
 
 part_model() {
-    local round shape
+    local round
     make_model_backlogs
     : >model.tsv
     for round in $(seq "$REPEAT"); do
-        for shape in narrow notify; do
-            measure_model "$shape" one few
-            measure_model "$shape" one many
-            measure_model "$shape" two few
-            measure_model "$shape" two many
-        done
+        measure_model notify one few
+        measure_model notify one many
+        measure_model notify one most
+        measure_model notify two few
+        measure_model narrow one few
+        measure_model narrow two few
+        measure_model often two few
+        measure_model often two most
         progress "repetition $round of $REPEAT"
     done
     report_model
-    forget_growth base narrow notify
+    forget_growth base narrow notify often
 }
 
 make_model_backlogs() {
@@ -26,17 +28,22 @@ make_model_backlogs() {
     keep_as growth_base
     make_notify_backlog notify "$(size 200000 60000)"
     make_keyed_backlog narrow "$(size 3000000 150000)" 20
+    # narrow rows, with ten times as many places at which a window can end
+    make_keyed_backlog often "$(size 2000000 150000)" 20 --logged-each 1500
 }
 
-# model_conf PROCESSES WINDOWS: windows of a backlog that several processes read end where the
-# running transactions were logged, so the smallest are of 15,000 changes
+# model_conf PROCESSES WINDOWS: the settings. The size of windows follows from the length of the
+# backlog and the number of processes, unless max_batch_wal limits it. Those that several
+# processes read end where the running transactions were logged. That is looked for within half a
+# window after the wanted end; if it is not found, another way, which costs more, is used from
+# then on. So the smallest windows of two processes are a little smaller than 1,500 changes.
 model_conf() {
     case $1-$2 in
         one-few) ;;
         one-many) echo "notify_stats.max_batch_wal = '2MB'" ;;
+        one-most) echo "notify_stats.max_batch_wal = '256kB'" ;;
         two-few) parallel_conf 2 ;;
-        two-many) printf '%s\n' 'notify_stats.max_catch_up_workers = 2' \
-            "notify_stats.parallel_backlog = '1MB'" ;;
+        two-most) parallel_conf 2; echo "notify_stats.max_batch_wal = '200kB'" ;;
     esac
 }
 
