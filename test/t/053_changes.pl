@@ -138,6 +138,7 @@ my @changes = (
 	[ 'groups that come back' => "INSERT INTO event VALUES (3, '2026-01-02', 1.50), (2, '2026-01-02', 2)", 2 ],
 	[ 'a group of NULLs' => 'INSERT INTO event VALUES (NULL, NULL, 3), (NULL, NULL, 4)', 1 ],
 	[ 'sums that become NULL' => 'UPDATE event SET value = NULL WHERE kind = 0', 3 ],
+	[ 'sums that are not NULL again' => 'UPDATE event SET value = kind WHERE kind = 0', 3 ],
 	[ 'nothing in the end' => "INSERT INTO event VALUES (9, '2026-01-09', 9); DELETE FROM event WHERE kind = 9", 0 ],
 	[ 'the NULLs vanish' => 'DELETE FROM event WHERE kind IS NULL', 1 ],
 	[ 'another rollup' => 'INSERT INTO other VALUES (1)', 0 ]);
@@ -243,6 +244,19 @@ if (format_name() ne 'pgoutput')
 	sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 5)");
 	wait_until_applied($node);
 	is_gap('a table that was unlogged', 'was built');
+}
+
+# facts that have changed, before the worker has seen it
+if (format_name() ne 'pgoutput')
+{
+	sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 5)");
+	wait_until_applied($node);
+	pause_stream($node);
+	sql($node, 'ALTER TABLE event SET UNLOGGED; ALTER TABLE event SET LOGGED');
+	like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr/NS001.*A source table was altered\./s, 'a table that was unlogged, and is logged again');
+	resume_stream($node);
+	wait_until_applied($node);
+	is_gap('after that', 'was built');
 }
 
 # --- a rollup that is left behind -------------------------------------------------------
@@ -381,6 +395,11 @@ is(sql_as($node, 'reader', 'postgres', $query), '{"day": "2026-01-01", "kind": 1
 is(sql_as($node, 'reader', 'postgres', "SELECT (group_row).kind FROM notify_stats.changed_rows(NULL::kinds, '$lsn')"), '1', 'for rows as well');
 is(sql_as($node, 'reader', 'postgres', "SET \"DateStyle\" = 'SQL, DMY'; SET extra_float_digits = -15; SET search_path = pg_temp; $query" =~ s/'kinds'/'public.kinds'/r),
 	'{"day": "2026-01-01", "kind": 1}', 'settings of the session do not matter');
+sql($node, q{CREATE TABLE moment (at timestamptz); ALTER TABLE moment REPLICA IDENTITY FULL; INSERT INTO moment VALUES ('2026-01-01 12:00+00');
+	SELECT notify_stats.create_rollup('moments', 'SELECT at, count(*) AS n FROM moment GROUP BY at'); GRANT SELECT ON moments TO reader});
+wait_until_applied($node);
+is(sql_as($node, 'reader', 'postgres', q{SET TimeZone = 'Asia/Kolkata'; SELECT group_key FROM notify_stats.changes('moments', NULL)}),
+	'{"at": "2026-01-01T12:00:00+00:00"}', 'JSON is the same in all settings');
 foreach my $role ('part', 'nobody')
 {
 	my ($status, $stdout, $stderr) = $node->psql('postgres', $query, extra_params => [ '-U', $role ]);
