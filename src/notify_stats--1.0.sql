@@ -223,7 +223,8 @@ CREATE TABLE @extschema@.rollup_activity (
     built_at     timestamptz,
     changed_at   timestamptz,
     failed_catalog bigint,
-    applied_lsn  pg_lsn
+    applied_lsn  pg_lsn,
+    exact_since  pg_lsn
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup_activity IS
@@ -243,6 +244,8 @@ COMMENT ON COLUMN @extschema@.rollup_activity.failed_catalog IS
 
 COMMENT ON COLUMN @extschema@.rollup_activity.applied_lsn IS
     'position at which a rollup that was left behind is exact, and from which it can be resumed; NULL for a live rollup';
+COMMENT ON COLUMN @extschema@.rollup_activity.exact_since IS
+    'position from which on changes() can tell what has changed: the rollup was built there, or its sources were altered';
 
 CREATE TABLE @extschema@.rollup_source (
     rollup       regclass NOT NULL,
@@ -788,6 +791,35 @@ CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
     AS 'MODULE_PATHNAME', 'notify_stats_wait_for_lsn';
 COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass, boolean) IS
     'waits until the rollups contain every transaction before a position (default: everything written so far), and returns true; fails after the timeout, or with no_throw => true returns false';
+
+
+-- Following a rollup
+
+CREATE FUNCTION @extschema@.changes(rollup regclass, since pg_lsn, wait interval DEFAULT '0',
+        OUT lsn pg_lsn, OUT group_key jsonb, OUT measures jsonb) RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_changes';
+COMMENT ON FUNCTION @extschema@.changes(regclass, pg_lsn, interval) IS
+    'returns the groups of a rollup that have changed since a position, with their measures now (NULL: the group is gone) and the position reached; one row without a group if none has changed until the wait is over; all groups if since is NULL';
+
+CREATE FUNCTION @extschema@.changed_rows(rollup anyelement, since pg_lsn, wait interval DEFAULT '0',
+        OUT lsn pg_lsn, OUT deleted boolean, OUT group_row anyelement) RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_changed_rows';
+COMMENT ON FUNCTION @extschema@.changed_rows(anyelement, pg_lsn, interval) IS
+    'the same as changes(), with the rows of the rollup: its first argument is NULL of the type of these rows; a row that is gone has its group columns only';
+
+CREATE FUNCTION @extschema@.rollup_as_of(rollup anyelement, lsn pg_lsn) RETURNS SETOF anyelement
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_rollup_as_of';
+COMMENT ON FUNCTION @extschema@.rollup_as_of(anyelement, pg_lsn) IS
+    'returns the rows of a rollup as they were at an earlier position in the window of applied WAL; its first argument is NULL of the type of these rows';
+
+CREATE FUNCTION @extschema@.position_at(at timestamptz) RETURNS pg_lsn
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_position_at';
+COMMENT ON FUNCTION @extschema@.position_at(timestamptz) IS
+    'returns the last position that was noted for the window of applied WAL at a time or before it, for rollup_as_of(); positions are noted at least once per minute while changes are applied';
 
 CREATE PROCEDURE @extschema@.catch_up()
     LANGUAGE c

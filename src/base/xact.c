@@ -356,15 +356,13 @@ xact_become(Oid role)
 	return saved;
 }
 
-void
-xact_use_portable_text(void)
+/* Makes some of our settings, for the current nest level. */
+static void
+use_settings(const char *const *names, int nnames)
 {
-	static const char *const names[] = {"DateStyle", "IntervalStyle",
-	"extra_float_digits"};
-
 	for (int i = 0; i < lengthof(settings); i++)
 	{
-		for (int j = 0; j < lengthof(names); j++)
+		for (int j = 0; j < nnames; j++)
 		{
 			if (strcmp(settings[i].name, names[j]) == 0)
 				(void) set_config_option(names[j], settings[i].value,
@@ -372,6 +370,30 @@ xact_use_portable_text(void)
 										 GUC_ACTION_SAVE, true, 0, false);
 		}
 	}
+}
+
+void
+xact_use_portable_text(void)
+{
+	static const char *const names[] = {"DateStyle", "IntervalStyle",
+	"extra_float_digits"};
+
+	use_settings(names, lengthof(names));
+}
+
+/*
+ * Makes the settings that affect the reading, writing and comparing of values
+ * the same as in a worker.  Applies until the current bracket of xact_become,
+ * or nest level of settings, ends.
+ */
+void
+xact_use_worker_values(void)
+{
+	static const char *const names[] = {"row_security", "DateStyle",
+		"IntervalStyle", "extra_float_digits", "bytea_output", "TimeZone",
+	"array_nulls", "xmloption", "quote_all_identifiers", "exit_on_error"};
+
+	use_settings(names, lengthof(names));
 }
 
 /*

@@ -46,6 +46,8 @@ typedef struct SavedRole
  */
 extern void xact_use_portable_text(void);
 
+extern void xact_use_worker_values(void);
+
 extern void xact_limit_lock_waits(int milliseconds);
 
 extern SavedRole xact_become(Oid role);

@@ -12,6 +12,13 @@
  * The position is written under the stream's lock when the rollup is left
  * behind, and by its build while that resumes it.
  *
+ * To tell readers what has changed (changes.c), the changes of the sources are
+ * read again.  That is possible only for changes after which nothing else has
+ * made the table different, and the facts are the same: those since the
+ * position "exact_since".  It is set by a build, unless that has confirmed all
+ * rows of a live rollup, and when a fact is gone that does not matter for
+ * changes after it.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -19,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/pg_lsn.h"
+#include "utils/snapmgr.h"
 
 #include "catalog.h"
 #include "position.h"
@@ -93,4 +101,62 @@ position_forget_all(void)
 					" WHERE applied_lsn IS NOT NULL", 0, NULL, NULL, NULL);
 	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".source_fact WHERE rollup <> 0",
 					0, NULL, NULL, NULL);
+}
+
+/* From this position on, all changes of the rollup can be read again. */
+void
+position_set_exact_since(Oid rollup, XLogRecPtr lsn)
+{
+	Oid			argtypes[2] = {OIDOID, PG_LSNOID};
+	Datum		args[2] = {ObjectIdGetDatum(rollup), LSNGetDatum(lsn)};
+
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET exact_since = $2 WHERE rollup = $1",
+					2, argtypes, args, NULL);
+}
+
+static XLogRecPtr
+lsn_or_invalid(int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+									  SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
+}
+
+/*
+ * Reads the position of a rollup as a snapshot shows it.  Returns false if the
+ * snapshot shows no such rollup.
+ */
+bool
+position_read(Oid rollup, Snapshot snapshot, RollupPosition *position)
+{
+	static const char query[] =
+	"SELECT CASE WHEN r.state <> 'live' THEN v.applied_lsn"
+	" WHEN s.slot_name IS NOT NULL THEN s.applied_lsn END, r.state = 'live', v.exact_since"
+	" FROM " EXTENSION_SCHEMA ".rollup r CROSS JOIN " EXTENSION_SCHEMA ".stream s"
+	" LEFT JOIN " EXTENSION_SCHEMA ".rollup_activity v ON v.rollup = r.rollup WHERE r.rollup = $1";
+	Oid			argtypes[1] = {OIDOID};
+	Datum		args[1] = {ObjectIdGetDatum(rollup)};
+	SavedRole	saved = catalog_enter();
+	bool		found;
+	bool		isnull;
+
+	memset(position, 0, sizeof(*position));
+	PushActiveSnapshot(snapshot);
+	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, true,
+							  0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the position of a rollup");
+	found = SPI_processed > 0;
+	if (found)
+	{
+		position->lsn = lsn_or_invalid(1);
+		position->is_live =
+			DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+									   SPI_tuptable->tupdesc, 2, &isnull));
+		position->exact_since = lsn_or_invalid(3);
+	}
+	PopActiveSnapshot();
+	catalog_leave(saved);
+	return found;
 }

@@ -194,8 +194,9 @@ rollup_is_visible(Oid relid)
 		 owns_relation(relid, GetUserId()));
 }
 
-static void
-complain_of_no_rollup(Oid relid)
+/* Throws because a relation is not a rollup. */
+void
+rollup_complain_missing(Oid relid)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -214,7 +215,7 @@ rollup_check_owner(Oid relid)
 {
 	if (get_rel_name(relid) == NULL ||
 		(!rollup_exists(relid) && core_find_computed(relid) == NULL))
-		complain_of_no_rollup(relid);
+		rollup_complain_missing(relid);
 	if (!owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 }
@@ -870,7 +871,7 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 	char	   *state;
 
 	if (SPI_processed == 0)
-		complain_of_no_rollup(relid);
+		rollup_complain_missing(relid);
 	state = SPI_getvalue(table->vals[0], table->tupdesc, 2);
 	if (strcmp(state, state_names[ROLLUP_FAILED]) == 0 &&
 		SPI_getvalue(table->vals[0], table->tupdesc, 1) == NULL)

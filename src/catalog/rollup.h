@@ -55,6 +55,7 @@ extern void rollup_request_rebuild(Oid relid, bool forget_deleted,
 								   bool from_scratch, bool resumable);
 extern void rollup_allow_give_up_all(bool forget_deleted);
 extern bool rollup_is_visible(Oid relid);
+extern void rollup_complain_missing(Oid relid);
 extern void rollup_check_owner(Oid relid);
 extern List *rollup_list(bool *some_dropped);
 extern List *rollup_relids(void);

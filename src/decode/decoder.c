@@ -223,7 +223,8 @@ set_slot_aside(void)
 /*
  * Returns whether the slot that was set aside is still the one that this
  * process has opened and holds.  If so, this remains true, since no other
- * process can drop it.
+ * process can drop it, or take its WAL away while it is in use
+ * (slot_release_wal).
  */
 static bool
 is_held(void)
@@ -239,10 +240,18 @@ is_held(void)
 		slot->data.persistency ==
 		(own.temporary ? RS_TEMPORARY : RS_PERSISTENT) &&
 		slot->data.database == MyDatabaseId &&
+		!XLogRecPtrIsInvalid(slot->data.restart_lsn) &&
 		strcmp(NameStr(slot->data.name), NameStr(own.slot_name)) == 0;
 	SpinLockRelease(&slot->mutex);
 	LWLockRelease(ReplicationSlotControlLock);
 	return held;
+}
+
+/* Whether this process has that slot open, and nothing has dropped it since. */
+bool
+decoder_is_held(const char *slot_name)
+{
+	return decoder_is_open(slot_name) && is_held();
 }
 
 /*
@@ -348,6 +357,19 @@ start_decoding(List *options, MemoryContext context)
 }
 
 /*
+ * Gives up what was decoded with a temporary slot that is open, to begin again
+ * with other options.  Leaves the slot acquired.
+ */
+static void
+stop_decoding(void)
+{
+	take_slot();
+	FreeDecodingContext(own.decoding);
+	MemoryContextDelete(own.context);
+	own.context = NULL;
+}
+
+/*
  * Opens a slot, at its confirmed position, unless it is open already and was
  * opened with the same options, a list of char *, names and values in turn.
  * What is opened lives in the given memory context, which has to outlast it.
@@ -358,10 +380,16 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 {
 	if (decoder_is_ready(slot_name, options))
 		return;
-	decoder_close();
-	CheckLogicalDecodingRequirements();
-	acquire_slot(slot_name);
-	take_over_slot(slot_name, false);
+	if (decoder_is_held(slot_name) && own.temporary)
+		stop_decoding();
+	else
+	{
+		decoder_close();
+		CheckLogicalDecodingRequirements();
+		acquire_slot(slot_name);
+	}
+	take_over_slot(slot_name,
+				   MyReplicationSlot->data.persistency == RS_TEMPORARY);
 	start_decoding(options, context);
 }
 
@@ -512,6 +540,21 @@ decoder_close(void)
 	}
 	else
 		close_wal();			/* the files of changes went with the slot */
+	release_slot();
+	MemoryContextDelete(own.context);
+	own.context = NULL;
+}
+
+/*
+ * Forgets an open temporary slot after an error in a session, and frees the
+ * memory.  The slot remains, and is no longer in use.
+ */
+void
+decoder_discard(void)
+{
+	if (MyReplicationSlot == own.slot)
+		MyReplicationSlot = NULL;
+	close_wal();
 	release_slot();
 	MemoryContextDelete(own.context);
 	own.context = NULL;

@@ -15,6 +15,7 @@
 #include "start_point.h"
 
 extern bool decoder_is_open(const char *slot_name);
+extern bool decoder_is_held(const char *slot_name);
 extern bool decoder_is_ready(const char *slot_name, List *options);
 extern void decoder_open(const char *slot_name, List *options,
 						 MemoryContext context);
@@ -24,6 +25,7 @@ extern void decoder_open_at(const StartPoint *point, const char *slot_name,
 extern bool decoder_read(XLogRecPtr upto, MessageBuffer *messages);
 extern void decoder_confirm(XLogRecPtr lsn);
 extern void decoder_close(void);
+extern void decoder_discard(void);
 extern void decoder_forget(void);
 
 #endif							/* NOTIFY_STATS_DECODER_H */

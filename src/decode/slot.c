@@ -635,11 +635,112 @@ slot_is_open(const char *name)
 	return decoder_is_open(name);
 }
 
+/* Whether it has, and nothing has dropped the slot since. */
+bool
+slot_is_held(const char *name)
+{
+	return decoder_is_held(name);
+}
+
 /* Closes the slot that is open, if any. */
 void
 slot_close(void)
 {
 	decoder_close();
+}
+
+/*
+ * Lets go of the WAL and the catalog rows that a temporary slot retains, which
+ * another process has and does not use now.  That process then no longer finds
+ * that it holds it.
+ */
+void
+slot_release_wal(const char *name)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
+
+	if (slot == NULL || slot->data.persistency != RS_TEMPORARY)
+		return;
+	SpinLockAcquire(&slot->mutex);
+	slot->data.restart_lsn = InvalidXLogRecPtr;
+	slot->data.catalog_xmin = InvalidTransactionId;
+	slot->effective_catalog_xmin = InvalidTransactionId;
+	SpinLockRelease(&slot->mutex);
+	ReplicationSlotsComputeRequiredXmin(false);
+	ReplicationSlotsComputeRequiredLSN();
+}
+
+/*
+ * The slots of sessions that follow a rollup of this database
+ */
+
+static void
+followers_prefix(NameData *prefix)
+{
+	snprintf(NameStr(*prefix), NAMEDATALEN, EXTENSION_NAME "_%u_follow_",
+			 MyDatabaseId);
+}
+
+/* Writes the name of the slot with which this session follows a rollup. */
+void
+slot_follower_name(NameData *name)
+{
+	NameData	prefix;
+
+	followers_prefix(&prefix);
+	snprintf(NameStr(*name), NAMEDATALEN, "%s%d", NameStr(prefix), MyProcPid);
+}
+
+/*
+ * Returns the process whose slot of this kind retains the WAL before a
+ * position, or 0; sets its name.
+ */
+int
+slot_find_follower(XLogRecPtr before, NameData *name)
+{
+	NameData	prefix;
+	int			pid = 0;
+
+	followers_prefix(&prefix);
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots && pid == 0; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+
+		if (!slot->in_use || slot->data.persistency != RS_TEMPORARY ||
+			strncmp(NameStr(slot->data.name), NameStr(prefix),
+					strlen(NameStr(prefix))) != 0)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		if (!XLogRecPtrIsInvalid(slot->data.restart_lsn) &&
+			slot->data.restart_lsn < before)
+		{
+			pid = slot->active_pid;
+			*name = slot->data.name;
+		}
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return pid;
+}
+
+/*
+ * Drops a temporary slot of this process, open or not, after an error in a
+ * session, which may go on after a savepoint.
+ */
+void
+slot_discard(const char *name)
+{
+	SlotInfo	info;
+
+	LWLockReleaseAll();
+	if (decoder_is_open(name))
+		decoder_discard();
+	if (MyReplicationSlot != NULL &&
+		strcmp(NameStr(MyReplicationSlot->data.name), name) == 0)
+		ReplicationSlotRelease();
+	if (slot_lookup(name, &info) && info.active_pid == MyProcPid)
+		ReplicationSlotDrop(name, true);
 }
 
 /*

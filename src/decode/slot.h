@@ -68,7 +68,12 @@ extern void slot_keep_open(MemoryContext context);
 extern void slot_forget(void);
 extern bool slot_keeps_open(void);
 extern bool slot_is_open(const char *name);
+extern bool slot_is_held(const char *name);
 extern void slot_close(void);
+extern void slot_discard(const char *name);
+extern void slot_release_wal(const char *name);
+extern void slot_follower_name(NameData *name);
+extern int	slot_find_follower(XLogRecPtr before, NameData *name);
 extern void slot_wait_until_free(const char *name, int pid);
 extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 						   bool resumable,

@@ -592,7 +592,8 @@ add_deltas(const ApplyTarget *target, Tuplestorestate *deltas, uint64 ndeltas)
 	batch.target = target;
 	batch.shape = target->rollup->shape;
 	batch.index = group_index_open(table,
-								   rollup_group_index(target->rollup, table));
+								   rollup_group_index(target->rollup, table),
+								   NULL);
 	batch.row = MakeSingleTupleTableSlot(batch_desc(batch.shape->desc),
 										 &TTSOpsVirtual);
 	batch.row_context = AllocSetContextCreate(CurrentMemoryContext,

@@ -552,43 +552,6 @@ remember_form(Build *build, const Rollup *rollup)
 	MemoryContextSwitchTo(context);
 }
 
-static bool
-knows_source(List *facts, Oid source)
-{
-	ListCell   *lc;
-
-	foreach(lc, facts)
-	{
-		if (((const Fact *) lfirst(lc))->source == source)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Returns why the format cannot decode the changes of the sources since the
- * rollup's own position, or NULL if it can.
- */
-static const char *
-reason_facts_differ(const Format *format, const Rollup *rollup)
-{
-	List	   *kept = facts_load(rollup->relid);
-	List	   *now = facts_collect(format,
-									list_make1(rollup->shape->definition));
-	const char *reason = NULL;
-	ListCell   *lc;
-
-	foreach(lc, rollup->shape->definition->sources)
-	{
-		if (reason == NULL)
-			reason = knows_source(kept, lfirst_oid(lc)) ?
-				main_stream_reason_untold(format, rollup, kept, now,
-										  lfirst_oid(lc)) :
-				"its sources have changed";
-	}
-	return reason;
-}
-
 /*
  * Returns whether a rollup that is to be built should be resumed instead, if it
  * can be.
@@ -615,7 +578,8 @@ find_resume_point(const Rollup *rollup, const StreamRow *row,
 	*position = position_of(rollup->relid);
 	if (XLogRecPtrIsInvalid(*position))
 		return "its position is not known any more";
-	reason = reason_facts_differ(row->format, rollup);
+	reason = main_stream_reason_facts_differ(row->format, rollup,
+											 facts_load(rollup->relid));
 	if (reason != NULL)
 		return reason;
 	return wal_window_find(row, *position, point) ? NULL :
@@ -1166,11 +1130,15 @@ end_resuming(const Build *build)
 			(errmsg("rollup %s has been resumed", build->name)));
 }
 
-/* Corrects the rollup's table, or collects the differences for verify(). */
+/*
+ * Corrects the rollup's table, or collects the differences for verify(), as of
+ * a position.
+ */
 static void
-bring_up_to_date(Build *build, const Rollup *rollup)
+bring_up_to_date(Build *build, const Rollup *rollup, XLogRecPtr lsn)
 {
 	int			guc_nestlevel = NewGUCNestLevel();
+	bool		was_exact = false;
 
 	trouble_set_request(build->request);
 	begin_own_work(build);
@@ -1185,7 +1153,8 @@ bring_up_to_date(Build *build, const Rollup *rollup)
 		if (rollup->state == ROLLUP_BUILDING)
 			difference_fill_new_table(rollup);
 		else
-			difference_replace(rollup);
+			was_exact = !difference_replace(rollup) &&
+				rollup->state == ROLLUP_LIVE;
 	}
 	temporary_table_drop(DIFF_NAME);
 	temporary_table_drop(FRESH_NAME);
@@ -1195,6 +1164,8 @@ bring_up_to_date(Build *build, const Rollup *rollup)
 	if (!build->verifying)
 	{
 		rollup_set_built(rollup);
+		if (!was_exact)
+			position_set_exact_since(rollup->relid, lsn);
 		request_forget(rollup->relid, build->request);
 	}
 }
@@ -1264,7 +1235,7 @@ join_main_stream(Build *build)
 	if (build->resuming)
 		end_resuming(build);
 	else
-		bring_up_to_date(build, rollup);
+		bring_up_to_date(build, rollup, upto);
 	facts_store_others(output.facts,
 					   facts_collect(row.format,
 									 list_make1(rollup->shape->definition)));

@@ -186,10 +186,10 @@ column_list(const Definition *definition)
 }
 
 /*
- * Runs an INSERT of all rows of "from", a FROM clause.  Throws if rows were
- * suppressed.
+ * Runs an INSERT of all rows of "from", a FROM clause, and returns their
+ * number.  Throws if rows were suppressed.
  */
-static void
+static uint64
 insert_all(const Rollup *rollup, const char *query, const char *from)
 {
 	uint64		inserted;
@@ -202,19 +202,25 @@ insert_all(const Rollup *rollup, const char *query, const char *from)
 	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 							 &isnull);
 	apply_check_written(rollup, inserted, DatumGetInt64(expected));
+	return inserted;
 }
 
-/* Makes the table match the definition, changing only rows that differ. */
-void
+/*
+ * Makes the table match the definition, changing only rows that differ.
+ * Returns whether there were any.
+ */
+bool
 difference_replace(const Rollup *rollup)
 {
 	const Definition *definition = rollup->shape->definition;
+	bool		differs;
 	StringInfoData buf;
 	SavedRole	saved = find_differences(rollup, false);
 
 	xact_execute(psprintf("DELETE FROM ONLY %s WHERE ctid IN"
 						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")",
 						  rollup->shape->name));
+	differs = SPI_processed > 0;
 	if (shape_order_may_change(rollup->shape))
 		shape_make_indexes_again(rollup->shape);
 	initStringInfo(&buf);
@@ -225,8 +231,10 @@ difference_replace(const Rollup *rollup)
 	append_numbered(&buf, "n", definition->nmeasures);
 	appendStringInfoString(&buf,
 						   " FROM " DIFF_TABLE " WHERE in_definition > 0");
-	insert_all(rollup, buf.data, DIFF_TABLE " WHERE in_definition > 0");
+	differs |= insert_all(rollup, buf.data,
+						  DIFF_TABLE " WHERE in_definition > 0") > 0;
 	xact_restore_role(saved);
+	return differs;
 }
 
 /* Fills the table of a new rollup, which has not been used yet. */
@@ -237,10 +245,10 @@ difference_fill_new_table(const Rollup *rollup)
 	SavedRole	saved = xact_become(rollup->shape->owner);
 
 	xact_execute(psprintf("DELETE FROM ONLY %s", rollup->shape->name));
-	insert_all(rollup,
-			   psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
-						rollup->shape->name, columns, columns),
-			   FRESH_TABLE);
+	(void) insert_all(rollup,
+					  psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
+							   rollup->shape->name, columns, columns),
+					  FRESH_TABLE);
 	xact_restore_role(saved);
 }
 
@@ -275,6 +283,28 @@ measure_name(const Definition *definition, int i)
 }
 
 /*
+ * Appends an expression for the group columns as one JSON object.  In the
+ * query, they are d.g1, d.g2 and so on.
+ */
+void
+difference_append_key(StringInfo buf, const Definition *definition)
+{
+	append_json(buf, "true", "g", definition->ngroups, group_name, definition);
+}
+
+/*
+ * The same for the measures, which are numbered after the prefix; NULL unless
+ * the condition is true.
+ */
+void
+difference_append_measures(StringInfo buf, const Definition *definition,
+						   const char *condition, const char *prefix)
+{
+	append_json(buf, condition, prefix, definition->nmeasures, measure_name,
+				definition);
+}
+
+/*
  * Collects the differences, in the given memory context.  They are reported to
  * the caller of verify() only after the commit.  The caller may be slow, and
  * the main stream is blocked until the commit.
@@ -291,14 +321,11 @@ difference_collect(const Rollup *rollup, MemoryContext context)
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "SELECT ");
-	append_json(&buf, "true", "g", definition->ngroups, group_name,
-				definition);
+	difference_append_key(&buf, definition);
 	appendStringInfoString(&buf, ", ");
-	append_json(&buf, "d.in_rollup > 0", "o", definition->nmeasures,
-				measure_name, definition);
+	difference_append_measures(&buf, definition, "d.in_rollup > 0", "o");
 	appendStringInfoString(&buf, ", ");
-	append_json(&buf, "d.in_definition > 0", "n", definition->nmeasures,
-				measure_name, definition);
+	difference_append_measures(&buf, definition, "d.in_definition > 0", "n");
 	appendStringInfoString(&buf, " FROM " DIFF_TABLE " d ORDER BY ");
 	append_numbered(&buf, "g", definition->ngroups);
 

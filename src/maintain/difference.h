@@ -8,6 +8,8 @@
 #ifndef NOTIFY_STATS_DIFFERENCE_H
 #define NOTIFY_STATS_DIFFERENCE_H
 
+#include "lib/stringinfo.h"
+
 #include "rollup.h"
 
 typedef struct Differences Differences;
@@ -20,11 +22,17 @@ typedef struct Differences Differences;
 typedef void (*VerifyCallback) (const char *group_key, const char *in_rollup,
 								const char *in_definition, void *arg);
 
-extern void difference_replace(const Rollup *rollup);
+extern bool difference_replace(const Rollup *rollup);
 extern void difference_fill_new_table(const Rollup *rollup);
 extern Differences *difference_collect(const Rollup *rollup,
 									   MemoryContext context);
 extern void difference_report(const Differences *differences,
 							  VerifyCallback callback, void *arg);
+extern void difference_append_key(StringInfo buf,
+								  const Definition *definition);
+extern void difference_append_measures(StringInfo buf,
+									   const Definition *definition,
+									   const char *condition,
+									   const char *prefix);
 
 #endif							/* NOTIFY_STATS_DIFFERENCE_H */

@@ -28,7 +28,8 @@ struct GroupIndex
 	Relation	index;
 	int			nkeys;
 	ScanKeyData equal[INDEX_MAX_KEYS];	/* "column = value", without the value */
-	SnapshotData snapshot;
+	SnapshotData dirty;			/* unless the caller has given a snapshot */
+	bool		is_dirty;
 	IndexScanDesc scan;
 	TupleTableSlot *found;
 };
@@ -54,12 +55,12 @@ key_column(const GroupIndex *index, int key)
 }
 
 /*
- * Opens an index that own_table_find_index has found, for searches.  The
- * result is allocated in the current memory context.  The table must be
- * locked.
+ * Opens an index that own_table_find_index has found, for searches: of the
+ * rows that a snapshot shows, or (NULL) of current ones.  The result is
+ * allocated in the current memory context.  The table must be locked.
  */
 GroupIndex *
-group_index_open(Relation table, Oid index)
+group_index_open(Relation table, Oid index, Snapshot snapshot)
 {
 	GroupIndex *result = palloc0(sizeof(GroupIndex));
 
@@ -72,8 +73,10 @@ group_index_open(Relation table, Oid index)
 							   get_opcode(key_operator(result, i,
 													   BTEqualStrategyNumber)),
 							   (Datum) 0);
-	InitDirtySnapshot(result->snapshot);
-	result->scan = begin_index_scan(table, result->index, &result->snapshot,
+	result->is_dirty = snapshot == NULL;
+	InitDirtySnapshot(result->dirty);
+	result->scan = begin_index_scan(table, result->index, result->is_dirty ?
+									&result->dirty : snapshot,
 									result->nkeys);
 	result->found = table_slot_create(table, NULL);
 	return result;
@@ -110,14 +113,17 @@ start_search(GroupIndex *index, TupleTableSlot *row)
 static TransactionId
 writer_of_found(const GroupIndex *index)
 {
-	return TransactionIdIsValid(index->snapshot.xmin) ? index->snapshot.xmin :
-		index->snapshot.xmax;
+	if (!index->is_dirty)
+		return InvalidTransactionId;
+	return TransactionIdIsValid(index->dirty.xmin) ? index->dirty.xmin :
+		index->dirty.xmax;
 }
 
 /*
  * Returns the row of the table that has the same group columns as "row", or
- * NULL.  The columns of "row" are numbered like those of the table.  Returns
- * the current version of the row: waits for a transaction that is changing it.
+ * NULL.  The columns of "row" are numbered like those of the table.  Unless
+ * there is a snapshot, returns the current version of the row: waits for a
+ * transaction that is changing it.
  * While any session holds a snapshot, dead versions of the row cannot be
  * removed, and the index has an entry for each block that has some.  So the
  * entries are searched backwards, that is, from the end of the table, where

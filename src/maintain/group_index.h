@@ -10,11 +10,13 @@
 
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 #include "utils/tuplesort.h"
 
 typedef struct GroupIndex GroupIndex;
 
-extern GroupIndex *group_index_open(Relation table, Oid index);
+extern GroupIndex *group_index_open(Relation table, Oid index,
+									Snapshot snapshot);
 extern TupleTableSlot *group_index_find(GroupIndex *index,
 										TupleTableSlot *row);
 extern Tuplesortstate *group_index_begin_sort(const GroupIndex *index,

@@ -208,6 +208,64 @@ main_stream_reason_untold(const Format *format, const Rollup *rollup, List *befo
 				 get_rel_name(((IdentityGap *) linitial(gaps))->relid));
 }
 
+static bool
+knows_source(List *facts, Oid source)
+{
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		if (((const Fact *) lfirst(lc))->source == source)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Returns why the format cannot decode the changes of a rollup's sources since
+ * these facts were stored, or NULL if it can.
+ */
+const char *
+main_stream_reason_facts_differ(const Format *format, const Rollup *rollup,
+								List *stored)
+{
+	List	   *now = facts_collect(format,
+									list_make1(rollup->shape->definition));
+	const char *reason = NULL;
+	ListCell   *lc;
+
+	foreach(lc, rollup->shape->definition->sources)
+	{
+		if (reason == NULL)
+			reason = knows_source(stored, lfirst_oid(lc)) ?
+				main_stream_reason_untold(format, rollup, stored, now,
+										  lfirst_oid(lc)) :
+				"its sources have changed";
+	}
+	return reason;
+}
+
+/*
+ * Notes that older changes of a rollup cannot be read again, if a fact about a
+ * source is gone that does not matter for later ones: a partition that was
+ * detached, if deleted rows still count.
+ */
+static void
+note_lost_facts(const StreamRow *row, const Rollup *rollup, List *before,
+				List *now, XLogRecPtr lsn)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollup->shape->definition->sources)
+	{
+		if (facts_break(row->format, before, now, rollup->shape->definition,
+						lfirst_oid(lc), false) == NULL)
+			continue;
+		position_set_exact_since(rollup->relid, lsn);
+		return;
+	}
+}
+
 /*
  * Marks rollups as stale if their sources were altered such that the format
  * cannot decode unread changes.  Returns the other rollups.  *facts is set to
@@ -237,7 +295,10 @@ compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 		if (reason != NULL)
 			rollup_give_up(rollup, reason, lsn);
 		else
+		{
+			note_lost_facts(row, rollup, before, now, lsn);
 			sound = lappend(sound, rollup);
+		}
 	}
 	if (list_length(sound) < list_length(live))
 		now = facts_collect(row->format, rollup_definitions(sound));

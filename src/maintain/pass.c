@@ -61,6 +61,12 @@ apply_deltas(Pass *pass)
 	pass->may_apply = true;
 	if (output->discarded)
 		return;
+	if (input->take_delta != NULL)
+	{
+		foreach(lc, pass->fold->deltas)
+			input->take_delta((Delta *) lfirst(lc), input->arg);
+		return;
+	}
 	shared_window_progress(WINDOW_APPLYING, InvalidXLogRecPtr);
 	foreach(lc, pass->fold->deltas)
 	{

@@ -21,6 +21,8 @@ typedef struct VisibleXids
 	TransactionId *running;		/* those in between that had not ended */
 } VisibleXids;
 
+struct Delta;
+
 /*
  * The parameters of a pass over a slot within the current transaction; see
  * pass_read.
@@ -43,6 +45,13 @@ typedef struct PassInput
 	 * nothing is.
 	 */
 	bool		(*before_apply) (void *arg);
+
+	/*
+	 * If set, takes the deltas of a rollup, which are not applied.  It is
+	 * called again when later changes have made more deltas, maybe for the
+	 * same groups.
+	 */
+	void		(*take_delta) (struct Delta *delta, void *arg);
 	void	   *arg;
 } PassInput;
 

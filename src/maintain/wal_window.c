@@ -25,6 +25,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
@@ -333,6 +334,8 @@ create_slot(const StreamRow *row)
 					 row->format->plugin, false);
 	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".window_position", 0,
 					NULL, NULL, NULL);
+	/* the next position that is written is noted */
+	memset(&shared_stream()->wal_window, 0, sizeof(SharedWalWindow));
 	ereport(LOG,
 			(errmsg("notify_stats created replication slot \"%s\", which retains up to %d MB of applied WAL",
 					NameStr(name), notify_stats_resumable_wal_window)));
@@ -426,6 +429,67 @@ do_upkeep(const StreamRow *row, Upkeep upkeep)
 }
 
 /*
+ * Followers
+ */
+
+/*
+ * Locks the slot with which a process follows a rollup, until the current
+ * resource owner releases its locks.  Returns false if the lock is not free,
+ * and it should not wait.
+ */
+bool
+wal_window_lock_follower(int pid, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, catalog_table(CATALOG_STREAM), pid,
+					   1);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Returns the position before which only followers retain WAL. */
+static XLogRecPtr
+start_of_window(void)
+{
+	NameData	name;
+	SlotInfo	slot;
+
+	if (find_slot(&name, &slot) && !slot.lost)
+		return slot.restart_lsn;
+	slot_main_name(&name);
+	if (!slot_lookup(NameStr(name), &slot) || slot.lost ||
+		slot.confirmed_flush_lsn < window_size())
+		return InvalidXLogRecPtr;
+	return slot.confirmed_flush_lsn - window_size();
+}
+
+/*
+ * Takes the WAL before the window away from a session that follows a rollup
+ * (changes.c) and has not asked for a long time.  Its slot would retain it
+ * until the session asks again or ends.
+ */
+static void
+limit_followers(void)
+{
+	XLogRecPtr	start = start_of_window();
+	NameData	name;
+
+	if (slot_find_follower(start, &name) == 0)
+		return;
+	xact_begin();
+	if (OidIsValid(catalog_table(CATALOG_STREAM)))
+	{
+		int			pid = slot_find_follower(start, &name);
+
+		if (pid != 0 && wal_window_lock_follower(pid, false) &&
+			slot_find_follower(start, &name) == pid)
+			slot_release_wal(NameStr(name));
+	}
+	xact_commit();
+}
+
+/*
  * Makes, moves or drops the slot, as the settings and the position of the main
  * slot require.  Looks at it at most once per second, unless "at_once".  Does
  * nothing while another process works on the stream.  Must be called outside a
@@ -442,6 +506,7 @@ wal_window_maintain(bool at_once)
 												MAINTAIN_INTERVAL_MS))
 		return;
 	last = now;
+	limit_followers();
 	if (choose_upkeep() == UPKEEP_NONE)
 		return;
 	xact_begin();

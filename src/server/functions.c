@@ -42,6 +42,7 @@
 #include "definition.h"
 #include "estimate.h"
 #include "from_query.h"
+#include "functions.h"
 #include "main_slot.h"
 #include "names.h"
 #include "position.h"
@@ -78,7 +79,7 @@ sql_function(notify_stats_catch_up_activity);
 sql_function(notify_stats_source_gaps);
 
 /* Throws on a standby, where the rollups are replicated from the primary. */
-static void
+void
 check_primary(void)
 {
 	if (RecoveryInProgress())
@@ -436,7 +437,7 @@ notify_stats_verify(PG_FUNCTION_ARGS)
  */
 
 /* Returns the milliseconds of an interval, at least 0. */
-static int64
+int64
 interval_ms(const Interval *interval)
 {
 	int64		days = interval->day +

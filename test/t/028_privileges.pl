@@ -143,6 +143,10 @@ my @all = @roles;
 # Each function: the statement, and the roles that may run it.
 my %function = (
 	applied_lsn => [ q{SELECT notify_stats.applied_lsn('desk.owned')}, @all ],
+	changes => [ q{SELECT * FROM notify_stats.changes('desk.owned', NULL)}, $superuser, qw(owner member) ],
+	changed_rows => [ q{SELECT * FROM notify_stats.changed_rows(NULL::desk.owned, NULL)}, $superuser, qw(owner member) ],
+	rollup_as_of => [ q{SELECT * FROM notify_stats.rollup_as_of(NULL::desk.owned, (SELECT applied_lsn FROM notify_stats.stream))}, $superuser, qw(owner member) ],
+	position_at => [ q{SELECT notify_stats.position_at('infinity')}, @all ],
 	wait_for_lsn => [ q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.owned')}, @all ],
 	create_rollup => [ "BEGIN\\; " . sprintf($create, 'more'), $superuser, qw(owner member other) ],
 	alter_rollup => [ q{BEGIN\; SELECT notify_stats.alter_rollup('desk.owned', NULL)}, $superuser, qw(owner member) ],

@@ -581,6 +581,8 @@ blocked_by(integer)|EXECUTE
 build_activity()|EXECUTE
 catch_up_activity()|EXECUTE
 catch_up_progress|SELECT
+changed_rows(anyelement,pg_lsn,interval)|EXECUTE
+changes(regclass,pg_lsn,interval)|EXECUTE
 computed_rollup|SELECT
 create_rollup(text,text,text[],text[])|EXECUTE
 display_name(regclass)|EXECUTE
@@ -590,8 +592,10 @@ ignored_by(regclass[])|EXECUTE
 is_successor(regclass)|EXECUTE
 late_standbys(name,pg_lsn)|EXECUTE
 loss_reason()|EXECUTE
+position_at(timestamp with time zone)|EXECUTE
 rebuild(regclass,boolean,boolean)|EXECUTE
 replacement|SELECT
+rollup_as_of(anyelement,pg_lsn)|EXECUTE
 rollups|SELECT
 rollup|SELECT
 schema|USAGE
