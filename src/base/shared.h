@@ -82,6 +82,7 @@ typedef struct SharedOversize
 typedef struct SharedWalWindow
 {
 	XLogRecPtr	lsn;
+	XLogRecPtr	restart_lsn;
 	TimestampTz at;
 } SharedWalWindow;
 

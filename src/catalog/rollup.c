@@ -1134,8 +1134,9 @@ rollup_retry(Rollup *rollup)
 		catalog_execute_for(query, rollup->relid) == 0)
 		return false;
 	ereport(LOG,
-			(errmsg("rollup %s has failed and will be rebuilt",
-					display_name(rollup)),
+			(errmsg("rollup %s has failed and will be %s", display_name(rollup),
+					XLogRecPtrIsInvalid(position_of(rollup->relid)) ?
+					"rebuilt" : "tried again"),
 			 errdetail("The rollup, a source table or a privilege was altered.")));
 	return true;
 }
@@ -1197,7 +1198,7 @@ rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)
 	args[1] = LSNGetDatum(lsn);
 	args[2] = BoolGetDatum(rebuild);
 	catalog_execute(SETTING_STATE(" state = CASE WHEN $3 AND (ignore_deletes = '{}' OR EXISTS (SELECT FROM "
-								  EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = rollup.rollup))"
+								  EXTENSION_SCHEMA ".rebuild_request q WHERE q.rollup = rollup.rollup AND q.from_scratch))"
 								  " THEN 'stale' ELSE 'failed' END"
 								  " WHERE state = 'live' OR (state = 'stale' AND NOT $3)", "$1", "$2"),
 					3, argtypes, args, nulls);

@@ -519,17 +519,18 @@ slot_safe_lsn(void)
 
 /*
  * Whether this server has the WAL at a position, on any timeline of its
- * history.  Where it was found once it is not looked for again.
+ * history.  Where it was found the last times it is not looked for again: there
+ * are two slots.
  */
 bool
 slot_has_wal(XLogRecPtr lsn)
 {
-	static XLogSegNo found = 0;
+	static XLogSegNo found[2];
 	XLogSegNo	segment;
 	ListCell   *lc;
 
 	XLByteToSeg(lsn, segment, wal_segment_size);
-	if (segment == found)
+	if (segment == found[0] || segment == found[1])
 		return true;
 	foreach(lc, readTimeLineHistory(GetWALInsertionTimeLine()))
 	{
@@ -540,7 +541,8 @@ slot_has_wal(XLogRecPtr lsn)
 					 wal_segment_size);
 		if (stat(path, &status) != 0 && errno == ENOENT)
 			continue;
-		found = segment;
+		found[1] = found[0];
+		found[0] = segment;
 		return true;
 	}
 	return false;

@@ -23,10 +23,12 @@
 #include "utils/lsyscache.h"
 
 #include "busy_lock.h"
+#include "core.h"
 #include "facts.h"
 #include "main_slot.h"
 #include "main_stream.h"
 #include "pass.h"
+#include "position.h"
 #include "rollup.h"
 #include "slot.h"
 #include "upgrade.h"
@@ -142,6 +144,35 @@ upgrade_cancel(void)
 }
 
 /*
+ * Throws if a rollup could only be resumed from the window of applied WAL,
+ * which does not survive the upgrade, since it counts deleted rows.
+ */
+static void
+check_resumed(const StreamRow *row)
+{
+	ListCell   *lc;
+
+	foreach(lc, rollup_list(NULL))
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+		XLogRecPtr	position = position_of(rollup->relid);
+
+		if (rollup->ignores == NIL || XLogRecPtrIsInvalid(position) ||
+			!wal_window_retains(row, position))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("rollup %s could not be resumed after the upgrade",
+						core_display_name(rollup->relid)),
+				 errdetail("It was left behind, and counts rows that were deleted from %s.",
+						   rollup_ignored_names(rollup)),
+				 errhint("Fix what the view notify_stats.rollups gives as the reason, and resume it with notify_stats.rebuild(). Or give these rows up: %s",
+						 rollup_rebuild_statement(rollup_qualified_name(core_users_rollup(rollup->relid)),
+												  true))));
+	}
+}
+
+/*
  * Drops the slot of the window of applied WAL, which pg_upgrade would not
  * migrate: it has changes that can still be decoded.
  */
@@ -149,10 +180,19 @@ static void
 drop_window(void)
 {
 	StreamRow	row;
+	NameData	name;
+	SlotInfo	slot;
 
 	xact_begin();
 	(void) main_stream_lock(&row);
 	wal_window_drop_slot();
+	slot_window_name(&name);
+	if (slot_lookup(NameStr(name), &slot) && slot.active_pid != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("replication slot \"%s\" is in use by process %d",
+						NameStr(name), slot.active_pid),
+				 errhint("End that process, then run: CALL notify_stats.prepare_upgrade();")));
 	xact_commit();
 }
 
@@ -175,6 +215,7 @@ upgrade_prepare(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("there is no replication slot to migrate"),
 				 errhint("Run pg_upgrade without it. If there are rollups, the new server creates a slot and rebuilds them.")));
+	check_resumed(&row);
 	xact_commit();
 	for (int i = 0; i < UPGRADE_TRIES; i++)
 		if (try_pass_end())

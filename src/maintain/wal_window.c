@@ -8,12 +8,11 @@
  * rollup that was left behind (position.c) can be resumed from its own
  * position, and a main slot that was lost can be replaced without loss.
  *
- * Decoding can begin only where a slot has been (start_point.c).  So cycles
- * note, in the table window_position, where the main slot is: at intervals of a
- * fraction of the window, or each minute, and only if they write a position
- * anyway.  The second slot moves from one of these places to another.  That
- * reads no WAL, because the main slot has been there, and its snapshot of the
- * catalogs is in a file.
+ * Decoding can begin where a slot has been, as its snapshot of the catalogs is
+ * in a file (start_point.c).  So cycles note, in the table window_position,
+ * where the main slot is: at intervals of a fraction of the window, or each
+ * minute, and only if they write a position anyway.  The second slot moves from
+ * one of these places to another, which reads no WAL.
  *
  *-------------------------------------------------------------------------
  */
@@ -75,10 +74,14 @@ find_slot(NameData *name, SlotInfo *slot)
 
 /* Whether it is time to note where the main slot is. */
 static bool
-is_note_due(const SharedWalWindow *noted, XLogRecPtr lsn)
+is_note_due(const SharedWalWindow *noted, const SlotInfo *slot)
 {
+	XLogRecPtr	lsn = slot->confirmed_flush_lsn;
+
+	/* from the same restart_lsn the same WAL is read */
 	return lsn > noted->lsn &&
-		(lsn - noted->lsn >= window_size() / NOTES_PER_WINDOW ||
+		((lsn - noted->lsn >= window_size() / NOTES_PER_WINDOW &&
+		  slot->restart_lsn != noted->restart_lsn) ||
 		 TimestampDifferenceExceeds(noted->at, GetCurrentTimestamp(),
 									NOTE_INTERVAL_MS));
 }
@@ -100,7 +103,7 @@ wal_window_note(const StreamRow *row, XLogRecPtr applied_lsn)
 
 	if (window_size() == 0 || !slot_lookup(NameStr(row->slot_name), &slot) ||
 		slot.lost || slot.confirmed_flush_lsn > row->applied_lsn ||
-		!is_note_due(noted, slot.confirmed_flush_lsn))
+		!is_note_due(noted, &slot))
 		return;
 	args[0] = LSNGetDatum(applied_lsn);
 	args[1] = LSNGetDatum(slot.confirmed_flush_lsn);
@@ -108,6 +111,7 @@ wal_window_note(const StreamRow *row, XLogRecPtr applied_lsn)
 	args[3] = TransactionIdGetDatum(slot.catalog_xmin);
 	catalog_execute(insert, 4, argtypes, args, NULL);
 	noted->lsn = slot.confirmed_flush_lsn;
+	noted->restart_lsn = slot.restart_lsn;
 	noted->at = GetCurrentTimestamp();
 }
 
@@ -490,6 +494,16 @@ limit_followers(void)
 }
 
 /*
+ * Returns whether the slot may be touched.  If the main slot is not as it should
+ * be, somebody else has made it or moved it, and this one will replace it.
+ */
+static bool
+may_maintain(const StreamRow *row)
+{
+	return window_size() == 0 || main_slot_loss_reason(row) == NULL;
+}
+
+/*
  * Makes, moves or drops the slot, as the settings and the position of the main
  * slot require.  Looks at it at most once per second, unless "at_once".  Does
  * nothing while another process works on the stream.  Must be called outside a
@@ -511,7 +525,8 @@ wal_window_maintain(bool at_once)
 		return;
 	xact_begin();
 	if (OidIsValid(catalog_table(CATALOG_STREAM)) && stream_try_lock() &&
-		stream_load(&row) && row.has_slot && row.upgrade_from == 0)
+		stream_load(&row) && row.has_slot && row.upgrade_from == 0 &&
+		may_maintain(&row))
 		do_upkeep(&row, choose_upkeep());
 	xact_commit();
 }

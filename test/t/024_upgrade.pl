@@ -167,6 +167,18 @@ is_left($node, 'prepared again, after the writes have stopped');
 resume_stream($node);
 is_exact($node, 'exact after that', rollups => ['ft_service_stats']);
 is(sql($node, 'SELECT n = (SELECT count(*) FROM kept WHERE a = 3) FROM kept_rows WHERE a = 3'), 't', 'including the later writes');
+# A rollup that can only be resumed before the upgrade.
+sql($node, 'ALTER TABLE kept_rows ADD CONSTRAINT few CHECK (n < 0) NOT VALID');
+sql($node, 'INSERT INTO kept VALUES (4)');
+wait_for_state($node, 'kept_rows', 'failed');
+like(sql_error($node, $prepare), qr/ERROR:  55000: rollup public\.kept_rows could not be resumed after the upgrade\nDETAIL: .*\nHINT:  .*forget_deleted => true\);/,
+	'a rollup that would lose deleted rows is told of');
+is(sql($node, q{SELECT count(*) FROM pg_replication_slots}), '2', 'and the window remains');
+sql($node, q{ALTER TABLE kept_rows DROP CONSTRAINT few; SELECT notify_stats.rebuild('kept_rows')});
+wait_for_state($node, 'kept_rows', 'live');
+sql($node, $prepare);
+is_left($node, 'prepared after it was resumed');
+resume_stream($node);
 unlike(slurp_file($node->logfile, $offset), qr/changes were lost/, 'nothing was lost in all this');
 $node->stop;
 
