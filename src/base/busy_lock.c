@@ -115,6 +115,19 @@ busy_lock_wait(BusyLock busy)
 }
 
 /*
+ * Waits for a lock in its queue and takes it, for the session of a user, in
+ * which a statement waits in that way.
+ */
+void
+busy_lock_queue(BusyLock busy)
+{
+	if (OidIsValid(busy.type))
+		LockDatabaseObject(TypeRelationId, busy.type, 0, busy.mode);
+	else
+		LockRelationOid(busy.relid, busy.mode);
+}
+
+/*
  * Returns a name of the locked object for messages; palloc'd.  Must be called
  * within a transaction.
  */

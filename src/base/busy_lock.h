@@ -25,6 +25,7 @@ extern bool busy_lock_try(BusyLock lock);
 extern bool busy_lock_take(BusyLock lock, BusyLock *busy);
 extern bool busy_lock_relation(Oid relid, LOCKMODE mode, BusyLock *busy);
 extern bool busy_lock_wait(BusyLock busy);
+extern void busy_lock_queue(BusyLock busy);
 extern char *busy_lock_name(BusyLock busy);
 
 #endif							/* NOTIFY_STATS_BUSY_LOCK_H */

@@ -133,8 +133,8 @@ position_read(Oid rollup, Snapshot snapshot, RollupPosition *position)
 {
 	static const char query[] =
 	"SELECT CASE WHEN r.state <> 'live' THEN v.applied_lsn"
-	" WHEN s.slot_name IS NOT NULL THEN s.applied_lsn END, r.state = 'live', v.exact_since"
-	" FROM " EXTENSION_SCHEMA ".rollup r CROSS JOIN " EXTENSION_SCHEMA ".stream s"
+	" WHEN s.slot_name IS NOT NULL THEN s.applied_lsn END, r.state = 'live', v.exact_since, c.relfilenode"
+	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_class c ON c.oid = r.rollup CROSS JOIN " EXTENSION_SCHEMA ".stream s"
 	" LEFT JOIN " EXTENSION_SCHEMA ".rollup_activity v ON v.rollup = r.rollup WHERE r.rollup = $1";
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(rollup)};
@@ -155,6 +155,9 @@ position_read(Oid rollup, Snapshot snapshot, RollupPosition *position)
 			DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
 									   SPI_tuptable->tupdesc, 2, &isnull));
 		position->exact_since = lsn_or_invalid(3);
+		position->file =
+			DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+										   SPI_tuptable->tupdesc, 4, &isnull));
 	}
 	PopActiveSnapshot();
 	catalog_leave(saved);

@@ -18,6 +18,7 @@ typedef struct RollupPosition
 								 * exact anywhere */
 	bool		is_live;		/* it is the position of the stream */
 	XLogRecPtr	exact_since;	/* invalid: it has not been built here */
+	Oid			file;			/* of the table */
 } RollupPosition;
 
 extern void position_keep(Oid rollup, XLogRecPtr lsn);

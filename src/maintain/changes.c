@@ -31,7 +31,6 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -149,6 +148,19 @@ complain_of_slots(void)
 			 errhint("End other sessions that read changes, drop unused slots, or raise max_replication_slots and restart the server.")));
 }
 
+/*
+ * Throws if code of an owner calls this.  A pass may be running around it, in a
+ * worker or in another request, which would go on with the slot opened here.
+ */
+static void
+check_outside_of_pass(void)
+{
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot read the changes of a rollup within security-restricted operation")));
+}
+
 /* Throws unless the current user may read every row of the rollup. */
 static void
 check_access(Oid relid)
@@ -248,6 +260,21 @@ check_future(const Reading *reading)
 }
 
 /*
+ * Throws if the table was rewritten after the snapshot, to which it is then
+ * empty, or is not as it was.
+ */
+static void
+check_rewrite(const Reading *reading, const RollupPosition *shown)
+{
+	if (shown->file != reading->now.file)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rollup %s was rewritten after the snapshot of the query",
+						rollup_qualified_name(reading->request->rollup)),
+				 errhint("Run the query again, in another transaction if this one is REPEATABLE READ or SERIALIZABLE.")));
+}
+
+/*
  * Finds out how far the snapshot's rows reach.  Returns whether there may be
  * changes up to there.
  */
@@ -263,6 +290,7 @@ find_range(Reading *reading)
 		complain_of_state(reading);
 	(void) position_read(request->rollup, GetLatestSnapshot(),
 						 &reading->now);
+	check_rewrite(reading, &shown);
 	reading->result.lsn = shown.lsn;
 	if (request->kind == CHANGES_ALL)
 		return false;
@@ -752,6 +780,33 @@ report_rows(Reading *reading)
  * The whole request
  */
 
+/*
+ * Throws unless rows of the table are what the reader's query takes them for,
+ * which was planned without a lock on the table.
+ */
+static void
+check_row_type(const Reading *reading)
+{
+	TupleDesc	expected = reading->request->row_type;
+	TupleDesc	desc = RelationGetDescr(reading->table);
+	bool		same = expected == NULL || expected->natts == desc->natts;
+
+	for (int i = 0; same && expected != NULL && i < desc->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(expected, i);
+		Form_pg_attribute b = TupleDescAttr(desc, i);
+
+		same = a->atttypid == b->atttypid && a->attlen == b->attlen &&
+			a->attalign == b->attalign && a->attisdropped == b->attisdropped;
+	}
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the columns of rollup %s were altered concurrently",
+						rollup_qualified_name(reading->request->rollup)),
+				 errhint("Run the query again.")));
+}
+
 /* Opens the rollup's table, for the role that is the rollup's owner. */
 static void
 open_table(Reading *reading)
@@ -761,6 +816,7 @@ open_table(Reading *reading)
 	.hcxt = CurrentMemoryContext};
 
 	reading->table = table_open(reading->request->rollup, NoLock);
+	check_row_type(reading);
 	reading->index = group_index_open(reading->table,
 									  rollup_group_index(reading->rollup,
 														 reading->table),
@@ -840,6 +896,7 @@ try_answer(Reading *reading, BusyLock *busy)
 	ShapeAccess access;
 
 	xact_use_worker_values();
+	slot_follower_name(&reading->slot_name);
 	reading->rollup = rollup_find(rollup_list(NULL), relid);
 	if (reading->rollup == NULL)
 		rollup_complain_missing(relid);
@@ -852,55 +909,44 @@ try_answer(Reading *reading, BusyLock *busy)
 	return access == SHAPE_READY;
 }
 
+/*
+ * Answers the request.  Waits for locks as other statements do, in the queue:
+ * the server notices if others wait for locks of this transaction.
+ */
+static void
+answer_with_locks(Reading *reading)
+{
+	const ChangesRequest *request = reading->request;
+	MemoryContext context = CurrentMemoryContext;
+	BusyLock	busy;
+
+	while (!try_answer(reading, &busy))
+	{
+		busy_lock_queue(busy);
+		MemoryContextReset(context);
+		memset(reading, 0, sizeof(*reading));
+		reading->request = request;
+		check_access(request->rollup);
+	}
+}
+
 /* The same, after which no locks remain. */
-static bool
-try_answer_without_locks(Reading *reading, BusyLock *busy)
+static ChangesResult
+answer_without_locks(const ChangesRequest *request)
 {
 	ResourceOwner caller_owner = CurrentResourceOwner;
 	ResourceOwner owner = ResourceOwnerCreate(caller_owner,
 											  "notify_stats changes");
-	bool		done;
+	Reading		reading = {.request = request};
 
+	check_access(request->rollup);
 	CurrentResourceOwner = owner;
-	done = try_answer(reading, busy);
+	answer_with_locks(&reading);
 	CurrentResourceOwner = caller_owner;
 	ResourceOwnerRelease(owner, RESOURCE_RELEASE_BEFORE_LOCKS, true, false);
 	ResourceOwnerRelease(owner, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, true, false);
 	ResourceOwnerDelete(owner);
-	return done;
-}
-
-/* Waits for a lock, as other statements do. */
-static void
-wait_for_lock(BusyLock busy)
-{
-	busy.until = LockTimeout == 0 ? 0 :
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LockTimeout);
-	if (!busy_lock_wait(busy))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("canceling statement due to lock timeout")));
-}
-
-static ChangesResult
-answer_in(MemoryContext context, const ChangesRequest *request)
-{
-	Reading		reading;
-	BusyLock	busy;
-	bool		done;
-
-	do
-	{
-		MemoryContextReset(context);
-		memset(&reading, 0, sizeof(reading));
-		reading.request = request;
-		slot_follower_name(&reading.slot_name);
-		check_access(request->rollup);
-		done = try_answer_without_locks(&reading, &busy);
-		if (!done)
-			wait_for_lock(busy);
-	} while (!done);
 	return reading.result;
 }
 
@@ -918,10 +964,11 @@ changes_read(const ChangesRequest *request)
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	ChangesResult result;
 
+	check_outside_of_pass();
 	trouble_ignore(true);
 	PG_TRY();
 	{
-		result = answer_in(context, request);
+		result = answer_without_locks(request);
 	}
 	PG_CATCH();
 	{

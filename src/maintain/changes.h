@@ -38,6 +38,7 @@ typedef struct ChangesRequest
 	ChangesKind kind;
 	XLogRecPtr	since;
 	Snapshot	snapshot;		/* the rows are those that it shows */
+	TupleDesc	row_type;		/* of the rows that are expected; NULL: any */
 	void		(*take_row) (TupleTableSlot *row, bool gone, XLogRecPtr lsn,
 							 void *arg);
 	void		(*take_json) (const char *group_key, const char *measures,

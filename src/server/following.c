@@ -265,6 +265,7 @@ notify_stats_rollup_as_of(PG_FUNCTION_ARGS)
 	request.since = PG_GETARG_LSN(1);
 	request.snapshot = GetActiveSnapshot();
 	request.take_row = put_row;
+	request.row_type = ((ReturnSetInfo *) fcinfo->resultinfo)->setDesc;
 	request.arg = fcinfo->resultinfo;
 	(void) changes_read(&request);
 	return (Datum) 0;

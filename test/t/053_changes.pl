@@ -412,6 +412,89 @@ my ($status, $stdout, $stderr) = $node->psql('postgres', $query, extra_params =>
 like($stderr, qr/row-level security applies/, 'row-level security is not bypassed');
 sql($node, 'ALTER TABLE kinds DISABLE ROW LEVEL SECURITY');
 
+# --- locks --------------------------------------------------------------------------------
+
+# Waits until a session waits for a lock, with a query that has this in it.
+sub wait_for_waiter
+{
+	my ($text) = @_;
+
+	poll($node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%$text%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()", '1');
+	return;
+}
+
+sql($node, "CREATE FUNCTION error_of(query text) RETURNS text LANGUAGE plpgsql AS
+	'BEGIN EXECUTE query; RETURN ''none''; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END'");
+my $mine = $node->background_psql('postgres');
+my $other = $node->background_psql('postgres');
+follow('before locks');
+sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)");
+wait_until_applied($node);
+my $asked = "SELECT group_key FROM notify_stats.changes('kinds', '$lsn')";
+my $answer = '{"day": "2026-01-01", "kind": 6}';
+$other->query_safe('BEGIN; LOCK TABLE event');
+$waiting = start_psql($node, $asked);
+wait_for_waiter('changes(');
+$other->query_safe('COMMIT');
+is($waiting->finish, $answer, 'a reader waits for a lock');
+$other->query_safe('BEGIN; LOCK TABLE event');
+like(sql_error($node, "BEGIN READ ONLY; SET LOCAL lock_timeout = '10ms'; $asked"), qr/55P03/, 'no longer than lock_timeout');
+$other->query_safe('COMMIT');
+
+$mine->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT count(*) FROM kinds');
+$waiting = start_psql($node, 'BEGIN; LOCK TABLE kinds; COMMIT');
+wait_for_waiter('LOCK TABLE kinds');
+is($mine->query_safe($asked), $answer, 'and not for one that is waiting for its transaction');
+is($mine->query_safe('SHOW transaction_isolation'), 'repeatable read', 'which remains as it was');
+is($mine->query_safe('SHOW transaction_read_only'), 'on', 'and read-only');
+$mine->query_safe('COMMIT');
+$waiting->finish;
+wait_until_applied($node);
+follow('after locks');
+
+# a table that was rewritten is empty to older snapshots
+$mine->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM other');
+sql($node, 'BEGIN; ALTER TABLE kinds SET UNLOGGED; ALTER TABLE kinds SET LOGGED; COMMIT');
+is($mine->query_safe("SELECT error_of('SELECT * FROM notify_stats.changes(''kinds'', NULL)')"), '40001', 'a snapshot before the table was rewritten');
+$mine->query_safe('COMMIT');
+$mine->quit;
+wait_until_applied($node);
+follow('after the table was rewritten');
+
+# rows of another type than the query expects; the session knows the type, and so does not lock the
+# table when it parses the query
+my $as_of = "SELECT * FROM notify_stats.rollup_as_of(NULL::kinds, '$lsn')";
+$other->query_safe('SELECT pg_advisory_lock(7)');
+$waiting = start_psql($node, "$as_of LIMIT 0", 'SELECT pg_advisory_lock(7)', $as_of);
+wait_for_waiter('advisory');
+$other->query_safe('BEGIN; ALTER TABLE kinds ADD COLUMN note text; SELECT pg_advisory_unlock(7)');
+wait_for_waiter('rollup_as_of(');
+$other->query_safe('COMMIT');
+like($waiting->finish, qr/columns of rollup public\.kinds were altered concurrently/, 'a column is added before the rows are read');
+$other->quit;
+sql($node, 'ALTER TABLE kinds DROP COLUMN note');
+wait_for_state($node, 'kinds', 'live');
+follow('after the column was dropped');
+
+# --- code of owners -----------------------------------------------------------------------
+
+# A pass of the worker, or of a reader, would go on with the slot of the call within.
+sql($node, q{CREATE FUNCTION same(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+	SELECT notify_stats.create_rollup('nested', 'SELECT same(value) AS v, count(*) AS n FROM event GROUP BY 1')});
+wait_until_applied($node);
+my $nested = sql($node, q{SELECT DISTINCT lsn FROM notify_stats.changes('nested', NULL)});
+sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 8)");
+wait_until_applied($node);
+sql($node, "CREATE OR REPLACE FUNCTION same(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
+	'BEGIN PERFORM FROM notify_stats.changes(''public.kinds'', ''$lsn''); RETURN \$1; END'");
+like(sql_error($node, "SELECT * FROM notify_stats.changes('nested', '$nested')"), qr/42501.*security-restricted operation/s, 'a definition cannot read changes while a reader folds');
+sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 9)");
+wait_for_state($node, 'nested', 'failed');
+like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'nested'::regclass}), qr/security-restricted operation/, 'nor while the worker does');
+sql($node, q{SELECT notify_stats.drop_rollup('nested')});
+wait_until_applied($node);
+follow('after that');
+
 # --- other rollups ----------------------------------------------------------------------
 
 sql($node, q{SELECT notify_stats.create_rollup('averages', 'SELECT kind, avg(value) AS mean FROM event GROUP BY kind')});
