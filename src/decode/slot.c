@@ -652,35 +652,43 @@ slot_close(void)
 }
 
 /*
- * Lets go of the WAL and the catalog rows that a temporary slot retains, which
- * another process has and does not use now.  That process then no longer finds
- * that it holds it.
+ * Lets go of the WAL and the catalog rows that a temporary slot retains, if it
+ * retains WAL before a position, which another process has and does not use
+ * now.  That process then no longer finds that it holds the slot.
  */
 void
-slot_release_wal(const char *name)
+slot_release_wal(const char *name, XLogRecPtr before)
 {
 	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
+	bool		released = false;
 
 	if (slot == NULL || slot->data.persistency != RS_TEMPORARY)
 		return;
 	SpinLockAcquire(&slot->mutex);
-	slot->data.restart_lsn = InvalidXLogRecPtr;
-	slot->data.catalog_xmin = InvalidTransactionId;
-	slot->effective_catalog_xmin = InvalidTransactionId;
+	if (!XLogRecPtrIsInvalid(slot->data.restart_lsn) &&
+		slot->data.restart_lsn < before)
+	{
+		slot->data.restart_lsn = InvalidXLogRecPtr;
+		slot->data.catalog_xmin = InvalidTransactionId;
+		slot->effective_catalog_xmin = InvalidTransactionId;
+		released = true;
+	}
 	SpinLockRelease(&slot->mutex);
+	if (!released)
+		return;
 	ReplicationSlotsComputeRequiredXmin(false);
 	ReplicationSlotsComputeRequiredLSN();
 }
 
 /*
- * The slots of sessions that follow a rollup of this database
+ * The slots of sessions that follow a rollup
  */
 
 static void
-followers_prefix(NameData *prefix)
+followers_prefix(Oid database, NameData *prefix)
 {
 	snprintf(NameStr(*prefix), NAMEDATALEN, EXTENSION_NAME "_%u_follow_",
-			 MyDatabaseId);
+			 database);
 }
 
 /* Writes the name of the slot with which this session follows a rollup. */
@@ -689,41 +697,46 @@ slot_follower_name(NameData *name)
 {
 	NameData	prefix;
 
-	followers_prefix(&prefix);
+	followers_prefix(MyDatabaseId, &prefix);
 	snprintf(NameStr(*name), NAMEDATALEN, "%s%d", NameStr(prefix), MyProcPid);
 }
 
-/*
- * Returns the process whose slot of this kind retains the WAL before a
- * position, or 0; sets its name.
- */
-int
-slot_find_follower(XLogRecPtr before, NameData *name)
+/* Reads a slot, if it is in use and its name has that prefix. */
+static bool
+read_follower(ReplicationSlot *slot, const char *prefix, Follower *follower)
 {
+	if (!slot->in_use || slot->data.persistency != RS_TEMPORARY ||
+		strncmp(NameStr(slot->data.name), prefix, strlen(prefix)) != 0)
+		return false;
+	follower->name = slot->data.name;
+	SpinLockAcquire(&slot->mutex);
+	follower->pid = slot->active_pid;
+	follower->restart_lsn = slot->data.restart_lsn;
+	SpinLockRelease(&slot->mutex);
+	return true;
+}
+
+/* Returns the slots of this kind of a database, as a list of Follower. */
+List *
+slot_followers(Oid database)
+{
+	List	   *followers = NIL;
 	NameData	prefix;
-	int			pid = 0;
 
-	followers_prefix(&prefix);
+	followers_prefix(database, &prefix);
 	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
-	for (int i = 0; i < max_replication_slots && pid == 0; i++)
+	for (int i = 0; i < max_replication_slots; i++)
 	{
-		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+		Follower	follower;
 
-		if (!slot->in_use || slot->data.persistency != RS_TEMPORARY ||
-			strncmp(NameStr(slot->data.name), NameStr(prefix),
-					strlen(NameStr(prefix))) != 0)
-			continue;
-		SpinLockAcquire(&slot->mutex);
-		if (!XLogRecPtrIsInvalid(slot->data.restart_lsn) &&
-			slot->data.restart_lsn < before)
-		{
-			pid = slot->active_pid;
-			*name = slot->data.name;
-		}
-		SpinLockRelease(&slot->mutex);
+		if (read_follower(&ReplicationSlotCtl->replication_slots[i],
+						  NameStr(prefix), &follower))
+			followers = lappend(followers,
+								memcpy(palloc(sizeof(follower)), &follower,
+									   sizeof(follower)));
 	}
 	LWLockRelease(ReplicationSlotControlLock);
-	return pid;
+	return followers;
 }
 
 /*

@@ -36,6 +36,14 @@ typedef struct SlotInfo
 	bool		failover;		/* it is synchronized to standbys */
 } SlotInfo;
 
+/* The slot of a session that follows a rollup. */
+typedef struct Follower
+{
+	NameData	name;
+	int			pid;
+	XLogRecPtr	restart_lsn;	/* invalid: it retains no WAL */
+} Follower;
+
 /* A peek: the messages written by the output plugin. */
 typedef struct SlotPeek SlotPeek;
 
@@ -71,9 +79,9 @@ extern bool slot_is_open(const char *name);
 extern bool slot_is_held(const char *name);
 extern void slot_close(void);
 extern void slot_discard(const char *name);
-extern void slot_release_wal(const char *name);
+extern void slot_release_wal(const char *name, XLogRecPtr before);
 extern void slot_follower_name(NameData *name);
-extern int	slot_find_follower(XLogRecPtr before, NameData *name);
+extern List *slot_followers(Oid database);
 extern void slot_wait_until_free(const char *name, int pid);
 extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 						   bool resumable,

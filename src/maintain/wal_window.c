@@ -468,28 +468,47 @@ start_of_window(void)
 	return slot.confirmed_flush_lsn - window_size();
 }
 
+/* Returns those of these followers whose slots retain WAL before a position. */
+static List *
+followers_behind(List *followers, XLogRecPtr start)
+{
+	List	   *behind = NIL;
+	ListCell   *lc;
+
+	foreach(lc, followers)
+	{
+		Follower   *follower = (Follower *) lfirst(lc);
+
+		if (!XLogRecPtrIsInvalid(follower->restart_lsn) &&
+			follower->restart_lsn < start)
+			behind = lappend(behind, follower);
+	}
+	return behind;
+}
+
 /*
- * Takes the WAL before the window away from a session that follows a rollup
- * (changes.c) and has not asked for a long time.  Its slot would retain it
- * until the session asks again or ends.
+ * Takes the WAL before the window away from sessions that follow a rollup
+ * (changes.c) and have not asked for a long time.  Their slots would retain it
+ * until they ask again or end.
  */
 static void
 limit_followers(void)
 {
 	XLogRecPtr	start = start_of_window();
-	NameData	name;
+	List	   *behind = followers_behind(slot_followers(MyDatabaseId), start);
+	ListCell   *lc;
 
-	if (slot_find_follower(start, &name) == 0)
+	if (behind == NIL)
 		return;
 	xact_begin();
 	if (OidIsValid(catalog_table(CATALOG_STREAM)))
-	{
-		int			pid = slot_find_follower(start, &name);
+		foreach(lc, behind)
+		{
+			const Follower *follower = (const Follower *) lfirst(lc);
 
-		if (pid != 0 && wal_window_lock_follower(pid, false) &&
-			slot_find_follower(start, &name) == pid)
-			slot_release_wal(NameStr(name));
-	}
+			if (wal_window_lock_follower(follower->pid, false))
+				slot_release_wal(NameStr(follower->name), start);
+		}
 	xact_commit();
 }
 

@@ -41,6 +41,7 @@
 #include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/fmgrprotos.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -66,6 +67,7 @@ typedef struct DatabaseStatement
 								 * renames to, or NULL */
 	const char *tablespace;		/* to which it moves the database, or NULL */
 	bool		drops;
+	bool		forces;			/* and terminates its sessions */
 	bool		creates;		/* requires CREATEDB */
 	bool		copies;			/* uses the database as a template */
 } DatabaseStatement;
@@ -95,6 +97,19 @@ find_option(List *options, const char *name, const char *default_value)
 	return default_value;
 }
 
+static bool
+is_forced(const DropdbStmt *statement)
+{
+	ListCell   *lc;
+
+	foreach(lc, statement->options)
+	{
+		if (strcmp(((DefElem *) lfirst(lc))->defname, "force") == 0)
+			return true;
+	}
+	return false;
+}
+
 static DatabaseStatement
 read_statement(Node *node)
 {
@@ -105,6 +120,7 @@ read_statement(Node *node)
 		case T_DropdbStmt:
 			statement.database = ((DropdbStmt *) node)->dbname;
 			statement.drops = true;
+			statement.forces = is_forced((DropdbStmt *) node);
 			break;
 		case T_RenameStmt:
 			if (((RenameStmt *) node)->renameType != OBJECT_DATABASE)
@@ -219,6 +235,39 @@ terminate_processes(Oid database)
 }
 
 /*
+ * Terminates the sessions that follow a rollup of a database, as the statement
+ * demands: before the server would do that, it refuses because of their slots.
+ * Throws if the current role may not.  Returns false if there is none.
+ */
+static bool
+terminate_followers(Oid database)
+{
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, slot_followers(database))
+	{
+		int			pid = ((const Follower *) lfirst(lc))->pid;
+
+		if (pid == 0)
+			continue;
+		(void) DirectFunctionCall2(pg_terminate_backend, Int32GetDatum(pid),
+								   Int64GetDatum(0));
+		found = true;
+	}
+	return found;
+}
+
+/* Terminates what keeps the server from running the statement. */
+static bool
+terminate(const DatabaseStatement *statement, Oid database)
+{
+	bool		found = terminate_processes(database);
+
+	return (statement->forces && terminate_followers(database)) || found;
+}
+
+/*
  * Terminates our processes in the database, and prevents new ones until the
  * transaction ends.
  */
@@ -232,7 +281,7 @@ empty_database(const DatabaseStatement *statement, Oid database)
 					 statement->copies ? ShareLock : AccessExclusiveLock);
 	if (get_database_oid(statement->database, true) != database)
 		return;					/* renamed concurrently */
-	while (terminate_processes(database) &&
+	while (terminate(statement, database) &&
 		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(),
 									   LEAVE_TIMEOUT_MS))
 	{

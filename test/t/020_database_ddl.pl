@@ -126,6 +126,24 @@ runs('CREATE DATABASE "Odd ""name"');
 poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'notify_stats worker' AND datname = 'Odd "name'});
 runs('DROP DATABASE "Odd ""name" WITH (FORCE)');
 
+# A session that follows a rollup has a slot, because of which the server refuses before it terminates it.
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '16MB');
+poll($node, q{SELECT count(*) FROM pg_replication_slots WHERE database = 'app' AND slot_name LIKE '%\_window'}, '1');
+my $follower = $node->background_psql('app');
+my $since = $follower->query_safe(q{SELECT max(lsn) FROM notify_stats.changes('kinds', NULL)});
+change_kinds($node, 'app');
+wait_until_applied($node, 'app');
+isnt($follower->query_safe("SELECT count(*) FROM notify_stats.changes('kinds', '$since')"), '0', 'a session follows');
+is(sql($node, q{SELECT active FROM pg_replication_slots WHERE slot_name ~ '_follow_'}), 't', 'with a slot');
+like(sql_error($node, 'DROP DATABASE app'), qr/used by an active logical replication slot|$in_use/, 'DROP DATABASE is refused');
+runs('DROP DATABASE app WITH (FORCE)');
+is(slots_of('app'), '0', 'its slot goes with the database');
+eval { $follower->quit };
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '0');
+runs('CREATE DATABASE app');
+wait_for_worker($node, 'app');
+install('app');
+
 # --- RENAME ---------------------------------------------------------------------------
 
 change_kinds($node, 'app');
