@@ -383,8 +383,9 @@ xact_use_portable_text(void)
 
 /*
  * Makes the settings that affect the reading, writing and comparing of values
- * the same as in a worker.  Applies until the current bracket of xact_become,
- * or nest level of settings, ends.
+ * the same as in a worker.  Nor does the session's client get messages, which
+ * may have values of rows that it may not see.  Applies until the current
+ * bracket of xact_become, or nest level of settings, ends.
  */
 void
 xact_use_worker_values(void)
@@ -394,6 +395,8 @@ xact_use_worker_values(void)
 	"array_nulls", "xmloption", "quote_all_identifiers", "exit_on_error"};
 
 	use_settings(names, lengthof(names));
+	(void) set_config_option("client_min_messages", "error", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 /*

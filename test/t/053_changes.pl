@@ -485,6 +485,10 @@ wait_until_applied($node);
 my $nested = sql($node, q{SELECT DISTINCT lsn FROM notify_stats.changes('nested', NULL)});
 sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 8)");
 wait_until_applied($node);
+sql($node, q{CREATE OR REPLACE FUNCTION same(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RAISE NOTICE ''value %'', $1; RETURN $1; END'});
+($status, $stdout, $stderr) = $node->psql('postgres', "SET client_min_messages = debug1; SELECT group_key FROM notify_stats.changes('nested', '$nested')");
+is($stdout, '{"v": 8}', 'code of an owner runs in the session of the reader');
+unlike($stderr, qr/value 8/, 'who does not get its messages, which may have values of rows');
 sql($node, "CREATE OR REPLACE FUNCTION same(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
 	'BEGIN PERFORM FROM notify_stats.changes(''public.kinds'', ''$lsn''); RETURN \$1; END'");
 like(sql_error($node, "SELECT * FROM notify_stats.changes('nested', '$nested')"), qr/42501.*security-restricted operation/s, 'a definition cannot read changes while a reader folds');
