@@ -654,20 +654,27 @@ slot_close(void)
 /*
  * Lets go of the WAL and the catalog rows that a temporary slot retains, which
  * another process has and does not use now.  That process then no longer finds
- * that it holds it.
+ * that it holds it.  While the lock is held, its place in the array cannot
+ * become that of another slot.
  */
 void
 slot_release_wal(const char *name)
 {
-	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
 
-	if (slot == NULL || slot->data.persistency != RS_TEMPORARY)
-		return;
-	SpinLockAcquire(&slot->mutex);
-	slot->data.restart_lsn = InvalidXLogRecPtr;
-	slot->data.catalog_xmin = InvalidTransactionId;
-	slot->effective_catalog_xmin = InvalidTransactionId;
-	SpinLockRelease(&slot->mutex);
+		if (!slot->in_use || slot->data.persistency != RS_TEMPORARY ||
+			strcmp(NameStr(slot->data.name), name) != 0)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		slot->data.restart_lsn = InvalidXLogRecPtr;
+		slot->data.catalog_xmin = InvalidTransactionId;
+		slot->effective_catalog_xmin = InvalidTransactionId;
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(ReplicationSlotControlLock);
 	ReplicationSlotsComputeRequiredXmin(false);
 	ReplicationSlotsComputeRequiredLSN();
 }
