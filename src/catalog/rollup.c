@@ -503,10 +503,10 @@ known_source(HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * Lists (of RollupSource) the sources of all rollups, except of those that have
- * failed and cannot be resumed.  It compiles no definition and locks no source, so no user's rollup can delay or
- * stop the caller.  A source may have been dropped by the time the caller
- * reads it.
+ * Lists (of RollupSource) the sources of all rollups, except of those that
+ * have failed and cannot be resumed.  It compiles no definition and locks no
+ * source, so no user's rollup can delay or stop the caller.  A source may have
+ * been dropped by the time the caller reads it.
  */
 List	   *
 rollup_known_sources(void)
@@ -1182,10 +1182,10 @@ rollup_leave_behind(Rollup *rollup, const char *reason, XLogRecPtr lsn)
 }
 
 /*
- * The same as rollup_give_up for all live rollups.  Without "rebuild", all of them become
- * failed, including stale ones that would otherwise be rebuilt automatically.
- * A rollup that would forget deleted rows is rebuilt only if a rebuild was
- * requested.
+ * The same as rollup_give_up for all live rollups.  Without "rebuild", all of
+ * them become failed, including stale ones that would otherwise be rebuilt
+ * automatically.  A rollup that would forget deleted rows is rebuilt only if
+ * that was requested.
  */
 void
 rollup_give_up_all(const char *reason, XLogRecPtr lsn, bool rebuild)

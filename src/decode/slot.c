@@ -654,28 +654,30 @@ slot_close(void)
 /*
  * Lets go of the WAL and the catalog rows that a temporary slot retains, if it
  * retains WAL before a position, which another process has and does not use
- * now.  That process then no longer finds that it holds the slot.
+ * now.  That process then no longer finds that it holds the slot.  While the
+ * lock is held, its place in the array cannot become that of another slot.
  */
 void
 slot_release_wal(const char *name, XLogRecPtr before)
 {
-	ReplicationSlot *slot = SearchNamedReplicationSlot(name, true);
-	bool		released = false;
-
-	if (slot == NULL || slot->data.persistency != RS_TEMPORARY)
-		return;
-	SpinLockAcquire(&slot->mutex);
-	if (!XLogRecPtrIsInvalid(slot->data.restart_lsn) &&
-		slot->data.restart_lsn < before)
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
 	{
-		slot->data.restart_lsn = InvalidXLogRecPtr;
-		slot->data.catalog_xmin = InvalidTransactionId;
-		slot->effective_catalog_xmin = InvalidTransactionId;
-		released = true;
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+
+		if (!slot->in_use || slot->data.persistency != RS_TEMPORARY ||
+			strcmp(NameStr(slot->data.name), name) != 0)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		if (slot->data.restart_lsn < before)
+		{
+			slot->data.restart_lsn = InvalidXLogRecPtr;
+			slot->data.catalog_xmin = InvalidTransactionId;
+			slot->effective_catalog_xmin = InvalidTransactionId;
+		}
+		SpinLockRelease(&slot->mutex);
 	}
-	SpinLockRelease(&slot->mutex);
-	if (!released)
-		return;
+	LWLockRelease(ReplicationSlotControlLock);
 	ReplicationSlotsComputeRequiredXmin(false);
 	ReplicationSlotsComputeRequiredLSN();
 }

@@ -147,9 +147,8 @@ bool
 main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 					  BusyLock *busy)
 {
-	ListCell   *lc;
-
 	bool		resumable = wal_window_retains(row, row->applied_lsn);
+	ListCell   *lc;
 
 	busy->relid = InvalidOid;
 	*live = NIL;
@@ -191,8 +190,8 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
  * sets of facts, or NULL if it can.
  */
 const char *
-main_stream_reason_untold(const Format *format, const Rollup *rollup, List *before,
-			  List *now, Oid source)
+main_stream_reason_untold(const Format *format, const Rollup *rollup,
+						  List *before, List *now, Oid source)
 {
 	const char *reason = facts_break(format, before, now,
 									 rollup->shape->definition, source,

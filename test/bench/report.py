@@ -17,6 +17,7 @@ TITLES = {
     'temporary_files': 'temporary files',
     'build': 'building',
     'window': 'the window of applied WAL',
+    'followers': 'followers',
     'notifications': 'notifications',
     'views': 'views',
     'model': 'model of more cores',

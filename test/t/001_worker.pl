@@ -120,9 +120,15 @@ sub let_a_second_pass
 	checkpoint_and_look();
 	return;
 }
+# A window of applied WAL changes nothing about that.
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '16MB');
+poll($node, q{SELECT window_lsn IS NOT NULL FROM notify_stats.status WHERE stream = 'main'});
+change_kinds($node);
+wait_until_applied($node);
 wait_until_applied($node, 'Second');
 let_a_second_pass() for 1 .. 2;
-my $idle_query = 'SELECT applied_lsn, pg_snapshot_xmax(pg_current_snapshot()) FROM notify_stats.stream';
+my $idle_query = q{SELECT applied_lsn, pg_snapshot_xmax(pg_current_snapshot()),
+	(SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = stream.slot_name || '_window') FROM notify_stats.stream};
 my $before = sql($node, $idle_query);
 my $from = sql($node, 'SELECT pg_current_wal_flush_lsn()');
 let_a_second_pass() for 1 .. 3;
@@ -133,6 +139,9 @@ my ($stdout, $stderr) = run_command(
 is(join("\n", grep { /^rmgr/ && !/^rmgr: (XLOG |Standby |Heap2 .*PRUNE)/ } split /\n/, $stdout), '',
 	'idle server: no records other than those of checkpoints and catalog reads');
 like($stdout, qr/CHECKPOINT_ONLINE/, 'the records of checkpoints');
+set_and_reload($node, 'notify_stats.resumable_wal_window' => undef);
+poll($node, q{SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%\_window'}, '0');
+pass('the slot of the window is dropped, though the server is idle');
 change_kinds($node);
 is_exact($node, 'changes are applied again after the idle period');
 

@@ -276,7 +276,8 @@ sub log_while_running
 {
 	my (@runs) = @_;
 
-	while (grep { $_->pumpable && $_->pump_nb } @runs)
+	# one that has just ended throws
+	while (grep { $_->pumpable && eval { $_->pump_nb } } @runs)
 	{
 		log_running();
 		select undef, undef, undef, 0.1;

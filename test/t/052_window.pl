@@ -139,6 +139,19 @@ sql($node, 'GRANT SELECT ON event TO desk');
 is_resumed('totals', $offset, $built_at, 'privilege');
 is_total('privilege');
 
+# Code that takes too long, for which the others wait in vain.
+$offset = log_position($node);
+sql($node, q{CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1000); RETURN NEW; END';
+	CREATE TRIGGER dawdle BEFORE UPDATE ON totals FOR EACH ROW EXECUTE FUNCTION dawdle()});
+set_and_reload($node, 'notify_stats.max_rollup_time' => '500ms');
+insert(6);
+wait_for_state($node, 'totals', 'failed');
+sql($node, 'DROP TRIGGER dawdle ON totals');
+set_and_reload($node, 'notify_stats.max_rollup_time' => undef);
+sql($node, q{SELECT notify_stats.rebuild('totals')});
+is_resumed('totals', $offset, $built_at, 'slow code');
+is_total('slow code');
+
 # A lock that is not given back: the others do not wait.
 foreach my $rollup ('totals', 'kinds')
 {

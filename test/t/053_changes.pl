@@ -199,9 +199,10 @@ my $waiting = start_psql($node, "SELECT group_key FROM notify_stats.changes('kin
 poll($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''1 hour''%' AND wait_event_type = 'Extension'}, '1');
 sql($node, 'INSERT INTO other VALUES (2)');
 wait_until_applied($node);
-poll($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''1 hour''%' AND wait_event_type = 'Extension'}, '1');
-is(sql($node, q{SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.query LIKE '%''1 hour''%' AND l.relation IN ('kinds'::regclass, 'event'::regclass)}),
-	'0', 'it holds no lock while it waits');
+# it may just look at the next position
+poll($node, q{SELECT a.wait_event_type = 'Extension' AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND
+		l.relation IN ('kinds'::regclass, 'event'::regclass)) FROM pg_stat_activity a WHERE a.query LIKE '%''1 hour''%' AND a.pid <> pg_backend_pid()});
+pass('it holds no lock while it waits');
 sql($node, "INSERT INTO event VALUES (5, '2026-01-05', 5)");
 is($waiting->finish, '{"day": "2026-01-05", "kind": 5}', 'a change wakes a reader that waits');
 follow('after waiting');

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The window of applied WAL (notify_stats.resumable_wal_window): what the second slot costs while a
-# backlog is read, and how long it takes to resume a rollup that stopped at its beginning. To
+# backlog is read, and how long it takes to resume a rollup that stopped at its beginning, or a client. To
 # rebuild that rollup is fast here, as the tables are small; the part "build" has large ones.
 
 part_window() {
@@ -13,6 +13,8 @@ part_window() {
     row 'window resume' s '' "time to resume a rollup over $WINDOW_WAL of window" \
         'to read it for both rollups'
     row 'window resume cpu' 'µs a change' '' 'the same: CPU' 'to read it for both rollups'
+    row 'window changes' s '' "changes() over $WINDOW_WAL of window: time" 'to read it for both rollups'
+    row 'window changes cpu' 'µs a change' '' 'the same: CPU' 'to read it for both rollups'
     for round in $(seq "$REPEAT"); do
         measure_window
         progress "repetition $round of $REPEAT"
@@ -21,7 +23,7 @@ part_window() {
     forget_growth base window
 }
 
-# make_window_backlog CHANGES: leaves its size in WINDOW_WAL
+# make_window_backlog CHANGES: leaves its start in WINDOW_START, its size in WINDOW_WAL
 make_window_backlog() {
     local start
     make_still_server 20000
@@ -35,7 +37,8 @@ make_window_backlog() {
     sql -c 'CALL notify_stats.catch_up()'
     keep_as growth_base
     start_from growth_base
-    start=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
+    start=$(sql -c 'SELECT notify_stats.applied_lsn()')
+    WINDOW_START=$start
     GROWTH_CHANGES[window]=$(sql -c "CALL bench.life_cycle($1, true)")
     WINDOW_WAL=$(sql -c "SELECT pg_size_pretty(pg_current_wal_insert_lsn() - '$start')")
     keep_backlog window
@@ -48,7 +51,7 @@ window_conf() {
 }
 
 measure_window() {
-    local changes=${GROWTH_CHANGES[window]} ticks window_ticks milliseconds resume resume_ticks
+    local changes=${GROWTH_CHANGES[window]} ticks window_ticks milliseconds resume resume_ticks client client_ticks
     start_from growth_window "$(window_conf 0)"
     warm_up bench_floor
     read -r milliseconds ticks < <(timed 'CALL notify_stats.catch_up();')
@@ -60,6 +63,11 @@ measure_window() {
     leave_one_behind
     read -r resume resume_ticks < <(timed 'CALL notify_stats.catch_up();')
     check_resumed
+    read -r client client_ticks < <(timed "SELECT count(group_key) AS groups
+        FROM notify_stats.changes('ft_service_stats', '$WINDOW_START') \\gset")
+    record 'window changes' "$(calculate "$client / 1000")" "$(calculate "$milliseconds / 1000")"
+    record 'window changes cpu' "$(per_change "$client_ticks" "$changes")" \
+        "$(per_change "$ticks" "$changes")"
     record 'window resume' "$(calculate "$resume / 1000")" "$(calculate "$milliseconds / 1000")"
     record 'window resume cpu' "$(per_change "$resume_ticks" "$changes")" \
         "$(per_change "$ticks" "$changes")"
