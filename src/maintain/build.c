@@ -1211,7 +1211,13 @@ join_main_stream(Build *build)
 	rollup = begin_join(build, &row, &live);
 	if (rollup == NULL)
 		return false;
-	upto = Max(slot_safe_lsn(), Max(build->snapshot_lsn, row.applied_lsn));
+
+	/*
+	 * after any position that a reader has seen, even one whose commit is not
+	 * on disk yet: from there on, changes alone tell what the rollup has
+	 */
+	upto = Max(slot_flush_written(), Max(build->snapshot_lsn,
+										 row.applied_lsn));
 
 	if (build->verifying)
 		check_verifiable(rollup, &row);

@@ -50,7 +50,7 @@ sub progress
 # The processes, whether the backlog's remaining time is known, and whether it is over.
 sub status
 {
-	return sql($node, q{SELECT catch_up_processes, remaining_seconds > 0, remaining_seconds = 0 FROM notify_stats.status});
+	return sql($node, q{SELECT catch_up_processes, remaining_seconds > 0, remaining_seconds = 0 FROM notify_stats.status WHERE stream = 'main'});
 }
 
 sub nothing_is_shown
@@ -59,7 +59,7 @@ sub nothing_is_shown
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
 	is(sql($node, 'SELECT count(*) FROM notify_stats.catch_up_progress'), '0', "$title: no process reads a backlog");
-	is(sql($node, 'SELECT catch_up_processes FROM notify_stats.status'), '0', "$title: nor in the status");
+	is(sql($node, q{SELECT catch_up_processes FROM notify_stats.status WHERE stream = 'main'}), '0', "$title: nor in the status");
 	return;
 }
 
@@ -81,7 +81,7 @@ is(sql($node, q{SELECT bool_and(start_lsn = before) FROM (
 	SELECT start_lsn, lag(end_lsn, 1, (SELECT reached_lsn FROM notify_stats.status)) OVER (ORDER BY start_lsn) AS before
 	FROM notify_stats.catch_up_progress) p}), 't', 'the windows follow each other from the reached position on');
 is(status(), '3||', 'the status has their number, and no estimate yet');
-is(sql_as($node, 'monitor', 'postgres', 'SELECT (SELECT count(*) FROM notify_stats.catch_up_progress), catch_up_processes FROM notify_stats.status'), '3|3', 'monitoring sees them');
+is(sql_as($node, 'monitor', 'postgres', q{SELECT (SELECT count(*) FROM notify_stats.catch_up_progress), catch_up_processes FROM notify_stats.status WHERE stream = 'main'}), '3|3', 'monitoring sees them');
 is(sql_as($node, 'stranger', 'postgres', 'SELECT count(*) FROM notify_stats.catch_up_progress, notify_stats.catch_up_activity()'), '0', 'others do not');
 
 set_and_reload($node, 'notify_stats.debug_stop_at' => 'window-folded');
