@@ -220,7 +220,9 @@ like(sql_error($node, q{SELECT * FROM notify_stats.changes('event', '0/1')}), qr
 like(sql_error($node, q{SELECT * FROM notify_stats.changed_rows(1, '0/1')}), qr/42809.*row type/s, 'no row type');
 follow('before TRUNCATE');
 sql($node, 'TRUNCATE event; INSERT INTO event VALUES (1, NULL, 1)');
-is_gap('TRUNCATE', 'truncated');
+wait_until_applied($node);
+# version 1 of wal2json does not report it, so the rollup is built again
+is_gap('TRUNCATE', format_name() eq 'wal2json1' ? 'was built' : 'truncated');
 
 # --- rebuilds ---------------------------------------------------------------------------
 
