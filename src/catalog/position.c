@@ -32,6 +32,27 @@
 #include "position.h"
 #include "settings.h"
 
+/* Runs an UPDATE of a rollup, $1, with a position, $2. */
+static void
+set_lsn(const char *update, Oid rollup, XLogRecPtr lsn)
+{
+	Oid			argtypes[2] = {OIDOID, PG_LSNOID};
+	Datum		args[2] = {ObjectIdGetDatum(rollup), LSNGetDatum(lsn)};
+
+	catalog_execute(update, 2, argtypes, args, NULL);
+}
+
+/* Returns a column of the row that a query has found. */
+static XLogRecPtr
+lsn_or_invalid(int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+									  SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
+}
+
 /*
  * Leaves a rollup behind at a position, which is that of the stream as stored.
  * The rollup has a row in rollup_activity.
@@ -53,11 +74,8 @@ position_keep(Oid rollup, XLogRecPtr lsn)
 void
 position_move(Oid rollup, XLogRecPtr lsn)
 {
-	Oid			argtypes[2] = {OIDOID, PG_LSNOID};
-	Datum		args[2] = {ObjectIdGetDatum(rollup), LSNGetDatum(lsn)};
-
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET applied_lsn = $2 WHERE rollup = $1",
-					2, argtypes, args, NULL);
+	set_lsn("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET applied_lsn = $2 WHERE rollup = $1",
+			rollup, lsn);
 }
 
 /* Returns the position of a rollup that was left behind, or an invalid one. */
@@ -71,14 +89,12 @@ position_of(Oid rollup)
 	Datum		args[1] = {ObjectIdGetDatum(rollup)};
 	SavedRole	saved = catalog_enter();
 	XLogRecPtr	lsn = InvalidXLogRecPtr;
-	bool		isnull;
 
 	if (SPI_execute_with_args(query, 1, argtypes, args, NULL, false,
 							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the position of a rollup");
 	if (SPI_processed > 0)
-		lsn = DatumGetLSN(SPI_getbinval(SPI_tuptable->vals[0],
-										SPI_tuptable->tupdesc, 1, &isnull));
+		lsn = lsn_or_invalid(1);
 	catalog_leave(saved);
 	return lsn;
 }
@@ -107,21 +123,8 @@ position_forget_all(void)
 void
 position_set_exact_since(Oid rollup, XLogRecPtr lsn)
 {
-	Oid			argtypes[2] = {OIDOID, PG_LSNOID};
-	Datum		args[2] = {ObjectIdGetDatum(rollup), LSNGetDatum(lsn)};
-
-	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET exact_since = $2 WHERE rollup = $1",
-					2, argtypes, args, NULL);
-}
-
-static XLogRecPtr
-lsn_or_invalid(int column)
-{
-	bool		isnull;
-	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-									  SPI_tuptable->tupdesc, column, &isnull);
-
-	return isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
+	set_lsn("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET exact_since = $2 WHERE rollup = $1",
+			rollup, lsn);
 }
 
 /*

@@ -39,8 +39,8 @@ typedef struct Rollup
 
 	List	   *ignores;		/* OIDs of the sources whose deleted rows
 								 * still count */
-	bool		resumable;		/* if it is left behind now; set by the main
-								 * stream, else false */
+	bool		resumable;		/* though it has these, if it is left behind
+								 * now; set by the main stream */
 
 	const List *all;			/* OIDs of all rollups, in order */
 	RollupShape *shape;			/* set by rollup_open, under its locks */

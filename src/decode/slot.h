@@ -44,6 +44,9 @@ typedef struct Follower
 	XLogRecPtr	restart_lsn;	/* invalid: it retains no WAL */
 } Follower;
 
+/* Free slots that those of the window and of followers leave to others. */
+#define SLOTS_OF_OTHERS 1
+
 /* A peek: the messages written by the output plugin. */
 typedef struct SlotPeek SlotPeek;
 

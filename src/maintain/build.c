@@ -1184,6 +1184,23 @@ move_restart_past_join(void)
 }
 
 /*
+ * Enters the phase of the join.  Reads a long backlog of the main stream before
+ * the transaction in which others wait.
+ */
+static void
+prepare_join(Build *build)
+{
+	shared_build_phase(build->shared, BUILD_JOINING);
+	build->joining = true;
+	trouble_set_building(build->verifying ? InvalidOid : build->relid, true);
+	trouble_set_request(0);		/* errors of the main stream do not belong to
+								 * the build */
+	for (int pass = 0; pass < MAX_PASSES &&
+		 cycle_run(build->manual).more; pass++)
+		MemoryContextReset(build->pass_context);
+}
+
+/*
  * Reads both streams up to the same position and corrects the differences, or
  * collects them, in one transaction.  The main stream is blocked until that
  * transaction ends.  Returns false if the build must start again, provided
@@ -1199,15 +1216,7 @@ join_main_stream(Build *build)
 	PassOutput	output;
 	XLogRecPtr	upto;
 
-	shared_build_phase(build->shared, BUILD_JOINING);
-	build->joining = true;
-	trouble_set_building(build->verifying ? InvalidOid : build->relid, true);
-	trouble_set_request(0);		/* errors of the main stream do not belong to
-								 * the build */
-	/* read a long backlog of the main stream before this transaction */
-	for (int pass = 0; pass < MAX_PASSES &&
-		 cycle_run(build->manual).more; pass++)
-		MemoryContextReset(build->pass_context);
+	prepare_join(build);
 	rollup = begin_join(build, &row, &live);
 	if (rollup == NULL)
 		return false;

@@ -64,9 +64,6 @@
 #include "trouble.h"
 #include "wal_window.h"
 
-/* This many free slots are left to others. */
-#define SLOTS_OF_OTHERS 1
-
 /* So many rows at a time are written as JSON. */
 #define JSON_ROWS 1000
 

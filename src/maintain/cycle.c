@@ -128,16 +128,13 @@ static bool
 keep_position(const StreamRow *row, const Trouble *trouble,
 			  const Rollup *rollup)
 {
-	XLogRecPtr	position;
-
 	if (rollup == NULL)
 		return false;
 	if (trouble->loses_position)
 		position_forget(rollup->relid);
 	else if (rollup->state == ROLLUP_LIVE && row->has_slot)
 		position_keep(rollup->relid, row->applied_lsn);
-	position = position_of(rollup->relid);
-	return !XLogRecPtrIsInvalid(position) && wal_window_retains(row, position);
+	return wal_window_can_resume(row, rollup->relid);
 }
 
 /* Makes a rollup one to be resumed, or built again, since that may succeed. */

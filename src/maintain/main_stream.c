@@ -98,13 +98,9 @@ void
 main_stream_leave_behind(const StreamRow *row, Rollup *rollup,
 						 const char *reason, XLogRecPtr lsn)
 {
-	XLogRecPtr	position;
-
 	if (rollup->state == ROLLUP_LIVE)
 		position_keep(rollup->relid, row->applied_lsn);
-	position = position_of(rollup->relid);
-	/* the main slot may retain the WAL as well, but not for long */
-	if (!XLogRecPtrIsInvalid(position) && wal_window_retains(row, position))
+	if (wal_window_can_resume(row, rollup->relid))
 		rollup_leave_behind(rollup, reason, lsn);
 	else
 		rollup_give_up(rollup, reason, lsn);
@@ -147,7 +143,6 @@ bool
 main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 					  BusyLock *busy)
 {
-	bool		resumable = wal_window_retains(row, row->applied_lsn);
 	ListCell   *lc;
 
 	busy->relid = InvalidOid;
@@ -160,7 +155,9 @@ main_stream_open_live(const StreamRow *row, List *rollups, List **live,
 
 		if (rollup->state != ROLLUP_LIVE)
 			continue;
-		rollup->resumable = resumable;
+		/* only for these it makes a difference */
+		rollup->resumable = rollup->ignores != NIL &&
+			wal_window_retains(row, row->applied_lsn);
 		trouble_begin(rollup->relid);
 		access = rollup_open(rollup, busy);
 		trouble_end();

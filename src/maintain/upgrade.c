@@ -28,7 +28,6 @@
 #include "main_slot.h"
 #include "main_stream.h"
 #include "pass.h"
-#include "position.h"
 #include "rollup.h"
 #include "slot.h"
 #include "upgrade.h"
@@ -155,10 +154,9 @@ check_resumed(const StreamRow *row)
 	foreach(lc, rollup_list(NULL))
 	{
 		const Rollup *rollup = (const Rollup *) lfirst(lc);
-		XLogRecPtr	position = position_of(rollup->relid);
 
-		if (rollup->ignores == NIL || XLogRecPtrIsInvalid(position) ||
-			!wal_window_retains(row, position))
+		if (rollup->ignores == NIL ||
+			!wal_window_can_resume(row, rollup->relid))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

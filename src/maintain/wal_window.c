@@ -48,9 +48,6 @@
 /* How often a process looks whether the slot must be made, moved or dropped. */
 #define MAINTAIN_INTERVAL_MS 1000
 
-/* This many free slots are left to others. */
-#define SLOTS_OF_OTHERS 1
-
 /* The size of the window in bytes; 0: none is wanted. */
 static uint64
 window_size(void)
@@ -176,16 +173,36 @@ set_point(StartPoint *point, const SlotInfo *slot)
 	point->catalog_xmin = slot->catalog_xmin;
 }
 
+/* Looks up the slot of the window, if it has all WAL after a position. */
+static bool
+find_slot_before(const StreamRow *row, XLogRecPtr lsn, SlotInfo *slot)
+{
+	NameData	name;
+
+	return row->has_slot && find_slot(&name, slot) && !slot->lost &&
+		strcmp(NameStr(slot->plugin), row->format->plugin) == 0 &&
+		slot->confirmed_flush_lsn <= lsn && slot_has_wal(slot->restart_lsn);
+}
+
 /* Returns whether the window has all WAL after a position. */
 bool
 wal_window_retains(const StreamRow *row, XLogRecPtr lsn)
 {
-	NameData	name;
 	SlotInfo	slot;
 
-	return row->has_slot && find_slot(&name, &slot) && !slot.lost &&
-		strcmp(NameStr(slot.plugin), row->format->plugin) == 0 &&
-		slot.confirmed_flush_lsn <= lsn && slot_has_wal(slot.restart_lsn);
+	return find_slot_before(row, lsn, &slot);
+}
+
+/*
+ * Returns whether a rollup was left behind, and can be resumed from its
+ * position.  The main slot may retain the WAL as well, but not for long.
+ */
+bool
+wal_window_can_resume(const StreamRow *row, Oid rollup)
+{
+	XLogRecPtr	position = position_of(rollup);
+
+	return !XLogRecPtrIsInvalid(position) && wal_window_retains(row, position);
 }
 
 /*
@@ -198,10 +215,9 @@ wal_window_covers(const StreamRow *row, XLogRecPtr lsn, StartPoint *point)
 	static const char query[] =
 	"SELECT lsn, restart_lsn, catalog_xmin FROM " EXTENSION_SCHEMA ".window_position"
 	" WHERE restart_lsn >= $1 AND lsn BETWEEN $2 AND $3 ORDER BY lsn DESC";
-	NameData	name;
 	SlotInfo	slot;
 
-	if (!wal_window_retains(row, lsn) || !find_slot(&name, &slot))
+	if (!find_slot_before(row, lsn, &slot))
 		return false;
 	/* somebody may have advanced the slot past places that were noted */
 	if (!find_noted(query, slot.restart_lsn, slot.confirmed_flush_lsn, lsn,
@@ -324,6 +340,13 @@ can_create_slot(const char *name)
 	return !said;
 }
 
+static void
+forget_places(void)
+{
+	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".window_position", 0,
+					NULL, NULL, NULL);
+}
+
 /* Makes the slot, at the position of the main slot. */
 static void
 create_slot(const StreamRow *row)
@@ -336,8 +359,7 @@ create_slot(const StreamRow *row)
 	slot_close();
 	(void) slot_copy(NameStr(row->slot_name), NameStr(name),
 					 row->format->plugin, false);
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".window_position", 0,
-					NULL, NULL, NULL);
+	forget_places();
 	/* the next position that is written is noted */
 	memset(&shared_stream()->wal_window, 0, sizeof(SharedWalWindow));
 	ereport(LOG,
@@ -590,14 +612,13 @@ wal_window_restore_slot(const StreamRow *row, const StartPoint *point,
 }
 
 /*
- * Drops the slot, and forgets all places and positions in the window: the
- * stream begins anew.
+ * Drops the slot, and forgets all places and positions in the window.  For a
+ * stream that has a new main slot.
  */
 void
 wal_window_drop(void)
 {
 	wal_window_drop_slot();
-	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".window_position", 0,
-					NULL, NULL, NULL);
+	forget_places();
 	position_forget_all();
 }

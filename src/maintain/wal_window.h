@@ -13,6 +13,7 @@
 
 extern void wal_window_note(const StreamRow *row, XLogRecPtr applied_lsn);
 extern bool wal_window_retains(const StreamRow *row, XLogRecPtr lsn);
+extern bool wal_window_can_resume(const StreamRow *row, Oid rollup);
 extern bool wal_window_covers(const StreamRow *row, XLogRecPtr lsn,
 							  StartPoint *point);
 extern bool wal_window_find(const StreamRow *row, XLogRecPtr lsn,

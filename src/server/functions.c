@@ -45,7 +45,6 @@
 #include "functions.h"
 #include "main_slot.h"
 #include "names.h"
-#include "position.h"
 #include "settings.h"
 #include "replacement.h"
 #include "rollup.h"
@@ -354,11 +353,9 @@ parts_to_repair(Oid relid)
 static bool
 is_resumable(Oid rollup)
 {
-	XLogRecPtr	position = position_of(rollup);
 	StreamRow	row;
 
-	return !XLogRecPtrIsInvalid(position) && stream_load(&row) &&
-		wal_window_retains(&row, position);
+	return stream_load(&row) && wal_window_can_resume(&row, rollup);
 }
 
 Datum
