@@ -12,7 +12,7 @@ part_followers() {
         -o /dev/null -c 'SELECT pg_reload_conf()'
     wait_for_window
     row 'followers cpu' '% of a core' 'value <= 3' 'a session that asks each second for changes: CPU' ''
-    row 'followers writes' writes/s '' 'the same: load meanwhile' ''
+    row 'followers writes' writes/s '' 'the same: writes at that time' ''
     row 'followers groups' groups '' 'the same: groups a second that it gets' ''
     for round in $(seq "$REPEAT"); do
         settle
