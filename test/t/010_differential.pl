@@ -119,7 +119,7 @@ my %definition = (
 my %exists;
 my $serial = 0;
 
-# A rollup with a definition, with a unique name.
+# A rollup with a definition; returns its name, which is unique.
 sub create_one_of
 {
 	my ($name) = @_;
@@ -127,7 +127,7 @@ sub create_one_of
 
 	create_rollup($node, $rollup, $definition{$name});
 	$exists{$rollup} = 1;
-	return;
+	return $rollup;
 }
 
 # --- random statements ----------------------------------------------------------------
@@ -485,11 +485,19 @@ while (time < $end && Test::More->builder->is_passing)
 	slot_is_behind($node, "round $round: the slot is not ahead");
 	is_verified($node, one_of(sort keys %exists), "round $round: verify() finds nothing") if random(4) == 0;
 }
+# whatever the rounds were, one rollup that surely fails, and is resumed
+my $last = create_one_of('kinds');
+is_exact($node, 'before the last failure: exact');
+break($last);
+sql($node, 'INSERT INTO a (id, kind, at) SELECT coalesce(max(id), 0) + 1, 1, now() FROM a');
+wait_for_state($node, $last, 'failed');
+mend($last);
+is_exact($node, 'resumed: exact');
+like(slurp_file($node->logfile), qr/has been resumed/, 'some rollup was resumed');
 no_build_slots($node, 'no slot is left');
 unlike(slurp_file($node->logfile), qr/changes were lost/, 'no change was ever lost');
 like(slurp_file($node->logfile), qr/reads a backlog of \d+ MB with up to [23] processes/, 'several processes have read a backlog')
   if $format eq 'notify_stats';
-like(slurp_file($node->logfile), qr/has been resumed/, 'some rollup was resumed');
 diag("repeat it by NS_SEED=$seed NS_SECONDS=" . ($seconds + 10)) if !Test::More->builder->is_passing;
 
 done_testing();
