@@ -1556,13 +1556,15 @@ CREATE FUNCTION @extschema@."check"(
            CASE WHEN d.reason IS NOT NULL THEN
                'The worker will create the slot and rebuild the rollup. If no worker serves this database, run: CALL notify_stats.catch_up();'
                 WHEN r.state = 'failed' THEN
-               format('Fix the cause, then run: SELECT notify_stats.rebuild(%L%s);',
+               format('Fix the cause, then run: SELECT notify_stats.rebuild(%L%s);%s',
                       coalesce((SELECT u.rollup FROM computed u WHERE r.rollup = ANY (u.cores) LIMIT 1), r.rollup)::text,
-                      CASE WHEN r.ignore_deletes <> '{}' AND @extschema@.is_resumable(v.applied_lsn) IS NOT TRUE
-                           THEN ', forget_deleted => true' END) END
+                      CASE WHEN r.ignore_deletes <> '{}' AND p.resumable IS NOT TRUE THEN ', forget_deleted => true' END,
+                      CASE WHEN r.ignore_deletes = '{}' AND p.resumable
+                           THEN ' If it fails again at the same change, add from_scratch => true.' END) END
         FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
+             CROSS JOIN LATERAL (SELECT r.state = 'failed' AND @extschema@.is_resumable(v.applied_lsn)) p (resumable)
     UNION ALL
     SELECT 'computed rollup', false, g.detail, g.hint FROM @extschema@.computed_gaps() g
     UNION ALL

@@ -204,7 +204,7 @@ settings_define(void)
 							GUC_UNIT_MB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.resumable_wal_window",
-							"Sets the amount of WAL that remains readable after it was applied.",
+							"Sets the maximum amount of WAL that remains readable after it was applied.",
 							"A rollup that has failed, or a client, continues from its own position in it. A second replication slot retains this WAL. Zero means none.",
 							&notify_stats_resumable_wal_window,
 							0, 0, MAX_KILOBYTES / 1024,

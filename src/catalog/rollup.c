@@ -103,6 +103,20 @@ rollup_rebuild_statement(const char *name, bool forgets)
 }
 
 /*
+ * Returns the hint for a rollup that has failed; palloc'd.  If it can be
+ * resumed, the change at which it stopped is read again, even if its row was
+ * corrected since.
+ */
+char *
+rollup_repair_hint(const char *name, bool ignores, bool resumable)
+{
+	return psprintf("Fix the cause, then run: %s%s",
+					rollup_rebuild_statement(name, ignores && !resumable),
+					resumable && !ignores ?
+					" If it fails again at the same change, add from_scratch => true." : "");
+}
+
+/*
  * A statement that sets new states, with the reason and the position where it
  * occurred.  A rollup has no row in rollup_activity before the first of these
  * statements.
@@ -861,6 +875,16 @@ rollup_wants_build(const Rollup *rollup)
  * Waiting
  */
 
+/* Returns whether a column of the only row of a result is true. */
+static bool
+is_true(SPITupleTable *table, int column)
+{
+	bool		isnull;
+
+	return DatumGetBool(SPI_getbinval(table->vals[0], table->tupdesc, column,
+									  &isnull));
+}
+
 /*
  * Throws if a rollup that is waited for has failed; "visible": with the
  * reason.
@@ -882,9 +906,9 @@ check_awaited(Oid relid, SPITupleTable *table, bool visible)
 											  SPI_getvalue(table->vals[0],
 														   table->tupdesc,
 														   3)) : 0,
-				 errhint("Fix the cause, then run: %s",
-						 rollup_rebuild_statement(rollup_qualified_name(core_users_rollup(relid)),
-												  strcmp(SPI_getvalue(table->vals[0], table->tupdesc, 4), "t") == 0))));
+				 errhint("%s",
+						 rollup_repair_hint(rollup_qualified_name(core_users_rollup(relid)),
+											is_true(table, 4), is_true(table, 6)))));
 }
 
 /*
@@ -935,7 +959,9 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
 	" THEN 'rebuilt' WHEN r.state = 'live' AND EXISTS (SELECT FROM " EXTENSION_SCHEMA ".source_fact f"
 	" WHERE f.rollup = 0 AND (" FACT_IS_NOTE ")) THEN 'checked after DDL' END, r.state,"
 	" (SELECT v.reason FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup),"
-	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}', r.rollup"
+	" r.ignore_deletes OPERATOR(pg_catalog.<>) '{}', r.rollup,"
+	" r.state = 'failed' AND " EXTENSION_SCHEMA ".is_resumable("
+	"(SELECT v.applied_lsn FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup))"
 	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
 	" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 NULLS LAST LIMIT 1";
 	bool		visible = OidIsValid(relid) && rollup_is_visible(relid);

@@ -69,6 +69,7 @@ extern bool rollup_is_obstructed(const Rollup *rollup);
 
 extern char *rollup_qualified_name(Oid relid);
 extern char *rollup_rebuild_statement(const char *name, bool forgets);
+extern char *rollup_repair_hint(const char *name, bool ignores, bool resumable);
 extern Rollup *rollup_find(List *rollups, Oid relid);
 extern int	rollup_lock_patience(const Rollup *rollup);
 extern int	rollup_long_patience(void);

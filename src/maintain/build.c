@@ -994,6 +994,9 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	if (output.stale != NIL)
 		complain_of_stale(build, rollup, (char *) linitial(output.reasons));
 	trouble_set_resuming(false);
+	/* a build only prepares rows */
+	if (build->resuming)
+		rollup_set_changed(output.changed);
 	return output.stale == NIL;
 }
 

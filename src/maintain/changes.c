@@ -260,7 +260,8 @@ check_future(const Reading *reading)
 					LSN_FORMAT_ARGS(since)),
 			 errdetail("The position reached is %X/%X.",
 					   LSN_FORMAT_ARGS(reading->result.lsn)),
-			 errhint("If the position is from another server, such as one that has failed, read the whole rollup with NULL instead of the position.")));
+			 reading->request->kind == CHANGES_SINCE ?
+			 errhint("If the position is from another server, such as one that has failed, read the whole rollup with NULL instead of the position.") : 0));
 }
 
 /*

@@ -155,10 +155,10 @@ enter_failure(const Trouble *trouble, const Rollup *rollup, bool resumable)
 
 	ereport(LOG,
 			(errmsg("rollup %s has failed: %s", name, trouble->reason),
-			 errhint("Fix the cause, then run: %s",
-					 rollup_rebuild_statement(name, rollup != NULL &&
-											  rollup->ignores != NIL &&
-											  !resumable))));
+			 errhint("%s",
+					 rollup_repair_hint(name,
+										rollup != NULL && rollup->ignores != NIL,
+										resumable))));
 	rollup_set_state(trouble->rollup, ROLLUP_FAILED, trouble->reason,
 					 trouble->lsn);
 }
