@@ -213,8 +213,7 @@ apply_check_written(const Rollup *rollup, uint64 written, uint64 expected)
 						rollup->shape->name),
 				 errdetail("A trigger or rule on the table has suppressed rows."),
 				 errhint("Drop the trigger or rule, then run: %s",
-						 rollup_rebuild_statement(rollup->shape->name,
-												  rollup->ignores != NIL))));
+						 rollup_rebuild_statement(rollup->shape->name, false))));
 }
 
 /* Throws if the name of the rollup's own table now means another table. */
@@ -294,8 +293,7 @@ plan_statement(const ApplyTarget *target, ApplyStatement statement,
 				 errmsg("cannot write to rollup %s because its table has rules",
 						rollup->shape->name),
 				 errhint("Drop the rules, then run: %s",
-						 rollup_rebuild_statement(rollup->shape->name,
-												  rollup->ignores != NIL))));
+						 rollup_rebuild_statement(rollup->shape->name, false))));
 	return plan;
 }
 

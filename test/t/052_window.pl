@@ -132,6 +132,19 @@ sql($node, q{SELECT notify_stats.rebuild('totals')});
 is_resumed('totals', $offset, $built_at, 'trigger');
 is_total('trigger');
 
+# A trigger that suppresses rows.
+$offset = log_position($node);
+sql($node, q{CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+	CREATE TRIGGER suppress BEFORE UPDATE ON totals FOR EACH ROW EXECUTE FUNCTION suppress()});
+insert(6);
+wait_for_state($node, 'totals', 'failed');
+like(slurp_file($node->logfile, $offset), qr/Drop the trigger or rule, then run: SELECT notify_stats\.rebuild\('public\.totals'\);/,
+	'nor does the hint in the server log tell to forget rows');
+sql($node, 'DROP TRIGGER suppress ON totals');
+sql($node, q{SELECT notify_stats.rebuild('totals')});
+is_resumed('totals', $offset, $built_at, 'suppressed rows');
+is_total('suppressed rows');
+
 # A privilege that was lost.  It is tried again when the privilege is back.
 $offset = log_position($node);
 sql($node, 'REVOKE SELECT ON event FROM desk');
