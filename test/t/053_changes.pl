@@ -155,22 +155,30 @@ store();
 # --- the same again, and other forms ----------------------------------------------------
 
 my $since = $stored[0][0];
-my $all = sql($node, "SELECT * FROM notify_stats.changes('kinds', '$since') ORDER BY 2");
-is(sql($node, "SELECT * FROM notify_stats.changes('kinds', '$since') ORDER BY 2"), $all, 'twice from the same position: the same');
-like($all, qr/\|\{"day": "2026-01-01", "kind": 2\}\|$/m, 'a group that is gone has no measures');
+# without the position reached, which may move without changes
+my $all = sql($node, "SELECT group_key, measures FROM notify_stats.changes('kinds', '$since') ORDER BY 1");
+is(sql($node, "SELECT group_key, measures FROM notify_stats.changes('kinds', '$since') ORDER BY 1"), $all, 'twice from the same position: the same');
+like($all, qr/^\{"day": "2026-01-01", "kind": 2\}\|$/m, 'a group that is gone has no measures');
 
-# the copy is a table of the client; the loop is the statement of the manual
-my ($whole, $loop) = document_block('doc/reading.md', 'Following a rollup', 'sql');
-$loop =~ s/orders_by_day/kinds/;
+# the copy is a table of the client, with the statements of the manual
+my ($whole, $prepare, $loop, $restart) = document_block('doc/reading.md', 'Following a rollup', 'sql');
+s/orders_by_day/kinds/ foreach $prepare, $loop;
 $loop =~ s/status/kind/g;
 $loop =~ s/10 s/0 s/;
+my $copy_differs = '(TABLE copy EXCEPT ALL TABLE kinds) UNION ALL (TABLE kinds EXCEPT ALL TABLE copy)';
+sql($node, $prepare);
+sql($node, $loop);
+is(sql($node, $copy_differs), '', 'changed_rows(): at first, the copy is the whole rollup');
+sql($node, "UPDATE copy SET n = 0; INSERT INTO copy VALUES (-1); BEGIN; $restart $loop; COMMIT");
+is(sql($node, $copy_differs), '', 'and so it is when the client begins again');
+sql($node, 'DROP TABLE copy, copied');
 sql($node, "CREATE TABLE copy AS SELECT * FROM notify_stats.rollup_as_of(NULL::kinds, '$since');
 	CREATE TABLE copied (lsn pg_lsn); INSERT INTO copied VALUES ('$since')");
 sql($node, $loop);
-is(sql($node, '(TABLE copy EXCEPT ALL TABLE kinds) UNION ALL (TABLE kinds EXCEPT ALL TABLE copy)'), '', 'changed_rows(): the copy equals the rollup');
+is(sql($node, $copy_differs), '', 'changed_rows(): the copy equals the rollup');
 is(sql($node, 'SELECT count(*) > 0 FROM copy'), 't', 'and is not empty');
 sql($node, $loop);
-is(sql($node, '(TABLE copy EXCEPT ALL TABLE kinds) UNION ALL (TABLE kinds EXCEPT ALL TABLE copy)'), '', 'and still does when nothing has changed');
+is(sql($node, $copy_differs), '', 'and still does when nothing has changed');
 is(sql($node, q{SELECT deleted, group_row FROM notify_stats.changed_rows(NULL::kinds, (SELECT lsn FROM copied))}), '|', 'changed_rows() without changes');
 
 # earlier contents
@@ -215,7 +223,7 @@ is(sql($node, 'SELECT 1'), '1', 'the server goes on');
 like(sql_error($node, q{SELECT * FROM notify_stats.changes('kinds', '0/1')}), qr/NS001.*NULL instead of the position/s, 'a position before the window');
 like(sql_error($node, q{SELECT * FROM notify_stats.changes('kinds', 'FFFF/0')}), qr/NS001.*another server/s, 'a position in the future');
 like(sql_error($node, q{SELECT * FROM notify_stats.rollup_as_of(NULL::kinds, '0/1')}), qr/NS001/, 'an earlier content before the window');
-like(sql_error($node, q{SELECT * FROM notify_stats.rollup_as_of(NULL::kinds, pg_current_wal_lsn() + 1000000)}), qr/NS001/, 'a later content');
+like(sql_error($node, q{SELECT * FROM notify_stats.rollup_as_of(NULL::kinds, pg_current_wal_lsn() + 1000000)}), qr/NS001(?!.*NULL instead)/s, 'a later content, without a hint for changes()');
 like(sql_error($node, q{SELECT * FROM notify_stats.changes('event', '0/1')}), qr/42P01.*is not a rollup/s, 'no rollup');
 like(sql_error($node, q{SELECT * FROM notify_stats.changed_rows(1, '0/1')}), qr/42809.*row type/s, 'no row type');
 follow('before TRUNCATE');
