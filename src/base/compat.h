@@ -152,6 +152,15 @@
 	 ((entry)->additional = MemoryContextAllocZero((table)->tablecxt, size)))
 #endif
 
+/* fetches the next value of a sort of values that are passed by value */
+#if PG_VERSION_NUM >= 160000
+#define sort_next_datum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, false, value, isnull, NULL)
+#else
+#define sort_next_datum(sort, value, isnull) \
+	tuplesort_getdatum(sort, true, value, isnull, NULL)
+#endif
+
 /* whether a role owns a relation */
 #if PG_VERSION_NUM >= 160000
 #define owns_relation(relid, roleid) object_ownercheck(RelationRelationId, relid, roleid)

@@ -635,7 +635,7 @@ apply_delta(Delta *delta, const char *build_table)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller_context = MemoryContextSwitchTo(context);
 	uint64		ndeltas;
-	Tuplestorestate *deltas = delta_rows(delta, &ndeltas);
+	Tuplestorestate *deltas = delta_rows(delta, false, &ndeltas);
 	bool		changes = deltas != NULL || delta->truncated;
 	SavedRole	saved;
 

@@ -15,94 +15,56 @@
  * remains when the changes were reported, because a reader that waits for the
  * next ones must not hold up anybody.
  *
- * The slot remains open if its format allows it: a reader that goes on from
- * where it was reads only what is new.
- *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_type.h"
-#include "common/int.h"
-#include "executor/executor.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
-#include "utils/fmgrprotos.h"
-#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
-#include "utils/pg_lsn.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
-#include "utils/tuplesort.h"
 
-#include "apply.h"
 #include "changes.h"
-#include "compat.h"
 #include "core.h"
-#include "difference.h"
+#include "delta_sum.h"
+#include "earlier_rows.h"
 #include "facts.h"
 #include "fold.h"
+#include "follower_slot.h"
 #include "group_index.h"
+#include "group_json.h"
+#include "group_key.h"
 #include "main_stream.h"
 #include "pass.h"
 #include "position.h"
-#include "settings.h"
-#include "shared.h"
 #include "slot.h"
 #include "stream.h"
 #include "trouble.h"
-#include "wal_window.h"
-
-/* So many rows at a time are written as JSON. */
-#define JSON_ROWS 1000
-
-/* The changes that the temporary slot of this session has read. */
-static struct
-{
-	Oid			rollup;			/* InvalidOid: none */
-	const Format *format;
-	XLogRecPtr	lsn;			/* up to here */
-}			follower;
-
-/* The rows that are to be written as JSON, as g1, ..., m1, ... and "gone". */
-typedef struct JsonRows
-{
-	TupleDesc	desc;
-	char	   *query;
-	Tuplestorestate *rows;
-	uint64		nrows;
-	TupleTableSlot *slot;
-} JsonRows;
 
 /* The state of one request. */
-typedef struct Reading
+typedef struct ChangesReading
 {
 	const ChangesRequest *request;
 	ChangesResult result;
 	Rollup	   *rollup;			/* opened */
 	StreamRow	row;
 	RollupPosition now;			/* not as of the request's snapshot */
-	NameData	slot_name;
 	Relation	table;
 	GroupIndex *index;
-	Tuplesortstate *deltas;		/* in the order of the index */
+	DeltaSum   *deltas;			/* NULL: nothing has changed */
 	bool		truncated;		/* a source was */
 	TupleTableSlot *group;		/* a row of a group that is gone */
-	JsonRows	json;
-	HTAB	   *undone;			/* addresses of the rows that have changed */
+	GroupJson  *json;			/* NULL: rows are wanted */
+	EarlierRows *earlier;		/* NULL: only what has changed is wanted */
 	MemoryContext row_context;	/* reset after each group */
-} Reading;
+} ChangesReading;
 
 /*
  * Errors
@@ -110,7 +72,7 @@ typedef struct Reading
 
 /* Throws because the reader must read the whole rollup. */
 static void
-complain_of_gap(const Reading *reading, const char *reason)
+complain_of_gap(const ChangesReading *reading, const char *reason)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CHANGES_UNKNOWN),
@@ -124,7 +86,7 @@ complain_of_gap(const Reading *reading, const char *reason)
 
 /* Throws because the rollup is not exact at any position. */
 static void
-complain_of_state(const Reading *reading)
+complain_of_state(const ChangesReading *reading)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -133,16 +95,6 @@ complain_of_state(const Reading *reading)
 			 errdetail("It is being built, or has failed."),
 			 errhint("Wait with notify_stats.wait_for_lsn(rollup => %s). The view notify_stats.rollups shows the state.",
 					 quote_literal_cstr(rollup_qualified_name(reading->request->rollup)))));
-}
-
-static void
-complain_of_slots(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("not enough free replication slots to read the changes of a rollup"),
-			 errdetail("Each session that reads changes uses one slot, and must leave one slot to others."),
-			 errhint("End other sessions that read changes, drop unused slots, or raise max_replication_slots and restart the server.")));
 }
 
 /*
@@ -196,7 +148,7 @@ check_access(Oid relid)
  * matter for later changes.
  */
 static bool
-facts_hold(const Reading *reading)
+facts_hold(const ChangesReading *reading)
 {
 	const Rollup *rollup = reading->rollup;
 	const Format *format = reading->row.format;
@@ -220,7 +172,7 @@ facts_hold(const Reading *reading)
  * the position again after the facts: a cycle may replace both at once.
  */
 static void
-check_exactness(Reading *reading)
+check_exactness(ChangesReading *reading)
 {
 	const ChangesRequest *request = reading->request;
 	const Rollup *rollup = reading->rollup;
@@ -245,7 +197,7 @@ check_exactness(Reading *reading)
  * rollup as of then, and nothing is to be added.  Throws if that cannot be.
  */
 static void
-check_future(const Reading *reading)
+check_future(const ChangesReading *reading)
 {
 	XLogRecPtr	since = reading->request->since;
 
@@ -269,7 +221,7 @@ check_future(const Reading *reading)
  * empty, or is not as it was.
  */
 static void
-check_rewrite(const Reading *reading, const RollupPosition *shown)
+check_rewrite(const ChangesReading *reading, const RollupPosition *shown)
 {
 	if (shown->file != reading->now.file)
 		ereport(ERROR,
@@ -284,7 +236,7 @@ check_rewrite(const Reading *reading, const RollupPosition *shown)
  * changes up to there.
  */
 static bool
-find_range(Reading *reading)
+find_range(ChangesReading *reading)
 {
 	const ChangesRequest *request = reading->request;
 	RollupPosition shown;
@@ -308,124 +260,40 @@ find_range(Reading *reading)
 }
 
 /*
- * The slot
- */
-
-static void
-close_slot(const NameData *name)
-{
-	SlotInfo	info;
-
-	slot_keep_open(NULL);
-	if (slot_lookup(NameStr(*name), &info))
-		slot_drop(NameStr(*name));
-	follower.rollup = InvalidOid;
-}
-
-/* Makes a slot that decodes everything after the position. */
-static void
-create_slot(Reading *reading)
-{
-	static MemoryContext context = NULL;
-	const StreamRow *row = &reading->row;
-	StartPoint	point;
-
-	close_slot(&reading->slot_name);
-	if (!wal_window_find(row, reading->request->since, &point))
-		complain_of_gap(reading, notify_stats_resumable_wal_window == 0 ?
-						"The WAL was removed, because notify_stats.resumable_wal_window is not set." :
-						"The position is before the window of applied WAL.");
-	if (slot_count_free() <= SLOTS_OF_OTHERS)
-		complain_of_slots();
-	slot_create_at(&point, NameStr(reading->slot_name), row->format->plugin);
-	if (!wal_window_holds(row, &point))
-		complain_of_gap(reading, "The window of applied WAL was moved concurrently.");
-	/* other processes may have taken slots at the same time */
-	if (slot_count_free() < SLOTS_OF_OTHERS)
-		complain_of_slots();
-	if (context == NULL)
-		context = AllocSetContextCreate(TopMemoryContext,
-										"notify_stats follower",
-										ALLOCSET_SMALL_SIZES);
-	slot_keep_open(context);
-}
-
-/*
- * Makes the slot be where the changes begin.  The lock keeps the worker from
- * taking its WAL away until the request is answered.
- */
-static void
-prepare_slot(Reading *reading)
-{
-	(void) wal_window_lock_follower(MyProcPid, true);
-	if (!(follower.rollup == reading->request->rollup &&
-		  follower.lsn == reading->request->since &&
-		  follower.format == reading->row.format &&
-		  slot_is_held(NameStr(reading->slot_name))))
-		create_slot(reading);
-	follower.rollup = InvalidOid;
-}
-
-/*
- * Lets the slot go on from the position reached.  Only one that is open is
- * cheap enough to be worth that.  Without a window, nothing would limit the WAL
- * that it retains.
- */
-static void
-release_slot(Reading *reading)
-{
-	const NameData *name = &reading->slot_name;
-
-	if (!slot_is_open(NameStr(*name)) ||
-		notify_stats_resumable_wal_window == 0)
-	{
-		close_slot(name);
-		return;
-	}
-	slot_advance(NameStr(*name), reading->result.lsn);
-	follower.rollup = reading->request->rollup;
-	follower.format = reading->row.format;
-	follower.lsn = reading->result.lsn;
-}
-
-/*
  * The changed groups
  */
 
-/* Takes deltas from the pass.  Their groups may come again. */
+/*
+ * Takes deltas from the pass.  Their groups may come again.  If rows may look
+ * different without a change of any value, a group counts as changed if any of
+ * its rows has.
+ */
 static void
 take_delta(Delta *delta, void *arg)
 {
-	Reading    *reading = (Reading *) arg;
-	Tuplestorestate *rows;
-	TupleTableSlot *row;
-	uint64		nrows;
-	SavedRole	saved;
+	ChangesReading *reading = (ChangesReading *) arg;
 
 	reading->truncated |= delta->truncated;
-	if (delta->stale_reason != NULL)
-		return;
-	rows = delta_rows(delta, &nrows);
-	if (rows == NULL)
-		return;
-	row = MakeSingleTupleTableSlot(reading->rollup->shape->desc,
-								   &TTSOpsMinimalTuple);
-	saved = rollup_begin_as_owner(reading->rollup, true);
-	while (tuplestore_gettupleslot(rows, true, false, row))
-		tuplesort_puttupleslot(reading->deltas, row);
-	rollup_end_as_owner(saved);
-	ExecDropSingleTupleTableSlot(row);
-	tuplestore_end(rows);
+	if (delta->stale_reason == NULL)
+		delta_sum_add(reading->deltas, delta,
+					  group_key_looks_vary(reading->rollup->shape->definition));
 }
 
 /* Decodes and folds the changes. */
 static void
-read_changes(Reading *reading)
+read_changes(ChangesReading *reading)
 {
 	PassInput	input = {0};
 	PassOutput	output;
+	NameData	slot_name;
+	const char *reason = follower_slot_prepare(reading->request->rollup,
+											   &reading->row,
+											   reading->request->since);
 
-	input.slot_name = NameStr(reading->slot_name);
+	if (reason != NULL)
+		complain_of_gap(reading, reason);
+	slot_follower_name(&slot_name);
+	input.slot_name = NameStr(slot_name);
 	input.format = reading->row.format;
 	input.rollups = list_make1(reading->rollup);
 	input.applied_lsn = reading->request->since;
@@ -447,114 +315,33 @@ read_changes(Reading *reading)
 }
 
 /*
- * JSON
+ * Reporting groups
  */
 
 static void
-init_json(Reading *reading)
+take_json(const char *group_key, const char *measures, void *arg)
 {
-	const RollupShape *shape = reading->rollup->shape;
-	const Definition *definition = shape->definition;
-	JsonRows   *json = &reading->json;
-	TupleDesc	desc = CreateTemplateTupleDesc(definition->ncolumns + 1);
-	StringInfoData buf;
+	const ChangesReading *reading = (const ChangesReading *) arg;
 
-	for (int i = 0; i < definition->ngroups; i++)
-	{
-		TupleDescCopyEntry(desc, i + 1, shape->desc,
-						   definition->groups[i].attnum);
-		namestrcpy(&TupleDescAttr(desc, i)->attname, psprintf("g%d", i + 1));
-	}
-	for (int i = 0; i < definition->nmeasures; i++)
-	{
-		int			column = definition->ngroups + i;
-
-		TupleDescCopyEntry(desc, column + 1, shape->desc,
-						   definition->measures[i].attnum);
-		namestrcpy(&TupleDescAttr(desc, column)->attname,
-				   psprintf("m%d", i + 1));
-	}
-	TupleDescInitEntry(desc, desc->natts, "gone", BOOLOID, -1, 0);
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "SELECT ");
-	difference_append_key(&buf, definition);
-	appendStringInfoString(&buf, ", ");
-	difference_append_measures(&buf, definition, "NOT d.gone", "m");
-	appendStringInfoString(&buf, " FROM " APPLY_ROWS " d");
-	json->desc = desc;
-	json->query = buf.data;
-	json->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	json->rows = tuplestore_begin_heap(false, false, work_mem);
-}
-
-static char *
-text_or_null(SPITupleTable *table, uint64 row, int column)
-{
-	return SPI_getvalue(table->vals[row], table->tupdesc, column);
-}
-
-/* Reports the rows that were collected. */
-static void
-flush_json(Reading *reading)
-{
-	const ChangesRequest *request = reading->request;
-	JsonRows   *json = &reading->json;
-
-	if (json->nrows == 0)
-		return;
-	SPI_connect();
-	apply_query_with_rows(json->query, json->rows, json->desc, json->nrows);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		request->take_json(text_or_null(SPI_tuptable, i, 1),
-						   text_or_null(SPI_tuptable, i, 2),
-						   reading->result.lsn, request->arg);
-	SPI_finish();
-	tuplestore_clear(json->rows);
-	json->nrows = 0;
-}
-
-static void
-add_json(Reading *reading, TupleTableSlot *row, bool gone)
-{
-	const Definition *definition = reading->rollup->shape->definition;
-	JsonRows   *json = &reading->json;
-	TupleTableSlot *slot = json->slot;
-	int			n = 0;
-
-	ExecClearTuple(slot);
-	for (int i = 0; i < definition->ngroups; i++, n++)
-		slot->tts_values[n] = slot_getattr(row, definition->groups[i].attnum,
-										   &slot->tts_isnull[n]);
-	for (int i = 0; i < definition->nmeasures; i++, n++)
-		slot->tts_values[n] = slot_getattr(row, definition->measures[i].attnum,
-										   &slot->tts_isnull[n]);
-	slot->tts_values[n] = BoolGetDatum(gone);
-	slot->tts_isnull[n] = false;
-	ExecStoreVirtualTuple(slot);
-	tuplestore_puttupleslot(json->rows, slot);
-	if (++json->nrows >= JSON_ROWS)
-		flush_json(reading);
+	reading->request->take_json(group_key, measures, reading->result.lsn,
+								reading->request->arg);
 }
 
 /* Reports one row. */
 static void
-report(Reading *reading, TupleTableSlot *row, bool gone)
+report(ChangesReading *reading, TupleTableSlot *row, bool gone)
 {
 	reading->result.ngroups++;
-	if (reading->request->take_json != NULL)
-		add_json(reading, row, gone);
+	if (reading->json != NULL)
+		group_json_add(reading->json, row, gone);
 	else
 		reading->request->take_row(row, gone, reading->result.lsn,
 								   reading->request->arg);
 }
 
-/*
- * Reporting groups
- */
-
 /* Makes a row that has only the group columns of a delta. */
 static TupleTableSlot *
-row_of_group(Reading *reading, TupleTableSlot *delta)
+row_of_group(ChangesReading *reading, TupleTableSlot *delta)
 {
 	const Definition *definition = reading->rollup->shape->definition;
 	TupleTableSlot *row = reading->group;
@@ -570,215 +357,70 @@ row_of_group(Reading *reading, TupleTableSlot *delta)
 	return row;
 }
 
-/* Sets a measure of a row, which has that of today, to what it was before. */
-static void
-subtract_measure(const Measure *measure, TupleTableSlot *row,
-				 TupleTableSlot *delta)
-{
-	int			column = measure->attnum - 1;
-	bool		isnull;
-	Datum		added = slot_getattr(delta, measure->attnum, &isnull);
-
-	if (measure->kind == MEASURE_SUM_NUMERIC)
-		row->tts_values[column] =
-			DirectFunctionCall2(numeric_sub, row->tts_isnull[column] ?
-								NumericGetDatum(int64_to_numeric(0)) :
-								row->tts_values[column], added);
-	else
-		row->tts_values[column] =
-			DirectFunctionCall2(int8mi, row->tts_isnull[column] ?
-								Int64GetDatum(0) : row->tts_values[column],
-								added);
-	row->tts_isnull[column] = false;
-}
-
-/* Makes sums of no value NULL. */
-static void
-clear_sums(const Definition *definition, TupleTableSlot *row)
-{
-	for (int i = 0; i < definition->nmeasures; i++)
-	{
-		const Measure *measure = &definition->measures[i];
-
-		if (measure->kind != MEASURE_COUNT && measure->companion >= 0 &&
-			DatumGetInt64(row->tts_values[definition->measures[measure->companion].attnum - 1]) == 0)
-			row->tts_isnull[measure->attnum - 1] = true;
-	}
-}
-
-/* Reports a group as it was before a delta, if it existed. */
-static void
-report_undone(Reading *reading, TupleTableSlot *found, TupleTableSlot *delta)
+/* Returns whether a group that does not exist did before a delta. */
+static bool
+has_existed(const ChangesReading *reading, TupleTableSlot *delta)
 {
 	const Definition *definition = reading->rollup->shape->definition;
-	TupleTableSlot *row = row_of_group(reading, delta);
-	int64		count;
+	bool		isnull;
 
-	if (found != NULL)
+	return DatumGetInt64(slot_getattr(delta, definition->measures[definition->row_count].attnum,
+									  &isnull)) != 0;
+}
+
+/* Reports a group by the sum of its deltas. */
+static void
+report_delta(ChangesReading *reading, TupleTableSlot *delta,
+			 TupleTableSlot *found)
+{
+	TupleTableSlot *row;
+
+	if (reading->earlier != NULL)
 	{
-		slot_getallattrs(found);
-		memcpy(row->tts_values, found->tts_values,
-			   sizeof(Datum) * row->tts_tupleDescriptor->natts);
-		memcpy(row->tts_isnull, found->tts_isnull,
-			   sizeof(bool) * row->tts_tupleDescriptor->natts);
-		(void) hash_search(reading->undone, &found->tts_tid, HASH_ENTER, NULL);
+		row = earlier_rows_undo(reading->earlier, found, delta);
+		if (row != NULL)
+			report(reading, row, false);
 	}
-	for (int i = 0; i < definition->nmeasures; i++)
-		subtract_measure(&definition->measures[i], row, delta);
-	count = DatumGetInt64(row->tts_values[definition->measures[definition->row_count].attnum - 1]);
-	if (count < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("rollup %s does not match its definition",
-						reading->rollup->shape->name),
-				 errdetail("The table may have been modified manually.")));
-	if (count == 0)
-		return;
-	clear_sums(definition, row);
-	report(reading, row, false);
+	else if (found != NULL)
+		report(reading, found, false);
+	else if (has_existed(reading, delta))
+		report(reading, row_of_group(reading, delta), true);
 }
 
 /*
- * Reports a group by the sum of its deltas.  The index scan keeps memory of the
+ * Reports all groups that have deltas, once.  The index scan keeps memory of the
  * context in which it is called.
  */
 static void
-report_delta(Reading *reading, TupleTableSlot *delta)
+report_deltas(ChangesReading *reading)
 {
-	TupleTableSlot *found = group_index_find(reading->index, delta);
-	MemoryContext context = MemoryContextSwitchTo(reading->row_context);
+	TupleTableSlot *delta;
 
-	if (reading->request->kind == CHANGES_UNDONE)
-		report_undone(reading, found, delta);
-	else if (found != NULL)
-		report(reading, found, false);
-	else
-		report(reading, row_of_group(reading, delta), true);
-	MemoryContextSwitchTo(context);
-}
-
-/* Returns an expression that compares the groups of two deltas. */
-static ExprState *
-make_comparison(Reading *reading)
-{
-	const RollupShape *shape = reading->rollup->shape;
-	const Definition *definition = shape->definition;
-	AttrNumber *columns = palloc(sizeof(AttrNumber) * definition->ngroups);
-	Oid		   *operators = palloc(sizeof(Oid) * definition->ngroups);
-
-	for (int i = 0; i < definition->ngroups; i++)
+	while ((delta = delta_sum_next(reading->deltas)) != NULL)
 	{
-		columns[i] = definition->groups[i].attnum;
-		operators[i] = definition->groups[i].eqop;
+		TupleTableSlot *found = group_index_find(reading->index, delta);
+		MemoryContext context = MemoryContextSwitchTo(reading->row_context);
+
+		report_delta(reading, delta, found);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(reading->row_context);
 	}
-	return execTuplesMatchPrepare(shape->desc, definition->ngroups, columns,
-								  operators, definition->group_hash.collations,
-								  NULL);
-}
-
-/* Adds the measures of a delta to those of another of the same group. */
-static void
-add_measures(Reading *reading, TupleTableSlot *sum, TupleTableSlot *delta)
-{
-	const Definition *definition = reading->rollup->shape->definition;
-	MemoryContext context = MemoryContextSwitchTo(reading->row_context);
-
-	for (int i = 0; i < definition->nmeasures; i++)
-	{
-		const Measure *measure = &definition->measures[i];
-		Datum	   *value = &sum->tts_values[measure->attnum - 1];
-		bool		isnull;
-		Datum		added = slot_getattr(delta, measure->attnum, &isnull);
-
-		*value = DirectFunctionCall2(measure->kind == MEASURE_SUM_NUMERIC ?
-									 numeric_add : int8pl, *value, added);
-	}
-	MemoryContextSwitchTo(context);
-}
-
-/* Makes "sum" a copy of a delta, in a context that is reset before. */
-static void
-start_sum(Reading *reading, TupleTableSlot *sum, TupleTableSlot *delta)
-{
-	TupleDesc	desc = sum->tts_tupleDescriptor;
-	MemoryContext context;
-
-	ExecClearTuple(sum);
-	MemoryContextReset(reading->row_context);
-	context = MemoryContextSwitchTo(reading->row_context);
-	slot_getallattrs(delta);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-
-		sum->tts_isnull[i] = delta->tts_isnull[i];
-		if (!delta->tts_isnull[i])
-			sum->tts_values[i] = datumCopy(delta->tts_values[i],
-										   column->attbyval, column->attlen);
-	}
-	MemoryContextSwitchTo(context);
-	ExecStoreVirtualTuple(sum);
-}
-
-/* Reports all groups that have deltas, once. */
-static void
-report_deltas(Reading *reading)
-{
-	const RollupShape *shape = reading->rollup->shape;
-	TupleTableSlot *sum = MakeSingleTupleTableSlot(shape->desc,
-												   &TTSOpsVirtual);
-	TupleTableSlot *delta = MakeSingleTupleTableSlot(shape->desc,
-													 &TTSOpsMinimalTuple);
-	ExprState  *same_group = make_comparison(reading);
-	ExprContext *econtext = CreateStandaloneExprContext();
-
-	tuplesort_performsort(reading->deltas);
-	while (tuplesort_gettupleslot(reading->deltas, true, false, delta, NULL))
-	{
-		bool		is_same;
-
-		CHECK_FOR_INTERRUPTS();
-		econtext->ecxt_innertuple = sum;
-		econtext->ecxt_outertuple = delta;
-		is_same = !TTS_EMPTY(sum) && ExecQual(same_group, econtext);
-		ResetExprContext(econtext);
-		if (is_same)
-			add_measures(reading, sum, delta);
-		else
-		{
-			if (!TTS_EMPTY(sum))
-				report_delta(reading, sum);
-			start_sum(reading, sum, delta);
-		}
-	}
-	if (!TTS_EMPTY(sum))
-		report_delta(reading, sum);
-	FreeExprContext(econtext, true);
-	ExecDropSingleTupleTableSlot(delta);
-	ExecDropSingleTupleTableSlot(sum);
 }
 
 /* Reports all rows of the table that were not reported. */
 static void
-report_rows(Reading *reading)
+report_rows(ChangesReading *reading)
 {
-	TableScanDesc scan = table_beginscan(reading->table,
-										 reading->request->snapshot, 0, NULL);
-	TupleTableSlot *row = table_slot_create(reading->table, NULL);
+	TupleTableSlot *row;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	while ((row = earlier_rows_next(reading->earlier)) != NULL)
 	{
 		MemoryContext context = MemoryContextSwitchTo(reading->row_context);
 
-		CHECK_FOR_INTERRUPTS();
-		if (hash_search(reading->undone, &row->tts_tid, HASH_FIND,
-						NULL) == NULL)
-			report(reading, row, false);
+		report(reading, row, false);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(reading->row_context);
 	}
-	ExecDropSingleTupleTableSlot(row);
-	table_endscan(scan);
 }
 
 /*
@@ -790,7 +432,7 @@ report_rows(Reading *reading)
  * which was planned without a lock on the table.
  */
 static void
-check_row_type(const Reading *reading)
+check_row_type(const ChangesReading *reading)
 {
 	TupleDesc	expected = reading->request->row_type;
 	TupleDesc	desc = RelationGetDescr(reading->table);
@@ -814,58 +456,74 @@ check_row_type(const Reading *reading)
 
 /* Opens the rollup's table, for the role that is the rollup's owner. */
 static void
-open_table(Reading *reading)
+open_table(ChangesReading *reading)
 {
-	HASHCTL		info = {.keysize = sizeof(ItemPointerData),
-		.entrysize = sizeof(ItemPointerData),
-	.hcxt = CurrentMemoryContext};
+	const ChangesRequest *request = reading->request;
 
-	reading->table = table_open(reading->request->rollup, NoLock);
+	reading->table = table_open(request->rollup, NoLock);
 	check_row_type(reading);
 	reading->index = group_index_open(reading->table,
 									  rollup_group_index(reading->rollup,
 														 reading->table),
-									  reading->request->snapshot);
+									  request->snapshot);
 	reading->group = MakeSingleTupleTableSlot(RelationGetDescr(reading->table),
 											  &TTSOpsVirtual);
-	reading->undone = hash_create("notify_stats changed rows", 256, &info,
-								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	reading->row_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "notify_stats row",
 												 ALLOCSET_SMALL_SIZES);
-	if (reading->request->take_json != NULL)
-		init_json(reading);
+	if (request->kind != CHANGES_SINCE)
+		reading->earlier = earlier_rows_begin(reading->rollup, reading->table,
+											  request->snapshot);
+	if (request->take_json != NULL)
+		reading->json = group_json_begin(reading->rollup, take_json, reading);
 }
 
-/* Reports what is wanted.  "changed": some groups may differ. */
+/* Reports what is wanted. */
 static void
-report_all(Reading *reading, bool changed)
+report_all(ChangesReading *reading)
 {
 	SavedRole	saved = rollup_begin_as_owner(reading->rollup, true);
 
-	if (changed)
+	if (reading->deltas != NULL)
 		report_deltas(reading);
-	if (reading->request->kind != CHANGES_SINCE)
+	if (reading->earlier != NULL)
 		report_rows(reading);
-	if (reading->request->take_json != NULL)
-		flush_json(reading);
+	if (reading->json != NULL)
+		group_json_end(reading->json);
 	rollup_end_as_owner(saved);
 }
 
 static void
-close_table(Reading *reading)
+close_table(ChangesReading *reading)
 {
+	if (reading->earlier != NULL)
+		earlier_rows_end(reading->earlier);
 	group_index_close(reading->index);
 	ExecDropSingleTupleTableSlot(reading->group);
 	table_close(reading->table, NoLock);
 }
 
+/* Reports what has changed since the reader's position, or before it. */
+static void
+answer_with_changes(ChangesReading *reading)
+{
+	reading->deltas = delta_sum_begin(reading->rollup, reading->index);
+	read_changes(reading);
+	report_all(reading);
+	delta_sum_end(reading->deltas);
+	follower_slot_release(reading->request->rollup, &reading->row,
+						  reading->result.lsn);
+}
+
 /* Answers the request with an opened rollup. */
 static void
-answer(Reading *reading)
+answer(ChangesReading *reading)
 {
-	bool		changed = find_range(reading);
+	bool		changed;
 
+	if (reading->request->take_json != NULL)
+		group_key_check(reading->rollup);
+	changed = find_range(reading);
 	if (!changed && reading->request->kind == CHANGES_SINCE)
 		return;
 	if (reading->request->kind != CHANGES_ALL)
@@ -874,18 +532,9 @@ answer(Reading *reading)
 		complain_of_state(reading);
 	open_table(reading);
 	if (changed)
-	{
-		reading->deltas = group_index_begin_sort(reading->index,
-												 reading->rollup->shape->desc);
-		prepare_slot(reading);
-		read_changes(reading);
-	}
-	report_all(reading, changed);
-	if (changed)
-	{
-		tuplesort_end(reading->deltas);
-		release_slot(reading);
-	}
+		answer_with_changes(reading);
+	else
+		report_all(reading);
 	close_table(reading);
 }
 
@@ -894,14 +543,13 @@ answer(Reading *reading)
  * returns false.
  */
 static bool
-try_answer(Reading *reading, BusyLock *busy)
+try_answer(ChangesReading *reading, BusyLock *busy)
 {
 	Oid			relid = reading->request->rollup;
 	SavedRole	saved = xact_become(BOOTSTRAP_SUPERUSERID);
 	ShapeAccess access;
 
 	xact_use_worker_values();
-	slot_follower_name(&reading->slot_name);
 	reading->rollup = rollup_find(rollup_list(NULL), relid);
 	if (reading->rollup == NULL)
 		rollup_complain_missing(relid);
@@ -919,7 +567,7 @@ try_answer(Reading *reading, BusyLock *busy)
  * the server notices if others wait for locks of this transaction.
  */
 static void
-answer_with_locks(Reading *reading)
+answer_with_locks(ChangesReading *reading)
 {
 	const ChangesRequest *request = reading->request;
 	MemoryContext context = CurrentMemoryContext;
@@ -942,7 +590,7 @@ answer_without_locks(const ChangesRequest *request)
 	ResourceOwner caller_owner = CurrentResourceOwner;
 	ResourceOwner owner = ResourceOwnerCreate(caller_owner,
 											  "notify_stats changes");
-	Reading		reading = {.request = request};
+	ChangesReading reading = {.request = request};
 
 	check_access(request->rollup);
 	CurrentResourceOwner = owner;
@@ -977,12 +625,8 @@ changes_read(const ChangesRequest *request)
 	}
 	PG_CATCH();
 	{
-		NameData	name;
-
 		trouble_reset();
-		follower.rollup = InvalidOid;
-		slot_follower_name(&name);
-		slot_discard(NameStr(name));
+		follower_slot_discard();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -259,14 +259,19 @@ difference_fill_new_table(const Rollup *rollup)
 static void
 append_json(StringInfo buf, const char *condition, const char *prefix, int n,
 			const char *(*name_of) (const Definition *, int),
-			const Definition *definition)
+			KeyExpression expression, const Definition *definition)
 {
 	appendStringInfo(buf,
 					 "CASE WHEN %s THEN (SELECT to_json(x)::text FROM (SELECT ", condition);
 	for (int i = 0; i < n; i++)
-		appendStringInfo(buf, "%sd.%s%d AS %s", i > 0 ? ", " : "", prefix,
-						 i + 1,
+	{
+		const char *value = psprintf("d.%s%d", prefix, i + 1);
+
+		if (expression != NULL)
+			value = expression(definition, i, value);
+		appendStringInfo(buf, "%s%s AS %s", i > 0 ? ", " : "", value,
 						 quote_identifier(name_of(definition, i)));
+	}
 	appendStringInfoString(buf, ") x) END");
 }
 
@@ -284,12 +289,14 @@ measure_name(const Definition *definition, int i)
 
 /*
  * Appends an expression for the group columns as one JSON object.  In the
- * query, they are d.g1, d.g2 and so on.
+ * query, they are d.g1, d.g2 and so on.  "expression" may be NULL.
  */
 void
-difference_append_key(StringInfo buf, const Definition *definition)
+difference_append_key(StringInfo buf, const Definition *definition,
+					  KeyExpression expression)
 {
-	append_json(buf, "true", "g", definition->ngroups, group_name, definition);
+	append_json(buf, "true", "g", definition->ngroups, group_name, expression,
+				definition);
 }
 
 /*
@@ -301,7 +308,7 @@ difference_append_measures(StringInfo buf, const Definition *definition,
 						   const char *condition, const char *prefix)
 {
 	append_json(buf, condition, prefix, definition->nmeasures, measure_name,
-				definition);
+				NULL, definition);
 }
 
 /*
@@ -321,7 +328,7 @@ difference_collect(const Rollup *rollup, MemoryContext context)
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "SELECT ");
-	difference_append_key(&buf, definition);
+	difference_append_key(&buf, definition, NULL);
 	appendStringInfoString(&buf, ", ");
 	difference_append_measures(&buf, definition, "d.in_rollup > 0", "o");
 	appendStringInfoString(&buf, ", ");

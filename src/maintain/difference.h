@@ -22,6 +22,10 @@ typedef struct Differences Differences;
 typedef void (*VerifyCallback) (const char *group_key, const char *in_rollup,
 								const char *in_definition, void *arg);
 
+/* Returns an expression for a value of a group column, given as another one. */
+typedef char *(*KeyExpression) (const Definition *definition, int group,
+								const char *value);
+
 extern bool difference_replace(const Rollup *rollup);
 extern void difference_fill_new_table(const Rollup *rollup);
 extern Differences *difference_collect(const Rollup *rollup,
@@ -29,7 +33,8 @@ extern Differences *difference_collect(const Rollup *rollup,
 extern void difference_report(const Differences *differences,
 							  VerifyCallback callback, void *arg);
 extern void difference_append_key(StringInfo buf,
-								  const Definition *definition);
+								  const Definition *definition,
+								  KeyExpression expression);
 extern void difference_append_measures(StringInfo buf,
 									   const Definition *definition,
 									   const char *condition,

@@ -947,11 +947,12 @@ measures_to_row(const Definition *definition, const MeasureDelta *measures,
  * Completes the deltas of a rollup, and returns the changed groups in a
  * tuplestore, in the current memory context.  Frees the hash table, so
  * fold_reset must be called before another change is added.  The rows have the
- * columns of the definition, with signed measures.  Sets
- * *ngroups to their number.  Returns NULL if there are none.
+ * columns of the definition, with signed measures.  Groups in which all of them
+ * are zero are left out, unless "unchanged".  Sets *ngroups to the number of
+ * groups.  Returns NULL if there are none.
  */
 Tuplestorestate *
-delta_rows(Delta *delta, uint64 *ngroups)
+delta_rows(Delta *delta, bool unchanged, uint64 *ngroups)
 {
 	const Definition *definition = delta->rollup->shape->definition;
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
@@ -972,7 +973,7 @@ delta_rows(Delta *delta, uint64 *ngroups)
 		MeasureDelta *measures = entry_measures(delta, entry);
 
 		ExecClearTuple(row);
-		if (!measures_to_row(definition, measures, zero, row))
+		if (!measures_to_row(definition, measures, zero, row) && !unchanged)
 			continue;
 		ExecStoreMinimalTuple(tuple_hash_entry_tuple(entry), group, false);
 		slot_getallattrs(group);

@@ -63,6 +63,7 @@ extern bool fold_is_large(Fold *fold);
 extern void fold_reset(Fold *fold);
 extern void fold_end(Fold *fold);
 
-extern Tuplestorestate *delta_rows(Delta *delta, uint64 *ngroups);
+extern Tuplestorestate *delta_rows(Delta *delta, bool unchanged,
+								   uint64 *ngroups);
 
 #endif							/* NOTIFY_STATS_FOLD_H */

@@ -142,33 +142,53 @@ safe_expression(Node *node)
 	return !may_fail_walker(node, NULL);
 }
 
+/* Returns whether equal values of a range type of the server look the same. */
+static bool
+safe_range(Oid type)
+{
+	return type < FirstGenbkiObjectId && type_is_range(type) &&
+		safe_image_of_type(get_range_subtype(type), -1, InvalidOid);
+}
+
 /*
- * Returns whether values of the expression that are equal are also the same in
- * every other respect.  Then each expression over them has one result for a
- * group.  It is not so for 1.0 and 1.00, -0.0 and 0.0, '1 day' and '24 hours',
- * and for texts with a nondeterministic collation.
+ * Returns whether values of a type that are equal are also the same in every
+ * other respect.
  */
 bool
-safe_image(Node *node)
+safe_image_of_type(Oid type, int32 typmod, Oid collation)
 {
-	Oid			type = getBaseType(exprType(node));
 	TypeCacheEntry *entry;
 	Oid			function;
 
-	if (type == NUMERICOID && exprTypmod(node) >= 0)
+	type = getBaseTypeAndTypmod(type, &typmod);
+	if (type == NUMERICOID && typmod >= 0)
 		return true;
-	if (type == BPCHAROID && exprTypmod(node) < 0)
+	if (type == BPCHAROID && typmod < 0)
 		return false;
 
 	/* arrays compare their elements, and else only their dimensions */
 	if (OidIsValid(get_base_element_type(type)))
 		type = get_base_element_type(type);
+	if (safe_range(type))
+		return true;
 	entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
 	if (!OidIsValid(entry->btree_opf))
 		return false;
 	function = get_opfamily_proc(entry->btree_opf, entry->btree_opintype,
 								 entry->btree_opintype, BTEQUALIMAGE_PROC);
 	return OidIsValid(function) &&
-		DatumGetBool(OidFunctionCall1Coll(function, exprCollation(node),
+		DatumGetBool(OidFunctionCall1Coll(function, collation,
 										  ObjectIdGetDatum(entry->btree_opintype)));
+}
+
+/*
+ * The same for values of an expression.  Then each expression over them has one
+ * result for a group.  It is not so for 1.0 and 1.00, -0.0 and 0.0, '1 day' and
+ * '24 hours', and for texts with a nondeterministic collation.
+ */
+bool
+safe_image(Node *node)
+{
+	return safe_image_of_type(exprType(node), exprTypmod(node),
+							  exprCollation(node));
 }

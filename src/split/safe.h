@@ -12,5 +12,6 @@
 
 extern bool safe_expression(Node *node);
 extern bool safe_image(Node *node);
+extern bool safe_image_of_type(Oid type, int32 typmod, Oid collation);
 
 #endif							/* NOTIFY_STATS_SAFE_H */

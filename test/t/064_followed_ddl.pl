@@ -1,0 +1,158 @@
+# 064_followed_ddl.pl
+#
+# DDL on a rollup that clients follow: alter_rollup(), a replaced definition, a rollup that was dropped
+# and created again, and renames.  A client never goes on from a position of another form.
+#
+# formats: all
+# versions: all
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::Bin;
+use NotifyStats;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('ddl', conf => <<'CONF');
+autovacuum = off
+max_replication_slots = 10
+notify_stats.resumable_wal_window = '64MB'
+CONF
+my $lsn;
+
+# The position of a client that reads the whole rollup.
+sub begin
+{
+	my ($rollup) = @_;
+
+	wait_until_applied($node);
+	$lsn = sql($node, "SELECT DISTINCT lsn FROM notify_stats.changes('$rollup', NULL)");
+	return;
+}
+
+# Groups that have changed, and the new position.
+sub changed
+{
+	my ($rollup) = @_;
+	my ($position, $groups);
+
+	wait_until_applied($node);
+	($position, $groups) = split /\|/, sql($node, "SELECT max(lsn), string_agg(group_key::text || coalesce(measures::text, 'gone'), ' ' ORDER BY group_key) FROM notify_stats.changes('$rollup', '$lsn')"), -1;
+	$lsn = $position;
+	return $groups;
+}
+
+# The client's position is refused; from that of the whole rollup it goes on.
+sub is_refused
+{
+	my ($title, $rollup, $reason) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	wait_until_applied($node);
+	foreach my $call ("changes('$rollup', '$lsn')", "changed_rows(NULL::$rollup, '$lsn')", "rollup_as_of(NULL::$rollup, '$lsn')")
+	{
+		# once in the session that has the slot
+		my $error = $call =~ /^changes/ ?
+		  sql($node, qq{SELECT error_of(\$\$SELECT * FROM notify_stats.$call\$\$)}) : sql_error($node, "SELECT * FROM notify_stats.$call");
+
+		like($error, qr/NS001.*$reason/s, "$title: $call is refused");
+	}
+	begin($rollup);
+	sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 1)");
+	like(changed($rollup), qr/^\{[^}]*\}\{[^}]*\}$/, "$title: then the client goes on");
+	return;
+}
+
+# Waits until an altered rollup has its new form.
+sub wait_until_replaced
+{
+	my ($rollup) = @_;
+
+	poll($node, "SELECT count(*) FROM notify_stats.replacement", '0');
+	wait_for_state($node, $rollup, 'live');
+	return;
+}
+
+sql($node, <<'SQL');
+CREATE FUNCTION error_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE detail text; BEGIN EXECUTE query; RETURN 'none';
+EXCEPTION WHEN OTHERS THEN GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL; RETURN SQLSTATE || ' ' || SQLERRM || ' ' || detail; END$$;
+CREATE TYPE mood AS ENUM ('calm', 'wild');
+CREATE TABLE event (kind int, day date, value int);
+ALTER TABLE event REPLICA IDENTITY FULL;
+INSERT INTO event SELECT g % 3, '2026-01-01', g FROM generate_series(1, 9) g;
+SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM event GROUP BY kind');
+SQL
+wait_until_applied($node);
+poll($node, q{SELECT window_lsn IS NOT NULL FROM notify_stats.status WHERE stream = 'main'});
+begin('kinds');
+
+# --- alter_rollup() ---------------------------------------------------------------------
+
+sql($node, q{SELECT notify_stats.alter_rollup('kinds', 'SELECT kind, count(*) AS n, count(value) AS valued FROM event GROUP BY kind')});
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+wait_until_replaced('kinds');
+is_refused('alter_rollup()', 'kinds', 'was built');
+
+# the same columns, other rows
+sql($node, q{SELECT notify_stats.alter_rollup('kinds', 'SELECT kind, count(*) AS n, count(value) AS valued FROM event WHERE value > 1 OR kind = 1 GROUP BY kind')});
+wait_until_replaced('kinds');
+is_refused('alter_rollup() with the same columns', 'kinds', 'was built');
+
+# while a client waits
+wait_until_applied($node);
+my $waiting = start_psql($node, "\\set VERBOSITY verbose", "SELECT group_key FROM notify_stats.changes('kinds', '$lsn', '1 hour')");
+poll($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''1 hour''%' AND wait_event_type = 'Extension'}, '1');
+sql($node, q{SELECT notify_stats.alter_rollup('kinds', 'SELECT kind, count(*) AS n FROM event GROUP BY kind')});
+wait_until_replaced('kinds');
+like($waiting->finish, qr/42P01/, 'alter_rollup(): a client that waits is told that this rollup is gone');
+is_refused('alter_rollup() while it waits', 'kinds', 'was built');
+
+# --- the view of the definition is replaced ----------------------------------------------
+
+sql($node, 'CREATE OR REPLACE VIEW kinds_definition AS SELECT kind, count(*) AS n FROM event WHERE value < 1000 GROUP BY kind');
+wait_until_applied($node);
+wait_for_state($node, 'kinds', 'live');
+is_refused('a definition that was replaced', 'kinds', 'was built');
+
+# --- dropped and created again ----------------------------------------------------------
+
+sql($node, q{BEGIN; SELECT notify_stats.drop_rollup('kinds');
+	SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM event GROUP BY kind'); COMMIT});
+like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr/55000|NS001/, 'dropped and created again: refused at once');
+is_refused('dropped and created again', 'kinds', 'was built');
+sql($node, 'DROP TABLE kinds CASCADE');
+like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr/42P01/, 'dropped');
+sql($node, q{SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM event GROUP BY kind')});
+wait_until_applied($node);
+is_refused('DROP TABLE, and created again', 'kinds', 'was built');
+
+# --- renames ----------------------------------------------------------------------------
+
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+sql($node, 'ALTER TABLE kinds RENAME TO sorts; CREATE SCHEMA elsewhere; ALTER TABLE sorts SET SCHEMA elsewhere');
+sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 1)");
+like(changed('elsewhere.sorts'), qr/^\{"kind": 1\}\{"n": \d+\} \{"kind": 2\}\{"n": \d+\}$/, 'a rollup that was renamed and moved: the client goes on');
+like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr/42P01/, 'by its new name');
+sql($node, 'ALTER TABLE elsewhere.sorts SET SCHEMA public; ALTER TABLE sorts RENAME TO kinds');
+
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+sql($node, 'ALTER TABLE kinds RENAME n TO number');
+like(changed('kinds'), qr/^\{"kind": 2\}\{"number": \d+\}$/, 'a measure that was renamed: by its new name');
+sql($node, 'ALTER TABLE event RENAME kind TO sort');
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+if (format_name() eq 'notify_stats')
+{
+	like(changed('kinds'), qr/^\{"kind": 2\}\{"number": \d+\}$/, 'a column of the source that was renamed');
+}
+else
+{
+	is_refused('a column of the source that was renamed', 'kinds', '');
+}
+sql($node, 'ALTER TABLE kinds RENAME kind TO sort');
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+print changed('kinds'), "\n";
+done_testing();
