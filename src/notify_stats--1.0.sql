@@ -224,7 +224,9 @@ CREATE TABLE @extschema@.rollup_activity (
     changed_at   timestamptz,
     failed_catalog bigint,
     applied_lsn  pg_lsn,
-    exact_since  pg_lsn
+    exact_since  pg_lsn,
+    names        text,
+    names_since  pg_lsn
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup_activity IS
@@ -246,6 +248,10 @@ COMMENT ON COLUMN @extschema@.rollup_activity.applied_lsn IS
     'position at which a rollup that was left behind is exact, and from which it can be resumed; NULL for a live rollup';
 COMMENT ON COLUMN @extschema@.rollup_activity.exact_since IS
     'position from which on changes() can tell what has changed: the rollup was built there, or its sources were altered';
+COMMENT ON COLUMN @extschema@.rollup_activity.names IS
+    'names that changes() writes: of the columns, and versions of the labels of enums';
+COMMENT ON COLUMN @extschema@.rollup_activity.names_since IS
+    'position from which on changes() has written these names, if they were other ones before';
 
 CREATE TABLE @extschema@.rollup_source (
     rollup       regclass NOT NULL,

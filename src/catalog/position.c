@@ -19,12 +19,18 @@
  * rows of a live rollup, and when a fact is gone that does not matter for
  * changes after it.
  *
+ * Readers of JSON know columns, and labels of enums, by their names.  These are
+ * kept as well, with the position "names_since" from which on readers have seen
+ * no other names.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 
@@ -51,6 +57,16 @@ lsn_or_invalid(int column)
 									  SPI_tuptable->tupdesc, column, &isnull);
 
 	return isnull ? InvalidXLogRecPtr : DatumGetLSN(value);
+}
+
+/* The same for a text, which is copied into a memory context; or NULL. */
+static char *
+copy_text(int column, MemoryContext context)
+{
+	char	   *text = SPI_getvalue(SPI_tuptable->vals[0],
+									SPI_tuptable->tupdesc, column);
+
+	return text == NULL ? NULL : MemoryContextStrdup(context, text);
 }
 
 /*
@@ -127,6 +143,48 @@ position_set_exact_since(Oid rollup, XLogRecPtr lsn)
 			rollup, lsn);
 }
 
+/* Sets the names of a rollup that was built. */
+void
+position_set_names(Oid rollup, const char *names)
+{
+	Oid			argtypes[2] = {OIDOID, TEXTOID};
+	Datum		args[2] = {ObjectIdGetDatum(rollup), CStringGetTextDatum(names)};
+
+	catalog_execute("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET names = $2, names_since = NULL"
+					" WHERE rollup = $1", 2, argtypes, args, NULL);
+}
+
+static Datum
+text_array(List *strings)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (list_length(strings) + 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, strings)
+		values[n++] = CStringGetTextDatum((char *) lfirst(lc));
+	return PointerGetDatum(construct_array(values, n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/*
+ * Notes the names of rollups.  Readers have not seen those that are new before a
+ * position.  Returns whether there are any.
+ */
+bool
+position_note_names(List *rollups, List *names, XLogRecPtr lsn)
+{
+	static const char update[] =
+	"UPDATE " EXTENSION_SCHEMA ".rollup_activity v SET names = n.names, names_since = $3"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) n (rollup, names)"
+	" WHERE v.rollup = n.rollup AND v.names IS DISTINCT FROM n.names";
+	Oid			argtypes[3] = {OIDARRAYOID, TEXTARRAYOID, PG_LSNOID};
+	Datum		args[3] = {catalog_oid_array(rollups), text_array(names),
+	LSNGetDatum(lsn)};
+
+	return catalog_execute(update, 3, argtypes, args, NULL) > 0;
+}
+
 /*
  * Reads the position of a rollup as a snapshot shows it.  Returns false if the
  * snapshot shows no such rollup.
@@ -136,11 +194,12 @@ position_read(Oid rollup, Snapshot snapshot, RollupPosition *position)
 {
 	static const char query[] =
 	"SELECT CASE WHEN r.state <> 'live' THEN v.applied_lsn"
-	" WHEN s.slot_name IS NOT NULL THEN s.applied_lsn END, r.state = 'live', v.exact_since, c.relfilenode"
+	" WHEN s.slot_name IS NOT NULL THEN s.applied_lsn END, r.state = 'live', v.exact_since, c.relfilenode, v.names, v.names_since"
 	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_class c ON c.oid = r.rollup CROSS JOIN " EXTENSION_SCHEMA ".stream s"
 	" LEFT JOIN " EXTENSION_SCHEMA ".rollup_activity v ON v.rollup = r.rollup WHERE r.rollup = $1";
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(rollup)};
+	MemoryContext context = CurrentMemoryContext;
 	SavedRole	saved = catalog_enter();
 	bool		found;
 	bool		isnull;
@@ -161,6 +220,8 @@ position_read(Oid rollup, Snapshot snapshot, RollupPosition *position)
 		position->file =
 			DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
 										   SPI_tuptable->tupdesc, 4, &isnull));
+		position->names = copy_text(5, context);
+		position->names_since = lsn_or_invalid(6);
 	}
 	PopActiveSnapshot();
 	catalog_leave(saved);

@@ -58,6 +58,7 @@
 #include "cycle.h"
 #include "difference.h"
 #include "facts.h"
+#include "group_key.h"
 #include "main_slot.h"
 #include "main_stream.h"
 #include "pass.h"
@@ -1168,7 +1169,11 @@ bring_up_to_date(Build *build, const Rollup *rollup, XLogRecPtr lsn)
 	{
 		rollup_set_built(rollup);
 		if (!was_exact)
+		{
 			position_set_exact_since(rollup->relid, lsn);
+			position_set_names(rollup->relid,
+							   group_key_names(rollup->shape));
+		}
 		request_forget(rollup->relid, build->request);
 	}
 }

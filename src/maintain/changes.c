@@ -168,6 +168,20 @@ facts_hold(const ChangesReading *reading)
 }
 
 /*
+ * Throws if the reader may know the groups by other names.  The worker may not
+ * have seen yet that these have changed.
+ */
+static void
+check_names(const ChangesReading *reading)
+{
+	const RollupPosition *now = &reading->now;
+
+	if (reading->request->since < now->names_since || now->names == NULL ||
+		strcmp(now->names, group_key_names(reading->rollup->shape)) != 0)
+		complain_of_gap(reading, "A column of the rollup, or a label of an enum, was renamed.");
+}
+
+/*
  * Throws if anything but changes of the sources has changed the rollup.  Reads
  * the position again after the facts: a cycle may replace both at once.
  */
@@ -190,6 +204,8 @@ check_exactness(ChangesReading *reading)
 										  LSN_FORMAT_ARGS(reading->now.exact_since)));
 	if (!known)
 		complain_of_gap(reading, "A source table was altered.");
+	if (request->take_json != NULL)
+		check_names(reading);
 }
 
 /*

@@ -9,6 +9,8 @@
  * values of some types are written there in one form of all those that are
  * equal.  Other types have no such form.
  *
+ * The keys contain names as well, of columns and of labels of enums.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,6 +22,7 @@
 #include "group_key.h"
 #include "names.h"
 #include "safe.h"
+#include "type_parts.h"
 
 /*
  * Returns the expression, as a format, for the one form of values of a type that
@@ -90,6 +93,28 @@ group_key_expression(const Definition *definition, int group,
 
 	return looks_vary(column) ? psprintf(form_of(column), value) :
 		pstrdup(value);
+}
+
+/*
+ * Returns a string that differs after a rename of anything of which the name is
+ * in JSON: a column of a rollup, or a label of an enum in a group column.
+ */
+char *
+group_key_names(const RollupShape *shape)
+{
+	const Definition *definition = shape->definition;
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < definition->ncolumns; i++)
+		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
+						 quote_identifier(NameStr(TupleDescAttr(shape->desc,
+																i)->attname)));
+	for (int i = 0; i < definition->ngroups; i++)
+		foreach(lc, type_parts(list_make1_oid(definition->groups[i].type)))
+			appendStringInfoString(&buf, type_label_versions(lfirst_oid(lc)));
+	return buf.data;
 }
 
 static char *

@@ -13,6 +13,7 @@
 extern bool group_key_looks_vary(const Definition *definition);
 extern char *group_key_expression(const Definition *definition, int group,
 								  const char *value);
+extern char *group_key_names(const RollupShape *shape);
 extern void group_key_check(const Rollup *rollup);
 
 #endif							/* NOTIFY_STATS_GROUP_KEY_H */

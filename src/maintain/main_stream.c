@@ -15,6 +15,7 @@
 
 #include "busy_lock.h"
 #include "facts.h"
+#include "group_key.h"
 #include "main_slot.h"
 #include "main_stream.h"
 #include "pass.h"
@@ -306,6 +307,33 @@ compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 }
 
 /*
+ * Notes the names of rollups that readers see from the next position on.
+ * Returns whether there are new ones.  Readers of the present position may have
+ * seen the old ones, so if the stream stays there, this is done later.
+ */
+static bool
+note_names(const StreamRow *row, List *live, XLogRecPtr upto, bool compare)
+{
+	static bool is_due = true;
+	List	   *rollups = NIL;
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	is_due |= compare;
+	if (!is_due || upto <= row->applied_lsn)
+		return false;
+	is_due = false;
+	foreach(lc, live)
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+
+		rollups = lappend_oid(rollups, rollup->relid);
+		names = lappend(names, group_key_names(rollup->shape));
+	}
+	return live != NIL && position_note_names(rollups, names, upto);
+}
+
+/*
  * Brings the main stream up to a safe position, within the current
  * transaction, which has locked the stream and loaded "row".  "compare" means
  * that some catalog may have changed since the last call.  Marks rollups as
@@ -326,6 +354,7 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 
 	if (compare || row->format->by_name)
 		live = compare_facts(row, live, upto, &facts, &new_facts);
+	new_facts |= note_names(row, live, upto, compare);
 	if (live == NIL ||
 		upto <= Max(row->applied_lsn,
 					pg_atomic_read_u64(&shared_stream()->reached_lsn)))
