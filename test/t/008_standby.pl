@@ -49,6 +49,11 @@ is(sql($standby, q{SELECT sum(notification_count) FROM ft_service_stats WHERE no
 like(sql_error($standby, 'SELECT notify_stats.wait_for_lsn()'),
 	qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\. On a standby, use notify_stats\.applied_lsn\(\)/,
 	'wait_for_lsn() says what to do on a standby');
+foreach my $call (q{changes('ft_service_stats', NULL)}, q{changes('ft_service_stats', '0/1', '1 hour')},
+	q{changed_rows(NULL::ft_service_stats, NULL)}, q{rollup_as_of(NULL::ft_service_stats, '0/1')}, q{position_at(now())})
+{
+	like(sql_error($standby, "SELECT notify_stats.$call"), qr/ERROR:  55000: recovery is in progress\nHINT:  Run this on the primary\./, "$call says so, too");
+}
 is(sql($standby, q{SELECT stream, state FROM notify_stats.status}), 'main|off', 'the status can be read on a standby');
 is(sql($standby, q{SELECT DISTINCT state FROM notify_stats.rollups}), 'live', 'so can the rollups');
 is(sql($standby, q{SELECT notify_stats.applied_lsn('mixed') = notify_stats.applied_lsn()}), 't', 'also the position of a view over cores');

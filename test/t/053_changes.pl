@@ -510,6 +510,24 @@ sql($node, q{SELECT notify_stats.drop_rollup('nested')});
 wait_until_applied($node);
 follow('after that');
 
+# --- many groups --------------------------------------------------------------------------
+
+# With little memory, what has changed is sorted on disk.
+sql($node, q{CREATE TABLE many (a int); ALTER TABLE many REPLICA IDENTITY FULL; INSERT INTO many SELECT generate_series(1, 20000);
+	SELECT notify_stats.create_rollup('manys', 'SELECT a, count(*) AS n FROM many GROUP BY a')});
+wait_until_applied($node);
+my $many = sql($node, q{SELECT notify_stats.applied_lsn('manys')});
+sql($node, 'DELETE FROM many WHERE a % 3 = 0; INSERT INTO many SELECT g * 2 FROM generate_series(5000, 15000) g');
+wait_until_applied($node);
+sql($node, 'INSERT INTO many SELECT g * 5 FROM generate_series(1, 4000) g');
+wait_until_applied($node);
+is(sql($node, "SET work_mem = '64kB'; SELECT count(*), count(DISTINCT a), min(n), max(n), min(a), max(a) FROM notify_stats.rollup_as_of(NULL::manys, '$many'); RESET work_mem"),
+	'20000|20000|1|1|1|20000', 'many groups as they were');
+is(sql($node, "SET work_mem = '64kB'; SELECT count(*), count(*) FILTER (WHERE measures IS NULL), sum((measures ->> 'n')::int)
+	FROM notify_stats.changes('manys', '$many'); RESET work_mem"),
+	sql($node, q{SELECT count(*), count(*) FILTER (WHERE n IS NULL), sum(n) FROM manys FULL JOIN generate_series(1, 20000) a USING (a) WHERE n IS DISTINCT FROM 1}),
+	'and those that have changed');
+
 # --- other rollups ----------------------------------------------------------------------
 
 sql($node, q{SELECT notify_stats.create_rollup('averages', 'SELECT kind, avg(value) AS mean FROM event GROUP BY kind')});
