@@ -1124,11 +1124,17 @@ begin_join(Build *build, StreamRow *row, List **live)
 	return rollup;
 }
 
-/* Records that a rollup that was resumed has reached the main stream. */
+/*
+ * Records that a rollup that was resumed has reached the main stream.  It may
+ * have got other names since it was left behind.
+ */
 static void
-end_resuming(const Build *build)
+end_resuming(const Build *build, const Rollup *rollup, XLogRecPtr lsn)
 {
 	rollup_set_resumed(build->relid);
+	(void) position_note_names(list_make1_oid(build->relid),
+							   list_make1(group_key_names(rollup->shape)),
+							   lsn);
 	request_forget(build->relid, build->request);
 	ereport(LOG,
 			(errmsg("rollup %s has been resumed", build->name)));
@@ -1256,7 +1262,7 @@ join_main_stream(Build *build)
 
 	time_limit_charge(build->relid, !build->verifying);
 	if (build->resuming)
-		end_resuming(build);
+		end_resuming(build, rollup, upto);
 	else
 		bring_up_to_date(build, rollup, upto);
 	facts_store_others(output.facts,

@@ -217,6 +217,23 @@ sql($node, 'DROP TABLE unrelated');
 wait_until_applied($node);
 is(changed('kinds'), '', 'DDL on other tables does not matter');
 
+# while it is left behind
+my $built_at = built_at($node, 'kinds');
+sql($node, 'ALTER TABLE kinds ADD CONSTRAINT few CHECK (n < 0) NOT VALID');
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+wait_for_state($node, 'kinds', 'failed');
+begin('kinds');
+sql($node, 'BEGIN; ALTER TABLE kinds RENAME kind TO sort; ALTER TABLE kinds DROP CONSTRAINT few; COMMIT');
+sql($node, q{SELECT notify_stats.rebuild('kinds')});
+wait_for_state($node, 'kinds', 'live');
+is(built_at($node, 'kinds'), $built_at, 'a rollup that was left behind is resumed');
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+wait_until_applied($node);
+like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr/NS001.*renamed/s, 'renamed while it was left behind: changes() is refused');
+begin('kinds');
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+like(changed('kinds'), qr/^\{"sort": 2\}\{"n": \d+\}$/, 'then the client goes on');
+
 # --- the window -------------------------------------------------------------------------
 
 # The place from which a reader wants to begin is lost while it makes its slot: it looks again.
