@@ -143,7 +143,7 @@ foreach my $type (sort grep { $types{$_} } keys %types)
 }
 
 # Where a group has no form of its own
-my (undef, $loop) = document_block('doc/reading.md', 'Following a rollup', 'sql');
+my (undef, undef, $loop) = document_block('doc/reading.md', 'Following a rollup', 'sql');
 $loop =~ s/\(copy\.day, copy\.status\)/(copy.k)/;
 $loop =~ s/\(\(group_row\)\.day, \(group_row\)\.status\)/((group_row).k)/;
 $loop =~ s/10 s/0 s/;
