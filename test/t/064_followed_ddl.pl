@@ -2,7 +2,6 @@
 #
 # DDL on a rollup that clients follow: alter_rollup(), a replaced definition, a rollup that was dropped
 # and created again, and renames.  A client never goes on from a position of another form.
-# In the end, the WAL that a client needs is removed while it looks for it.
 #
 # formats: all
 # versions: all
@@ -233,25 +232,5 @@ like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr
 begin('kinds');
 sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
 like(changed('kinds'), qr/^\{"sort": 2\}\{"n": \d+\}$/, 'then the client goes on');
-
-# --- the window -------------------------------------------------------------------------
-
-# The place from which a reader wants to begin is lost while it makes its slot: it looks again.
-set_and_reload($node, 'notify_stats.resumable_wal_window' => '0');
-sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)");
-poll($node, q{SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%\_window'}, '0');
-begin('kinds');
-my $offset = log_position($node);
-set_stop($node, 'after-commit');
-wait_for_stop($node, 'after-commit', $offset, sub { sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)") });
-my $worker = worker_pid($node);
-kill 'STOP', $worker or die "no process $worker";
-set_stop($node, 'place-found');
-$waiting = start_psql($node, '\set VERBOSITY verbose', "SELECT * FROM notify_stats.changes('kinds', '$lsn')");
-$node->wait_for_log(qr/notify_stats stopped at "place-found"/, $offset);
-kill 'CONT', $worker or die "no process $worker";
-poll($node, "SELECT confirmed_flush_lsn > '$lsn' FROM pg_replication_slots WHERE slot_name = '" . main_slot($node) . "'");
-continue_from_stop($node);
-like($waiting->finish, qr/NS001.*resumable_wal_window is not set/s, 'a place that is lost while the slot is made: what is left counts');
 
 done_testing();
