@@ -1,4 +1,4 @@
-# 064_followed_ddl.pl
+# 071_followed_ddl.pl
 #
 # DDL on a rollup that clients follow: alter_rollup(), a replaced definition, a rollup that was dropped
 # and created again, and renames.  A client never goes on from a position of another form.

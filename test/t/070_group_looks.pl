@@ -1,4 +1,4 @@
-# 063_group_looks.pl
+# 070_group_looks.pl
 #
 # Values that are equal but look different are one group, which looks like one of them: 1.0 and 1.00,
 # '1 day' and '24 hours', texts with a nondeterministic collation.  A client keeps a copy by the text
