@@ -67,6 +67,12 @@
 /* So many rows at a time are written as JSON. */
 #define JSON_ROWS 1000
 
+/*
+ * A slot that is kept reads what the reader knows from elsewhere, if it is not
+ * more than that.  Otherwise it is faster to make another.
+ */
+#define MAX_KNOWN_WAL (4 * 1024 * 1024)
+
 /* The changes that the temporary slot of this session has read. */
 static struct
 {
@@ -141,8 +147,8 @@ complain_of_slots(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("not enough free replication slots to read the changes of a rollup"),
-			 errdetail("Each session that reads changes uses one slot, and must leave one slot to others."),
-			 errhint("End other sessions that read changes, drop unused slots, or raise max_replication_slots and restart the server.")));
+			 errdetail("To read changes takes one slot, and must leave one slot to others."),
+			 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
 }
 
 /*
@@ -311,13 +317,15 @@ find_range(Reading *reading)
  * The slot
  */
 
+/* Drops the session's slot, and no other one that has its name. */
 static void
 close_slot(const NameData *name)
 {
 	SlotInfo	info;
 
 	slot_keep_open(NULL);
-	if (slot_lookup(NameStr(*name), &info))
+	if (slot_lookup(NameStr(*name), &info) && info.temporary &&
+		info.active_pid == MyProcPid)
 		slot_drop(NameStr(*name));
 	follower.rollup = InvalidOid;
 }
@@ -330,7 +338,6 @@ create_slot(Reading *reading)
 	const StreamRow *row = &reading->row;
 	StartPoint	point;
 
-	close_slot(&reading->slot_name);
 	if (!wal_window_find(row, reading->request->since, &point))
 		complain_of_gap(reading, notify_stats_resumable_wal_window == 0 ?
 						"The WAL was removed, because notify_stats.resumable_wal_window is not set." :
@@ -350,26 +357,41 @@ create_slot(Reading *reading)
 	slot_keep_open(context);
 }
 
+/* Returns whether the slot that this session has kept can be used. */
+static bool
+has_slot(const Reading *reading)
+{
+	XLogRecPtr	since = reading->request->since;
+
+	return follower.rollup == reading->request->rollup &&
+		follower.lsn <= since && since - follower.lsn <= MAX_KNOWN_WAL &&
+		follower.format == reading->row.format &&
+		slot_is_held(NameStr(reading->slot_name));
+}
+
 /*
- * Makes the slot be where the changes begin.  The lock keeps the worker from
- * taking its WAL away until the request is answered.
+ * Makes the slot be where the changes begin, or before.  The first lock keeps
+ * the worker from taking its WAL away until the request is answered.  Since
+ * slots are made in turn, all sessions together use no more than one beside
+ * those that are kept.
  */
 static void
 prepare_slot(Reading *reading)
 {
 	(void) wal_window_lock_follower(MyProcPid, true);
-	if (!(follower.rollup == reading->request->rollup &&
-		  follower.lsn == reading->request->since &&
-		  follower.format == reading->row.format &&
-		  slot_is_held(NameStr(reading->slot_name))))
+	if (!has_slot(reading))
+	{
+		close_slot(&reading->slot_name);
+		wal_window_take_turn();
 		create_slot(reading);
+	}
 	follower.rollup = InvalidOid;
 }
 
 /*
- * Lets the slot go on from the position reached.  Only one that is open is
- * cheap enough to be worth that.  Without a window, nothing would limit the WAL
- * that it retains.
+ * Lets the slot go on from the position reached, if not too many sessions keep
+ * theirs.  Only one that is open is cheap enough to be worth that.  Without a
+ * window, nothing would limit the WAL that it retains.
  */
 static void
 release_slot(Reading *reading)
@@ -377,7 +399,8 @@ release_slot(Reading *reading)
 	const NameData *name = &reading->slot_name;
 
 	if (!slot_is_open(NameStr(*name)) ||
-		notify_stats_resumable_wal_window == 0)
+		notify_stats_resumable_wal_window == 0 ||
+		!slot_may_keep_follower())
 	{
 		close_slot(name);
 		return;
@@ -872,6 +895,11 @@ answer(Reading *reading)
 		check_exactness(reading);
 	else if (XLogRecPtrIsInvalid(reading->now.exact_since))
 		complain_of_state(reading);
+	if (changed && !shared_stream_may_have_changed(reading->request->rollup,
+												   reading->request->since))
+		changed = false;
+	if (!changed && reading->request->kind == CHANGES_SINCE)
+		return;
 	open_table(reading);
 	if (changed)
 	{
