@@ -141,7 +141,7 @@ is(sql($node, "SELECT group_key FROM notify_stats.changes('quiets', '$later')"),
 
 # What a waiting reader must hear of, though no change of its rollup is applied.
 $since = position();
-$waiting = start_psql($node, "\\set VERBOSITY verbose\nSELECT * FROM notify_stats.changes('quiets', '$since', '1 hour')");
+$waiting = start_psql($node, "SELECT * FROM notify_stats.changes('quiets', '$since', '1 hour')");
 poll($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''1 hour''%' AND wait_event_type = 'Extension'}, '1');
 sql($node, q{SELECT notify_stats.drop_rollup('quiets')});
 like($waiting->finish, qr/is not a rollup|does not exist/, 'a session that waits learns that the rollup is gone');
