@@ -24,6 +24,7 @@ max_connections = 60
 max_replication_slots = $slots
 notify_stats.resumable_wal_window = '64MB'
 CONF
+my $wait = "$PostgreSQL::Test::Utils::timeout_default s";
 my $is_native = format_name() eq 'notify_stats';
 my $plugin = $is_native ? 'test_decoding' : 'pgoutput';
 
@@ -105,8 +106,8 @@ is(sql($node, q{SELECT string_agg(slot_name || restart_lsn, ' ' ORDER BY 1) FROM
 
 # All at once, woken by one change, while others have left but two slots.
 leave_free(2);
-my @waiting = map { start_psql($node, "SELECT measures FROM notify_stats.changes('kinds', '$since', '1 hour')") } 1 .. $sessions;
-poll($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''1 hour''%' AND wait_event_type = 'Extension'}, $sessions);
+my @waiting = map { start_psql($node, "SELECT measures FROM notify_stats.changes('kinds', '$since', '$wait')") } 1 .. $sessions;
+poll($node, qq{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''$wait''%' AND wait_event_type = 'Extension'}, $sessions);
 change();
 is_deeply([ map { $_->finish } @waiting ], [ (qq({"n": $n})) x $sessions ], 'all sessions that wait get the change, by one slot in turn');
 drop_others();
@@ -141,8 +142,8 @@ is(sql($node, "SELECT group_key FROM notify_stats.changes('quiets', '$later')"),
 
 # What a waiting reader must hear of, though no change of its rollup is applied.
 $since = position();
-$waiting = start_psql($node, "SELECT * FROM notify_stats.changes('quiets', '$since', '1 hour')");
-poll($node, q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''1 hour''%' AND wait_event_type = 'Extension'}, '1');
+$waiting = start_psql($node, "SELECT * FROM notify_stats.changes('quiets', '$since', '$wait')");
+poll($node, qq{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''$wait''%' AND wait_event_type = 'Extension'}, '1');
 sql($node, q{SELECT notify_stats.drop_rollup('quiets')});
 like($waiting->finish, qr/is not a rollup|does not exist/, 'a session that waits learns that the rollup is gone');
 
