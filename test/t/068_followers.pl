@@ -1,4 +1,4 @@
-# 065_followers.pl
+# 068_followers.pl
 #
 # Many sessions follow rollups, with few replication slots.  They keep no more than half of them, all
 # get their changes, and a new slot can be created at any time.  What has not changed is told without
