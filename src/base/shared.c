@@ -82,6 +82,9 @@ init_stream(SharedStream *stream)
 	pg_atomic_init_u64(&stream->async_lsn, 0);
 	pg_atomic_init_u64(&stream->wanted_lsn, 0);
 	pg_atomic_init_u64(&stream->reached_lsn, 0);
+	for (int i = 0; i < SHARED_CHANGES; i++)
+		pg_atomic_init_u64(&stream->changed_lsn[i], 0);
+	pg_atomic_init_u64(&stream->changes_known_since, 0);
 }
 
 static void
@@ -253,6 +256,41 @@ void
 shared_stream_broadcast(void)
 {
 	ConditionVariableBroadcast(&shared_state->reached_cv);
+}
+
+/*
+ * Notes that this transaction brings a rollup, which it changes, to a position.
+ * Must be called before the commit: who sees the rollup there finds the note.
+ */
+void
+shared_stream_note_change(Oid rollup, XLogRecPtr lsn)
+{
+	pg_atomic_uint64 *last = &shared_stream()->changed_lsn[rollup % SHARED_CHANGES];
+	uint64		noted = pg_atomic_read_u64(last);
+
+	while (noted < lsn &&
+		   !pg_atomic_compare_exchange_u64(last, &noted, lsn))
+		;
+}
+
+/*
+ * Returns false if a rollup is the same at that position and as a snapshot shows
+ * it that was taken before this call.  True does not mean that it has changed.
+ *
+ * What was changed before the server was started is not noted, but has a
+ * position before the end of the WAL at any time since.
+ */
+bool
+shared_stream_may_have_changed(Oid rollup, XLogRecPtr since)
+{
+	SharedStream *stream = shared_stream();
+	uint64		known_since = 0;
+
+	if (pg_atomic_compare_exchange_u64(&stream->changes_known_since,
+									   &known_since, GetXLogInsertRecPtr()))
+		return true;
+	return since < known_since ||
+		since < pg_atomic_read_u64(&stream->changed_lsn[rollup % SHARED_CHANGES]);
 }
 
 /* Sets the relation whose lock the stream waits for; InvalidOid: none. */

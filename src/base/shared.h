@@ -42,6 +42,9 @@ typedef struct SharedOffender
 
 #define SHARED_OFFENDERS 16
 
+/* A prime, as OIDs of rollups often have a regular distance. */
+#define SHARED_CHANGES 509
+
 /*
  * When a position was last written, how many transactions of others had ended
  * by then, and whether another position after that commit must still be
@@ -251,6 +254,14 @@ typedef struct SharedStream
 	pg_atomic_uint64 reached_lsn;
 	TimestampTz reached_at;		/* when that was the end of the WAL */
 
+	/*
+	 * The last position to which a transaction has brought a rollup that it
+	 * changed, or is about to; at the rollup's OID modulo the length.  Changes
+	 * before changes_known_since may be missing.
+	 */
+	pg_atomic_uint64 changed_lsn[SHARED_CHANGES];
+	pg_atomic_uint64 changes_known_since;	/* 0: not set yet */
+
 	Oid			waits_for;		/* a relation that another session has locked,
 								 * or 0 */
 	SharedOffender offenders[SHARED_OFFENDERS];
@@ -361,6 +372,8 @@ extern SharedStream *shared_stream_if_any(void);
 extern void shared_stream_drop(Oid database);
 extern void shared_stream_set_state(StreamState state);
 extern void shared_stream_reached(XLogRecPtr lsn, TimestampTz at);
+extern void shared_stream_note_change(Oid rollup, XLogRecPtr lsn);
+extern bool shared_stream_may_have_changed(Oid rollup, XLogRecPtr since);
 extern void shared_stream_waits_for(Oid relid);
 extern int	shared_stream_offences(Oid rollup, bool again);
 extern bool shared_stream_slot_user(int pid);

@@ -37,6 +37,7 @@
 #include "catalog.h"
 #include "position.h"
 #include "settings.h"
+#include "shared.h"
 
 /* Runs an UPDATE of a rollup, $1, with a position, $2. */
 static void
@@ -90,6 +91,7 @@ position_keep(Oid rollup, XLogRecPtr lsn)
 void
 position_move(Oid rollup, XLogRecPtr lsn)
 {
+	shared_stream_note_change(rollup, lsn);
 	set_lsn("UPDATE " EXTENSION_SCHEMA ".rollup_activity SET applied_lsn = $2 WHERE rollup = $1",
 			rollup, lsn);
 }

@@ -210,6 +210,7 @@ slot_lookup(const char *name, SlotInfo *info)
 		info->restart_lsn = slot->data.restart_lsn;
 		info->catalog_xmin = slot->data.catalog_xmin;
 		info->active_pid = slot->active_pid;
+		info->temporary = slot->data.persistency == RS_TEMPORARY;
 		info->failover = slot_is_failover(slot);
 		SpinLockRelease(&slot->mutex);
 		found = true;
@@ -741,6 +742,37 @@ slot_followers(Oid database)
 	return followers;
 }
 
+/* Returns how many slots of this kind all databases have. */
+static int
+count_followers(void)
+{
+	int			count = 0;
+
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+		NameData	prefix;
+		Follower	follower;
+
+		followers_prefix(slot->data.database, &prefix);
+		if (read_follower(slot, NameStr(prefix), &follower))
+			count++;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return count;
+}
+
+/*
+ * Returns whether this session may keep its slot.  Those that are kept, and the
+ * one that the other sessions use in turn, are at most half of all slots.
+ */
+bool
+slot_may_keep_follower(void)
+{
+	return count_followers() < max_replication_slots / 2;
+}
+
 /*
  * Drops a temporary slot of this process, open or not, after an error in a
  * session, which may go on after a savepoint.
@@ -756,7 +788,8 @@ slot_discard(const char *name)
 	if (MyReplicationSlot != NULL &&
 		strcmp(NameStr(MyReplicationSlot->data.name), name) == 0)
 		ReplicationSlotRelease();
-	if (slot_lookup(name, &info) && info.active_pid == MyProcPid)
+	if (slot_lookup(name, &info) && info.temporary &&
+		info.active_pid == MyProcPid)
 		ReplicationSlotDrop(name, true);
 }
 

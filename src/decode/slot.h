@@ -33,6 +33,7 @@ typedef struct SlotInfo
 	XLogRecPtr	restart_lsn;	/* reading starts here when it is opened */
 	TransactionId catalog_xmin; /* catalog rows it still needs */
 	int			active_pid;		/* of the process that has acquired it, or 0 */
+	bool		temporary;		/* it goes away with that process */
 	bool		failover;		/* it is synchronized to standbys */
 } SlotInfo;
 
@@ -85,6 +86,7 @@ extern void slot_discard(const char *name);
 extern void slot_release_wal(const char *name, XLogRecPtr before);
 extern void slot_follower_name(NameData *name);
 extern List *slot_followers(Oid database);
+extern bool slot_may_keep_follower(void);
 extern void slot_wait_until_free(const char *name, int pid);
 extern SlotPeek *slot_peek(const char *name, const char *plugin, bool binary,
 						   bool resumable,

@@ -546,6 +546,11 @@ answer(ChangesReading *reading)
 		check_exactness(reading);
 	else if (XLogRecPtrIsInvalid(reading->now.exact_since))
 		complain_of_state(reading);
+	if (changed && !shared_stream_may_have_changed(reading->request->rollup,
+												   reading->request->since))
+		changed = false;
+	if (!changed && reading->request->kind == CHANGES_SINCE)
+		return;
 	open_table(reading);
 	if (changed)
 		answer_with_changes(reading);

@@ -19,6 +19,12 @@
 #include "slot.h"
 #include "wal_window.h"
 
+/*
+ * A slot that is kept reads what the reader knows from elsewhere, if it is not
+ * more than that.  Otherwise it is faster to make another.
+ */
+#define MAX_KNOWN_WAL (4 * 1024 * 1024)
+
 /* The changes that the slot of this session has read. */
 static struct
 {
@@ -33,17 +39,19 @@ complain_of_slots(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("not enough free replication slots to read the changes of a rollup"),
-			 errdetail("Each session that reads changes uses one slot, and must leave one slot to others."),
-			 errhint("End other sessions that read changes, drop unused slots, or raise max_replication_slots and restart the server.")));
+			 errdetail("To read changes takes one slot, and must leave one slot to others."),
+			 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
 }
 
+/* Drops the session's slot, and no other one that has its name. */
 static void
 close_slot(const NameData *name)
 {
 	SlotInfo	info;
 
 	slot_keep_open(NULL);
-	if (slot_lookup(NameStr(*name), &info))
+	if (slot_lookup(NameStr(*name), &info) && info.temporary &&
+		info.active_pid == MyProcPid)
 		slot_drop(NameStr(*name));
 	follower.rollup = InvalidOid;
 }
@@ -91,10 +99,22 @@ create_slot(const NameData *name, const StreamRow *row, XLogRecPtr since)
 	return NULL;
 }
 
+/* Returns whether the slot that this session has kept can be used. */
+static bool
+is_usable(const NameData *name, Oid rollup, const StreamRow *row,
+		  XLogRecPtr since)
+{
+	return follower.rollup == rollup && follower.format == row->format &&
+		follower.lsn <= since && since - follower.lsn <= MAX_KNOWN_WAL &&
+		slot_is_held(NameStr(*name));
+}
+
 /*
- * Makes the slot be where the changes of a rollup begin.  Returns why that is
- * not possible, or NULL.  The lock keeps the worker from taking the slot's WAL
- * away until the current resource owner releases it.
+ * Makes the slot be where the changes of a rollup begin, or before.  Returns
+ * why that is not possible, or NULL.  The first lock keeps the worker from
+ * taking the slot's WAL away until the current resource owner releases it.
+ * Since slots are made in turn, all sessions together use no more than one
+ * beside those that are kept.
  */
 const char *
 follower_slot_prepare(Oid rollup, const StreamRow *row, XLogRecPtr since)
@@ -104,17 +124,20 @@ follower_slot_prepare(Oid rollup, const StreamRow *row, XLogRecPtr since)
 
 	slot_follower_name(&name);
 	(void) wal_window_lock_follower(MyProcPid, true);
-	if (!(follower.rollup == rollup && follower.lsn == since &&
-		  follower.format == row->format && slot_is_held(NameStr(name))))
+	if (!is_usable(&name, rollup, row, since))
+	{
+		close_slot(&name);
+		wal_window_take_turn();
 		reason = create_slot(&name, row, since);
+	}
 	follower.rollup = InvalidOid;
 	return reason;
 }
 
 /*
- * Lets the slot go on from the position reached.  Only one that is open is
- * cheap enough to be worth that.  Without a window, nothing would limit the WAL
- * that it retains.
+ * Lets the slot go on from the position reached, if not too many sessions keep
+ * theirs.  Only one that is open is cheap enough to be worth that.  Without a
+ * window, nothing would limit the WAL that it retains.
  */
 void
 follower_slot_release(Oid rollup, const StreamRow *row, XLogRecPtr lsn)
@@ -123,7 +146,8 @@ follower_slot_release(Oid rollup, const StreamRow *row, XLogRecPtr lsn)
 
 	slot_follower_name(&name);
 	if (!slot_is_open(NameStr(name)) ||
-		notify_stats_resumable_wal_window == 0)
+		notify_stats_resumable_wal_window == 0 ||
+		!slot_may_keep_follower())
 	{
 		close_slot(&name);
 		return;

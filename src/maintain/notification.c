@@ -8,6 +8,8 @@
  * commit, with the position that the rollup then has.  So a client that
  * listens knows what to read again, and one connection can serve many.
  *
+ * Sessions that wait in changes() learn it from shared memory.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,6 +22,7 @@
 #include "notification.h"
 #include "rollup.h"
 #include "settings.h"
+#include "shared.h"
 
 /* The channel on which clients listen. */
 #define CHANNEL "notify_stats"
@@ -43,16 +46,21 @@ send_one(const Rollup *rollup, XLogRecPtr lsn)
 }
 
 /*
- * Notifies clients, if that is wanted, that this transaction changes these
- * rollups (a list of Rollup), and brings them to a position.
+ * Notifies sessions that wait, and clients, if that is wanted, that this
+ * transaction changes these rollups (a list of Rollup), and brings them to a
+ * position.
  */
 void
 notification_send(List *rollups, XLogRecPtr lsn)
 {
 	ListCell   *lc;
 
-	if (!notify_stats_notify)
-		return;
 	foreach(lc, rollups)
-		send_one((const Rollup *) lfirst(lc), lsn);
+	{
+		const Rollup *rollup = (const Rollup *) lfirst(lc);
+
+		shared_stream_note_change(rollup->relid, lsn);
+		if (notify_stats_notify)
+			send_one(rollup, lsn);
+	}
 }

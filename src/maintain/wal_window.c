@@ -474,6 +474,19 @@ wal_window_lock_follower(int pid, bool wait)
 		LOCKACQUIRE_NOT_AVAIL;
 }
 
+/*
+ * Waits until no other process of this database uses the slot that followers
+ * without one of their own use in turn, and locks it in this way.
+ */
+void
+wal_window_take_turn(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, catalog_table(CATALOG_STREAM), 0, 2);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
 /* Returns the position before which only followers retain WAL. */
 static XLogRecPtr
 start_of_window(void)

@@ -21,6 +21,7 @@ extern bool wal_window_find(const StreamRow *row, XLogRecPtr lsn,
 extern bool wal_window_holds(const StreamRow *row, const StartPoint *point);
 extern void wal_window_maintain(bool at_once);
 extern bool wal_window_lock_follower(int pid, bool wait);
+extern void wal_window_take_turn(void);
 extern bool wal_window_restore_slot(const StreamRow *row,
 									const StartPoint *point,
 									const char *reason);

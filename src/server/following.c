@@ -41,11 +41,17 @@ sql_function(notify_stats_position_at);
 
 /*
  * A reader that waits rests so many times as long as its last look at the
- * changes took, but no longer than MAX_REST_MS: others may change without end
- * what it does not read.
+ * changes took, but no longer than MAX_REST_MS.  It looks only if its rollup may
+ * have changed, but such changes may cancel out, or be those of another one.
  */
 #define REST_FACTOR 9
-#define MAX_REST_MS 100
+#define MAX_REST_MS 1000
+
+/*
+ * So often it looks at the state of the rollup, and notes that the rollup is
+ * the same as of a later position, which may otherwise fall out of the window.
+ */
+#define STATE_INTERVAL_MS 1000
 
 #define CHANGE_COLUMNS 3
 
@@ -117,30 +123,56 @@ read_latest(ChangesRequest *request)
 	return result;
 }
 
-/* Returns whether a rollup has another position than that. */
+/*
+ * Returns whether there may be anything to report of a rollup, whose state was
+ * that.  If not, moves the request to the position that it has reached.
+ */
 static bool
-has_moved(Oid rollup, XLogRecPtr lsn)
+may_report(ChangesRequest *request, const RollupPosition *before)
 {
 	RollupPosition now;
 
-	return !position_read(rollup, GetLatestSnapshot(), &now) || now.lsn != lsn;
+	if (!position_read(request->rollup, GetLatestSnapshot(), &now) ||
+		XLogRecPtrIsInvalid(now.lsn) || now.is_live != before->is_live ||
+		now.exact_since != before->exact_since || now.file != before->file)
+		return true;
+	if (now.lsn <= request->since)
+		return false;
+	if (shared_stream_may_have_changed(request->rollup, request->since))
+		return true;
+	request->since = now.lsn;
+	return false;
 }
 
-/* Sleeps until a rollup has another position, or until a time. */
+/*
+ * Sleeps until there may be something to report, or until a time.  While the
+ * rollup does not change, that takes hardly any time of this process, whatever
+ * else changes.
+ */
 static void
-wait_until_moved(Oid rollup, XLogRecPtr lsn, TimestampTz until)
+wait_for_change(ChangesRequest *request, const RollupPosition *before,
+				TimestampTz until)
 {
-	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
-	while (!has_moved(rollup, lsn))
-	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														   until);
+	TimestampTz next = 0;		/* look at the state then */
 
-		if (left <= 0)
+	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		if (now >= next ||
+			shared_stream_may_have_changed(request->rollup, request->since))
+		{
+			if (may_report(request, before))
+				break;
+			next = TimestampTzPlusMilliseconds(now, STATE_INTERVAL_MS);
+		}
+		if (now >= until)
 			break;
 		/* as in wait_for_lsn() */
 		SetLatch(MyLatch);
-		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, left,
+		(void) ConditionVariableTimedSleep(&shared_state->reached_cv,
+										   TimestampDifferenceMilliseconds(now, Min(next, until)) + 1,
 										   PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
@@ -167,23 +199,33 @@ rest(TimestampTz begun_at, TimestampTz until)
 	}
 }
 
-/*
- * Answers a request, and as long as nothing has changed, again, until a time.
- * A transaction that has one snapshot only would wait in vain.
- */
+/* A transaction that has one snapshot only would wait in vain. */
+static bool
+may_wait(const ChangesRequest *request, TimestampTz until)
+{
+	return request->kind == CHANGES_SINCE && !IsolationUsesXactSnapshot() &&
+		GetCurrentTimestamp() < until;
+}
+
+/* Answers a request, and as long as nothing has changed, again, until a time. */
 static ChangesResult
 read_until(ChangesRequest *request, TimestampTz until)
 {
 	TimestampTz begun_at = GetCurrentTimestamp();
-	ChangesResult result = changes_read(request);
+	RollupPosition before = {0};
+	ChangesResult result;
 
-	while (result.ngroups == 0 && request->kind == CHANGES_SINCE &&
-		   !IsolationUsesXactSnapshot() && GetCurrentTimestamp() < until)
+	/* before each look, so that no change of the state is missed */
+	if (may_wait(request, until))
+		(void) position_read(request->rollup, GetLatestSnapshot(), &before);
+	result = changes_read(request);
+	while (result.ngroups == 0 && may_wait(request, until))
 	{
 		request->since = result.lsn;
 		rest(begun_at, until);
-		wait_until_moved(request->rollup, result.lsn, until);
+		wait_for_change(request, &before, until);
 		begun_at = GetCurrentTimestamp();
+		(void) position_read(request->rollup, GetLatestSnapshot(), &before);
 		result = read_latest(request);
 	}
 	return result;

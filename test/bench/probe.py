@@ -135,4 +135,5 @@ def main():
                             for committed, lag in probe.samples)
 
 
-main()
+if __name__ == '__main__':
+    main()

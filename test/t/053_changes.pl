@@ -390,6 +390,10 @@ if ($is_native)
 	}
 	poll($node, q{SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ '_follow_' AND restart_lsn IS NULL AND catalog_xmin IS NULL}, '1');
 	is(follower_slots(), 1, 'the slot of a session that sleeps retains no WAL any more');
+	is(follow('a session that has slept'), 0, 'what has not changed is told without the WAL');
+	$lsn = $since;
+	sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)");
+	wait_until_applied($node);
 	is_gap('a session that has slept', 'before the window');
 	set_and_reload($node, 'notify_stats.resumable_wal_window' => '64MB');
 	sql($node, "INSERT INTO event VALUES (6, '2026-01-01', 6)");
