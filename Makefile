@@ -13,8 +13,11 @@ DOCS = $(call files,doc/*.md)
 PGFILEDESC = "notify_stats - results of summary queries kept up to date from the write-ahead log"
 PG_CPPFLAGS = -DNOTIFY_STATS_VERSION='"$(EXTVERSION)"' $(addprefix -I,$(sort $(dir $(wildcard $(TOP)src/*/*.h))))
 
-# "make installcheck", after "make install" and not as root, runs all tests on servers of
-# its own. test/run does the same without installing anything.
+# "make installcheck", after "make install", runs a short test on a running server, which needs
+# shared_preload_libraries = notify_stats and wal_level = logical. "make installcheck TESTS=all",
+# not as root, runs all tests, on servers of its own. test/run does the same without installing
+# anything.
+ifeq ($(TESTS),all)
 REGRESS = $(patsubst sql/%.sql,%,$(call files,sql/*.sql))
 REGRESS_OPTS = --temp-config=$(TOP)test/regress.conf --temp-instance=tmp_check/regress
 ISOLATION = $(patsubst test/specs/%.spec,%,$(call files,test/specs/*.spec))
@@ -23,10 +26,13 @@ TAP_TESTS = 1
 PROVE_TESTS = $(call files,test/t/*.pl)
 # pg_regress creates the directory of its instance, but not the parent directory.
 REGRESS_PREP = tmp_check
+else
+REGRESS = installed
+endif
+EXTRA_CLEAN = tmp_check output_iso results regression.diffs regression.out notify_stats-*.zip
 # The output must not depend on the locale of the machine.
 ENCODING = UTF8
 NO_LOCALE = 1
-EXTRA_CLEAN = tmp_check output_iso results regression.diffs regression.out
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -58,6 +64,12 @@ $(OBJS): $(wildcard $(TOP)src/*/*.h) | $(FOLDERS)
 # absolute names, as VPATH would otherwise find the directories of the sources
 $(FOLDERS):
 	$(MKDIR_P) $@
+
+# The archive for the PostgreSQL Extension Network, of the last commit.
+DISTNAME = $(EXTENSION)-$(EXTVERSION).0
+.PHONY: dist
+dist:
+	git -C $(TOP). archive --format=zip --prefix=$(DISTNAME)/ --output=$(CURDIR)/$(DISTNAME).zip HEAD
 
 .PHONY: tmp_check
 tmp_check:

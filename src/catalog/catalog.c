@@ -88,6 +88,18 @@ catalog_table(CatalogTable table)
 	return known.oids[table];
 }
 
+/*
+ * Returns whether a script of the extension itself is running, which creates
+ * our objects or changes them to those of another version.  In the middle of
+ * it, our tables may have columns that this library does not know.
+ */
+bool
+catalog_is_changing(void)
+{
+	return creating_extension &&
+		CurrentExtensionObject == get_extension_oid(EXTENSION_NAME, true);
+}
+
 static Relation
 open_table(CatalogTable table, LOCKMODE mode)
 {
@@ -118,7 +130,7 @@ open_table(CatalogTable table, LOCKMODE mode)
 						RelationGetNumberOfAttributes(relation),
 						table_widths[table]),
 				 errdetail("The loaded library and the extension have different versions."),
-				 errhint("Run ALTER EXTENSION notify_stats UPDATE; and restart the server.")));
+				 errhint("Restart the server with the new library, and run ALTER EXTENSION notify_stats UPDATE;")));
 	return relation;
 }
 

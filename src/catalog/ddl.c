@@ -218,6 +218,8 @@ notify_stats_note_ddl(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
+	if (catalog_is_changing())
+		PG_RETURN_NULL();
 
 	sets = facts_load_sets();
 	if (sets != NIL && stream_load(&row) && row.has_slot)
@@ -235,6 +237,8 @@ notify_stats_follow_owner(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
+	if (catalog_is_changing())
+		PG_RETURN_NULL();
 
 	/* must not fail if somebody has renamed our schema */
 	if (OidIsValid(catalog_table(CATALOG_COMPUTED_ROLLUP)) &&
@@ -256,6 +260,8 @@ notify_stats_check_view(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
+	if (catalog_is_changing())
+		PG_RETURN_NULL();
 
 	foreach(lc, list_commands())
 	{
