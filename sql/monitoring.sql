@@ -72,12 +72,12 @@ SELECT s.changes_total - b.changes_total AS changes, s.transactions_total - b.tr
 FROM notify_stats.status s, before b;
 SELECT * FROM added;
 BEGIN;
-INSERT INTO letters SELECT i, 'd' FROM generate_series(10001, 10007) i;
+INSERT INTO letters SELECT i, 'd' FROM generate_series(10001, 15000) i;
 DELETE FROM letters WHERE id = 10001;
 COMMIT;
 INSERT INTO letters VALUES (10001, 'd');
 BEGIN;
-INSERT INTO letters VALUES (10008, 'd');
+INSERT INTO letters VALUES (15001, 'd');
 ROLLBACK;
 SELECT * FROM added;
 CALL notify_stats.catch_up();

@@ -82,6 +82,17 @@ wait_until_applied($node);
 (undef, @after) = counters();
 is($after[0] - $before[0], 10, 'changes_total counts changes of rows');
 is($after[1] - $before[1], 1, 'transactions_total counts their transactions');
+
+# What a builder has used counts as well.
+sql($node, q{
+	CREATE TABLE many AS SELECT i FROM generate_series(1, 20000) i;
+	ALTER TABLE many REPLICA IDENTITY FULL;
+});
+create_rollup($node, 'per_row', 'SELECT i, count(*) AS n FROM many GROUP BY i');
+poll($node, "SELECT wal_bytes_total > $after[3] + 1000000 FROM notify_stats.status WHERE stream = 'main'");
+wait_for_state($node, 'per_row', 'live');
+pass('wal_bytes_total counts the WAL of a build');
+sql($node, 'DROP TABLE per_row; DROP TABLE many');
 kill 'TERM', $pid;
 wait_for_worker($node, 'postgres', $pid);
 change_kinds($node);
