@@ -120,9 +120,13 @@ install_packages() (
 # disable_services PACKAGE...: those of these packages, which were just installed, do not start at
 # boot
 disable_services() {
-    local script
-    dpkg-query -L "$@" | sed -n 's|^/etc/init\.d/||p' | while read -r script; do
-        update-rc.d "$script" disable
+    local file
+    dpkg-query -L "$@" | while read -r file; do
+        case $file in
+            /etc/init.d/?*) update-rc.d "${file##*/}" disable ;;
+            /lib/systemd/system/*.service | /usr/lib/systemd/system/*.service)
+                ! command -v systemctl >/dev/null || systemctl -q disable "${file##*/}" ;;
+        esac
     done
 }
 
