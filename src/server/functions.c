@@ -816,7 +816,8 @@ fill_totals(const SharedTotals *totals, Datum *values, bool *nulls)
 	values[ACTIVITY_CYCLES] = UInt64GetDatum(totals->cycles);
 	values[ACTIVITY_ERRORS] = UInt64GetDatum(totals->errors);
 	values[ACTIVITY_WAL_BYTES] = UInt64GetDatum(totals->wal_bytes);
-	values[ACTIVITY_CPU_SECONDS] = Float8GetDatum(totals->cpu_time / 1000000.0);
+	values[ACTIVITY_CPU_SECONDS] =
+		Float8GetDatum(totals->cpu_time / 1000000.0);
 	values[ACTIVITY_SINCE] = TimestampTzGetDatum(totals->since);
 	for (int i = ACTIVITY_CHANGES; i <= ACTIVITY_SINCE; i++)
 		nulls[i] = false;
