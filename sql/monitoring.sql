@@ -62,13 +62,44 @@ SELECT state, waits_for FROM notify_stats.status;
 SELECT notify_stats.resume();
 SELECT state <> 'paused' AS resumed FROM notify_stats.status;
 
+-- the counters: what one transaction, one that is rolled back, and changes of other tables add
+CREATE TABLE before AS SELECT * FROM notify_stats.status;
+CREATE VIEW added AS
+SELECT s.changes_total - b.changes_total AS changes, s.transactions_total - b.transactions_total AS transactions,
+       s.cycles_total > b.cycles_total AS cycles, s.errors_total - b.errors_total AS errors,
+       s.wal_bytes_total > b.wal_bytes_total AS wal_bytes, s.cpu_seconds_total > b.cpu_seconds_total AS cpu_seconds,
+       s.stats_reset = b.stats_reset AND s.stats_reset < now() AS same
+FROM notify_stats.status s, before b;
+SELECT * FROM added;
+BEGIN;
+INSERT INTO letters SELECT i, 'd' FROM generate_series(10001, 15000) i;
+DELETE FROM letters WHERE id = 10001;
+COMMIT;
+INSERT INTO letters VALUES (10001, 'd');
+BEGIN;
+INSERT INTO letters VALUES (15001, 'd');
+ROLLBACK;
+SELECT * FROM added;
+CALL notify_stats.catch_up();
+SELECT * FROM added;
+-- of the session's own CPU time and WAL, only those of catch_up() count
+SELECT cpu_seconds_total AS cpu, wal_bytes_total AS wal FROM notify_stats.status \gset
+CREATE TABLE others AS SELECT generate_series(1, 100000);
+SELECT cpu_seconds_total = :'cpu' AS no_cpu, wal_bytes_total = :'wal' AS no_wal FROM notify_stats.status;
+CALL notify_stats.catch_up();
+SELECT wal_bytes_total - :'wal' < 1000000 AS little_wal FROM notify_stats.status;
+SELECT changes FROM added;
+DROP TABLE before, others CASCADE;
+
 -- a rollup that fails: its reason, the stream's last error, and the item in check()
+SELECT errors_total AS before FROM notify_stats.status \gset
 ALTER TABLE by_kind ADD CHECK (count < 10000);
 INSERT INTO letters SELECT i, 'c' FROM generate_series(20000, 20010) i;
 CALL notify_stats.catch_up();
 SELECT last_error, last_error_at BETWEEN now() - interval '1 hour' AND clock_timestamp() AS last_error_at FROM notify_stats.status;
 CALL notify_stats.catch_up();
 SELECT rollup, state, reason, reason_lsn > '0/0' AS reason_lsn FROM notify_stats.rollups;
+SELECT errors_total - :'before' AS errors FROM notify_stats.status;
 
 -- check(): the settings of the test server, and each problem with a hint
 SELECT item, ok, regexp_replace(detail, '\d+', 'N', 'g') AS detail, regexp_replace(hint, '\d+', 'N', 'g') AS hint

@@ -925,7 +925,9 @@ CREATE FUNCTION @extschema@.stream_activity(
         OUT preloaded boolean, OUT worker_registered boolean, OUT state text, OUT pid int,
         OUT reached_lsn pg_lsn, OUT reached_at timestamptz, OUT changes_per_second float8,
         OUT last_error text, OUT last_error_at timestamptz, OUT waits_for_relation regclass,
-        OUT backlog_bytes_per_second float8, OUT slot_user int, OUT worker_listed boolean) RETURNS record
+        OUT backlog_bytes_per_second float8, OUT slot_user int, OUT worker_listed boolean,
+        OUT changes_total bigint, OUT transactions_total bigint, OUT cycles_total bigint, OUT errors_total bigint,
+        OUT wal_bytes_total bigint, OUT cpu_seconds_total float8, OUT stats_reset timestamptz) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_stream_activity';
 COMMENT ON FUNCTION @extschema@.stream_activity() IS
@@ -1071,7 +1073,14 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
                 WHEN act.wait_event_type = 'Lock' THEN @extschema@.blocked_by(a.pid)
                 ELSE @extschema@.late_standbys(s.slot_name, s.applied_lsn) COLLATE "default"
            END AS waits_for,
-           h.transaction AS held_back_by
+           h.transaction AS held_back_by,
+           a.changes_total,
+           a.transactions_total,
+           a.cycles_total,
+           a.errors_total,
+           a.wal_bytes_total,
+           a.cpu_seconds_total,
+           a.stats_reset
     FROM (SELECT * FROM @extschema@.stream LIMIT 1) s
          CROSS JOIN (SELECT * FROM @extschema@.control LIMIT 1) c
          CROSS JOIN @extschema@.stream_activity() a
@@ -1118,6 +1127,13 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            NULL,
            NULL,
            @extschema@.transaction_name(b.waits_for_xid),
+           NULL,
+           NULL,
+           NULL,
+           NULL,
+           NULL,
+           NULL,
+           NULL,
            NULL
     FROM @extschema@.build_activity() b
          CROSS JOIN (SELECT * FROM @extschema@.stream LIMIT 1) s
@@ -1170,6 +1186,20 @@ COMMENT ON COLUMN @extschema@.status.waits_for IS
     'lock, process, slot or function call that the stream waits for; NULL if it does not wait';
 COMMENT ON COLUMN @extschema@.status.held_back_by IS
     'the oldest open transaction, if the slot retains more than 1 MB because of it; with pgoutput and wal2json, each cycle reads that WAL again';
+COMMENT ON COLUMN @extschema@.status.changes_total IS
+    'number of row changes that were applied to rollups since stats_reset';
+COMMENT ON COLUMN @extschema@.status.transactions_total IS
+    'number of transactions with such changes since stats_reset';
+COMMENT ON COLUMN @extschema@.status.cycles_total IS
+    'number of cycles since stats_reset; a cycle reads new WAL and applies the changes in it';
+COMMENT ON COLUMN @extschema@.status.errors_total IS
+    'number of errors of cycles and builds since stats_reset';
+COMMENT ON COLUMN @extschema@.status.wal_bytes_total IS
+    'amount of WAL that the processes of notify_stats have written since stats_reset';
+COMMENT ON COLUMN @extschema@.status.cpu_seconds_total IS
+    'CPU time that the processes of notify_stats have used since stats_reset, in seconds';
+COMMENT ON COLUMN @extschema@.status.stats_reset IS
+    'time since which the columns that end in _total count: the first use after the last start of the server';
 
 CREATE VIEW @extschema@.catch_up_progress WITH (security_barrier) AS
     SELECT a.pid, a.is_leader, a.state, a.start_lsn, a.end_lsn, a.read_lsn

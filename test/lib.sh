@@ -88,18 +88,25 @@ need_packages() {
 }
 
 # When a server is first installed, Debian creates and starts a cluster on port 5432. A
-# file in createcluster.d, removed afterwards, prevents this. The function runs in a
-# subshell because of its trap.
+# file in createcluster.d, removed afterwards, prevents this. A policy, removed afterwards as
+# well, prevents that other packages start their services, and these are not started at boot.
+# The function runs in a subshell because of its trap.
 install_packages() (
     dir=/etc/postgresql-common/createcluster.d
     snippet=$dir/notify_stats-install.conf
     made=
     [ -d "$dir" ] || made=$dir
+    policy=/usr/sbin/policy-rc.d
+    [ ! -e "$policy" ] || policy=
     log=$(mktemp)
-    trap 'rm -f "$snippet" "$log"; [ -z "$made" ] || rmdir "$made" 2>/dev/null || true' EXIT
+    trap 'rm -f "$snippet" "$log" ${policy:+"$policy"}; [ -z "$made" ] || rmdir "$made" 2>/dev/null || true' EXIT
 
     mkdir -p "$dir"
     echo "create_main_cluster = false" >"$snippet"
+    if [ -n "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     export DEBIAN_FRONTEND=noninteractive
     apt="apt-get -q -o DPkg::Lock::Timeout=300"
     if ! { $apt update && $apt install -y --no-install-recommends "$@"; } \
@@ -107,7 +114,21 @@ install_packages() (
         tail -n 30 "$log" >&2
         die "could not install $*"
     fi
+    disable_services "$@"
 )
+
+# disable_services PACKAGE...: those of these packages, which were just installed, do not start at
+# boot
+disable_services() {
+    local file
+    dpkg-query -L "$@" | while read -r file; do
+        case $file in
+            /etc/init.d/?*) update-rc.d "${file##*/}" disable ;;
+            /lib/systemd/system/*.service | /usr/lib/systemd/system/*.service)
+                ! command -v systemctl >/dev/null || systemctl -q disable "${file##*/}" ;;
+        esac
+    done
+}
 
 # --- the work directory ---------------------------------------------------------------
 

@@ -32,6 +32,7 @@
 #include <signal.h>
 
 #include "access/xlog.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
@@ -163,6 +164,7 @@ shared_stream(void)
 		stream = free_entry;
 		init_stream(stream);
 		stream->database = MyDatabaseId;
+		stream->totals.since = GetCurrentTimestamp();
 	}
 	LWLockRelease(shared_state->lock);
 
@@ -421,14 +423,17 @@ shared_stream_retains_much(bool much)
 	return news;
 }
 
-/* Counts changes for the rate in the view status. */
+/* Counts a cycle, and the changes that it has applied, for the view status. */
 void
-shared_stream_count(uint64 nchanges)
+shared_stream_count(uint64 nchanges, uint64 ntransactions)
 {
 	SharedStream *stream = shared_stream();
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->totals.changes += nchanges;
+	stream->totals.transactions += ntransactions;
+	stream->totals.cycles++;
 	stream->rate.window_changes += nchanges;
 	if (stream->rate.window_start == 0)
 		stream->rate.window_start = now;
@@ -441,6 +446,44 @@ shared_stream_count(uint64 nchanges)
 		stream->rate.window_start = now;
 	}
 	LWLockRelease(shared_state->lock);
+}
+
+/* Counts what this process has used, if the database has an entry. */
+void
+shared_stream_count_usage(uint64 cpu_time, uint64 wal_bytes)
+{
+	SharedStream *stream = shared_stream_if_any();
+
+	if (stream == NULL)
+		return;
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	stream->totals.cpu_time += cpu_time;
+	stream->totals.wal_bytes += wal_bytes;
+	LWLockRelease(shared_state->lock);
+}
+
+/* Copies a message, or as much of it as there is room for. */
+void
+shared_copy_message(char *target, const char *source)
+{
+	int			len = pg_mbcliplen(source, strlen(source),
+								   SHARED_MESSAGE_LENGTH - 1);
+
+	memcpy(target, source, len);
+	target[len] = '\0';
+}
+
+/*
+ * Counts an error, and shows it as the last one.  The lock of shared memory
+ * must be held.
+ */
+void
+shared_stream_note_error(SharedStream *stream, Oid rollup, const char *message)
+{
+	stream->totals.errors++;
+	stream->last_error.at = GetCurrentTimestamp();
+	stream->last_error.rollup = rollup;
+	shared_copy_message(stream->last_error.message, message);
 }
 
 /*
@@ -718,9 +761,7 @@ shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
 		if (build->pid == copy.pid && build->start_lsn == copy.start_lsn)
 		{
 			end_build(build);
-			strlcpy(stream->last_error.message, reason, SHARED_MESSAGE_LENGTH);
-			stream->last_error.at = GetCurrentTimestamp();
-			stream->last_error.rollup = copy.rollup;
+			shared_stream_note_error(stream, copy.rollup, reason);
 		}
 		LWLockRelease(shared_state->lock);
 	}

@@ -98,6 +98,22 @@ typedef struct SharedRate
 } SharedRate;
 
 /*
+ * What was done for a database, for the view status.  These only grow.  The
+ * first three count the main stream, whichever process reads it, and the last
+ * two all that our processes do.
+ */
+typedef struct SharedTotals
+{
+	TimestampTz since;			/* when counting began */
+	uint64		changes;
+	uint64		transactions;
+	uint64		cycles;
+	uint64		errors;			/* as in SharedError */
+	uint64		wal_bytes;		/* written */
+	uint64		cpu_time;		/* in microseconds */
+} SharedTotals;
+
+/*
  * How much of a backlog was applied, since when, and the speed, as of the last
  * time.  What is long ago counts less: see shared_stream_backlog.
  */
@@ -276,6 +292,7 @@ typedef struct SharedStream
 	SharedOversize oversize;
 	SharedWalWindow wal_window;
 	SharedRate	rate;
+	SharedTotals totals;
 	SharedBacklog backlog;
 	SharedError last_error;
 	SharedTrouble trouble;
@@ -381,7 +398,11 @@ extern bool shared_stream_try_failover(void);
 extern void shared_stream_failover_done(void);
 extern bool shared_stream_retains_much(bool much);
 extern void shared_stream_broadcast(void);
-extern void shared_stream_count(uint64 nchanges);
+extern void shared_stream_count(uint64 nchanges, uint64 ntransactions);
+extern void shared_stream_count_usage(uint64 cpu_time, uint64 wal_bytes);
+extern void shared_copy_message(char *target, const char *source);
+extern void shared_stream_note_error(SharedStream *stream, Oid rollup,
+									 const char *message);
 extern void shared_stream_backlog(uint64 bytes, TimestampTz started);
 extern void shared_window_progress(WindowPhase phase, XLogRecPtr read_lsn);
 extern uint64 shared_foreign_transactions(void);

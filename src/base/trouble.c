@@ -19,7 +19,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -325,16 +324,6 @@ count_passing_error(SharedStream *stream)
 									MAX_PASSING_MS));
 }
 
-static void
-copy_message(char *target, const char *source)
-{
-	int			len = pg_mbcliplen(source, strlen(source),
-								   SHARED_MESSAGE_LENGTH - 1);
-
-	memcpy(target, source, len);
-	target[len] = '\0';
-}
-
 /*
  * Formats an error for the view status, with its position if it is a record of
  * a slot.  Only details of our own errors are included, since others may
@@ -370,7 +359,7 @@ note(SharedStream *stream, Oid relid, bool is_source, bool heals,
 	if (is_source)
 	{
 		stream->unreadable.source = relid;
-		copy_message(stream->unreadable.reason, reason);
+		shared_copy_message(stream->unreadable.reason, reason);
 		return;
 	}
 	stream->trouble.rollup = relid;
@@ -379,7 +368,7 @@ note(SharedStream *stream, Oid relid, bool is_source, bool heals,
 	stream->trouble.of_catalog = false;
 	stream->trouble.lsn = working_at;
 	stream->trouble.request = relid == building ? serving : 0;
-	copy_message(stream->trouble.reason, reason);
+	shared_copy_message(stream->trouble.reason, reason);
 }
 
 /*
@@ -495,12 +484,8 @@ trouble_record(bool for_status)
 		(ERRCODE_TO_CATEGORY(edata->sqlerrcode) !=
 		 ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN) ||
 		 OidIsValid(working_for)))
-	{
-		stream->last_error.at = GetCurrentTimestamp();
-		stream->last_error.rollup = OidIsValid(working_for) ?
-			working_for : building;
-		copy_message(stream->last_error.message, whole);
-	}
+		shared_stream_note_error(stream, OidIsValid(working_for) ?
+								 working_for : building, whole);
 	/* a type without a send function, see format_pgoutput.c */
 	if (!OidIsValid(working_for) && !OidIsValid(reading_values_of) &&
 		edata->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION)

@@ -75,6 +75,7 @@
 #include "temporary_table.h"
 #include "time_limit.h"
 #include "trouble.h"
+#include "usage.h"
 #include "wal_window.h"
 #include "xact.h"
 
@@ -122,6 +123,14 @@ typedef struct Build
 
 	Differences *differences;	/* result of verify() */
 } Build;
+
+/* What the build has used until now is counted. */
+static void
+enter_phase(Build *build, BuildPhase phase)
+{
+	shared_build_phase(build->shared, phase);
+	usage_count();
+}
 
 /* Switches to the context that lives as long as the build. */
 static MemoryContext
@@ -763,7 +772,7 @@ wait_for_transactions(Build *build)
 	TransactionId limit = ReadNextTransactionId();
 	TransactionId xid;
 
-	shared_build_phase(build->shared, BUILD_WAITING_FOR_TRANSACTIONS);
+	enter_phase(build, BUILD_WAITING_FOR_TRANSACTIONS);
 	do
 	{
 		check_retained(build);
@@ -920,7 +929,7 @@ read_sources(Build *build)
 	Rollup	   *rollup;
 	BusyLock	busy;
 
-	shared_build_phase(build->shared, BUILD_READING_SOURCES);
+	enter_phase(build, BUILD_READING_SOURCES);
 	if (!make_fresh_table(build))
 		return false;
 	do
@@ -1024,6 +1033,7 @@ catch_up_to(Build *build, XLogRecPtr upto)
 	debug_stop("build-moved");
 	build->position = upto;
 	shared_build_reached(build->shared, upto);
+	usage_count();
 	advance_build_slot(build);
 	MemoryContextReset(build->pass_context);
 	return true;
@@ -1048,8 +1058,7 @@ restart_lsn(const Build *build)
 static bool
 catch_up(Build *build)
 {
-	shared_build_phase(build->shared, build->resuming ?
-					   BUILD_RESUMING : BUILD_CATCHING_UP);
+	enter_phase(build, build->resuming ? BUILD_RESUMING : BUILD_CATCHING_UP);
 	for (int pass = 0; pass < MAX_PASSES; pass++)
 	{
 		XLogRecPtr	safe = slot_safe_lsn();
@@ -1204,7 +1213,7 @@ move_restart_past_join(void)
 static void
 prepare_join(Build *build)
 {
-	shared_build_phase(build->shared, BUILD_JOINING);
+	enter_phase(build, BUILD_JOINING);
 	build->joining = true;
 	trouble_set_building(build->verifying ? InvalidOid : build->relid, true);
 	trouble_set_request(0);		/* errors of the main stream do not belong to
@@ -1274,6 +1283,7 @@ join_main_stream(Build *build)
 	debug_stop("build-joined");
 	xact_commit();
 	time_limit_stop();
+	pass_count(&output);
 	if (!build->verifying)
 		move_restart_past_join();
 	main_stream_finish(&row, upto, now);

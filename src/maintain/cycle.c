@@ -49,6 +49,7 @@
 #include "time_limit.h"
 #include "trouble.h"
 #include "upgrade.h"
+#include "usage.h"
 #include "wal_window.h"
 #include "xact.h"
 
@@ -820,7 +821,7 @@ publish_reading(const Reading *reading, Cycle *cycle)
 {
 	CycleResult *result = cycle->result;
 
-	shared_stream_count(reading->output.nchanges);
+	pass_count(&reading->output);
 	if (result->more)
 		shared_stream_backlog(reading->upto - reading->start, reading->began);
 	debug_stop("after-commit");
@@ -1014,6 +1015,7 @@ cycle_run(bool manual)
 	PG_END_TRY();
 	watch_retained_wal();
 	wal_window_maintain(manual);
+	usage_count();
 	shared_stream_broadcast();	/* the list of rollups may have changed */
 	return result;
 }

@@ -47,6 +47,7 @@
 #include "slot.h"
 #include "start_point.h"
 #include "time_limit.h"
+#include "usage.h"
 #include "xact.h"
 
 /* How long to wait for the lock of the stream in our turn. */
@@ -58,6 +59,7 @@ typedef struct WindowReading
 	Window		window;
 	List	   *live;			/* of Rollup: for which it is folded */
 	StreamRow	row;			/* as of then */
+	PassOutput	output;
 } WindowReading;
 
 static ParallelLauncher launcher = NULL;
@@ -193,7 +195,7 @@ read_window(WindowReading *reading)
 {
 	const Window *window = &reading->window;
 	PassInput	input = {0};
-	PassOutput	output;
+	PassOutput *output = &reading->output;
 	ListCell   *lc;
 	ListCell   *lc2;
 
@@ -205,17 +207,16 @@ read_window(WindowReading *reading)
 	input.upto = window->end.lsn;
 	input.before_apply = take_turn;
 	input.arg = reading;
-	output = pass_read(&input);
-	if (output.discarded)
+	*output = pass_read(&input);
+	if (output->discarded)
 		return false;
-	forboth(lc, output.stale, lc2, output.reasons)
+	forboth(lc, output->stale, lc2, output->reasons)
 		rollup_give_up((Rollup *) lfirst(lc), (const char *) lfirst(lc2),
 					   window->end.lsn);
-	if (output.changed != NIL)
-		rollup_set_changed(output.changed);
-	notification_send(output.changed, window->end.lsn);
+	if (output->changed != NIL)
+		rollup_set_changed(output->changed);
+	notification_send(output->changed, window->end.lsn);
 	stream_set_applied(window->end.lsn);
-	shared_stream_count(output.nchanges);
 	return true;
 }
 
@@ -248,6 +249,7 @@ read_next_window(int leader)
 	{
 		debug_stop("window-applied");
 		(void) xact_commit_lazily();
+		pass_count(&reading.output);
 		debug_stop("window-committed");
 		division_is_applied(window);
 	}
@@ -388,6 +390,7 @@ parallel_help(int leader)
 		time_limit_start();
 		more = read_next_window(leader);
 		time_limit_stop();
+		usage_count();
 		/* advisory locks that users' code has taken at session level */
 		LockReleaseSession(USER_LOCKMETHOD);
 		/* the leader, which has it closed, may be busy for long */

@@ -41,6 +41,8 @@ typedef struct Pass
 	PassOutput *output;
 	Fold	   *fold;
 	Message		message;		/* the current one of the peek */
+	TransactionId xid;			/* the transaction that is being read ... */
+	TransactionId counted;		/* ... and the last one with changes */
 	bool		may_apply;		/* before_apply was called, or is not set */
 	MemoryContext context;		/* lives as long as the pass; those of readers
 								 * are reset earlier */
@@ -105,6 +107,7 @@ wants_transaction(void *arg, TransactionId xid, XLogRecPtr commit_lsn)
 {
 	Pass	   *pass = (Pass *) arg;
 
+	pass->xid = xid;
 	if (commit_lsn >= pass->output->reached_lsn)
 		pass->output->reached_lsn = commit_lsn + 1;
 	return commit_lsn >= pass->input->applied_lsn &&
@@ -119,6 +122,9 @@ take_change(void *arg, const RowChange *change)
 
 	if (pass->output->discarded)
 		return;
+	if (!TransactionIdEquals(pass->xid, pass->counted))
+		pass->output->ntransactions++;
+	pass->counted = pass->xid;
 	fold_change(pass->fold, change);
 	if (fold_is_large(pass->fold))
 	{
@@ -260,6 +266,13 @@ pass_read(const PassInput *input)
 
 	error_context_stack = error_context.previous;
 	return output;
+}
+
+/* Counts a pass over the main stream, whose changes are committed. */
+void
+pass_count(const PassOutput *output)
+{
+	shared_stream_count(output->nchanges, output->ntransactions);
 }
 
 /*

@@ -61,6 +61,7 @@ typedef struct PassOutput
 								 * record spans that */
 	bool		discarded;		/* before_apply has refused */
 	uint64		nchanges;
+	uint64		ntransactions;	/* with such changes */
 	List	   *facts;			/* of the live rollups' sources, if they were
 								 * compared */
 	bool		new_facts;		/* facts were written, so the position must be
@@ -71,6 +72,7 @@ typedef struct PassOutput
 } PassOutput;
 
 extern PassOutput pass_read(const PassInput *input);
+extern void pass_count(const PassOutput *output);
 extern XLogRecPtr pass_window_end(XLogRecPtr start, XLogRecPtr safe,
 								  XLogRecPtr restart);
 

@@ -115,6 +115,7 @@ try_pass_end(void)
 	stream_set_applied(output.reached_lsn);
 	stream_set_upgrade(GetSystemIdentifier(), end);
 	xact_commit();
+	pass_count(&output);
 	within = XactLastCommitEnd <= end;
 	slot_fill_segment(end);
 
@@ -125,6 +126,7 @@ try_pass_end(void)
 	if (!passed)
 		stream_set_applied(output.reached_lsn);
 	xact_commit();
+	pass_count(&output);
 	if (passed)
 		main_stream_advance(&row, end);
 	return passed;

@@ -15,6 +15,7 @@
 
 #include "background.h"
 #include "settings.h"
+#include "usage.h"
 #include "xact.h"
 
 #define MAX_DELAY_SECONDS 60
@@ -55,6 +56,7 @@ background_connect(Oid database, const char *name)
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	pgstat_report_appname(name);
 	xact_set_worker_defaults();
+	usage_count_at_exit();
 
 	CurrentResourceOwner = NULL;
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext,

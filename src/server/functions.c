@@ -54,6 +54,7 @@
 #include "source.h"
 #include "stream.h"
 #include "upgrade.h"
+#include "usage.h"
 #include "view_difference.h"
 #include "wake.h"
 #include "wal_window.h"
@@ -638,6 +639,7 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
 	shared_require();
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	usage_start();
 	PG_TRY();
 	{
 		SPI_commit();
@@ -650,6 +652,7 @@ run_procedure(FunctionCallInfo fcinfo, const char *name, void (*body) (void))
 		xact_in_procedure(false);
 		slot_forget();
 		cycle_forget();
+		usage_count();
 	}
 	PG_END_TRY();
 	SPI_finish();
@@ -795,8 +798,30 @@ enum
 	ACTIVITY_BACKLOG_RATE,
 	ACTIVITY_SLOT_USER,
 	ACTIVITY_LISTED,
+	ACTIVITY_CHANGES,
+	ACTIVITY_TRANSACTIONS,
+	ACTIVITY_CYCLES,
+	ACTIVITY_ERRORS,
+	ACTIVITY_WAL_BYTES,
+	ACTIVITY_CPU_SECONDS,
+	ACTIVITY_SINCE,
 	ACTIVITY_COLUMNS
 };
+
+static void
+fill_totals(const SharedTotals *totals, Datum *values, bool *nulls)
+{
+	values[ACTIVITY_CHANGES] = UInt64GetDatum(totals->changes);
+	values[ACTIVITY_TRANSACTIONS] = UInt64GetDatum(totals->transactions);
+	values[ACTIVITY_CYCLES] = UInt64GetDatum(totals->cycles);
+	values[ACTIVITY_ERRORS] = UInt64GetDatum(totals->errors);
+	values[ACTIVITY_WAL_BYTES] = UInt64GetDatum(totals->wal_bytes);
+	values[ACTIVITY_CPU_SECONDS] =
+		Float8GetDatum(totals->cpu_time / 1000000.0);
+	values[ACTIVITY_SINCE] = TimestampTzGetDatum(totals->since);
+	for (int i = ACTIVITY_CHANGES; i <= ACTIVITY_SINCE; i++)
+		nulls[i] = false;
+}
 
 /* Fills in the columns that come from the stream's shared memory. */
 static void
@@ -845,6 +870,7 @@ fill_activity(Datum *values, bool *nulls)
 								   60000);
 	values[ACTIVITY_SLOT_USER] = Int32GetDatum(copy.slot_user);
 	nulls[ACTIVITY_SLOT_USER] = copy.slot_user == 0;
+	fill_totals(&copy.totals, values, nulls);
 }
 
 Datum

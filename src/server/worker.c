@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include <sys/resource.h>
 
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
@@ -46,6 +45,7 @@
 #include "shared.h"
 #include "slot.h"
 #include "trouble.h"
+#include "usage.h"
 #include "wake.h"
 #include "wal_window.h"
 #include "worker.h"
@@ -374,18 +374,6 @@ is_due(void *arg)
 		has_news(schedule);
 }
 
-/* Returns the CPU time that this process has used, in microseconds. */
-static int64
-cpu_time(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return (usage.ru_utime.tv_sec +
-			usage.ru_stime.tv_sec) * INT64CONST(1000000) +
-		usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
-}
-
 /*
  * Returns whether the worker should not rest because of a backlog: much WAL is
  * unread, or was read by the last cycle.  WAL that each cycle must read again,
@@ -422,7 +410,7 @@ static void
 run_cycle(Schedule *schedule)
 {
 	TimestampTz start = GetCurrentTimestamp();
-	int64		cpu = cpu_time();
+	int64		cpu = usage_cpu_time();
 	XLogRecPtr	safe;
 
 	schedule->last_cycle = start;
@@ -432,7 +420,7 @@ run_cycle(Schedule *schedule)
 	safe = slot_safe_lsn();
 	schedule->last = work(schedule->stream);
 	schedule->rest_until = start +
-		(cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
+		(usage_cpu_time() - cpu) * 100 / notify_stats_max_cpu_percent;
 	if (OidIsValid(schedule->last.busy.relid))
 		return;					/* it is tried again immediately */
 	if (XLogRecPtrIsInvalid(schedule->last.reached_lsn))
@@ -522,6 +510,7 @@ nap(Schedule *schedule)
 	if (is_due(schedule))
 		return;
 	report_statistics(schedule);
+	usage_count();
 	flush_async_commits(schedule->stream);
 	if (TimestampDifferenceExceeds(schedule->last_cycle, GetCurrentTimestamp(),
 								   CLOSE_DELAY_MS))
@@ -632,6 +621,7 @@ notify_stats_worker_main(Datum main_arg)
 
 	stream = shared_stream();
 	enter_stream(stream);
+	usage_count_at_exit();
 	ereport(LOG,
 			(errmsg("notify_stats worker for database \"%s\" started",
 					MyBgworkerEntry->bgw_extra)));

@@ -59,12 +59,40 @@ is_exact($node, 'the first database counts');
 is(sql($node, 'SELECT count(DISTINCT database) FROM pg_replication_slots'), '2', 'a slot for each');
 $node->wait_for_log(qr/database "nowhere" does not exist/);
 
-# The worker is restarted.
+# The worker is restarted, and the counters go on.
+sub counters
+{
+	return split /\|/, sql($node, q{SELECT stats_reset, changes_total, transactions_total, cycles_total, wal_bytes_total, cpu_seconds_total
+		FROM notify_stats.status WHERE stream = 'main'});
+}
+wait_until_applied($node);
+my ($reset, @before) = counters();
+cmp_ok($before[$_], '>', 0, "counter $_ has a value") for 0 .. $#before;
 $old_pid = worker_pid($node);
 sql($node, "SELECT pg_terminate_backend($old_pid)");
 $pid = wait_for_worker($node, 'postgres', $old_pid);
 change_kinds($node);
 is_exact($node, 'exact after pg_terminate_backend()');
+my ($reset_now, @after) = counters();
+is($reset_now, $reset, 'a restart of the worker does not reset the counters');
+cmp_ok($after[$_], '>', $before[$_], "counter $_ grows across a restart of the worker") for 0 .. $#before;
+@before = @after;
+sql($node, q{INSERT INTO source SELECT i, 'x' FROM generate_series(-10, -1) i});
+wait_until_applied($node);
+(undef, @after) = counters();
+is($after[0] - $before[0], 10, 'changes_total counts changes of rows');
+is($after[1] - $before[1], 1, 'transactions_total counts their transactions');
+
+# What a builder has used counts as well.
+sql($node, q{
+	CREATE TABLE many AS SELECT i FROM generate_series(1, 20000) i;
+	ALTER TABLE many REPLICA IDENTITY FULL;
+});
+create_rollup($node, 'per_row', 'SELECT i, count(*) AS n FROM many GROUP BY i');
+poll($node, "SELECT wal_bytes_total > $after[3] + 1000000 FROM notify_stats.status WHERE stream = 'main'");
+wait_for_state($node, 'per_row', 'live');
+pass('wal_bytes_total counts the WAL of a build');
+sql($node, 'DROP TABLE per_row; DROP TABLE many');
 kill 'TERM', $pid;
 wait_for_worker($node, 'postgres', $pid);
 change_kinds($node);
@@ -74,6 +102,7 @@ start_again($node);
 wait_for_worker($node);
 change_kinds($node);
 is_exact($node, 'exact after a kill of the postmaster');
+isnt((counters())[0], $reset, 'a restart of the server resets the counters');
 change_kinds($node);
 $node->restart;
 change_kinds($node);

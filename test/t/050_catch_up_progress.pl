@@ -63,7 +63,17 @@ sub nothing_is_shown
 	return;
 }
 
+# What the counters of the status have grown by since the last call.
+my @counters = (0, 0);
+sub counted
+{
+	my @before = @counters;
+	@counters = split /\|/, sql($node, q{SELECT changes_total, transactions_total FROM notify_stats.status WHERE stream = 'main'});
+	return join ' ', map { $counters[$_] - $before[$_] } 0 .. 1;
+}
+
 nothing_is_shown('before');
+counted();
 
 # --- the worker -----------------------------------------------------------------------
 
@@ -97,6 +107,7 @@ is(sql($node, q{SELECT start_lsn = notify_stats.applied_lsn() FROM notify_stats.
 is(status(), '3|t|f', 'there is still an estimate');
 continue_from_stop($node);
 is_exact($node, 'exact');
+is(counted(), '1200 15', 'the changes that each process has applied are counted');
 poll($node, q{SELECT remaining_seconds = 0 FROM notify_stats.status});
 poll($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up worker'});
 nothing_is_shown('afterwards');
@@ -122,6 +133,7 @@ is($session->finish, '', 'catch_up() ends');
 nothing_is_shown('after catch_up()');
 resume_stream($node);
 is_exact($node, 'exact again');
+is(counted(), '1200 15', 'counted once, though a window was read again');
 
 # --- one process ----------------------------------------------------------------------
 
@@ -135,5 +147,6 @@ wait_for_stop($node, 'after-peek', $offset);
 nothing_is_shown('one process');
 continue_from_stop($node);
 is_exact($node, 'exact by one process');
+is(counted(), '1200 15', 'counted as well');
 
 done_testing();
