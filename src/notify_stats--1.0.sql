@@ -1266,10 +1266,10 @@ COMMENT ON FUNCTION @extschema@.fed_tables() IS
 CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
     LANGUAGE sql VOLATILE STRICT PARALLEL SAFE COST 1
     RETURN (SELECT p.problem ||
-                   (SELECT format(' (errors: %s in applying, %s in copying%s)', e.apply_error_count, e.sync_error_count,
-                                  ', since ' || e.stats_reset)
-                    FROM pg_stat_subscription_stats e
-                    WHERE e.subid = $1 AND e.apply_error_count + e.sync_error_count > 0)
+                   coalesce((SELECT format(' (errors: %s in applying, %s in copying%s)', e.apply_error_count,
+                                           e.sync_error_count, ', since ' || e.stats_reset)
+                             FROM pg_stat_subscription_stats e
+                             WHERE e.subid = $1 AND e.apply_error_count + e.sync_error_count > 0), '')
             FROM pg_subscription s
                  LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
                  CROSS JOIN LATERAL (SELECT CASE
