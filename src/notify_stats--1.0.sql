@@ -1266,21 +1266,28 @@ COMMENT ON FUNCTION @extschema@.fed_tables() IS
 CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
     LANGUAGE sql VOLATILE STRICT PARALLEL SAFE COST 1
     RETURN (SELECT p.problem ||
-                   coalesce((SELECT format(' (errors: %s in applying, %s in copying%s)', e.apply_error_count,
-                                           e.sync_error_count, ', since ' || e.stats_reset)
-                             FROM pg_stat_subscription_stats e
-                             WHERE e.subid = $1 AND e.apply_error_count + e.sync_error_count > 0), '')
+                   CASE WHEN e.errors > 0
+                        THEN format(' (errors: %s in applying, %s in copying%s)', e.apply_error_count, e.sync_error_count,
+                                    ', since ' || e.stats_reset)
+                        ELSE '' END
             FROM pg_subscription s
                  LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
+                 LEFT JOIN pg_stat_activity a ON a.pid = w.pid
+                 CROSS JOIN LATERAL (SELECT *, apply_error_count + sync_error_count AS errors
+                                     FROM pg_stat_subscription_stats WHERE subid = s.oid) e
                  CROSS JOIN LATERAL (SELECT CASE
                      WHEN NOT s.subenabled THEN format('subscription %I is disabled', s.subname)
                      WHEN w.pid IS NULL THEN format('subscription %I has no apply worker', s.subname)
-                     WHEN w.latest_end_lsn IS NULL THEN
-                         format('the apply worker of subscription %I has not caught up with the publisher since it started', s.subname)
+                     WHEN a.wait_event_type = 'Lock' THEN
+                         format('the apply worker of subscription %I waits for %s', s.subname, @extschema@.blocked_by(w.pid))
+                     -- one that fails is started again every few seconds, and may run when we look
+                     WHEN e.errors > 0 AND (a.pid IS NULL OR a.backend_start > clock_timestamp() - interval '1 minute') THEN
+                         format('the apply worker of subscription %I was started less than a minute ago, after errors', s.subname)
                      END) p (problem)
-            WHERE s.oid = $1 ORDER BY w.pid LIMIT 1);
+            -- since 16, workers that apply in parallel have a leader
+            WHERE s.oid = $1 ORDER BY to_jsonb(w) ->> 'leader_pid' NULLS FIRST LIMIT 1);
 COMMENT ON FUNCTION @extschema@.subscription_problem(oid) IS
-    'returns the reason why a subscription applies no changes, or has not caught up since its worker was started, with the numbers of its errors; NULL if it works';
+    'returns the reason why a subscription applies no changes, or may fail again, with the numbers of its errors; NULL if it works';
 
 CREATE FUNCTION @extschema@.subscription_problems(OUT rollup regclass, OUT problem text) RETURNS SETOF record
     LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 ROWS 2
