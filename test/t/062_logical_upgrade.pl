@@ -22,7 +22,8 @@ my ($copy_schema) = document_block('doc/operations.md', 'By logical replication'
 my $conf = "autovacuum = off\nwal_retrieve_retry_interval = 200ms\n";
 my $old = new_node('old', conf => $conf);
 my $timeout = $PostgreSQL::Test::Utils::timeout_default;
-my @rollups = qw(averages ft_service_stats per_region total);
+my @rollups = qw(averages ft_service_stats mixed per_region total);
+my @comparable = grep { $_ ne 'mixed' } @rollups;    # which has a column of type json
 my ($create_subscription, $not_copied) = split /(?<=;)\n/, $subscribe;
 my $connection = $old->connstr . ' dbname=postgres';
 
@@ -73,12 +74,12 @@ sub switch_over
 	return;
 }
 
-load_notify($old, 2000);
+load_notify($old);
 load_computed($old);
 sql($old, q{CREATE TABLE numbered (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text);
 	ALTER TABLE events REPLICA IDENTITY FULL});
 change() for 1 .. 2;
-is_exact($old, 'the old server');
+is_exact($old, 'the old server', rollups => \@comparable);
 
 # --- the recipe -----------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ is(sql($new, q{SELECT count(*) FROM notify_stats.check() WHERE item = 'former ro
 sql($new, $adopt);
 is(join(' ', map { /^(\w+)/ } split /\n/, rollup_states($new)), join(' ', @rollups), 'the rollups are adopted');
 wait_until_applied($new);
-is(join(' ', map { /\|(\w+)/ } split /\n/, rollup_states($new)), 'live live live live', 'and built while the old server is in use');
+is(join(' ', map { /\|(\w+)/ } split /\n/, rollup_states($new)), join(' ', map { 'live' } @rollups), 'and built while the old server is in use');
 is(complaints($new, $_), '', "check() has no complaint: $_") foreach 'source subscription', 'subscribed table', 'subscription', 'former rollup';
 
 my $built_at = built_at($new);
@@ -107,7 +108,7 @@ start_again($new);
 change();
 switch_over($new, 1);
 is(contents($new), contents($old), 'at the switch the rollups are those of the old server');
-is(differences($new, 'postgres', @rollups), '', 'and exact');
+is(differences($new, 'postgres', @comparable), '', 'and exact');
 is(built_at($new), $built_at, 'without a rebuild');
 is_verified($new, 'ft_service_stats', 'verified');
 $old->stop;
@@ -117,7 +118,7 @@ change_notify($new);
 change_computed($new);
 sql($new, q{INSERT INTO numbered (kind) VALUES ('after')});
 is(sql($new, q{SELECT max(id) = (SELECT id FROM numbered WHERE kind = 'after') FROM numbered}), 't', 'sequences go on');
-is_exact($new, 'after the switch');
+is_exact($new, 'after the switch', rollups => \@comparable);
 is(built_at($new), $built_at, 'still without a rebuild');
 $new->stop;
 
@@ -130,13 +131,13 @@ sql($other, $create_subscription =~ s/CONNECTION '.*?'/CONNECTION '$connection'/
 poll($other, $not_copied, '');
 sql($other, $adopt);
 change();
-poll($other, q{SELECT count(*) = 4 FROM notify_stats.rollup WHERE state = 'building'} =~ s/= 4/> 0/r);
+poll($other, q{SELECT count(*) > 0 AND bool_and(state <> 'live') FROM notify_stats.rollups});
 like(complaints($other, 'subscription', 'detail'), qr/^subscription upgrade writes to public\.ft_service_stats, which is a rollup: it cannot be maintained$/m,
 	'all tables: check() says that the rollups are not maintained');
 switch_over($other, 0);
 wait_until_applied($other);
 is(contents($other), contents($old), 'all tables: rebuilt after the switch');
-is_exact($other, 'all tables: exact');
+is_exact($other, 'all tables: exact', rollups => \@comparable);
 $other->stop;
 $old->stop;
 
