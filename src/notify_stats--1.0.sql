@@ -1266,15 +1266,15 @@ COMMENT ON FUNCTION @extschema@.fed_tables() IS
 CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
     LANGUAGE sql VOLATILE STRICT PARALLEL SAFE COST 1
     RETURN (SELECT p.problem ||
-                   CASE WHEN e.errors > 0
-                        THEN format(' (errors: %s in applying, %s in copying%s)', e.apply_error_count, e.sync_error_count,
-                                    ', since ' || e.stats_reset)
-                        ELSE '' END
+                   CASE WHEN e.errors > 0 THEN format(' (errors: %s)', e.errors) ELSE '' END
             FROM pg_subscription s
                  LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
                  LEFT JOIN pg_stat_activity a ON a.pid = w.pid
-                 CROSS JOIN LATERAL (SELECT *, apply_error_count + sync_error_count AS errors
-                                     FROM pg_stat_subscription_stats WHERE subid = s.oid) e
+                 -- the counters differ between versions; those of conflicts are new in 18
+                 CROSS JOIN LATERAL (SELECT coalesce(sum(c.value::bigint) FILTER (WHERE c.key LIKE '%error\_count'), 0) AS errors,
+                                            coalesce(sum(c.value::bigint) FILTER (WHERE c.key LIKE 'confl\_%\_missing'), 0) AS missing
+                                     FROM pg_stat_subscription_stats t CROSS JOIN jsonb_each_text(to_jsonb(t)) c
+                                     WHERE t.subid = s.oid AND c.key ~ '^confl_|_count$') e
                  CROSS JOIN LATERAL (SELECT CASE
                      WHEN NOT s.subenabled THEN format('subscription %I is disabled', s.subname)
                      WHEN w.pid IS NULL THEN format('subscription %I has no apply worker', s.subname)
@@ -1283,6 +1283,8 @@ CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
                      -- one that fails is started again every few seconds, and may run when we look
                      WHEN e.errors > 0 AND (a.pid IS NULL OR a.backend_start > clock_timestamp() - interval '1 minute') THEN
                          format('the apply worker of subscription %I was started less than a minute ago, after errors', s.subname)
+                     WHEN e.missing > 0 THEN
+                         format('subscription %I did not find %s rows that it was to update or delete', s.subname, e.missing)
                      END) p (problem)
             -- since 16, workers that apply in parallel have a leader
             WHERE s.oid = $1 ORDER BY to_jsonb(w) ->> 'leader_pid' NULLS FIRST LIMIT 1);
@@ -1656,6 +1658,8 @@ CREATE FUNCTION @extschema@."check"(
            coalesce(g.problem, format('subscription %I writes to tables that rollups count', s.subname)),
            CASE WHEN NOT s.subenabled THEN
                format('Run ALTER SUBSCRIPTION %I ENABLE. If an error has disabled it, fix the cause first: the server log has the error. Until then, the publisher retains WAL.', s.subname)
+                WHEN g.problem LIKE '%did not find%' THEN
+               format('The tables differ from those of the publisher: empty them and copy them again. Then run SELECT pg_stat_reset_subscription_stats(%s);', s.oid)
                 WHEN g.problem IS NOT NULL THEN
                'The server log has the error if a worker of the subscription has ended with one. If there is none, wait, or raise max_logical_replication_workers and restart the server. Until then, the publisher retains WAL.' END
         FROM fed JOIN pg_subscription s ON s.oid = fed.subscription

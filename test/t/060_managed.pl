@@ -280,7 +280,7 @@ poll($subscriber, q{SELECT subscription_problem IS NULL FROM notify_stats.rollup
 # the session waits while the publisher is down, and is told
 $publisher->stop('immediate');
 poll($subscriber, q{SELECT subscription_problem ~ '^subscription rollup_sources has no apply worker' FROM notify_stats.rollups});
-like(subscription_complaints(), qr/^source subscription: subscription rollup_sources has no apply worker( \(errors: \d+ in applying, 0 in copying\))?$/,
+like(subscription_complaints(), qr/^source subscription: subscription rollup_sources has no apply worker( \(errors: \d+\))?$/,
 	'no worker: check() shows it');
 like(sql_error($subscriber, wait_for($future, undef, '0.3 s')), qr/DETAIL:  Subscription "rollup_sources" has no apply worker\./, 'no worker: it waits, and says so');
 is(sql($subscriber, wait_for($lsn)), 't', 'what was applied before is known without a worker');
@@ -295,7 +295,7 @@ my $offset = log_position($subscriber);
 sql($subscriber, "INSERT INTO orders VALUES ($next, '2026-11-01', 'local', 1)");
 change($publisher);
 $subscriber->wait_for_log(qr/duplicate key value violates unique constraint "orders_pkey"/, $offset);
-poll($subscriber, q{SELECT subscription_problem ~ '^(subscription rollup_sources has no apply worker|the apply worker of subscription rollup_sources was started less than a minute ago, after errors) \(errors: [1-9]\d* in applying, 0 in copying' FROM notify_stats.rollups});
+poll($subscriber, q{SELECT subscription_problem ~ '^(subscription rollup_sources has no apply worker|the apply worker of subscription rollup_sources was started less than a minute ago, after errors) \(errors: [1-9]\d*\)$' FROM notify_stats.rollups});
 pass('a conflict: the view rollups shows it');
 # without a pause, also while the worker is started again
 for (1 .. 40)
@@ -309,6 +309,17 @@ is(sql_error($subscriber, "DELETE FROM orders WHERE id = $next"), 'no error: ', 
 equals_publisher('after the conflict');
 like(subscription_problem(), qr/^the apply worker of subscription rollup_sources was started less than a minute ago, after errors \(/, 'it may come again');
 is_put_right();
+
+# rows that were deleted here: counted since 18
+if ($publisher->pg_version >= 18)
+{
+	my $id = sql($subscriber, 'DELETE FROM orders WHERE id = (SELECT max(id) FROM orders) RETURNING id');
+
+	sql($publisher, "DELETE FROM orders WHERE id = $id");
+	poll($subscriber, q{SELECT subscription_problem FROM notify_stats.rollups}, 'subscription rollup_sources did not find 1 rows that it was to update or delete');
+	like(subscription_complaints('hint'), qr/^The tables differ from those of the publisher: .* Then run SELECT pg_stat_reset_subscription_stats\(\d+\);$/, 'a missing row: check() shows it');
+	is_put_right();
+}
 
 # a lock on the table
 my $holder = $subscriber->background_psql('postgres');
