@@ -1271,8 +1271,8 @@ CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
                  LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
                  LEFT JOIN pg_stat_activity a ON a.pid = w.pid
                  -- the counters differ between versions; those of conflicts are new in 18
-                 CROSS JOIN LATERAL (SELECT coalesce(sum(c.value::bigint) FILTER (WHERE c.key LIKE '%error\_count'), 0) AS errors,
-                                            coalesce(sum(c.value::bigint) FILTER (WHERE c.key LIKE 'confl\_%\_missing'), 0) AS missing
+                 CROSS JOIN LATERAL (SELECT coalesce(sum(c.value::bigint) FILTER (WHERE c.key ~ 'error_count$'), 0) AS errors,
+                                            coalesce(sum(c.value::bigint) FILTER (WHERE c.key ~ '^confl_.*_missing$'), 0) AS missing
                                      FROM pg_stat_subscription_stats t CROSS JOIN jsonb_each_text(to_jsonb(t)) c
                                      WHERE t.subid = s.oid AND c.key ~ '^confl_|_count$') e
                  CROSS JOIN LATERAL (SELECT CASE
