@@ -294,7 +294,7 @@ my $next = sql($publisher, q{SELECT last_value + 1 FROM pg_get_serial_sequence('
 my $offset = log_position($subscriber);
 sql($subscriber, "INSERT INTO orders VALUES ($next, '2026-11-01', 'local', 1)");
 change($publisher);
-$subscriber->wait_for_log(qr/duplicate key value violates unique constraint "orders_pkey"/, $offset);
+$subscriber->wait_for_log(qr/duplicate key value violates unique constraint "orders_pkey"|conflict=insert_exists/, $offset);
 poll($subscriber, q{SELECT subscription_problem ~ '^(subscription rollup_sources has no apply worker|the apply worker of subscription rollup_sources was started less than a minute ago, after errors) \(errors: [1-9]\d*\)$' FROM notify_stats.rollups});
 pass('a conflict: the view rollups shows it');
 # without a pause, also while the worker is started again
