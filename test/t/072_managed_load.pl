@@ -1,4 +1,4 @@
-# 061_managed_load.pl
+# 072_managed_load.pl
 #
 # A server that subscribes to Notify's tables, of a publisher without the library, and keeps their
 # rollup: under load, with archive transactions, crashes of both servers, TRUNCATE, transactions in two

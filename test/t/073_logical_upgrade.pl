@@ -1,4 +1,4 @@
-# 062_logical_upgrade.pl
+# 073_logical_upgrade.pl
 #
 # An upgrade of the server by logical replication, as doc/operations.md shows: the new server gets the
 # schema and subscribes, its rollups are built while the old server is in use, and are exact at the
