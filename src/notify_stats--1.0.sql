@@ -798,6 +798,14 @@ CREATE FUNCTION @extschema@.wait_for_lsn(lsn pg_lsn DEFAULT NULL,
 COMMENT ON FUNCTION @extschema@.wait_for_lsn(pg_lsn, interval, regclass, boolean) IS
     'waits until the rollups contain every transaction before a position (default: everything written so far), and returns true; fails after the timeout, or with no_throw => true returns false';
 
+CREATE FUNCTION @extschema@.wait_for_publisher(token pg_lsn, subscription name,
+        timeout interval DEFAULT '30 seconds', rollup regclass DEFAULT NULL,
+        no_throw boolean DEFAULT false) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'notify_stats_wait_for_publisher';
+COMMENT ON FUNCTION @extschema@.wait_for_publisher(pg_lsn, name, interval, regclass, boolean) IS
+    'waits until the rollups contain every transaction before a position of the publisher of a subscription, and returns true; fails if the subscription is disabled, and after the timeout, or with no_throw => true returns false after it';
+
 
 -- Following a rollup
 
@@ -1232,6 +1240,71 @@ CREATE FUNCTION @extschema@.loss_reason() RETURNS text
 COMMENT ON FUNCTION @extschema@.loss_reason() IS
     'returns the reason why no rollup of this database can be live, if the replication slot is missing; otherwise NULL';
 
+-- A subscription writes a source, a partition of it, or a table that the source is a partition
+-- of.  Most databases have no subscription, and then the loops begin with no row.
+CREATE FUNCTION @extschema@.fed_tables(
+        OUT rollup regclass, OUT relid regclass, OUT subscription oid, OUT state "char") RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE COST 1 ROWS 2 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+    WITH RECURSIVE below AS (
+        SELECT srsubid, srrelid, srsubstate, srrelid AS part FROM pg_subscription_rel
+        UNION
+        SELECT b.srsubid, b.srrelid, b.srsubstate, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.part
+    ), above AS (
+        SELECT srsubid, srrelid, srsubstate, srrelid AS part FROM pg_subscription_rel
+        UNION
+        SELECT a.srsubid, a.srrelid, a.srsubstate, i.inhparent FROM above a JOIN pg_inherits i ON i.inhrelid = a.part
+    )
+    SELECT DISTINCT s.rollup, t.srrelid::regclass, t.srsubid, t.srsubstate
+    FROM (TABLE below UNION TABLE above) t
+         JOIN @extschema@.rollup_source s ON s.source = t.part
+         JOIN @extschema@.rollup r ON r.rollup = s.rollup
+    $$;
+COMMENT ON FUNCTION @extschema@.fed_tables() IS
+    'returns the tables that subscriptions write and that rollups count, with srsubstate of pg_subscription_rel; see check()';
+
+CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
+    LANGUAGE sql VOLATILE STRICT PARALLEL SAFE COST 1
+    RETURN (SELECT p.problem ||
+                   CASE WHEN e.errors > 0 THEN format(' (errors: %s)', e.errors) ELSE '' END
+            FROM pg_subscription s
+                 LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
+                 LEFT JOIN pg_stat_activity a ON a.pid = w.pid
+                 -- the counters differ between versions; those of conflicts are new in 18
+                 CROSS JOIN LATERAL (SELECT coalesce(sum(c.value::bigint) FILTER (WHERE c.key ~ 'error_count$'), 0) AS errors,
+                                            coalesce(sum(c.value::bigint) FILTER (WHERE c.key ~ '^confl_.*_missing$'), 0) AS missing
+                                     FROM pg_stat_subscription_stats t CROSS JOIN jsonb_each_text(to_jsonb(t)) c
+                                     WHERE t.subid = s.oid AND c.key ~ '^confl_|_count$') e
+                 CROSS JOIN LATERAL (SELECT CASE
+                     WHEN NOT s.subenabled THEN format('subscription %I is disabled', s.subname)
+                     WHEN w.pid IS NULL THEN format('subscription %I has no apply worker', s.subname)
+                     WHEN a.wait_event_type = 'Lock' THEN
+                         format('the apply worker of subscription %I waits for %s', s.subname, @extschema@.blocked_by(w.pid))
+                     -- one that fails is started again every few seconds, and may run when we look
+                     WHEN e.errors > 0 AND (a.pid IS NULL OR a.backend_start > clock_timestamp() - interval '1 minute') THEN
+                         format('the apply worker of subscription %I was started less than a minute ago, after errors', s.subname)
+                     WHEN e.missing > 0 THEN
+                         format('subscription %I did not find %s rows that it was to update or delete', s.subname, e.missing)
+                     END) p (problem)
+            -- since 16, workers that apply in parallel have a leader
+            WHERE s.oid = $1 ORDER BY to_jsonb(w) ->> 'leader_pid' NULLS FIRST LIMIT 1);
+COMMENT ON FUNCTION @extschema@.subscription_problem(oid) IS
+    'returns the reason why a subscription applies no changes, or may fail again, with the numbers of its errors; NULL if it works';
+
+CREATE FUNCTION @extschema@.subscription_problems(OUT rollup regclass, OUT problem text) RETURNS SETOF record
+    LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 ROWS 2
+    BEGIN ATOMIC
+    SELECT p.rollup, string_agg(p.problem, '; ' ORDER BY p.problem)
+    FROM (SELECT DISTINCT f.rollup, @extschema@.subscription_problem(f.subscription) AS problem FROM @extschema@.fed_tables() f
+          UNION
+          SELECT f.rollup, format('table %s is not synchronized', f.relid) FROM @extschema@.fed_tables() f
+          WHERE f.state <> 'r') p
+    WHERE p.problem IS NOT NULL AND NOT pg_is_in_recovery()
+    GROUP BY p.rollup;
+    END;
+COMMENT ON FUNCTION @extschema@.subscription_problems() IS
+    'returns the problems of the subscriptions that write the sources of each rollup; see the view rollups';
+
 -- Cores are not listed.  The row of their view shows the worst of them.
 CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
     SELECT p.rollup,
@@ -1249,7 +1322,8 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
            max(p.changed_at) AS changed_at,
            p.cores,
            min(CASE WHEN x.successor IS NULL THEN 'given up: ' || x.reason
-                    ELSE y.state || coalesce(': ' || z.reason, '') END) AS replacement
+                    ELSE y.state || coalesce(': ' || z.reason, '') END) AS replacement,
+           min(f.problem) AS subscription_problem
     FROM (SELECT coalesce(u.rollup, r.rollup) AS rollup,
                  coalesce(u.definition, r.definition) AS definition,
                  coalesce(u.cores, '{}') AS cores,
@@ -1270,6 +1344,7 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
          JOIN pg_catalog.pg_class c ON c.oid = p.rollup
          JOIN pg_catalog.pg_class t ON t.oid = p.part
          LEFT JOIN @extschema@.build_activity() b ON b.rollup = p.part AND NOT b.verifying
+         LEFT JOIN @extschema@.subscription_problems() f ON f.rollup = p.part
          LEFT JOIN @extschema@.replacement x ON x.rollup = p.rollup
          LEFT JOIN @extschema@.rollup y ON y.rollup = @extschema@.worst_part(x.successor)
          LEFT JOIN @extschema@.rollup_activity z ON z.rollup = y.rollup
@@ -1306,6 +1381,8 @@ COMMENT ON COLUMN @extschema@.rollups.cores IS
     'the tables that a computed rollup is a view over; empty for a rollup that is a table';
 COMMENT ON COLUMN @extschema@.rollups.replacement IS
     'after alter_rollup(): state of the new form that is built beside the rollup, the worst of its parts; or why the replacement was given up';
+COMMENT ON COLUMN @extschema@.rollups.subscription_problem IS
+    'reason why the sources do not receive all changes of their publisher: a subscription that does not work, or a table that is not synchronized; NULL if they do, or no subscription writes them';
 
 CREATE FUNCTION @extschema@.source_gaps(
         OUT rollup regclass, OUT source regclass, OUT missing text, OUT refusal text, OUT hint text) RETURNS SETOF record
@@ -1395,6 +1472,8 @@ CREATE FUNCTION @extschema@."check"(
               WHERE v.relkind = 'v' AND c.relkind = 'r' AND d.relkind = 'v' AND
                     v.relowner = c.relowner AND v.relowner = d.relowner AND
                     NOT EXISTS (SELECT FROM @extschema@.computed_rollup u WHERE u.rollup = v.oid)) v
+    ), fed AS MATERIALIZED (
+        SELECT * FROM @extschema@.fed_tables()
     ), locks AS MATERIALIZED (
         SELECT (SELECT count(*) FROM @extschema@.rollup r, LATERAL (
                     SELECT r.rollup UNION ALL SELECT r.definition UNION ALL
@@ -1574,6 +1653,42 @@ CREATE FUNCTION @extschema@."check"(
              JOIN pg_class c ON c.oid = l.srrelid
              LEFT JOIN @extschema@.rollup r ON r.rollup = l.srrelid
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
+    UNION ALL
+    SELECT 'source subscription', g.problem IS NULL,
+           coalesce(g.problem, format('subscription %I writes to tables that rollups count', s.subname)),
+           CASE WHEN NOT s.subenabled THEN
+               format('Run ALTER SUBSCRIPTION %I ENABLE. If an error has disabled it, fix the cause first: the server log has the error. Until then, the publisher retains WAL.', s.subname)
+                WHEN g.problem LIKE '%did not find%' THEN
+               format('The tables differ from those of the publisher: empty them and copy them again. Then run SELECT pg_stat_reset_subscription_stats(%s);', s.oid)
+                WHEN g.problem IS NOT NULL THEN
+               'The server log has the error if a worker of the subscription has ended with one. If there is none, wait, or raise max_logical_replication_workers and restart the server. Until then, the publisher retains WAL.' END
+        FROM fed JOIN pg_subscription s ON s.oid = fed.subscription
+             CROSS JOIN LATERAL (SELECT @extschema@.subscription_problem(s.oid)) g (problem)
+        WHERE NOT pg_is_in_recovery()
+        GROUP BY s.oid, s.subname, s.subenabled, g.problem
+    UNION ALL
+    SELECT 'subscription commit', s.subsynccommit <> 'off',
+           format('subscription %I has synchronous_commit = %s', s.subname, s.subsynccommit),
+           CASE WHEN s.subsynccommit = 'off' THEN
+               format('Run ALTER SUBSCRIPTION %I SET (synchronous_commit = on). With off, the worker reads changes later, after notify_stats.naptime.', s.subname) END
+        FROM pg_subscription s
+        WHERE s.oid IN (SELECT subscription FROM fed)
+    UNION ALL
+    SELECT 'subscribed table', false,
+           format('table %s is not synchronized by subscription %I: its srsubstate is %s', f.relid, s.subname, f.state),
+           'Wait for the initial copy. If the server log has errors of it, fix their cause.'
+        FROM (SELECT DISTINCT relid, subscription, state FROM fed) f JOIN pg_subscription s ON s.oid = f.subscription
+        WHERE f.state <> 'r'
+    UNION ALL
+    SELECT 'subscribed table', false,
+           format('table %s, which subscription %I writes, has no primary key', k.relid::regclass, s.subname),
+           'Add a primary key. Without one, each update and delete that the subscription applies can search the whole table.'
+        FROM (SELECT DISTINCT f.subscription, coalesce(p.relid, f.relid) AS relid
+              FROM fed f LEFT JOIN LATERAL pg_partition_tree(f.relid) p ON true
+              WHERE p.isleaf IS NOT FALSE) k
+             JOIN pg_subscription s ON s.oid = k.subscription
+        WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.relid AND i.indisvalid AND
+                                                       (i.indisprimary OR i.indisreplident))
     UNION ALL
     SELECT 'primary key', false,
            format('the primary key of rollup %s cannot be restored from a dump because it is NULLS NOT DISTINCT',

@@ -496,29 +496,18 @@ all_reached(List *relids, XLogRecPtr target, XLogRecPtr reached,
 }
 
 /*
- * Waits until every transaction before a position is in the rollups, and no
- * rollup (or not this one) is being built.  Sleeps on a condition variable
- * that each cycle and each build broadcasts at its end.
+ * Waits until every transaction before a position is in the rollups, and none
+ * of these rollups (NIL: none at all) is being built.  Sleeps on a condition
+ * variable that each cycle and each build broadcasts at its end.
  */
-Datum
-notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
+bool
+wait_until_applied(XLogRecPtr target, List *relids, TimestampTz start,
+				   int64 timeout, bool no_throw)
 {
-	XLogRecPtr	target;
-	int64		timeout = PG_ARGISNULL(1) ? PG_INT64_MAX / 2 :
-	interval_ms(PG_GETARG_INTERVAL_P(1));
-	List	   *relids = NIL;
-	bool		no_throw = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
-	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
 	bool		first = true;
 	bool		reached;
 	Unreached	missing;
-
-	check_primary();
-	if (!PG_ARGISNULL(2))
-		relids = core_parts(PG_GETARG_OID(2));
-	target = PG_ARGISNULL(0) ?
-		slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
 
 	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
 	for (;;)
@@ -550,7 +539,33 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	ConditionVariableCancelSleep();
 	if (!reached && !no_throw)
 		complain_of_timeout(target, &missing);
-	PG_RETURN_BOOL(reached);
+	return reached;
+}
+
+/* Returns an argument that is a timeout, in ms; null is no limit. */
+int64
+timeout_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? PG_INT64_MAX / 2 :
+		interval_ms(PG_GETARG_INTERVAL_P(n));
+}
+
+Datum
+notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	int64		timeout = timeout_argument(fcinfo, 1);
+	bool		no_throw = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	List	   *relids = NIL;
+	XLogRecPtr	target;
+
+	check_primary();
+	if (!PG_ARGISNULL(2))
+		relids = core_parts(PG_GETARG_OID(2));
+	target = PG_ARGISNULL(0) ?
+		slot_written_lsn() : slot_normalize_lsn(PG_GETARG_LSN(0));
+	PG_RETURN_BOOL(wait_until_applied(target, relids, start, timeout,
+									  no_throw));
 }
 
 /* Catching up in the session itself */

@@ -148,6 +148,7 @@ my %function = (
 	rollup_as_of => [ q{SELECT * FROM notify_stats.rollup_as_of(NULL::desk.owned, (SELECT applied_lsn FROM notify_stats.stream))}, $superuser, qw(owner member) ],
 	position_at => [ q{SELECT notify_stats.position_at('infinity')}, @all ],
 	wait_for_lsn => [ q{SELECT notify_stats.wait_for_lsn(rollup => 'desk.owned')}, @all ],
+	wait_for_publisher => [ q{SELECT notify_stats.wait_for_publisher('0/0', 'feed')}, @all ],
 	create_rollup => [ "BEGIN\\; " . sprintf($create, 'more'), $superuser, qw(owner member other) ],
 	alter_rollup => [ q{BEGIN\; SELECT notify_stats.alter_rollup('desk.owned', NULL)}, $superuser, qw(owner member) ],
 	explain_rollup => [ q{SELECT * FROM notify_stats.explain_rollup('SELECT 1')}, @all ],
@@ -167,6 +168,9 @@ my %function = (
 	check_primary => [ 'SELECT notify_stats.check_primary()', $superuser, qw(joe) ],
 	blocked_by => [ 'SELECT notify_stats.blocked_by(1)', @all ],
 	transaction_name => [ q{SELECT notify_stats.transaction_name('3')}, @all ],
+	fed_tables => [ 'SELECT * FROM notify_stats.fed_tables()', @all ],
+	subscription_problem => [ 'SELECT notify_stats.subscription_problem(0)', @all ],
+	subscription_problems => [ 'SELECT * FROM notify_stats.subscription_problems()', @all ],
 	loss_reason => [ 'SELECT notify_stats.loss_reason()', @all ],
 	stream_activity => [ 'SELECT * FROM notify_stats.stream_activity()', @all ],
 	build_activity => [ 'SELECT * FROM notify_stats.build_activity()', @all ],
@@ -194,6 +198,8 @@ sub test_functions
 		CREATE VIEW desk.left_over_definition AS SELECT kind, count(*) AS n FROM desk.letters GROUP BY kind;
 		CREATE TABLE desk.left_over AS TABLE desk.left_over_definition WITH NO DATA;
 		CREATE UNIQUE INDEX ON desk.left_over (kind) NULLS NOT DISTINCT});
+	# it has reached the position 0/0
+	sql($node, q{CREATE SUBSCRIPTION feed CONNECTION 'dbname=none' PUBLICATION none WITH (connect = false)});
 	is(sql($node, q{SELECT string_agg(proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'notify_stats'::regnamespace}),
 		join(' ', sort keys %function), 'these are all functions');
 	foreach my $role (@roles)
@@ -206,6 +212,7 @@ sub test_functions
 		is_deeply({ map { ($names[$_] => $states[$_]) } 0 .. $#names }, \%expected, "what $role may call");
 		wait_until_applied($node);
 	}
+	sql($node, 'ALTER SUBSCRIPTION feed SET (slot_name = NONE); DROP SUBSCRIPTION feed');
 	return;
 }
 

@@ -588,6 +588,7 @@ create_rollup(text,text,text[],text[])|EXECUTE
 display_name(regclass)|EXECUTE
 drop_rollup(regclass)|EXECUTE
 explain_rollup(text,text[])|EXECUTE
+fed_tables()|EXECUTE
 ignored_by(regclass[])|EXECUTE
 is_successor(regclass)|EXECUTE
 late_standbys(name,pg_lsn)|EXECUTE
@@ -604,9 +605,12 @@ source_fact.rollup|SELECT
 status|SELECT
 stream.applied_lsn|SELECT
 stream_activity()|EXECUTE
+subscription_problem(oid)|EXECUTE
+subscription_problems()|EXECUTE
 transaction_name(xid)|EXECUTE
 verify(regclass)|EXECUTE
 wait_for_lsn(pg_lsn,interval,regclass,boolean)|EXECUTE
+wait_for_publisher(pg_lsn,name,interval,regclass,boolean)|EXECUTE
 worst_part(regclass)|EXECUTE', 'what everybody may use');
 
 # --- tables that look like ours ---------------------------------------------------------
