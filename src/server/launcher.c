@@ -80,6 +80,7 @@ typedef struct Served
 	int			worker;			/* its entry in shared memory; -1: none runs */
 	BackgroundWorkerHandle *handle; /* NULL: an earlier launcher started it */
 	bool		stopping;		/* it was signaled to end */
+	bool		lacks_process;	/* the last attempt to start one has failed */
 	WorkerHistory history;
 	TimestampTz start_at;		/* no new worker before */
 } Served;
@@ -461,13 +462,35 @@ count_looking(void)
 	return count;
 }
 
+/* Returns a database whose worker could not be started, or NULL. */
+static const Served *
+find_lack(void)
+{
+	HASH_SEQ_STATUS status;
+	const Served *served;
+
+	hash_seq_init(&status, databases);
+	while ((served = hash_seq_search(&status)) != NULL)
+	{
+		if (served->included && served->lacks_process)
+		{
+			hash_seq_term(&status);
+			return served;
+		}
+	}
+	return NULL;
+}
+
 /*
- * Reports once that a worker could not be started for lack of a process.
+ * Publishes whether a worker could not be started for lack of a process, and
+ * reports that once.
  */
 static void
-note_lack(const Served *served)
+publish_lack(void)
 {
-	if (shared_launcher_set_lack(true))
+	const Served *served = find_lack();
+
+	if (shared_launcher_set_lack(served != NULL) && served != NULL)
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("could not start a notify_stats worker for database \"%s\"",
@@ -486,13 +509,9 @@ start_worker(Served *served)
 	served->unneeded = false;
 	served->worker = worker_start(served->oid, NameStr(served->name),
 								  served->history, &served->handle);
+	served->lacks_process = served->worker < 0;
 	MemoryContextSwitchTo(context);
-	if (served->worker >= 0)
-		return true;
-	served->start_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												   LACK_RETRY_MS);
-	note_lack(served);
-	return false;
+	return !served->lacks_process;
 }
 
 /*
@@ -529,19 +548,16 @@ static TimestampTz
 manage_workers(void)
 {
 	TimestampTz next;
-	TimestampTz retry;
 
 	if (read_at <= GetCurrentTimestamp())
 		read_databases();
 	review_workers();
 	next = read_at;
-	if (start_due(true, &next) && start_due(false, &next))
-	{
-		(void) shared_launcher_set_lack(false);
-		return next;
-	}
-	retry = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LACK_RETRY_MS);
-	return Min(next, retry);
+	if (!start_due(true, &next) || !start_due(false, &next))
+		next = Min(next, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 LACK_RETRY_MS));
+	publish_lack();
+	return next;
 }
 
 static void
