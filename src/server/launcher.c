@@ -73,6 +73,7 @@ typedef struct Served
 	Oid			oid;			/* hash key */
 	NameData	name;
 	bool		included;		/* in notify_stats.database */
+	bool		accepts;		/* new connections; a worker that runs stays */
 	bool		named;			/* by its name: the worker always runs */
 	bool		unneeded;		/* the last worker has found no rollups ... */
 	bool		requested;		/* ...  but some may have been created since it
@@ -212,18 +213,26 @@ report_once(List *now, const char *name, bool exists)
 	return lappend(now, pstrdup(name));
 }
 
+static bool
+accepts_connections(const FormData_pg_database *row)
+{
+	/* a negative limit other than -1 marks what is left of a database */
+	return row->datallowconn && row->datconnlimit >= -1;
+}
+
 /*
- * Adds a database to those that are served, if it is included.  Removes its
- * name from "missing", which has the names of the list.
+ * Enters a row of pg_database, unless it is neither included nor served.
+ * Removes its name from "missing", which has names of the list, and adds it to
+ * "refusing" if there is no worker and none can connect.
  */
 static void
 read_database(const FormData_pg_database *row, List *names, bool all,
 			  List **missing, List **refusing)
 {
-	/* a negative limit other than -1 marks what is left of a database */
-	bool		accepts = row->datallowconn && row->datconnlimit >= -1;
+	Served	   *served = find_served(row->oid, false);
+	bool		accepts = accepts_connections(row);
+	bool		runs = served != NULL && served->worker >= 0;
 	bool		named = false;
-	Served	   *served;
 	ListCell   *lc;
 
 	foreach(lc, names)
@@ -232,15 +241,16 @@ read_database(const FormData_pg_database *row, List *names, bool all,
 			continue;
 		named = true;
 		*missing = list_delete_ptr(*missing, lfirst(lc));
-		if (!accepts)
+		if (!accepts && !runs)
 			*refusing = list_append_unique_ptr(*refusing, lfirst(lc));
 	}
-	if (!accepts || !(named || all))
+	if (!(named || all) || !(accepts || runs))
 		return;
 	served = find_served(row->oid, true);
 	served->name = row->datname;
 	served->named = named;
 	served->included = true;
+	served->accepts = accepts;
 }
 
 /* Names that were reported, in memory that lasts. */
@@ -376,6 +386,8 @@ note_end(Served *served)
 	served->worker = -1;
 	served->stopping = false;
 	served->unneeded = phase == WORKER_UNNEEDED && !served->requested;
+	if (!served->accepts)
+		read_at = 0;			/* it is to be reported now */
 	served->history.ended_early = phase < WORKER_STARTING;
 	if (phase < WORKER_WORKING)
 		served->history.failures++;
@@ -402,12 +414,8 @@ stop_worker(Served *served)
 		shared_worker_terminate(served->worker);
 }
 
-/*
- * Notes workers that have ended, stops those that are not wanted any more, and
- * forgets databases that have none and are not included.
- */
 static void
-review_workers(void)
+note_ends(void)
 {
 	HASH_SEQ_STATUS status;
 	Served	   *served;
@@ -417,6 +425,22 @@ review_workers(void)
 	{
 		if (served->worker >= 0 && has_ended(served))
 			note_end(served);
+	}
+}
+
+/*
+ * Stops the workers of databases that are not included any more, and forgets
+ * those databases when their workers have ended.
+ */
+static void
+stop_workers(void)
+{
+	HASH_SEQ_STATUS status;
+	Served	   *served;
+
+	hash_seq_init(&status, databases);
+	while ((served = hash_seq_search(&status)) != NULL)
+	{
 		if (served->included)
 			continue;
 		if (served->worker >= 0)
@@ -430,7 +454,7 @@ review_workers(void)
 static bool
 is_due(const Served *served, TimestampTz *next)
 {
-	if (!served->included || served->worker >= 0 ||
+	if (!served->included || !served->accepts || served->worker >= 0 ||
 		(served->unneeded && !served->named))
 		return false;
 	if (served->start_at <= GetCurrentTimestamp())
@@ -549,9 +573,10 @@ manage_workers(void)
 {
 	TimestampTz next;
 
+	note_ends();
 	if (read_at <= GetCurrentTimestamp())
 		read_databases();
-	review_workers();
+	stop_workers();
 	next = read_at;
 	if (!start_due(true, &next) || !start_due(false, &next))
 		next = Min(next, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),

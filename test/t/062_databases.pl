@@ -117,10 +117,13 @@ is_exact($node, 'a database that was added again', db => 'one');
 make_database('nowhere');
 set_and_reload($node, 'notify_stats.database' => 'one, nowhere');
 wait_until_served('nowhere one', 'a database that exists by now');
+is_counted('nowhere', 'it counts');
+$pid = worker_pid($node, 'nowhere');
 sql($node, 'ALTER DATABASE nowhere ALLOW_CONNECTIONS false');
-$offset = log_position($node);
-sql($node, 'SELECT pg_terminate_backend(' . worker_pid($node, 'nowhere') . ')');
+is(sql($node, "SELECT pg_terminate_backend($pid) FROM pg_stat_activity WHERE pid = $pid"), 't',
+	'the worker stays when the database does not accept more connections');
 $node->wait_for_log(qr/database "nowhere" is not accepting connections/);
+is(sql($node, $served), 'one', 'but cannot come back');
 sql($node, 'ALTER DATABASE nowhere ALLOW_CONNECTIONS true');
 wait_until_served('nowhere one', 'one that accepts connections again');
 
