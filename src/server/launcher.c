@@ -5,20 +5,19 @@
  *
  * It is the only process that is registered when the server starts, and is
  * connected to no database.  It reads notify_stats.database and pg_database,
- * and sees to it that each database of the list has a worker.  It starts a
- * worker again after its end, and stops it when the database is no longer in
- * the list.
+ * and starts a worker in each database of the list.  It starts a worker again
+ * after its end, and stops it when the database is no longer in the list.
  *
  * Only a process that is connected to a database can see whether it has
  * rollups.  So if the list has an asterisk, a worker is started in each
  * database.  One that finds no rollups ends at once, and is started again when
  * a session reports, at its commit, that it may have created one.  Databases
- * that have our slot come first.  Of the others, a few are looked at at a time,
- * so that a server with many databases is not occupied by this.
+ * that have our slot come first.  The others are looked at a few at a time, so
+ * that a server with many databases is not occupied by this.
  *
  * What is known about databases is in the memory of this process.  Shared
- * memory has only the workers that run, so that a new launcher, after an error,
- * finds those of the one before.
+ * memory has only the workers that run, so that a new launcher, after an
+ * error, finds those of the one before.
  *
  *-------------------------------------------------------------------------
  */
@@ -93,7 +92,7 @@ static bool registered = false;
 
 static HTAB *databases = NULL;	/* of Served */
 static List *reported = NIL;	/* names of databases that cannot be served,
-								 * after a message in the log */
+								 * which the log has a message about */
 static TimestampTz read_at = 0; /* when pg_database is to be read next */
 
 /*
@@ -175,6 +174,12 @@ launcher_report_missing(int elevel)
 /*
  * What is known about databases
  */
+
+static TimestampTz
+time_after(int milliseconds)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
+}
 
 static Served *
 find_served(Oid oid, bool create)
@@ -307,8 +312,7 @@ read_databases(void)
 	xact_commit();
 	MemoryContextSwitchTo(context);
 	remember_reported(missing, refusing);
-	read_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-										  READ_DATABASES_MS);
+	read_at = time_after(READ_DATABASES_MS);
 }
 
 /* A session may have created a rollup there. */
@@ -334,6 +338,7 @@ read_news(void)
 	for (int i = 0; i < news.nrequests; i++)
 	{
 		served = find_served(news.requests[i], false);
+		/* a database that is not known yet is looked at anyway */
 		if (served != NULL)
 			note_request(served);
 	}
@@ -394,8 +399,7 @@ note_end(Served *served)
 	else
 		served->history.failures = 0;
 	served->start_at = phase == WORKER_UNNEEDED ? 0 :
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									worker_restart_seconds(served->history) * 1000);
+		time_after(worker_restart_seconds(served->history) * 1000);
 }
 
 static void
@@ -579,8 +583,7 @@ manage_workers(void)
 	stop_workers();
 	next = read_at;
 	if (!start_due(true, &next) || !start_due(false, &next))
-		next = Min(next, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													 LACK_RETRY_MS));
+		next = Min(next, time_after(LACK_RETRY_MS));
 	publish_lack();
 	return next;
 }
@@ -588,6 +591,8 @@ manage_workers(void)
 static void
 connect_launcher(void)
 {
+	HASHCTL		control = {0};
+
 	settings_follow();
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -595,8 +600,9 @@ connect_launcher(void)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("notify_stats launcher");
 	xact_set_worker_defaults();
-	databases = hash_create("notify_stats databases", 64,
-							&(HASHCTL) {.keysize = sizeof(Oid), .entrysize = sizeof(Served)},
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(Served);
+	databases = hash_create("notify_stats databases", 64, &control,
 							HASH_ELEM | HASH_BLOBS);
 	shared_launcher_enter();
 	adopt_workers();

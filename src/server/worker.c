@@ -43,6 +43,7 @@
 #include "settings.h"
 #include "shared.h"
 #include "slot.h"
+#include "stream.h"
 #include "trouble.h"
 #include "wake.h"
 #include "wal_window.h"
@@ -496,20 +497,22 @@ nap(Schedule *schedule)
 }
 
 /*
- * Returns whether the database needs a worker: it is named, or has rollups or
- * a slot to be dropped.  A transaction that is running may be creating the
- * first rollup.
+ * Returns whether the database needs a worker: it is named, or has rollups, or
+ * a slot, or a stream that names one.  A transaction that is running may be
+ * creating the first rollup.
  */
 static bool
 is_needed(void)
 {
+	StreamRow	row;
 	bool		result;
 
 	if (settings_names_database(NameStr(args.name)) ||
 		slot_main_exists_in(MyDatabaseId))
 		return true;
 	xact_begin();
-	result = catalog_may_have_rows(CATALOG_ROLLUP);
+	result = catalog_may_have_rows(CATALOG_ROLLUP) ||
+		(stream_load(&row) && row.has_slot);
 	xact_commit();
 	return result;
 }
