@@ -152,6 +152,7 @@ sql($node, q{BEGIN;
 	ALTER TABLE source REPLICA IDENTITY FULL;
 	SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
 	PREPARE TRANSACTION 'prepared'}, 'empty');
+wait_until_served('empty new one', 'a prepared transaction may be creating a rollup');
 sql($node, q{COMMIT PREPARED 'prepared'}, 'empty');
 is_counted('empty', 'a rollup that a prepared transaction has created');
 
@@ -184,7 +185,7 @@ sql($node, 'DROP EXTENSION notify_stats CASCADE', 'new');
 wait_until_served('one', 'and ends with the extension');
 is(sql($node, q{SELECT count(*) FROM pg_replication_slots WHERE database = 'new'}), '0', 'which leaves no slot');
 
-# A transaction that is about to create a rollup keeps the worker that looks.
+# The worker that looks while a transaction is creating a rollup, and after its end.
 sql($node, 'DROP TABLE kinds CASCADE; CREATE EXTENSION notify_stats', 'new');
 $session = $node->background_psql('new');
 $session->query_safe(q{BEGIN; SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')});
