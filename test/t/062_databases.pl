@@ -14,6 +14,7 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::Bin;
+use Documents;
 use NotifyStats;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -119,6 +120,11 @@ is(sql($node, $served), 'one', 'but cannot come back');
 sql($node, 'ALTER DATABASE nowhere ALLOW_CONNECTIONS true');
 wait_until_served('nowhere one', 'one that accepts connections again');
 
+# As in the manual.
+sql($node, "CREATE DATABASE $_") foreach ('shop', 'billing');
+sql($node, scalar document_block('doc/operations.md', 'Which databases have a worker', 'sql'));
+wait_until_served('billing shop', 'the example of the manual');
+
 # A list that cannot be read changes nothing.
 like(sql_error($node, q{ALTER SYSTEM SET notify_stats.database = 'one, "'}), qr/List syntax is invalid/, 'ALTER SYSTEM refuses a wrong list');
 $offset = log_position($node);
@@ -130,7 +136,7 @@ $node->adjust_conf('postgresql.conf', 'notify_stats.database', q{''});
 $node->reload;
 wait_until_served('', 'an empty list means no worker');
 is(sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'notify_stats launcher'}), '1', 'the launcher remains');
-sql($node, $_) foreach ('DROP DATABASE "Odd, ""two"""', 'DROP DATABASE nowhere');
+sql($node, $_) foreach ('DROP DATABASE "Odd, ""two"""', 'DROP DATABASE nowhere', 'DROP DATABASE shop', 'DROP DATABASE billing');
 
 # --- all databases --------------------------------------------------------------------
 
