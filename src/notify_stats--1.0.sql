@@ -1047,6 +1047,9 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
            CASE WHEN NOT a.preloaded THEN 'not preloaded'
                 WHEN c.paused THEN 'paused'
                 WHEN s.upgrade_from IS NOT NULL THEN 'left for upgrade'
+                -- with '*', a worker starts with the first rollup
+                WHEN a.state = 'off' AND a.worker_registered AND NOT pg_catalog.pg_is_in_recovery() AND
+                     NOT EXISTS (SELECT FROM @extschema@.rollup) THEN 'no rollups'
                 ELSE a.state END AS state,
            a.pid,
            s.slot_name,
@@ -1496,7 +1499,9 @@ CREATE FUNCTION @extschema@."check"(
         FROM @extschema@.stream_activity() a
     UNION ALL
     SELECT 'worker', a.worker_registered,
-           CASE WHEN a.worker_registered THEN format('a worker serves database %I', current_database())
+           CASE WHEN a.worker_registered AND a.pid IS NULL AND NOT EXISTS (SELECT FROM @extschema@.rollup) THEN
+                    format('a worker will serve database %I when it has rollups', current_database())
+                WHEN a.worker_registered THEN format('a worker serves database %I', current_database())
                 WHEN a.worker_listed THEN
                     format('no worker serves database %I: max_worker_processes = %s is too low', current_database(),
                            current_setting('max_worker_processes'))
@@ -1505,7 +1510,7 @@ CREATE FUNCTION @extschema@."check"(
                 WHEN a.worker_listed THEN
                'Raise max_worker_processes and restart the server, or run CALL notify_stats.catch_up(); regularly.'
                 ELSE
-               format('Add %s to notify_stats.database in postgresql.conf and restart the server, or run CALL notify_stats.catch_up(); regularly.',
+               format('Add %s to notify_stats.database in postgresql.conf and reload the configuration, or run CALL notify_stats.catch_up(); regularly.',
                       quote_literal(quote_ident(current_database()))) END
         FROM @extschema@.stream_activity() a
     UNION ALL

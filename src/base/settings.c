@@ -87,18 +87,35 @@ define_limits(void)
 							NULL, NULL, NULL);
 }
 
+static bool
+check_databases(char **value, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*value);
+	List	   *names = NIL;
+	bool		valid = SplitGUCList(copy, ',', &names);
+
+	if (!valid)
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		GUC_check_errhint("Write database names separated by commas.");
+	}
+	list_free(names);
+	pfree(copy);
+	return valid;
+}
+
 /* Defines the settings.  Must be called while libraries are preloaded. */
 void
 settings_define(void)
 {
 	DefineCustomStringVariable("notify_stats.database",
 							   "Sets the databases in which rollups are maintained.",
-							   "This is a comma-separated list of names. One worker is started for each database. An empty string means no worker.",
+							   "This is a comma-separated list of names; an asterisk stands for all databases. One worker is started for each database with rollups. An empty string means no worker.",
 							   &notify_stats_database,
-							   "",
-							   PGC_POSTMASTER,
+							   "*",
+							   PGC_SIGHUP,
 							   GUC_LIST_INPUT,
-							   NULL, NULL, NULL);
+							   check_databases, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.naptime",
 							"Sets the maximum time between two checks for new WAL.",
 							NULL,
@@ -293,52 +310,54 @@ debug_stop(const char *point)
 }
 
 /*
- * Returns the names in notify_stats.database, without duplicates.  Throws if
- * the value is not a list.
+ * Returns the entries of notify_stats.database.  The value was checked when it
+ * was set.
  */
-List	   *
+List *
 settings_databases(void)
 {
-	List	   *entries = NIL;
 	List	   *names = NIL;
-	ListCell   *lc;
 
 	if (notify_stats_database != NULL &&
-		!SplitGUCList(pstrdup(notify_stats_database), ',', &entries))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid list syntax in parameter \"%s\"",
-						"notify_stats.database"),
-				 errhint("Write database names separated by commas.")));
-
-	/* a name that is listed twice is one database */
-	foreach(lc, entries)
-	{
-		char	   *name = (char *) lfirst(lc);
-		bool		known = false;
-		ListCell   *lc2;
-
-		foreach(lc2, names)
-			known |= strcmp((char *) lfirst(lc2), name) == 0;
-		if (!known)
-			names = lappend(names, name);
-	}
+		!SplitGUCList(pstrdup(notify_stats_database), ',', &names))
+		elog(ERROR, "invalid list syntax in parameter \"%s\"",
+			 "notify_stats.database");
 	return names;
 }
 
-/*
- * Returns the position of a database in that list, which is the number of its
- * worker; or -1.
- */
-int
-settings_database_place(const char *database)
+static bool
+has_entry(const char *name)
 {
 	ListCell   *lc;
 
 	foreach(lc, settings_databases())
 	{
-		if (strcmp((const char *) lfirst(lc), database) == 0)
-			return foreach_current_index(lc);
+		if (strcmp((const char *) lfirst(lc), name) == 0)
+			return true;
 	}
-	return -1;
+	return false;
+}
+
+/*
+ * Returns whether notify_stats.database names a database.  An asterisk does
+ * not name one.
+ */
+bool
+settings_names_database(const char *database)
+{
+	return strcmp(database, ALL_DATABASES) != 0 && has_entry(database);
+}
+
+/* Returns whether it stands for all databases. */
+bool
+settings_mean_all_databases(void)
+{
+	return has_entry(ALL_DATABASES);
+}
+
+/* Returns whether rollups in that database are to be maintained. */
+bool
+settings_include_database(const char *database)
+{
+	return has_entry(ALL_DATABASES) || has_entry(database);
 }

@@ -13,10 +13,13 @@
 #define EXTENSION_NAME "notify_stats"
 #define EXTENSION_SCHEMA "notify_stats"
 
-/* notify_stats.database: a list of names, one worker each */
+/* notify_stats.database: a list of names, or of this for all databases */
+#define ALL_DATABASES "*"
 extern char *notify_stats_database;
 extern List *settings_databases(void);
-extern int	settings_database_place(const char *database);
+extern bool settings_names_database(const char *database);
+extern bool settings_mean_all_databases(void);
+extern bool settings_include_database(const char *database);
 
 /*
  * notify_stats.naptime: milliseconds between two reads of the WAL, if no

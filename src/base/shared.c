@@ -5,9 +5,9 @@
  *
  * There are three kinds of entries: a stream for each database that
  * notify_stats has worked on since the server started, a build for each one
- * that is running, and a worker for each position in the list
- * notify_stats.database.  A worker's entry exists even if its database does
- * not exist yet.
+ * that is running, and a worker for each process that the launcher has
+ * started.  The number of databases with a stream is limited.  The limit
+ * follows max_worker_processes, which limits the number of workers.
  *
  * Locks:
  *
@@ -60,17 +60,40 @@
 /* When to try again to alter the slot, after an error. */
 #define FAILOVER_RETRY_MS (60 * 1000)
 
+/* The number of databases that can be served with any max_worker_processes. */
+#define LEAST_DATABASES 64
+
 SharedState *shared_state = NULL;
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static int
+max_databases(void)
+{
+	return Max(LEAST_DATABASES, max_worker_processes);
+}
+
+static Size
+streams_size(void)
+{
+	return MAXALIGN(mul_size(max_databases(), sizeof(SharedStream)));
+}
+
+/* The state, with the arrays behind it. */
+static Size
+shared_size(void)
+{
+	return add_size(add_size(MAXALIGN(sizeof(SharedState)), streams_size()),
+					mul_size(max_databases(), sizeof(SharedWorker)));
+}
 
 static void
 request_shared_memory(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
+	RequestAddinShmemSpace(shared_size());
 	RequestNamedLWLockTranche(EXTENSION_NAME, 1);
 }
 
@@ -97,20 +120,21 @@ startup_shared_memory(void)
 		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared_state = ShmemInitStruct(EXTENSION_NAME, sizeof(SharedState),
-								   &found);
+	shared_state = ShmemInitStruct(EXTENSION_NAME, shared_size(), &found);
 	if (!found)
 	{
-		memset(shared_state, 0, sizeof(SharedState));
+		memset(shared_state, 0, shared_size());
+		shared_state->ndatabases = max_databases();
+		shared_state->streams = (SharedStream *)
+			((char *) shared_state + MAXALIGN(sizeof(SharedState)));
+		shared_state->workers = (SharedWorker *)
+			((char *) shared_state->streams + streams_size());
 		shared_state->lock = &(GetNamedLWLockTranche(EXTENSION_NAME))->lock;
 		ConditionVariableInit(&shared_state->reached_cv);
 		ConditionVariableInit(&shared_state->window_cv);
 		pg_atomic_init_u64(&shared_state->own_commits, 0);
-		for (int i = 0; i < SHARED_STREAMS; i++)
-		{
+		for (int i = 0; i < shared_state->ndatabases; i++)
 			init_stream(&shared_state->streams[i]);
-			shared_state->workers[i].waiting_procno = -1;
-		}
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -149,7 +173,7 @@ shared_stream(void)
 	shared_require();
 
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < SHARED_STREAMS && stream == NULL; i++)
+	for (int i = 0; i < shared_state->ndatabases && stream == NULL; i++)
 	{
 		SharedStream *entry = &shared_state->streams[i];
 
@@ -172,7 +196,8 @@ shared_stream(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("notify_stats cannot serve more than %d databases",
-						SHARED_STREAMS)));
+						shared_state->ndatabases),
+				 errhint("Raise max_worker_processes to the number of databases, and restart the server.")));
 	return stream;
 }
 
@@ -192,7 +217,7 @@ shared_stream_if_any(void)
 
 	if (known != NULL || shared_state == NULL)
 		return known;
-	for (int i = 0; i < SHARED_STREAMS; i++)
+	for (int i = 0; i < shared_state->ndatabases; i++)
 	{
 		SharedStream *entry = &shared_state->streams[i];
 
@@ -214,7 +239,7 @@ void
 shared_stream_drop(Oid database)
 {
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < SHARED_STREAMS; i++)
+	for (int i = 0; i < shared_state->ndatabases; i++)
 		if (shared_state->streams[i].database == database)
 			shared_state->streams[i].dropped = true;
 	LWLockRelease(shared_state->lock);
@@ -768,104 +793,216 @@ shared_builds_end_if(SharedBuildTest retains_much, const char *reason)
 }
 
 /*
- * Registers that a worker begins to connect.  Returns how many workers before
- * it have failed in a row, and whether the last one failed to connect.  The
- * new one counts as failed until it calls shared_worker_succeeded.
+ * Workers and the launcher
  */
-int
-shared_worker_begin(int worker, bool *could_not_connect)
-{
-	SharedWorker *entry = &shared_state->workers[worker];
-	int			failures;
 
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	failures = entry->failures++;
-	*could_not_connect = entry->connecting;
-	entry->connecting = true;
-	LWLockRelease(shared_state->lock);
-	return failures;
+/* Returns whether this database has a running worker. */
+bool
+shared_has_worker(void)
+{
+	SharedStream *stream = shared_stream_if_any();
+
+	return stream != NULL && stream->pid != 0;
 }
 
-void
-shared_worker_connected(int worker)
+/* Returns whether a worker could not be started for lack of a process. */
+bool
+shared_lacks_process(void)
 {
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared_state->workers[worker].connecting = false;
-	LWLockRelease(shared_state->lock);
-}
-
-void
-shared_worker_succeeded(int worker)
-{
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	shared_state->workers[worker].failures = 0;
-	LWLockRelease(shared_state->lock);
-}
-
-/* Registers that this process waits, and returns whether it should. */
-static bool
-begin_wait(SharedWorker *entry)
-{
-	bool		result;
-
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	entry->waiting_procno = MyProc - ProcGlobal->allProcs;
-	result = entry->failures > 0;
-	LWLockRelease(shared_state->lock);
-	return result;
-}
-
-static void
-end_wait(int code, Datum arg)
-{
-	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	((SharedWorker *) DatumGetPointer(arg))->waiting_procno = -1;
-	LWLockRelease(shared_state->lock);
-}
-
-static void
-wait_for_retry(SharedWorker *entry, TimestampTz until)
-{
-	while (begin_wait(entry) && GetCurrentTimestamp() < until)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-						 WL_EXIT_ON_PM_DEATH,
-						 TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														 until),
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	return shared_state->launcher.lacks_process;
 }
 
 /*
- * Waits, interruptibly, before a worker connects: for the given number of
- * milliseconds, or until shared_worker_retry reports that connecting may
- * succeed now.
+ * Reserves an entry for a worker, and returns its number, and that of the
+ * start; or -1 if there is none.
  */
-void
-shared_worker_wait(int worker, long milliseconds)
+int
+shared_worker_claim(Oid database, uint64 *launch)
+{
+	int			worker = -1;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared_state->ndatabases && worker < 0; i++)
+	{
+		SharedWorker *entry = &shared_state->workers[i];
+
+		if (OidIsValid(entry->database))
+			continue;
+		worker = i;
+		entry->database = database;
+		entry->launch = *launch = ++shared_state->launcher.launches;
+		entry->pid = 0;
+		entry->phase = WORKER_CONNECTING;
+	}
+	LWLockRelease(shared_state->lock);
+	return worker;
+}
+
+/*
+ * Releases the entry of a worker that has ended, or will not enter it.
+ * Returns how far the worker had come.
+ */
+WorkerPhase
+shared_worker_release(int worker)
 {
 	SharedWorker *entry = &shared_state->workers[worker];
+	WorkerPhase phase;
 
-	PG_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
-	{
-		wait_for_retry(entry,
-					   TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												   milliseconds));
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(end_wait, PointerGetDatum(entry));
-	end_wait(0, PointerGetDatum(entry));
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	phase = entry->phase;
+	memset(entry, 0, sizeof(SharedWorker));
+	LWLockRelease(shared_state->lock);
+	return phase;
+}
+
+/* Wakes the launcher.  "lock" of SharedState must be held. */
+static void
+set_launcher_latch(void)
+{
+	if (shared_state->launcher.pid != 0)
+		SetLatch(&ProcGlobal->allProcs[shared_state->launcher.procno].procLatch);
+}
+
+static void
+leave_worker(int code, Datum arg)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->workers[DatumGetInt32(arg)].pid = 0;
+	set_launcher_latch();
+	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Enters this process as a worker.  Returns false if its launcher has ended
+ * before, so that the entry may already belong to another process.
+ */
+bool
+shared_worker_enter(int worker, uint64 launch)
+{
+	SharedWorker *entry = &shared_state->workers[worker];
+	bool		result;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	result = entry->launch == launch;
+	if (result)
+		entry->pid = MyProcPid;
+	LWLockRelease(shared_state->lock);
+	if (result)
+		before_shmem_exit(leave_worker, Int32GetDatum(worker));
+	return result;
 }
 
 void
-shared_worker_retry(int worker)
+shared_worker_set_phase(int worker, WorkerPhase phase)
 {
 	SharedWorker *entry = &shared_state->workers[worker];
 
+	if (entry->phase == phase)
+		return;
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
-	entry->failures = 0;
-	if (entry->waiting_procno >= 0)
-		SetLatch(&ProcGlobal->allProcs[entry->waiting_procno].procLatch);
+	entry->phase = phase;
+	set_launcher_latch();
 	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Signals a worker to end.  A process clears its entry before it exits, so the
+ * pid is correct while the lock is held.
+ */
+void
+shared_worker_terminate(int worker)
+{
+	LWLockAcquire(shared_state->lock, LW_SHARED);
+	if (shared_state->workers[worker].pid != 0)
+		(void) kill(shared_state->workers[worker].pid, SIGTERM);
+	LWLockRelease(shared_state->lock);
+}
+
+static void
+leave_launcher(int code, Datum arg)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->launcher.pid = 0;
+	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Enters this process as the launcher.  Frees the entries of workers that an
+ * earlier launcher has started and that have not entered them.
+ */
+void
+shared_launcher_enter(void)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->launcher.pid = MyProcPid;
+	shared_state->launcher.procno = MyProc - ProcGlobal->allProcs;
+	for (int i = 0; i < shared_state->ndatabases; i++)
+		if (shared_state->workers[i].pid == 0)
+			memset(&shared_state->workers[i], 0, sizeof(SharedWorker));
+	LWLockRelease(shared_state->lock);
+	before_shmem_exit(leave_launcher, (Datum) 0);
+}
+
+/* Tells the launcher that pg_database may have changed. */
+void
+shared_launcher_databases_changed(void)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	shared_state->launcher.databases_changed = true;
+	set_launcher_latch();
+	LWLockRelease(shared_state->lock);
+}
+
+/* Tells the launcher that a database may have rollups. */
+void
+shared_launcher_request(Oid database)
+{
+	SharedLauncher *launcher = &shared_state->launcher;
+	bool		known = false;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < launcher->nrequests; i++)
+		known |= launcher->requests[i] == database;
+	if (!known && launcher->nrequests < SHARED_REQUESTS)
+		launcher->requests[launcher->nrequests++] = database;
+	else if (!known)
+		launcher->all_requested = true;
+	set_launcher_latch();
+	LWLockRelease(shared_state->lock);
+}
+
+/* Returns what was reported to the launcher, and forgets it. */
+void
+shared_launcher_take_news(LauncherNews *news)
+{
+	SharedLauncher *launcher = &shared_state->launcher;
+
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	news->databases_changed = launcher->databases_changed;
+	news->all_requested = launcher->all_requested;
+	news->nrequests = launcher->nrequests;
+	memcpy(news->requests, launcher->requests, sizeof(news->requests));
+	launcher->databases_changed = launcher->all_requested = false;
+	launcher->nrequests = 0;
+	LWLockRelease(shared_state->lock);
+}
+
+/*
+ * Sets whether a worker could not be started for lack of a process.  Returns
+ * true if that is a change.
+ */
+bool
+shared_launcher_set_lack(bool lacks_process)
+{
+	SharedLauncher *launcher = &shared_state->launcher;
+	bool		news = launcher->lacks_process != lacks_process;
+
+	if (!news)
+		return false;
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	launcher->lacks_process = lacks_process;
+	LWLockRelease(shared_state->lock);
+	/* sessions that wait for a position warn that there is no worker */
+	shared_stream_broadcast();
+	return true;
 }

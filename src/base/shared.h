@@ -342,19 +342,44 @@ typedef struct SharedBuild
 	TimestampTz started_at;
 } SharedBuild;
 
+/* How far the worker of a database has come. */
+typedef enum WorkerPhase
+{
+	WORKER_CONNECTING,
+	WORKER_LOOKING,				/* for rollups in the database */
+	WORKER_STARTING,			/* there are some */
+	WORKER_WORKING,				/* it has run a cycle without an error */
+	WORKER_UNNEEDED				/* it ends, as its database has no rollups */
+} WorkerPhase;
+
 /*
- * A worker for one position in the list notify_stats.database.  The entry
- * exists even if that database does not.  Protected by "lock" of SharedState.
+ * A worker that the launcher has started and whose end it has not seen yet.
+ * Protected by "lock" of SharedState.
  */
 typedef struct SharedWorker
 {
-	int			failures;		/* in a row, for the delay of a restart */
-	bool		connecting;		/* it has not finished connecting */
-	int			waiting_procno; /* PGPROC of the process that waits to
-								 * connect, or -1 */
+	Oid			database;		/* InvalidOid: free */
+	uint64		launch;			/* number of the start; a process with another
+								 * one comes too late */
+	int			pid;			/* 0: not started yet, or ended */
+	WorkerPhase phase;
 } SharedWorker;
 
-#define SHARED_STREAMS 64
+/* What other processes report to the launcher, and what it reports to them. */
+#define SHARED_REQUESTS 32
+typedef struct SharedLauncher
+{
+	int			pid;			/* 0: it does not run */
+	int			procno;			/* index of its PGPROC, valid while pid is set */
+	uint64		launches;		/* last number of a start */
+	bool		databases_changed;	/* pg_database may have changed */
+	int			nrequests;		/* databases that may need a worker now */
+	Oid			requests[SHARED_REQUESTS];
+	bool		all_requested;	/* there were more, so look at all databases */
+	bool		lacks_process;	/* a worker could not be started, as all
+								 * background processes are in use */
+} SharedLauncher;
+
 #define SHARED_BUILDS 32
 
 /*
@@ -375,9 +400,13 @@ typedef struct SharedState
 	 */
 	pg_atomic_uint64 own_commits;
 
-	SharedStream streams[SHARED_STREAMS];
 	SharedBuild builds[SHARED_BUILDS];
-	SharedWorker workers[SHARED_STREAMS];
+	SharedLauncher launcher;
+
+	/* arrays with an element for each of the databases that can be served */
+	int			ndatabases;
+	SharedStream *streams;
+	SharedWorker *workers;
 } SharedState;
 
 /* NULL unless the library was preloaded. */
@@ -422,10 +451,27 @@ typedef bool (*SharedBuildTest) (const SharedBuild *build);
 
 extern void shared_builds_end_if(SharedBuildTest retains_much,
 								 const char *reason);
-extern int	shared_worker_begin(int worker, bool *could_not_connect);
-extern void shared_worker_connected(int worker);
-extern void shared_worker_succeeded(int worker);
-extern void shared_worker_wait(int worker, long milliseconds);
-extern void shared_worker_retry(int worker);
+extern bool shared_has_worker(void);
+extern bool shared_lacks_process(void);
+extern int	shared_worker_claim(Oid database, uint64 *launch);
+extern WorkerPhase shared_worker_release(int worker);
+extern bool shared_worker_enter(int worker, uint64 launch);
+extern void shared_worker_set_phase(int worker, WorkerPhase phase);
+extern void shared_worker_terminate(int worker);
+extern void shared_launcher_enter(void);
+extern void shared_launcher_databases_changed(void);
+extern void shared_launcher_request(Oid database);
+
+/* What was reported to the launcher since it last asked. */
+typedef struct LauncherNews
+{
+	bool		databases_changed;
+	bool		all_requested;
+	int			nrequests;
+	Oid			requests[SHARED_REQUESTS];
+} LauncherNews;
+
+extern void shared_launcher_take_news(LauncherNews *news);
+extern bool shared_launcher_set_lack(bool lacks_process);
 
 #endif							/* NOTIFY_STATS_SHARED_H */

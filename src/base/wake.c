@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * wake.c
- *	  How a worker sleeps, and how it is woken.
+ *	  How a worker sleeps, and how it is woken; how the launcher is told that
+ *	  one is needed.
  *
  * Each backend has a callback that runs at the end of its transactions.  If
  * the transaction had an xid, and the flag of the database's worker shows that
@@ -32,6 +33,9 @@
 /* the current transaction is one of notify_stats itself */
 static bool own_end = false;
 
+/* the current transaction may have created a rollup */
+static bool may_need_worker = false;
+
 /* Raises a position in shared memory; it never goes back. */
 static void
 raise_lsn(pg_atomic_uint64 *position, XLogRecPtr lsn)
@@ -56,11 +60,25 @@ wake_worker(SharedStream *stream)
 		set_latch(stream);
 }
 
+/* A prepared transaction may be committed by a session that knows nothing. */
+static void
+request_worker(XactEvent event)
+{
+	if (may_need_worker &&
+		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE))
+		shared_launcher_request(MyDatabaseId);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE ||
+		event == XACT_EVENT_ABORT)
+		may_need_worker = false;
+}
+
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	SharedStream *stream;
 	bool		own = own_end;
+
+	request_worker(event);
 
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
@@ -93,6 +111,16 @@ void
 wake_ignore_next_end(void)
 {
 	own_end = true;
+}
+
+/*
+ * Tells the launcher, when the current transaction commits, that this database
+ * may need a worker.
+ */
+void
+wake_launcher_at_commit(void)
+{
+	may_need_worker |= shared_state != NULL;
 }
 
 /* Wakes the worker if it sleeps, because a process waits for this position. */

@@ -178,6 +178,30 @@ catalog_read(CatalogTable table, TupleDesc *desc)
 	return rows;
 }
 
+/*
+ * Returns whether one of our tables has a row, or may have one when the
+ * transactions that are running have ended.  Returns false if the extension is
+ * not installed.
+ */
+bool
+catalog_may_have_rows(CatalogTable table)
+{
+	Relation	relation;
+	SnapshotData snapshot;
+	TableScanDesc scan;
+	bool		found;
+
+	if (!OidIsValid(catalog_table(table)))
+		return false;
+	relation = open_table(table, AccessShareLock);
+	InitDirtySnapshot(snapshot);
+	scan = table_beginscan_strat(relation, &snapshot, 0, NULL, true, false);
+	found = heap_getnext(scan, ForwardScanDirection) != NULL;
+	table_endscan(scan);
+	table_close(relation, NoLock);
+	return found;
+}
+
 /* Where this process last saw, or wrote, the only row of a table. */
 static ItemPointerData row_address[lengthof(table_names)];
 

@@ -84,6 +84,7 @@ enum ReplacementColumn
 
 extern Oid	catalog_table(CatalogTable table);
 extern bool catalog_is_changing(void);
+extern bool catalog_may_have_rows(CatalogTable table);
 extern List *catalog_read(CatalogTable table, TupleDesc *desc);
 extern HeapTuple catalog_read_only_row(CatalogTable table, TupleDesc *desc);
 extern void catalog_update_row(CatalogTable table, const Datum *values,

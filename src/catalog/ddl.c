@@ -39,7 +39,9 @@
 #include "core.h"
 #include "facts.h"
 #include "replacement.h"
+#include "shared.h"
 #include "stream.h"
+#include "wake.h"
 
 sql_function(notify_stats_note_ddl);
 sql_function(notify_stats_follow_owner);
@@ -221,6 +223,9 @@ notify_stats_note_ddl(PG_FUNCTION_ARGS)
 	if (catalog_is_changing())
 		PG_RETURN_NULL();
 
+	/* a restore adds rollups without a call of our functions */
+	if (!shared_has_worker() && catalog_may_have_rows(CATALOG_ROLLUP))
+		wake_launcher_at_commit();
 	sets = facts_load_sets();
 	if (sets != NIL && stream_load(&row) && row.has_slot)
 		foreach(lc, list_commands())

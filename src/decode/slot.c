@@ -446,6 +446,17 @@ drop_slot_of(Oid database, const char *name)
 	return true;
 }
 
+/* Returns whether a database has its main slot. */
+bool
+slot_main_exists_in(Oid database)
+{
+	NameData	name;
+	SlotInfo	info;
+
+	main_name(database, &name);
+	return slot_lookup(NameStr(name), &info) && info.database == database;
+}
+
 /*
  * Drops the main slot, or the slot of the window, of any database in this way,
  * and returns its name.

@@ -67,6 +67,7 @@ extern void slot_create_at(const StartPoint *point, const char *name,
 						   const char *plugin);
 extern void slot_drop(const char *name);
 extern void slot_set_failover(const char *name, bool failover);
+extern bool slot_main_exists_in(Oid database);
 extern bool slot_drop_main_of(Oid database, NameData *name);
 extern bool slot_drop_window_of(Oid database, NameData *name);
 extern XLogRecPtr slot_safe_lsn(void);

@@ -43,6 +43,7 @@
 #include "estimate.h"
 #include "from_query.h"
 #include "functions.h"
+#include "launcher.h"
 #include "main_slot.h"
 #include "names.h"
 #include "settings.h"
@@ -58,7 +59,6 @@
 #include "view_difference.h"
 #include "wake.h"
 #include "wal_window.h"
-#include "worker.h"
 #include "xact.h"
 
 sql_function(notify_stats_check_primary);
@@ -143,7 +143,8 @@ check_server(void)
 				 errdetail("notify_stats needs one slot for each database, and one for each build."),
 				 errhint("Drop unused slots, or raise max_replication_slots and restart the server.")));
 
-	worker_report_missing(NOTICE);
+	(void) launcher_report_missing(NOTICE);
+	wake_launcher_at_commit();
 	return format;
 }
 
@@ -446,11 +447,13 @@ interval_ms(const Interval *interval)
 
 /*
  * Makes the worker read the WAL before a position immediately, as far as it
- * exists.
+ * exists.  Asks for a worker if there is none.
  */
 static void
 hasten(SharedStream *stream, XLogRecPtr target)
 {
+	if (!shared_has_worker())
+		shared_launcher_request(MyDatabaseId);
 	/* WAL that is not on disk yet cannot be read */
 	if (target > slot_safe_lsn())
 		(void) slot_flush_written();
@@ -506,6 +509,7 @@ wait_until_applied(XLogRecPtr target, List *relids, TimestampTz start,
 {
 	SharedStream *stream = shared_stream();
 	bool		first = true;
+	bool		warned = false;
 	bool		reached;
 	Unreached	missing;
 
@@ -518,10 +522,10 @@ wait_until_applied(XLogRecPtr target, List *relids, TimestampTz start,
 							  pg_atomic_read_u64(&stream->reached_lsn),
 							  &missing);
 		if (first && !reached && timeout > 0)
-		{
-			worker_report_missing(WARNING);
 			hasten(stream, target);
-		}
+		/* that all processes are in use may turn out during the wait */
+		if (!warned && !reached && timeout > 0)
+			warned = launcher_report_missing(WARNING);
 		first = false;
 		left = timeout - (GetCurrentTimestamp() - start) / 1000;
 		if (reached || left <= 0)
@@ -891,7 +895,6 @@ fill_activity(Datum *values, bool *nulls)
 Datum
 notify_stats_stream_activity(PG_FUNCTION_ARGS)
 {
-	const char *database = get_database_name(MyDatabaseId);
 	TupleDesc	desc;
 	Datum		values[ACTIVITY_COLUMNS] = {0};
 	bool		nulls[ACTIVITY_COLUMNS];
@@ -902,9 +905,9 @@ notify_stats_stream_activity(PG_FUNCTION_ARGS)
 	memset(nulls, true, sizeof(nulls));
 	values[ACTIVITY_PRELOADED] = BoolGetDatum(shared_state != NULL);
 	values[ACTIVITY_REGISTERED] =
-		BoolGetDatum(worker_is_registered(database));
-	values[ACTIVITY_LISTED] = BoolGetDatum(settings_database_place(database) >=
-										   0);
+		BoolGetDatum(launcher_serves_database());
+	values[ACTIVITY_LISTED] =
+		BoolGetDatum(settings_include_database(get_database_name(MyDatabaseId)));
 	nulls[ACTIVITY_PRELOADED] = nulls[ACTIVITY_REGISTERED] =
 		nulls[ACTIVITY_LISTED] = false;
 	/* the text of an error may reveal a value */

@@ -2,7 +2,7 @@
  *
  * notify_stats.c
  *	  Initialization when the library is loaded: settings, shared memory,
- *	  workers.
+ *	  the launcher of workers.
  *
  * The same library is also the output plugin, which any backend or walsender
  * may load by its name.  So this initialization runs only while the server
@@ -16,13 +16,13 @@
 #include "miscadmin.h"
 
 #include "catch_up_worker.h"
+#include "launcher.h"
 #include "parallel.h"
 #include "routine_message.h"
 #include "settings.h"
 #include "shared.h"
 #include "utility.h"
 #include "wake.h"
-#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -41,5 +41,5 @@ _PG_init(void)
 	utility_init();
 	parallel_set_launcher(catch_up_worker_start);
 	if (!IsBinaryUpgrade)
-		worker_register_all();
+		launcher_register();
 }

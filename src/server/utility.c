@@ -8,8 +8,8 @@
  * statement, our processes are terminated.  They cannot return while we hold
  * the lock on the database that the server is about to take itself, and that
  * every process that connects waits for.  We take it first.  It is released
- * when the transaction ends, by commit or abort, and then the postmaster
- * restarts the worker.
+ * when the transaction ends, by commit or abort, and then the launcher starts
+ * the worker again.
  *
  * Our processes are terminated only if the current role may run the statement.
  * All other checks are left to the server, so the statement may still fail.
@@ -51,7 +51,6 @@
 #include "shared.h"
 #include "slot.h"
 #include "utility.h"
-#include "worker.h"
 
 /*
  * Maximum time to wait for our processes to exit.  Then the statement is
@@ -63,11 +62,11 @@
 typedef struct DatabaseStatement
 {
 	const char *database;		/* NULL: not such a statement */
-	const char *made;			/* the name of the database that it creates or
-								 * renames to, or NULL */
 	const char *tablespace;		/* to which it moves the database, or NULL */
+	bool		changes;		/* or another one that changes pg_database */
 	bool		drops;
 	bool		forces;			/* and terminates its sessions */
+	bool		renames;
 	bool		creates;		/* requires CREATEDB */
 	bool		copies;			/* uses the database as a template */
 } DatabaseStatement;
@@ -76,7 +75,7 @@ static ProcessUtility_hook_type prev_process_utility = NULL;
 
 /* Events to report when the transaction has committed. */
 static Oid	dropped = InvalidOid;
-static int	made = -1;			/* its index in notify_stats.database */
+static bool changed = false;	/* some database was created or altered */
 
 /*
  * Returns an option's value, or the default if the option is absent or
@@ -119,6 +118,7 @@ read_statement(Node *node)
 	{
 		case T_DropdbStmt:
 			statement.database = ((DropdbStmt *) node)->dbname;
+			statement.changes = true;
 			statement.drops = true;
 			statement.forces = is_forced((DropdbStmt *) node);
 			break;
@@ -126,10 +126,12 @@ read_statement(Node *node)
 			if (((RenameStmt *) node)->renameType != OBJECT_DATABASE)
 				break;
 			statement.database = ((RenameStmt *) node)->subname;
-			statement.made = ((RenameStmt *) node)->newname;
+			statement.changes = true;
+			statement.renames = true;
 			statement.creates = true;
 			break;
 		case T_AlterDatabaseStmt:
+			statement.changes = true;
 			statement.tablespace =
 				find_option(((AlterDatabaseStmt *) node)->options,
 							"tablespace", NULL);
@@ -139,7 +141,7 @@ read_statement(Node *node)
 		case T_CreatedbStmt:
 			statement.database = find_option(((CreatedbStmt *) node)->options,
 											 "template", "template1");
-			statement.made = ((CreatedbStmt *) node)->dbname;
+			statement.changes = true;
 			statement.creates = true;
 			statement.copies = true;
 			break;
@@ -308,10 +310,9 @@ static Oid
 prepare(const DatabaseStatement *statement, bool top_level)
 {
 	/* in a transaction block, the server refuses all but a rename */
-	bool		renames = statement->made != NULL && !statement->copies;
 	Oid			database;
 
-	if (!renames && IsInTransactionBlock(top_level))
+	if (!statement->renames && IsInTransactionBlock(top_level))
 		return InvalidOid;
 	database = get_database_oid(statement->database, true);
 	if (!OidIsValid(database) ||
@@ -347,8 +348,6 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				QueryCompletion *completion)
 {
 	DatabaseStatement statement = read_statement(pstmt->utilityStmt);
-	int			place = statement.made !=
-	NULL ? settings_database_place(statement.made) : -1;
 	Oid			database = InvalidOid;
 
 	if (statement.database != NULL && !RecoveryInProgress())
@@ -360,8 +359,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 		drop_unreadable_slots(database);
 	if (statement.drops)
 		dropped = database;
-	if (place >= 0)
-		made = place;
+	changed |= statement.changes;
 }
 
 static void
@@ -371,10 +369,10 @@ at_transaction_end(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_COMMIT && OidIsValid(dropped))
 		shared_stream_drop(dropped);
-	if (event == XACT_EVENT_COMMIT && made >= 0)
-		shared_worker_retry(made);
+	if (event == XACT_EVENT_COMMIT && changed)
+		shared_launcher_databases_changed();
 	dropped = InvalidOid;
-	made = -1;
+	changed = false;
 }
 
 /*

@@ -4,30 +4,26 @@
  *	  The background worker of a database.
  *
  * Runs cycles in an endless loop.  Any error ends the process with exit code
- * 1, and the postmaster restarts it.  After repeated errors, the new process
- * waits before it starts to work.  The process never exits with code 0, as it
- * would then not be restarted.
+ * 1, and the launcher starts it again.  After repeated errors, the new process
+ * waits before it starts to work.  If the error was before that, for instance
+ * while connecting, the launcher waits.
  *
- * If the database does not exist, connecting fails with such an error.  So if
- * the previous process could not connect, the new one waits before it
- * connects.  While it waits, it can be found only through shared memory, by
- * which utility.c wakes it when the database is created.
+ * In a database that notify_stats.database does not name, but includes by an
+ * asterisk, the worker ends when there are no rollups.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-
 #include "access/xlog.h"
-#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
-#include "postmaster/bgworker_internals.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
@@ -37,6 +33,7 @@
 #include "background.h"
 #include "builder.h"
 #include "busy_lock.h"
+#include "catalog.h"
 #include "catalog_version.h"
 #include "compat.h"
 #include "cycle.h"
@@ -44,6 +41,7 @@
 #include "settings.h"
 #include "shared.h"
 #include "slot.h"
+#include "stream.h"
 #include "trouble.h"
 #include "usage.h"
 #include "wake.h"
@@ -90,102 +88,77 @@
 /* Interval at which to check whether a failed build is to be tried again. */
 #define BUILD_RETRY_MS 1000
 
+/*
+ * Time without rollups after which the worker ends, if the database is not
+ * named in notify_stats.database.
+ */
+#define LEAVE_DELAY_MS 5000
+
 /* Maximum time that a wait for a position is prolonged by a rest. */
 #define MAX_WAIT_MS 1000
 
 PGDLLEXPORT void notify_stats_worker_main(Datum main_arg);
 
-/*
- * Whether a worker is registered for each entry of notify_stats.database.  Set
- * before the server forks.
- */
-static bool registered[SHARED_STREAMS];
+/* The arguments that the process gets from the launcher, in bgw_extra. */
+typedef struct WorkerArgs
+{
+	Oid			database;
+	NameData	name;			/* its name when the process was started */
+	int			entry;			/* in shared memory ... */
+	uint64		launch;			/* ...  if this is still its number */
+	WorkerHistory history;
+} WorkerArgs;
 
+static WorkerArgs args;
+
+/*
+ * Returns how long to wait after this number of failures in a row: 1, 2, 4 ...
+ * seconds, starting with the second failure.
+ */
 static int
-count_background_workers(void)
+delay_seconds(int failures)
 {
-	int			count = 0;
-	background_worker_iter iter;
-
-	foreach_background_worker(iter)
-		count++;
-	return count;
+	return failures < 2 ? 0 : background_backoff(failures - 2);
 }
 
 /*
- * Registers a worker.  Returns false if there are too many, which the server
- * only logs.
+ * Returns after how many seconds a worker is to be started again.  After
+ * errors during its work, it waits by itself when it has connected.
  */
-static bool
-register_worker(BackgroundWorker *worker)
+int
+worker_restart_seconds(WorkerHistory history)
 {
-	int			before = count_background_workers();
-
-	RegisterBackgroundWorker(worker);
-	return count_background_workers() > before;
-}
-
-/* Registers a worker for each database in notify_stats.database. */
-void
-worker_register_all(void)
-{
-	List	   *names = settings_databases();
-	ListCell   *lc;
-
-	if (list_length(names) > SHARED_STREAMS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("parameter \"%s\" lists more than %d databases",
-						"notify_stats.database",
-						SHARED_STREAMS)));
-	foreach(lc, names)
-	{
-		const char *database = (const char *) lfirst(lc);
-		BackgroundWorker worker;
-
-		background_describe(&worker, "notify_stats worker",
-							"notify_stats_worker_main", RESTART_SECONDS);
-		snprintf(worker.bgw_name, sizeof(worker.bgw_name),
-				 "notify_stats worker for %s", database);
-		strlcpy(worker.bgw_extra, database, sizeof(worker.bgw_extra));
-		worker.bgw_main_arg = Int32GetDatum(foreach_current_index(lc));
-		registered[foreach_current_index(lc)] = register_worker(&worker);
-	}
+	return RESTART_SECONDS +
+		(history.ended_early ? delay_seconds(history.failures) : 0);
 }
 
 /*
- * Returns whether the server has a worker for the database of that name:
- * notify_stats.database lists it, and max_worker_processes was high enough.
+ * Starts the worker of a database, for the launcher.  Returns the number of
+ * its entry in shared memory, or -1 if all background processes are in use.
  */
-bool
-worker_is_registered(const char *database)
+int
+worker_start(Oid database, const char *name, WorkerHistory history,
+			 BackgroundWorkerHandle **handle)
 {
-	int			place = settings_database_place(database);
+	BackgroundWorker worker;
+	WorkerArgs	new_args = {.database = database,.history = history};
 
-	return place >= 0 && registered[place];
-}
-
-/*
- * Reports at level "elevel" that no worker serves this database, with the
- * reason and a hint.  Does nothing if there is one.
- */
-void
-worker_report_missing(int elevel)
-{
-	const char *database = get_database_name(MyDatabaseId);
-
-	if (worker_is_registered(database))
-		return;
-	if (settings_database_place(database) < 0)
-		ereport(elevel,
-				(errmsg("no worker serves database \"%s\"", database),
-				 errhint("Add the database to notify_stats.database and restart the server, or run: CALL notify_stats.catch_up();")));
-	else
-		ereport(elevel,
-				(errmsg("no worker serves database \"%s\"", database),
-				 errdetail("When the server started, max_worker_processes = %d was too low.",
-						   max_worker_processes),
-				 errhint("Raise max_worker_processes and restart the server, or run: CALL notify_stats.catch_up();")));
+	StaticAssertStmt(sizeof(WorkerArgs) <= BGW_EXTRALEN,
+					 "the arguments must fit into bgw_extra");
+	new_args.entry = shared_worker_claim(database, &new_args.launch);
+	if (new_args.entry < 0)
+		return -1;
+	namestrcpy(&new_args.name, name);
+	background_describe(&worker, "notify_stats worker",
+						"notify_stats_worker_main", BGW_NEVER_RESTART);
+	worker.bgw_notify_pid = MyProcPid;
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name),
+			 "notify_stats worker for %s", name);
+	memcpy(worker.bgw_extra, &new_args, sizeof(new_args));
+	if (RegisterDynamicBackgroundWorker(&worker, handle))
+		return new_args.entry;
+	(void) shared_worker_release(new_args.entry);
+	return -1;
 }
 
 /*
@@ -210,7 +183,8 @@ leave_stream(int code, Datum arg)
 	pg_atomic_write_u32(&stream->sleeping, 0);
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->pid = 0;
-	stream->state = STREAM_OFF;
+	/* a process that is not needed exits with code 0 */
+	stream->state = code == 0 ? STREAM_NO_ROLLUPS : STREAM_OFF;
 	LWLockRelease(shared_state->lock);
 }
 
@@ -224,16 +198,6 @@ enter_stream(SharedStream *stream)
 	stream->state = STREAM_STARTING;
 	LWLockRelease(shared_state->lock);
 	before_shmem_exit(leave_stream, PointerGetDatum(stream));
-}
-
-/*
- * Returns how long to wait after this number of failures in a row: 1, 2, 4 ...
- * seconds, starting with the second failure.
- */
-static int
-delay_seconds(int failures)
-{
-	return failures < 2 ? 0 : background_backoff(failures - 2);
 }
 
 /* Waits for the delay that follows from earlier failures. */
@@ -281,7 +245,7 @@ work(SharedStream *stream)
 	 */
 	LockReleaseSession(USER_LOCKMETHOD);
 	build_watch_retained();
-	shared_worker_succeeded(DatumGetInt32(MyBgworkerEntry->bgw_main_arg));
+	shared_worker_set_phase(args.entry, WORKER_WORKING);
 	shared_stream_set_state(result.has_rollups ?
 							STREAM_RUNNING : STREAM_NO_ROLLUPS);
 	if (OidIsValid(result.busy.relid))
@@ -309,6 +273,7 @@ typedef struct Schedule
 								 * 0: none */
 	TimestampTz rest_until;		/* no cycle before, to limit the CPU time */
 	TimestampTz last_cycle;		/* when it began */
+	TimestampTz unneeded_since; /* no rollups since then; 0: there are some */
 	bool		unreported;		/* it may have counts that were not reported
 								 * to the statistics system */
 } Schedule;
@@ -504,6 +469,8 @@ nap(Schedule *schedule)
 		milliseconds = Min(milliseconds, BUILD_RETRY_MS);
 	if (schedule->unreported)
 		milliseconds = Min(milliseconds, REPORT_DELAY_MS);
+	if (!schedule->last.has_rollups)
+		milliseconds = Min(milliseconds, LEAVE_DELAY_MS);
 	if (!main_slot_follows_settings())
 		milliseconds = Min(milliseconds, MAIN_SLOT_RETRY_MS);
 	wake_sleep(schedule->stream, milliseconds, true, is_due, schedule);
@@ -518,9 +485,48 @@ nap(Schedule *schedule)
 }
 
 /*
+ * Returns whether the database needs a worker: it is named, or has rollups, or
+ * a slot, or a stream that names one.  A transaction that is running may be
+ * creating the first rollup.
+ */
+static bool
+is_needed(void)
+{
+	StreamRow	row;
+	bool		result;
+
+	if (settings_names_database(NameStr(args.name)) ||
+		slot_main_exists_in(MyDatabaseId))
+		return true;
+	xact_begin();
+	result = catalog_may_have_rows(CATALOG_ROLLUP) ||
+		(stream_load(&row) && row.has_slot);
+	xact_commit();
+	return result;
+}
+
+/* Returns whether the worker has not been needed for some time. */
+static bool
+is_unneeded(Schedule *schedule)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (schedule->last.has_rollups || schedule->unneeded_since == 0)
+	{
+		schedule->unneeded_since = schedule->last.has_rollups ? 0 : now;
+		return false;
+	}
+	if (!TimestampDifferenceExceeds(schedule->unneeded_since, now,
+									LEAVE_DELAY_MS))
+		return false;
+	schedule->unneeded_since = now;
+	return !is_needed();
+}
+
+/*
  * Runs a cycle whenever one is due, and then rests in proportion to its cost.
  * While the worker rests or works, commits do not wake it, and changes
- * accumulate to one batch.
+ * accumulate to one batch.  Returns when the worker is not needed any more.
  */
 static void
 run(SharedStream *stream)
@@ -534,7 +540,7 @@ run(SharedStream *stream)
 	schedule.leftover_at = GetCurrentTimestamp();	/* run a cycle at the
 													 * start */
 	MemoryContextSwitchTo(cycle_context);
-	for (;;)
+	while (!is_unneeded(&schedule))
 	{
 		long		rest = rest_time(&schedule);
 
@@ -558,80 +564,79 @@ run(SharedStream *stream)
 	}
 }
 
-/* Relates a connection error of the server to our setting, and adds a hint. */
+/* Adds to a connection error of the server when it is tried again. */
 static void
 connection_error_callback(void *arg)
 {
-	int			seconds = RESTART_SECONDS +
-	delay_seconds(*(const int *) arg + 1);
+	WorkerHistory next = {args.history.failures + 1, true};
 
-	errcontext("connecting to a database listed in \"notify_stats.database\"");
-	if (geterrcode() == ERRCODE_UNDEFINED_DATABASE)
-		errhint("Create the database, or remove it from \"notify_stats.database\" and restart the server. The worker will retry in %d s.",
-				seconds);
-	else
-		errhint("The worker will retry in %d s.", seconds);
+	errcontext("connecting to database \"%s\", which \"notify_stats.database\" includes",
+			   NameStr(args.name));
+	if (geterrcode() != ERRCODE_UNDEFINED_DATABASE)
+		errhint("The worker will retry in %d s.", worker_restart_seconds(next));
 }
 
-/*
- * Connects to the database.  Waits before that if the last attempts have
- * failed.
- */
 static void
-connect_to_database(const char *database, int failures, bool could_not_connect)
+connect_to_database(void)
 {
 	ErrorContextCallback error_context;
 
-	if (could_not_connect)
-	{
-		set_ps_display("waiting for the database");
-		shared_worker_wait(DatumGetInt32(MyBgworkerEntry->bgw_main_arg),
-						   delay_seconds(failures) * 1000L);
-	}
 	set_ps_display("connecting");
 	error_context.callback = connection_error_callback;
-	error_context.arg = &failures;
+	error_context.arg = NULL;
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;
-	BackgroundWorkerInitializeConnection(database, NULL, 0);
+	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
 	error_context_stack = error_context.previous;
+	shared_worker_set_phase(args.entry, WORKER_LOOKING);
+	pgstat_report_appname("notify_stats worker");
+	xact_set_worker_defaults();
+}
+
+/* Works until an error occurs or the worker is not needed any more. */
+static void
+serve_database(void)
+{
+	SharedStream *stream;
+	Trouble		trouble;
+	char	   *reason;
+
+	slot_keep_open(TopMemoryContext);
+	stream = shared_stream();
+	enter_stream(stream);
+	usage_count_at_exit();
+	shared_worker_set_phase(args.entry, WORKER_STARTING);
+	ereport(LOG,
+			(errmsg("notify_stats worker for database \"%s\" started",
+					NameStr(args.name))));
+
+	/*
+	 * Errors of a rollup or source are handled by the next cycle.  If the last
+	 * process has not come this far, the launcher has waited.
+	 */
+	if (!args.history.ended_early && !trouble_read(&trouble) &&
+		!OidIsValid(trouble_unreadable_source(&reason)))
+		wait_after_failures(stream, args.history.failures);
+	run(stream);
+	ereport(LOG,
+			(errmsg("notify_stats worker for database \"%s\" ended",
+					NameStr(args.name)),
+			 errdetail("The database has no rollups.")));
 }
 
 void
 notify_stats_worker_main(Datum main_arg)
 {
-	SharedStream *stream;
-	int			place = DatumGetInt32(main_arg);
-	int			failures;
-	bool		could_not_connect;
-	Trouble		trouble;
-	char	   *reason;
-
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
 	settings_follow();
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 
-	failures = shared_worker_begin(place, &could_not_connect);
-	connect_to_database(MyBgworkerEntry->bgw_extra, failures,
-						could_not_connect);
-	shared_worker_connected(place);
-	pgstat_report_appname("notify_stats worker");
-	xact_set_worker_defaults();
-	slot_keep_open(TopMemoryContext);
-
-	stream = shared_stream();
-	enter_stream(stream);
-	usage_count_at_exit();
-	ereport(LOG,
-			(errmsg("notify_stats worker for database \"%s\" started",
-					MyBgworkerEntry->bgw_extra)));
-
-	/*
-	 * Errors of a rollup or source are handled by the next cycle.  A process
-	 * that has waited before it connected does not wait again.
-	 */
-	if (!could_not_connect && !trouble_read(&trouble) &&
-		!OidIsValid(trouble_unreadable_source(&reason)))
-		wait_after_failures(stream, failures);
-	run(stream);
+	if (!shared_worker_enter(args.entry, args.launch))
+		return;
+	connect_to_database();
+	settings_reload();
+	if (is_needed())
+		serve_database();
+	shared_worker_set_phase(args.entry, WORKER_UNNEEDED);
 }

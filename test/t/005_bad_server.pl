@@ -144,8 +144,8 @@ is_verified($node, 'kinds', 'verify() with a slot');
 
 # --- no free worker process -----------------------------------------------------------
 
-# The server's own logical replication launcher takes one process, and our worker one.
-restart_with("max_worker_processes = 2\n");
+# The server's own logical replication launcher takes one process, ours one, and our worker one.
+restart_with("max_worker_processes = 3\n");
 wait_for_worker($node);
 poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'logical replication launcher'});
 is(check_row($node, 'worker processes', 'ok, hint IS NOT NULL'), 'f|t', 'check() reports that there is no process for a build');
@@ -181,7 +181,7 @@ is(check_row($node, 'worker'),
 is(sql($node, 'SELECT state, waits_for FROM notify_stats.status'), 'off|a worker: max_worker_processes is too low',
 	'so does the status');
 like(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms', no_throw => true)}),
-	qr/WARNING:  no worker serves database "postgres"\nDETAIL:  .*max_worker_processes = 1 was too low\.\nHINT:  Raise/,
+	qr/WARNING:  no worker serves database "postgres"\nDETAIL:  .*All 1 background processes that max_worker_processes allows are in use\.\nHINT:  Raise/,
 	'and wait_for_lsn(), before it waits');
 is(notices(q{SELECT notify_stats.wait_for_lsn(timeout => '0', no_throw => true)}), '', 'but not if it is only asked');
 sql($node, 'CALL notify_stats.catch_up()');

@@ -179,7 +179,7 @@ foreach my $block (map { @{ $blocks{$_} } } @pages)
 # --- a server -------------------------------------------------------------------------
 
 # with what the README has in postgresql.conf, for which only the names of databases matter
-my $node = new_node('documents', conf => encoded(scalar document_block('README.md', 'Installation', 'ini')));
+my $node = new_node('documents', conf => encoded(scalar document_block('README.md', 'Installation', 'ini')) . "notify_stats.database = '*'\n");
 my ($server) = sql($node, 'SHOW server_version_num') =~ /^(\d+)\d{4}$/;
 my $superuser = sql($node, 'SELECT current_user');
 my @roles = split /\n/, sql($node, 'SELECT rolname FROM pg_roles');
@@ -519,7 +519,6 @@ sub begin_page
 	sql($node, 'ALTER SYSTEM RESET ALL');
 	$node->reload;
 	sql($node, 'CREATE DATABASE shop');
-	wait_for_worker($node, 'shop');
 	return;
 }
 

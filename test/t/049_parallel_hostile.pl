@@ -517,7 +517,7 @@ foreach my $free (0 .. 3)
 }
 
 # no further process; one
-foreach my $processes (3, 4)
+foreach my $processes (4, 5)
 {
 	pause();
 	backlog();
