@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "wal_reader.h"
 
 /* Interval at which it is checked whether the rest of a record is on disk. */
@@ -123,7 +124,7 @@ bool
 wal_reader_start_after(WalReader *reader, XLogRecPtr lsn)
 {
 	MemoryContext caller_context = MemoryContextSwitchTo(reader->context);
-	XLogRecPtr	first = XLogFindNextRecord(reader->xlog, lsn);
+	XLogRecPtr	first = find_next_record(reader->xlog, lsn);
 
 	MemoryContextSwitchTo(caller_context);
 	return !XLogRecPtrIsInvalid(first);
