@@ -490,6 +490,13 @@
 	makeJsonLexContextCstringLen(json, len, encoding, true)
 #endif
 
+/* how the server writes a position, for LSN_FORMAT_ARGS() */
+#if PG_VERSION_NUM >= 190000
+#define LSN_FORMAT "%X/%08X"
+#else
+#define LSN_FORMAT "%X/%X"
+#endif
+
 /* reads a position; InvalidXLogRecPtr if the text is not one */
 #if PG_VERSION_NUM >= 190000
 #define parse_lsn(text) \

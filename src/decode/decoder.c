@@ -436,7 +436,7 @@ decode(XLogRecPtr upto, const MessageBuffer *messages, Size enough)
 		/* the reader's buffers are allocated wherever it is called first */
 		MemoryContextSwitchTo(own.context);
 		if (XLogReadRecord(reader, &error) == NULL)
-			elog(ERROR, "could not read WAL at %X/%X: %s",
+			elog(ERROR, "could not read WAL at " LSN_FORMAT ": %s",
 				 LSN_FORMAT_ARGS(reader->EndRecPtr), error ?
 				 error : "no record");
 		if (own.ignored == NULL ||

@@ -52,7 +52,7 @@ wal_read_next(XLogReaderState *xlog)
 	char	   *error = NULL;
 
 	if (XLogReadRecord(xlog, &error) == NULL)
-		elog(ERROR, "could not read WAL at %X/%X: %s",
+		elog(ERROR, "could not read WAL at " LSN_FORMAT ": %s",
 			 LSN_FORMAT_ARGS(xlog->EndRecPtr), error ? error : "no record");
 	CHECK_FOR_INTERRUPTS();
 }

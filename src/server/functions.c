@@ -464,13 +464,13 @@ complain_of_timeout(XLogRecPtr target, const Unreached *missing)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_QUERY_CANCELED),
-			 errmsg("timed out while waiting for position %X/%X to be applied",
+			 errmsg("timed out while waiting for position " LSN_FORMAT " to be applied",
 					LSN_FORMAT_ARGS(target)),
 			 OidIsValid(missing->rollup) ?
 			 errdetail("Rollup %s has not been %s yet.",
 					   core_display_name(missing->rollup),
 					   missing->step) :
-			 errdetail("The position reached is %X/%X.",
+			 errdetail("The position reached is " LSN_FORMAT ".",
 					   LSN_FORMAT_ARGS(missing->reached)),
 			 errhint("The view notify_stats.status shows what the worker waits for, and its last error.")));
 }

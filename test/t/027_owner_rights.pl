@@ -31,7 +31,7 @@ my $failed_deferred = qr/cannot fire deferred trigger within security-restricted
 
 # Servers from before November 2026 allow these types to be created; only later releases prevent it.
 my $version = sql($node, 'SHOW server_version_num');
-my %mended = (15 => 150020, 16 => 160016, 17 => 170012, 18 => 180007);
+my %mended = (15 => 150020, 16 => 160016, 17 => 170012, 18 => 180007, 19 => 190000);
 my @temporary_types = $version < $mended{ int($version / 10000) } ? () : (
 	'CREATE DOMAIN pg_temp.text AS pg_catalog.text', q{CREATE TYPE pg_temp.numeric AS ENUM ('a')},
 	'CREATE TYPE pg_temp.date AS RANGE (subtype = int)',
@@ -87,7 +87,9 @@ my %hostile = (
 	synchronous_commit => 'off', statement_timeout => '1ms', lock_timeout => '1ms',
 	default_transaction_isolation => 'serializable', default_transaction_read_only => 'on',
 	array_nulls => 'off', work_mem => '64kB', enable_seqscan => 'off', application_name => 'attacker',
-	standard_conforming_strings => 'off', check_function_bodies => 'off', client_min_messages => 'error',
+	check_function_bodies => 'off', client_min_messages => 'error',
+	# since 19 it is always on
+	$version < 190000 ? (standard_conforming_strings => 'off') : (),
 );
 
 # The values in our processes.
