@@ -379,7 +379,7 @@ CREATE UNIQUE INDEX partial ON indexed (id, a) WHERE a > 0;
 CREATE UNIQUE INDEX of_expression ON indexed (id, (a + 0), a);
 CREATE INDEX not_unique ON indexed (id, a);
 CREATE UNIQUE INDEX included ON indexed (id) INCLUDE (a);
-ALTER TABLE indexed ADD CONSTRAINT deferrable UNIQUE (id, a) DEFERRABLE;
+ALTER TABLE indexed ADD CONSTRAINT at_commit UNIQUE (id, a) DEFERRABLE;
 SELECT notify_stats.create_rollup('refused_indexed', 'SELECT a, count(*) FROM indexed GROUP BY 1');
 CREATE UNIQUE INDEX "wide One" ON indexed (id, a, b);
 SELECT notify_stats.create_rollup('refused_indexed', 'SELECT a, count(*) FROM indexed GROUP BY 1');

@@ -364,6 +364,18 @@
 #define PUBLICATION_OPTIONS ""
 #endif
 
+/*
+ * the lowest wal_level with which WAL can be decoded; with replica, since 19,
+ * the server writes what decoding needs while a logical slot exists
+ */
+#if PG_VERSION_NUM >= 190000
+#define LOWEST_WAL_LEVEL WAL_LEVEL_REPLICA
+#define LOWEST_WAL_LEVEL_NAME "replica"
+#else
+#define LOWEST_WAL_LEVEL WAL_LEVEL_LOGICAL
+#define LOWEST_WAL_LEVEL_NAME "logical"
+#endif
+
 /* throws if this server or database cannot decode WAL */
 #if PG_VERSION_NUM >= 190000
 #define check_logical_decoding() CheckLogicalDecodingRequirements(false)

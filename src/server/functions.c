@@ -123,12 +123,14 @@ check_server(void)
 
 	check_primary();
 	shared_require();
-	if (wal_level < WAL_LEVEL_LOGICAL)
+	if (wal_level < LOWEST_WAL_LEVEL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("notify_stats requires wal_level >= logical"),
+				 errmsg("notify_stats requires wal_level >= %s",
+						LOWEST_WAL_LEVEL_NAME),
 				 errdetail("Changes are read from WAL by logical decoding."),
-				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
+				 errhint("Set wal_level = %s in postgresql.conf and restart the server.",
+						 LOWEST_WAL_LEVEL_NAME)));
 
 	/* one slot for the stream, unless it has one, and one for the build */
 	format = stream_format();

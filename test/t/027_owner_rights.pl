@@ -31,7 +31,7 @@ my $failed_deferred = qr/cannot fire deferred trigger within security-restricted
 
 # Servers from before November 2026 allow these types to be created; only later releases prevent it.
 my $version = sql($node, 'SHOW server_version_num');
-my %mended = (15 => 150020, 16 => 160016, 17 => 170012, 18 => 180007, 19 => 190000);
+my %mended = (15 => 150020, 16 => 160016, 17 => 170012, 18 => 180007, 19 => 190001);
 my @temporary_types = $version < $mended{ int($version / 10000) } ? () : (
 	'CREATE DOMAIN pg_temp.text AS pg_catalog.text', q{CREATE TYPE pg_temp.numeric AS ENUM ('a')},
 	'CREATE TYPE pg_temp.date AS RANGE (subtype = int)',

@@ -265,7 +265,7 @@ my @cases = (
 			ALTER DATABASE <db> SET row_security = off; ALTER DATABASE <db> SET "DateStyle" = 'SQL, DMY';
 			ALTER DATABASE <db> SET client_min_messages = error; ALTER DATABASE <db> SET bytea_output = escape; }
 			# since 19 it is always on
-			. ($node->pg_version < 19 ? 'ALTER DATABASE <db> SET standard_conforming_strings = off;' : '') },
+			. ($node->pg_version->major < 19 ? 'ALTER DATABASE <db> SET standard_conforming_strings = off;' : '') },
 	{   title => "his default privileges",
 		role => 'owner',
 		mallory => 'ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC;' },
