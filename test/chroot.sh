@@ -1,22 +1,26 @@
 # shellcheck shell=bash
 # Servers of other versions than the distribution's, for test/run. Each is in its own Debian
-# in .cache/pg15, pg17, pg18 or pg19, which is made once and is read-only afterwards. The system
+# (pg16: Ubuntu) in .cache/pg15 to pg19, which is made once and is read-only afterwards. The system
 # is not changed, except that debootstrap is installed if it is missing. To get newer packages,
 # remove the directory.
 
 ROOT_PACKAGES=(gcc libc6-dev make perl libipc-run-perl)
 ROOT=               # the directory in use
 UNFINISHED_ROOT=    # a directory that is being made
+UBUNTU=http://archive.ubuntu.com/ubuntu    # has PostgreSQL 16, for amd64
+UBUNTU_KEYRING=pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
+UBUNTU_KEYRING_SHA256=36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8
 UNAVAILABLE=4       # exit status of test/run if the directory could not be made
 
-# suite_of MAJOR: prints the release of Debian that the directory for this version is made of
+# suite_of MAJOR: prints the release of Debian, or Ubuntu, that the directory for this version is made of
 suite_of() {
     case $1 in
         15) echo bookworm ;;
+        16) echo noble ;;
         17) echo trixie ;;
         18) echo forky ;;
         19) echo sid ;;
-        *) die "no release of Debian has PostgreSQL $1: choose 15, 17, 18 or 19" ;;
+        *) die "no release has PostgreSQL $1: choose 15 to 19" ;;
     esac
 }
 
@@ -75,13 +79,14 @@ make_root_directory() {
     local major=$1 suite mirror new=$ROOT.new
     suite=$(suite_of "$major")
     (need_packages debootstrap debian-archive-keyring) || exit "$UNAVAILABLE"
-    mirror=$(debian_mirror)
-    printf 'making %s: PostgreSQL %s, from Debian %s\n' "${ROOT#"$SOURCE"/}" "$major" "$suite"
+    mirror=$UBUNTU
+    [ "$major" = 16 ] || mirror=$(debian_mirror)
+    printf 'making %s: PostgreSQL %s, from %s\n' "${ROOT#"$SOURCE"/}" "$major" "$suite"
     rm -rf "$new"
     UNFINISHED_ROOT=$new
     isolated fill_root_directory "$major" "$new" "$mirror" "$ROOT.log" || {
         tail -n 30 "$ROOT.log" >&2
-        printf 'could not make a Debian %s with PostgreSQL %s from %s: see above, and %s.log\n' \
+        printf 'could not make a %s with PostgreSQL %s from %s: see above, and %s.log\n' \
             "$suite" "$major" "${mirror:-the default mirror}" "${ROOT#"$SOURCE"/}" >&2
         exit "$UNAVAILABLE"
     }
@@ -170,9 +175,13 @@ fill_root_directory() {
     # shellcheck disable=SC2154
     eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
     [ -z "${http_proxy:-}" ] || export http_proxy
-    # the script of sid also works for releases that debootstrap does not know yet
-    debootstrap --variant=minbase --include="${packages//$'\n'/,}" "$(suite_of "$major")" "$root" \
-        ${mirror:+"$mirror" /usr/share/debootstrap/scripts/sid}
+    if [ "$major" = 16 ]; then
+        bootstrap_ubuntu "${packages//$'\n'/,}" "$(suite_of "$major")" "$root"
+    else
+        # the script of sid also works for releases that debootstrap does not know yet
+        debootstrap --variant=minbase --include="${packages//$'\n'/,}" "$(suite_of "$major")" "$root" \
+            ${mirror:+"$mirror" /usr/share/debootstrap/scripts/sid}
+    fi
     old=$(old_major_of "$major")
     # libpq must be at least as new as the server
     # shellcheck disable=SC2046 # one word per package
@@ -180,6 +189,18 @@ fill_root_directory() {
     [ -z "$old" ] ||
         add_server "$(suite_of "$old")" "$root" "postgresql-$old" "postgresql-server-dev-$old"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+}
+
+# bootstrap_ubuntu PACKAGES SUITE ROOT: Debian does not have Ubuntu's keys, so they are fetched and
+# their sum is checked
+bootstrap_ubuntu() {
+    local keys=$3.keys
+    /usr/lib/apt/apt-helper download-file "$UBUNTU/$UBUNTU_KEYRING" "$keys.deb" "SHA256:$UBUNTU_KEYRING_SHA256"
+    dpkg-deb -x "$keys.deb" "$keys"
+    debootstrap --variant=minbase --components=main,universe --include="$1" \
+        --keyring="$keys/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$2" "$3" \
+        "$UBUNTU" /usr/share/debootstrap/scripts/gutsy
+    rm -rf "$keys" "$keys.deb"
 }
 
 # add_server SUITE ROOT PACKAGE...: installs packages that this release has, and those of its
