@@ -75,6 +75,6 @@ dist:
 tmp_check:
 	$(MKDIR_P) $@
 
-ifneq ($(filter-out 15 16 17 18,$(MAJORVERSION)),)
-$(error notify_stats needs PostgreSQL 15 to 18, and $(PG_CONFIG) is of $(VERSION))
+ifneq ($(filter-out 15 16 17 18 19,$(MAJORVERSION)),)
+$(error notify_stats needs PostgreSQL 15 to 19, and $(PG_CONFIG) is of $(VERSION))
 endif

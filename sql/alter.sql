@@ -262,7 +262,9 @@ DROP TABLE d_new, d_core;
 -- the type of a column that is read
 SELECT notify_stats.create_rollup('averages', 'SELECT kind, avg(amount) AS amount FROM events GROUP BY kind');
 CALL notify_stats.catch_up();
+\set VERBOSITY terse
 ALTER TABLE events ALTER amount TYPE bigint, ALTER kind TYPE varchar(20);
+\set VERBOSITY default
 SELECT notify_stats.alter_rollup('d', NULL), notify_stats.alter_rollup('averages', NULL);
 ALTER TABLE events ALTER amount TYPE bigint, ALTER kind TYPE varchar(20);
 INSERT INTO events VALUES (43, '2026-02-02', 'newer', 2, 3);

@@ -57,7 +57,8 @@ SELECT * FROM try('bad', 'VALUES (1, 2)');
 SELECT * FROM try('bad', 'EXPLAIN SELECT kind, count(*) FROM full_letters GROUP BY 1');
 SELECT * FROM try('bad', 'SELECT kind, count(*) FROM full_letters GROUP BY $1');
 SELECT * FROM try('bad', 'SELECT kind, count(*) FROM full_letters GROUP BY kund');
-SELECT * FROM try('bad', 'SELECT kind, kount(*) FROM full_letters GROUP BY kind');
+-- (with a hint, or a detail since 19)
+SELECT * FROM try('bad', 'SELECT kind, kount(*) FROM full_letters GROUP BY kind') WHERE field ~ '\d';
 SELECT * FROM try('bad', 'SELECT kind, count(*), count(*) FROM full_letters GROUP BY kind');
 -- the error position in the text
 SELECT notify_stats.create_rollup('bad', $$

@@ -370,6 +370,26 @@ ALTER TABLE "Post Box" REPLICA IDENTITY NOTHING;
 SELECT notify_stats.create_rollup('refused_no_identity', $$
     SELECT 'all' AS part, count(*) FROM "Post Box" GROUP BY 1 $$);
 ALTER TABLE "Post Box" REPLICA IDENTITY USING INDEX post_box_street;
+-- an index that covers the columns, the primary key and the current identity is preferred to FULL, the
+-- one with the fewest columns; others cannot be the identity
+CREATE TABLE indexed (id integer PRIMARY KEY, a integer NOT NULL, b integer NOT NULL, c integer);
+CREATE UNIQUE INDEX without_key ON indexed (a);
+CREATE UNIQUE INDEX of_null ON indexed (id, a, c);
+CREATE UNIQUE INDEX partial ON indexed (id, a) WHERE a > 0;
+CREATE UNIQUE INDEX of_expression ON indexed (id, (a + 0), a);
+CREATE INDEX not_unique ON indexed (id, a);
+CREATE UNIQUE INDEX included ON indexed (id) INCLUDE (a);
+ALTER TABLE indexed ADD CONSTRAINT at_commit UNIQUE (id, a) DEFERRABLE;
+SELECT notify_stats.create_rollup('refused_indexed', 'SELECT a, count(*) FROM indexed GROUP BY 1');
+CREATE UNIQUE INDEX "wide One" ON indexed (id, a, b);
+SELECT notify_stats.create_rollup('refused_indexed', 'SELECT a, count(*) FROM indexed GROUP BY 1');
+CREATE UNIQUE INDEX narrow ON indexed (a, id);
+SELECT notify_stats.create_rollup('refused_indexed', 'SELECT a, count(*) FROM indexed GROUP BY 1');
+ALTER TABLE indexed REPLICA IDENTITY USING INDEX narrow;
+SELECT notify_stats.create_rollup('refused_indexed', 'SELECT b, count(*) FROM indexed GROUP BY 1');
+ALTER TABLE indexed REPLICA IDENTITY NOTHING;
+SELECT notify_stats.create_rollup('refused_indexed', 'SELECT id % 2 AS odd, count(*) FROM indexed GROUP BY 1');
+DROP TABLE indexed;
 
 -- partitions with another column order
 CREATE TABLE parcels (kind text NOT NULL, pieces integer NOT NULL) PARTITION BY LIST (kind);

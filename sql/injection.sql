@@ -32,12 +32,14 @@ INSERT INTO names (name) VALUES
 
 -- Replaces names in a statement: {n} is the name itself, {1} to {4} have a number appended, {role}
 -- is that of a role; {l} is the name as a literal, {source} and {rollup} are tables as literals.
+-- Since 19 names of roles and databases cannot contain newlines.
 CREATE FUNCTION fill(statement text, name text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     FOR i IN 1 .. 4 LOOP
         statement := replace(statement, '{' || i || '}', quote_ident(name || i));
     END LOOP;
-    statement := replace(statement, '{role}', quote_ident('regress_' || name));
+    statement := replace(statement, '{role}', quote_ident('regress_' ||
+        CASE WHEN current_setting('server_version_num')::int < 190000 THEN name ELSE translate(name, E'\n\r', '  ') END));
     statement := replace(statement, '{source}', quote_literal(quote_ident(name) || '.' || quote_ident(name)));
     statement := replace(statement, '{rollup}', quote_literal(quote_ident(name || '1') || '.' || quote_ident(name)));
     statement := replace(statement, '{l}', quote_literal(name));
@@ -142,8 +144,12 @@ SELECT * FROM look();
 -- in a session with unusual settings; a rebuild that would lose deleted rows fails with a hint
 \set ECHO none
 SELECT set_config('search_path', string_agg(fill('{n}, {1}', name), ', ' ORDER BY number) || ', injection', false) <> '' AS settings FROM names;
+SELECT current_setting('server_version_num')::int < 190000 AS other_strings
+\gset
+\if :other_strings
 SET standard_conforming_strings = off;
 SET escape_string_warning = off;
+\endif
 SET backslash_quote = on;
 SET quote_all_identifiers = on;
 SET transform_null_equals = on;
@@ -397,7 +403,7 @@ SELECT count(*) FROM pg_replication_slots;
 
 -- A database
 
-SELECT current_database() AS usual, E'regress ''"; DROP TABLE victim; -- \\ \n %s ü' AS evil \gset
+SELECT current_database() AS usual, E'regress ''"; DROP TABLE victim; -- \\ \t %s ü' AS evil \gset
 CREATE DATABASE :"evil";
 \c :"evil"
 CREATE SCHEMA injection;

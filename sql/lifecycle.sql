@@ -129,7 +129,9 @@ ALTER TABLE letters RENAME "Kind of letter" TO kind;
 -- columns that the definition reads cannot be dropped or change their type, and the definition
 -- cannot be dropped alone; it can be replaced, and the rollup is rebuilt
 ALTER TABLE letters DROP COLUMN kind;
+\set VERBOSITY terse
 ALTER TABLE letters ALTER pages TYPE bigint;
+\set VERBOSITY default
 DROP TABLE letters;
 DROP VIEW what_it_is;
 ALTER VIEW what_it_is RENAME TO by_kind_definition;

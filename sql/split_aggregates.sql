@@ -110,7 +110,9 @@ SELECT * FROM wrong();
 -- a group column is limited to what an index takes
 SELECT notify_stats.drop_rollup('by_bytes');
 INSERT INTO words SELECT 10, 'c', string_agg(md5(i::text), '') FROM generate_series(1, 400) i;
+\set VERBOSITY sqlstate
 CALL notify_stats.catch_up();
+\set VERBOSITY default
 SELECT regexp_replace(last_error, '\d+', 'N', 'g') AS last_error FROM notify_stats.status;
 CALL notify_stats.catch_up();
 SELECT rollup, state, regexp_replace(reason, '\d+', 'N', 'g') AS reason FROM notify_stats.rollups WHERE state <> 'live';

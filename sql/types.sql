@@ -165,7 +165,9 @@ SELECT r.rollup, d.problem FROM notify_stats.rollups r, differences(r.rollup) d;
 SELECT rollup AS made_anew FROM notify_stats.rollups WHERE built_at > :'start';
 -- a group that is too large for an index: that rollup fails, the others do not
 INSERT INTO long SELECT 6, 6, string_agg(md5(i::text), '' ORDER BY i), '\x06' FROM generate_series(1, 1000) i;
+\set VERBOSITY sqlstate
 CALL notify_stats.catch_up();
+\set VERBOSITY default
 CALL notify_stats.catch_up();
 SELECT rollup, state, regexp_replace(reason, '\d+', 'N', 'g') AS reason FROM notify_stats.rollups ORDER BY rollup::text;
 SELECT * FROM by_number WHERE number = 6;

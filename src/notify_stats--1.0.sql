@@ -1452,6 +1452,8 @@ CREATE FUNCTION @extschema@."check"(
     AS $$
     WITH setting AS (
         SELECT current_setting('wal_level') AS wal_level,
+               -- since 19; it is logical while a logical slot exists, unless wal_level is minimal
+               current_setting('effective_wal_level', true) AS effective_wal_level,
                current_setting('max_replication_slots')::int AS slots,
                (SELECT count(*) FROM pg_replication_slots) AS slots_used,
                current_setting('max_slot_wal_keep_size') AS keep_size,
@@ -1514,10 +1516,15 @@ CREATE FUNCTION @extschema@."check"(
                       quote_literal(quote_ident(current_database()))) END
         FROM @extschema@.stream_activity() a
     UNION ALL
-    SELECT 'wal_level', wal_level = 'logical', format('wal_level is %s', wal_level),
-           CASE WHEN wal_level <> 'logical' THEN
-               'Set wal_level = logical in postgresql.conf and restart the server.' END
-        FROM setting
+    SELECT 'wal_level', l.enough,
+           format('wal_level is %s', wal_level) ||
+           CASE WHEN effective_wal_level <> wal_level THEN format(', effective_wal_level is %s', effective_wal_level)
+                ELSE '' END,
+           CASE WHEN NOT l.enough THEN
+               format('Set wal_level = %s in postgresql.conf and restart the server.',
+                      CASE WHEN effective_wal_level IS NULL THEN 'logical' ELSE 'replica' END) END
+        FROM setting, LATERAL (
+            SELECT wal_level = 'logical' OR (wal_level = 'replica' AND effective_wal_level IS NOT NULL) AS enough) l
     UNION ALL
     SELECT 'replication slots', slots - slots_used >= CASE WHEN s.slot_name IS NULL THEN 2 ELSE 1 END,
            format('%s of max_replication_slots = %s are in use', slots_used, slots),

@@ -1,20 +1,34 @@
 # shellcheck shell=bash
 # Servers of other versions than the distribution's, for test/run. Each is in its own Debian
-# in .cache/pg15, pg17 or pg18, which is made once and is read-only afterwards. The system is
-# not changed, except that debootstrap is installed if it is missing. To get newer packages,
+# (pg16: Ubuntu) in .cache/pg15 to pg19, which is made once and is read-only afterwards. The system
+# is not changed, except that debootstrap is installed if it is missing. To get newer packages,
 # remove the directory.
 
 ROOT_PACKAGES=(gcc libc6-dev make perl libipc-run-perl)
 ROOT=               # the directory in use
 UNFINISHED_ROOT=    # a directory that is being made
+UBUNTU=http://archive.ubuntu.com/ubuntu    # has PostgreSQL 16, for amd64
+UBUNTU_KEYRING=pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
+UBUNTU_KEYRING_SHA256=36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8
+UNAVAILABLE=4       # exit status of test/run if the directory could not be made
 
-# suite_of MAJOR: prints the release of Debian that has this version of the server
+# suite_of MAJOR: prints the release of Debian, or Ubuntu, that the directory for this version is made of
 suite_of() {
     case $1 in
         15) echo bookworm ;;
+        16) echo noble ;;
         17) echo trixie ;;
         18) echo forky ;;
-        *) die "no release of Debian has PostgreSQL $1: choose 15, 17 or 18" ;;
+        19) echo sid ;;
+        *) die "no release has PostgreSQL $1: choose 15 to 19" ;;
+    esac
+}
+
+# server_suite_of MAJOR: prints the release that the server is taken from, if it is another one. That
+# of release candidates has only what differs from sid, and not wal2json for them.
+server_suite_of() {
+    case $1 in
+        19) echo experimental ;;
     esac
 }
 
@@ -22,14 +36,24 @@ suite_of() {
 old_major_of() {
     case $1 in
         18) echo 17 ;;
+        19) echo 18 ;;
     esac
+}
+
+# server_packages MAJOR: prints the packages of the server
+server_packages() {
+    printf '%s\n' "postgresql-$1" "postgresql-server-dev-$1"
+    [ -n "$(server_suite_of "$1")" ] || echo "postgresql-$1-wal2json"
 }
 
 # root_recipe MAJOR: prints the packages and releases that its directory is made of
 root_recipe() {
-    local old
+    local old suite
     suite_of "$1"
-    printf '%s\n' "${ROOT_PACKAGES[@]}" "postgresql-$1" "postgresql-server-dev-$1" "postgresql-$1-wal2json"
+    printf '%s\n' "${ROOT_PACKAGES[@]}"
+    suite=$(server_suite_of "$1")
+    [ -z "$suite" ] || echo "from $suite"
+    server_packages "$1"
     old=$(old_major_of "$1")
     [ -z "$old" ] || printf '%s\n' "from $(suite_of "$old")" "postgresql-$old" "postgresql-server-dev-$old"
 }
@@ -54,14 +78,17 @@ root_is_made() {
 make_root_directory() {
     local major=$1 suite mirror new=$ROOT.new
     suite=$(suite_of "$major")
-    need_packages debootstrap debian-archive-keyring
-    mirror=$(debian_mirror)
-    printf 'making %s: PostgreSQL %s, from Debian %s\n' "${ROOT#"$SOURCE"/}" "$major" "$suite"
+    (need_packages debootstrap debian-archive-keyring) || exit "$UNAVAILABLE"
+    mirror=$UBUNTU
+    [ "$major" = 16 ] || mirror=$(debian_mirror)
+    printf 'making %s: PostgreSQL %s, from %s\n' "${ROOT#"$SOURCE"/}" "$major" "$suite"
     rm -rf "$new"
     UNFINISHED_ROOT=$new
     isolated fill_root_directory "$major" "$new" "$mirror" "$ROOT.log" || {
         tail -n 30 "$ROOT.log" >&2
-        die "could not make a Debian $suite with PostgreSQL $major from ${mirror:-the default mirror}: see above, and ${ROOT#"$SOURCE"/}.log"
+        printf 'could not make a %s with PostgreSQL %s from %s: see above, and %s.log\n' \
+            "$suite" "$major" "${mirror:-the default mirror}" "${ROOT#"$SOURCE"/}" >&2
+        exit "$UNAVAILABLE"
     }
     root_recipe "$major" >"$new/recipe"
     rm -rf "$ROOT"
@@ -137,39 +164,60 @@ first_process() {
 
 # fill_root_directory MAJOR DIRECTORY MIRROR LOG: installs Debian and the packages
 fill_root_directory() {
-    local major=$1 root=$2 mirror=$3 old include
+    local major=$1 root=$2 mirror=$3 old suite packages
     exec </dev/null >"$4" 2>&1
     unset TMPDIR    # does not exist in that directory
     # the installation of the server must not make a cluster
     mkdir -p "$root/etc/postgresql-common/createcluster.d"
     echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.d/none.conf"
-    include=$(printf '%s,' "${ROOT_PACKAGES[@]}")postgresql-$major,postgresql-server-dev-$major,postgresql-$major-wal2json
+    suite=$(server_suite_of "$major")
+    packages=$(printf '%s\n' "${ROOT_PACKAGES[@]}"; [ -n "$suite" ] || server_packages "$major")
     # shellcheck disable=SC2154
     eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
     [ -z "${http_proxy:-}" ] || export http_proxy
-    # the script of sid also works for releases that debootstrap does not know yet
-    debootstrap --variant=minbase --include="$include" "$(suite_of "$major")" "$root" \
-        ${mirror:+"$mirror" /usr/share/debootstrap/scripts/sid}
+    if [ "$major" = 16 ]; then
+        bootstrap_ubuntu "${packages//$'\n'/,}" "$(suite_of "$major")" "$root"
+    else
+        # the script of sid also works for releases that debootstrap does not know yet
+        debootstrap --variant=minbase --include="${packages//$'\n'/,}" "$(suite_of "$major")" "$root" \
+            ${mirror:+"$mirror" /usr/share/debootstrap/scripts/sid}
+    fi
     old=$(old_major_of "$major")
-    [ -z "$old" ] || add_old_server "$old" "$root"
+    # libpq must be at least as new as the server
+    # shellcheck disable=SC2046 # one word per package
+    [ -z "$suite" ] || add_server "$suite" "$root" $(server_packages "$major") "libpq5/$suite" "libpq-dev/$suite"
+    [ -z "$old" ] ||
+        add_server "$(suite_of "$old")" "$root" "postgresql-$old" "postgresql-server-dev-$old"
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 }
 
-# add_old_server MAJOR ROOT: installs the server of the older release, and those of its
-# libraries that this release does not have. Debian's servers can be installed side by side.
-add_old_server() {
-    local suite mirror check root=$2
-    suite=$(suite_of "$1")
+# bootstrap_ubuntu PACKAGES SUITE ROOT: Debian does not have Ubuntu's keys, so they are fetched and
+# their sum is checked
+bootstrap_ubuntu() {
+    local keys=$3.keys
+    /usr/lib/apt/apt-helper download-file "$UBUNTU/$UBUNTU_KEYRING" "$keys.deb" "SHA256:$UBUNTU_KEYRING_SHA256"
+    dpkg-deb -x "$keys.deb" "$keys"
+    debootstrap --variant=minbase --components=main,universe --include="$1" \
+        --keyring="$keys/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$2" "$3" \
+        "$UBUNTU" /usr/share/debootstrap/scripts/gutsy
+    rm -rf "$keys" "$keys.deb"
+}
+
+# add_server SUITE ROOT PACKAGE...: installs packages that this release has, and those of its
+# libraries that are missing. Debian's servers can be installed side by side.
+add_server() {
+    local suite=$1 root=$2 mirror check
+    shift 2
     read -r _ mirror _ <"$root/etc/apt/sources.list"
     # the same setting as outside: whether the mirror may be an outdated copy
     eval "$(apt-config shell check Acquire::Check-Valid-Until)"
     echo "Acquire::Check-Valid-Until \"${check:-true}\";" >"$root/etc/apt/apt.conf.d/90host"
-    echo "deb $mirror $suite main" >"$root/etc/apt/sources.list.d/old.list"
-    printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$suite" >"$root/etc/apt/preferences.d/old"
+    echo "deb $mirror $suite main" >"$root/etc/apt/sources.list.d/$suite.list"
+    printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$suite" >"$root/etc/apt/preferences.d/$suite"
     mount -t proc proc "$root/proc"
     export DEBIAN_FRONTEND=noninteractive
     chroot "$root" apt-get -q update
-    chroot "$root" apt-get -q install -y --no-install-recommends "postgresql-$1" "postgresql-server-dev-$1"
+    chroot "$root" apt-get -q install -y --no-install-recommends "$@"
     umount "$root/proc"
 }
 
@@ -186,15 +234,16 @@ run_in_root() {
     [ -z "$old" ] || export NS_OLD_PG_CONFIG=/usr/lib/postgresql/$old/bin/pg_config
     export NS_OUTER_TMPDIR=${TMPDIR:-/tmp}
     COUNTS=$(mktemp "$NS_OUTER_TMPDIR/notify_stats.XXXXXX")
-    isolated enter_root_directory "$ROOT" "${COUNTS##*/}" "$@" || true
+    isolated enter_root_directory "$major" "${COUNTS##*/}" "$@" || true
     [ -s "$COUNTS" ] || die "the run on PostgreSQL $major did not end by itself"
 }
 
-# enter_root_directory ROOT COUNTS [ARGUMENT...]: runs test/run in the directory. Only /run
-# and /tmp are writable there. /tmp is the caller's temporary directory, and contains the file
-# COUNTS.
+# enter_root_directory MAJOR COUNTS [ARGUMENT...]: runs test/run in the directory of that version.
+# Only /run and /tmp are writable there. /tmp is the caller's temporary directory, and contains the
+# file COUNTS.
 enter_root_directory() {
-    local root=$1 counts=/tmp/$2
+    local root=$SOURCE/.cache/pg$1 counts=/tmp/$2
+    export PG_CONFIG=/usr/lib/postgresql/$1/bin/pg_config
     shift 2
     mount --bind "$root" "$root"
     mount --bind "$NS_OUTER_TMPDIR" "$root/tmp"

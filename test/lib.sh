@@ -64,7 +64,7 @@ need_server() {
             "${@/#wal2json/postgresql-$major-wal2json}"
         PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config
         [ -x "$PG_CONFIG" ] ||
-            die "no $PG_CONFIG: set PG_CONFIG to the pg_config of PostgreSQL 15 to 18"
+            die "no $PG_CONFIG: set PG_CONFIG to the pg_config of PostgreSQL 15 to 19"
     fi
 }
 
@@ -236,7 +236,7 @@ build() {
 
 make_quietly() {
     as_server_user make "$@" >build.log 2>&1 </dev/null || {
-        grep -v '^gcc ' build.log >&2
+        grep -vE '^[^ ]*gcc ' build.log >&2
         die "make failed"
     }
 }

@@ -1,15 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * compat.h
- *	  Differences between the server versions 15 to 18, all of them.
+ *	  Differences between the server versions 15 to 19, all of them.
  *
  *-------------------------------------------------------------------------
  */
 #ifndef NOTIFY_STATS_COMPAT_H
 #define NOTIFY_STATS_COMPAT_H
 
-#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
-#error "notify_stats supports PostgreSQL 15 to 18"
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 200000
+#error "notify_stats supports PostgreSQL 15 to 19"
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#include "nodes/miscnodes.h"
 #endif
 
 /*
@@ -90,6 +94,23 @@
 #define wal_relation_database(relation) ((relation).dbNode)
 #define wal_relation_number(relation) ((relation).relNode)
 #define relation_file(relation) ((relation)->rd_node)
+#endif
+
+/*
+ * the process that has acquired a slot, its pid (0: none), and whether it is
+ * this process; the server may change the holder at any time
+ */
+#if PG_VERSION_NUM >= 190000
+#define SlotHolder ProcNumber
+#define slot_holder(slot) ((slot)->active_proc)
+#define slot_holder_pid(holder) \
+	((holder) == INVALID_PROC_NUMBER ? 0 : GetPGProcByNumber(holder)->pid)
+#define slot_is_ours(slot) ((slot)->active_proc == MyProcNumber)
+#else
+#define SlotHolder pid_t
+#define slot_holder(slot) ((slot)->active_pid)
+#define slot_holder_pid(holder) (holder)
+#define slot_is_ours(slot) ((slot)->active_pid == MyProcPid)
 #endif
 
 /*
@@ -200,6 +221,20 @@
 /* a prefix since 18, as C11 requires */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* since 19 comments are not enough for the compiler */
+#if PG_VERSION_NUM < 190000
+#if __has_attribute(fallthrough)
+#define pg_fallthrough __attribute__((fallthrough))
+#else
+#define pg_fallthrough ((void) 0)
+#endif
+#endif
+
+/* completes a row type whose columns were set one by one; required since 19 */
+#if PG_VERSION_NUM < 190000
+#define TupleDescFinalize(desc) ((void) (desc))
 #endif
 
 /*
@@ -329,8 +364,30 @@
 #define PUBLICATION_OPTIONS ""
 #endif
 
+/*
+ * the lowest wal_level with which WAL can be decoded; with replica, since 19,
+ * the server writes what decoding needs while a logical slot exists
+ */
+#if PG_VERSION_NUM >= 190000
+#define LOWEST_WAL_LEVEL WAL_LEVEL_REPLICA
+#define LOWEST_WAL_LEVEL_NAME "replica"
+#else
+#define LOWEST_WAL_LEVEL WAL_LEVEL_LOGICAL
+#define LOWEST_WAL_LEVEL_NAME "logical"
+#endif
+
+/* throws if this server or database cannot decode WAL */
+#if PG_VERSION_NUM >= 190000
+#define check_logical_decoding() CheckLogicalDecodingRequirements(false)
+#else
+#define check_logical_decoding() CheckLogicalDecodingRequirements()
+#endif
+
 /* creates a logical slot that this process alone uses, and acquires it */
-#if PG_VERSION_NUM >= 170000
+#if PG_VERSION_NUM >= 190000
+#define create_temporary_slot(name) \
+	ReplicationSlotCreate(name, true, RS_TEMPORARY, false, false, false, false)
+#elif PG_VERSION_NUM >= 170000
 #define create_temporary_slot(name) \
 	ReplicationSlotCreate(name, true, RS_TEMPORARY, false, false, false)
 #else
@@ -345,6 +402,24 @@
 #define acquire_slot(name) ReplicationSlotAcquire(name, true)
 #endif
 
+/* plans a query without parameters */
+#if PG_VERSION_NUM >= 190000
+#define plan_query(query, text) pg_plan_query(query, text, 0, NULL, NULL)
+#else
+#define plan_query(query, text) pg_plan_query(query, text, 0, NULL)
+#endif
+
+/* the index in the range table of the only table that a plan writes, or 0 */
+#if PG_VERSION_NUM >= 190000
+#define plan_written_table(plan) \
+	(bms_membership((plan)->resultRelationRelids) == BMS_SINGLETON ? \
+	 bms_singleton_member((plan)->resultRelationRelids) : 0)
+#else
+#define plan_written_table(plan) \
+	(list_length((plan)->resultRelations) == 1 ? \
+	 linitial_int((plan)->resultRelations) : 0)
+#endif
+
 /* runs a started query to completion */
 #if PG_VERSION_NUM >= 180000
 #define executor_run(query) ExecutorRun(query, ForwardScanDirection, 0)
@@ -352,13 +427,62 @@
 #define executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
 #endif
 
+/* starts a scan of a whole table */
+#if PG_VERSION_NUM >= 190000
+#define begin_table_scan(table, snapshot) table_beginscan(table, snapshot, 0, NULL, SO_NONE)
+#else
+#define begin_table_scan(table, snapshot) table_beginscan(table, snapshot, 0, NULL)
+#endif
+
 /* starts an index scan with the given number of keys */
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+#define begin_index_scan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
 #define begin_index_scan(table, index, snapshot, nkeys) \
 	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
 #else
 #define begin_index_scan(table, index, snapshot, nkeys) \
 	index_beginscan(table, index, snapshot, nkeys, 0)
+#endif
+
+/* removes dead versions of rows from a page */
+#if PG_VERSION_NUM >= 190000
+#define prune_page(table, buffer) \
+	do { \
+		Buffer		visibility_map = InvalidBuffer; \
+		heap_page_prune_opt(table, buffer, &visibility_map, false); \
+		if (BufferIsValid(visibility_map)) \
+			ReleaseBuffer(visibility_map); \
+	} while (0)
+#else
+#define prune_page(table, buffer) heap_page_prune_opt(table, buffer)
+#endif
+
+/* deletes a row, unless another transaction has changed it; does not wait */
+#if PG_VERSION_NUM >= 190000
+#define delete_if_free(table, address, command, failure) \
+	heap_delete(table, address, command, 0, InvalidSnapshot, false, failure)
+#else
+#define delete_if_free(table, address, command, failure) \
+	heap_delete(table, address, command, InvalidSnapshot, false, failure, false)
+#endif
+
+/* the first record at a position or after it */
+#if PG_VERSION_NUM >= 190000
+#define find_next_record(reader, lsn) XLogFindNextRecord(reader, lsn, &(char *) {NULL})
+#else
+#define find_next_record(reader, lsn) XLogFindNextRecord(reader, lsn)
+#endif
+
+/*
+ * the publications that list a table; since 19 others may list it as an
+ * exception
+ */
+#if PG_VERSION_NUM >= 190000
+#define publications_of_table(relid) GetRelationIncludedPublications(relid)
+#else
+#define publications_of_table(relid) GetRelationPublications(relid)
 #endif
 
 /* since 16 the functions that the JSON parser calls return an error code */
@@ -376,6 +500,21 @@
 #else
 #define make_json_lexer(json, len, encoding) \
 	makeJsonLexContextCstringLen(json, len, encoding, true)
+#endif
+
+/* how the server writes a position, for LSN_FORMAT_ARGS() */
+#if PG_VERSION_NUM >= 190000
+#define LSN_FORMAT "%X/%08X"
+#else
+#define LSN_FORMAT "%X/%X"
+#endif
+
+/* reads a position; InvalidXLogRecPtr if the text is not one */
+#if PG_VERSION_NUM >= 190000
+#define parse_lsn(text) \
+	pg_lsn_in_safe(text, (Node *) &(ErrorSaveContext) {.type = T_ErrorSaveContext})
+#else
+#define parse_lsn(text) pg_lsn_in_internal(text, &(bool) {false})
 #endif
 
 /*

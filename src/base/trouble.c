@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "shared.h"
 #include "trouble.h"
 
@@ -341,7 +342,7 @@ describe(const ErrorData *edata, const char *message)
 	if (edata->sqlerrcode == ERRCODE_PROTOCOL_VIOLATION &&
 		edata->detail != NULL)
 		appendStringInfo(&buf, ": %s", edata->detail);
-	appendStringInfo(&buf, " (slot \"%s\", record at %X/%X, transaction %u)",
+	appendStringInfo(&buf, " (slot \"%s\", record at " LSN_FORMAT ", transaction %u)",
 					 NameStr(reading_slot),
 					 LSN_FORMAT_ARGS(reading_lsn), reading_xid);
 	return buf.data;

@@ -33,6 +33,7 @@
 
 #include "catalog.h"
 #include "catalog_version.h"
+#include "compat.h"
 #include "settings.h"
 
 static const char *const table_names[] = {
@@ -221,7 +222,7 @@ read_at(Relation relation, const ItemPointerData *address)
 	if (heap_fetch(relation, snapshot, &tuple, &buffer, false))
 	{
 		copy = heap_copytuple(&tuple);
-		heap_page_prune_opt(relation, buffer);
+		prune_page(relation, buffer);
 		ReleaseBuffer(buffer);
 	}
 	UnregisterSnapshot(snapshot);
@@ -319,9 +320,7 @@ catalog_delete_free(CatalogTable table, CatalogFilter is_meant,
 		 * deleted by the other transaction
 		 */
 		if (is_meant(row, RelationGetDescr(relation), arg))
-			(void) heap_delete(relation, &row->t_self, command,
-							   InvalidSnapshot, false,
-							   &failure, false);
+			(void) delete_if_free(relation, &row->t_self, command, &failure);
 	}
 	table_close(relation, NoLock);
 	CommandCounterIncrement();

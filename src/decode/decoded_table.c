@@ -26,6 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "decoded_table.h"
 #include "source.h"
 #include "trouble.h"
@@ -399,7 +400,7 @@ reason_unknown(const DecodedTarget *target, const Cell *row, bool old_row)
 			case CELL_ABSENT:
 				if (!old_row)
 					break;		/* an error, see read_value */
-				/* fall through */
+				pg_fallthrough;
 			case CELL_UNCHANGED:
 				return REASON_NOT_COVERED;
 			case CELL_UNTOLD:

@@ -236,7 +236,7 @@ is_held(void)
 		return false;
 	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
 	SpinLockAcquire(&slot->mutex);
-	held = slot->in_use && slot->active_pid == MyProcPid &&
+	held = slot->in_use && slot_is_ours(slot) &&
 		slot->data.persistency ==
 		(own.temporary ? RS_TEMPORARY : RS_PERSISTENT) &&
 		slot->data.database == MyDatabaseId &&
@@ -385,7 +385,7 @@ decoder_open(const char *slot_name, List *options, MemoryContext context)
 	else
 	{
 		decoder_close();
-		CheckLogicalDecodingRequirements();
+		check_logical_decoding();
 		acquire_slot(slot_name);
 	}
 	take_over_slot(slot_name,
@@ -436,7 +436,7 @@ decode(XLogRecPtr upto, const MessageBuffer *messages, Size enough)
 		/* the reader's buffers are allocated wherever it is called first */
 		MemoryContextSwitchTo(own.context);
 		if (XLogReadRecord(reader, &error) == NULL)
-			elog(ERROR, "could not read WAL at %X/%X: %s",
+			elog(ERROR, "could not read WAL at " LSN_FORMAT ": %s",
 				 LSN_FORMAT_ARGS(reader->EndRecPtr), error ?
 				 error : "no record");
 		if (own.ignored == NULL ||

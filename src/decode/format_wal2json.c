@@ -735,10 +735,9 @@ xid_from_token(const char *token)
 static XLogRecPtr
 lsn_from_token(const char *token)
 {
-	bool		failed = false;
-	XLogRecPtr	lsn = pg_lsn_in_internal(token, &failed);
+	XLogRecPtr	lsn = parse_lsn(token);
 
-	if (failed)
+	if (XLogRecPtrIsInvalid(lsn))
 		violation("Unexpected position \"%s\".", token);
 	return lsn;
 }
@@ -894,7 +893,7 @@ object_start(void *state)
 				begin_row(reader, false);
 				break;
 			}
-			/* fall through */
+			pg_fallthrough;
 		default:
 			violation("Unexpected object.");
 	}
@@ -942,7 +941,7 @@ array_start(void *state)
 			break;
 		case KEY_COLUMNNAMES:
 			begin_row(reader, true);
-			/* fall through */
+			pg_fallthrough;
 		case KEY_KEYNAMES:
 			reader->ncolumns = reader->nvalues = 0;
 			enter(reader, IN_NAMES);

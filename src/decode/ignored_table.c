@@ -238,7 +238,7 @@ note_transaction_record(IgnoredTables *tables,
 			break;
 		case XLOG_XACT_COMMIT:
 			discard_if_empty(decoding);
-			/* FALLTHROUGH */
+			pg_fallthrough;
 		case XLOG_XACT_COMMIT_PREPARED:
 			if (lists_any(tables))
 			{

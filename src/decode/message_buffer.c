@@ -21,6 +21,7 @@
 #include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
+#include "compat.h"
 #include "message_buffer.h"
 #include "xact.h"
 
@@ -110,6 +111,7 @@ begin_rest(MessageBuffer *buffer)
 		TupleDescInitBuiltinEntry(desc, 1, "lsn", INT8OID, -1, 0);
 		TupleDescInitBuiltinEntry(desc, 2, "xid", INT4OID, -1, 0);
 		TupleDescInitBuiltinEntry(desc, 3, "data", TEXTOID, -1, 0);
+		TupleDescFinalize(desc);
 		buffer->row = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	}
 	buffer->rest = tuplestore_begin_heap(false, false, work_mem);

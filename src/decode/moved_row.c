@@ -15,6 +15,7 @@
 #include "access/heapam_xlog.h"
 #include "access/rmgr.h"
 
+#include "compat.h"
 #include "moved_row.h"
 
 /*
@@ -31,7 +32,7 @@ moved_row_at(WalReader *reader, XLogRecPtr lsn)
 	wal_reader_next(reader);
 	if (XLogRecGetRmid(record) != RM_HEAP_ID ||
 		(XLogRecGetInfo(record) & XLOG_HEAP_OPMASK) != XLOG_HEAP_DELETE)
-		elog(ERROR, "unexpected WAL record at %X/%X",
+		elog(ERROR, "unexpected WAL record at " LSN_FORMAT,
 			 LSN_FORMAT_ARGS(lsn));
 	return (((const xl_heap_delete *) XLogRecGetData(record))->flags &
 			XLH_DELETE_IS_PARTITION_MOVE) != 0;

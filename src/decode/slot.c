@@ -31,6 +31,7 @@
 #include "replication/reorderbuffer.h"
 #include "replication/slot.h"
 #include "storage/condition_variable.h"
+#include "storage/proc.h"
 #include "storage/standby.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -186,6 +187,18 @@ prepare_plugin(const char *plugin)
 	allow_plugin(plugin, GUC_ACTION_LOCAL);
 }
 
+/*
+ * Returns the process that has acquired a slot, or 0.  The holder is read once,
+ * as it may change in the meantime.
+ */
+static int
+active_pid(ReplicationSlot *slot)
+{
+	SlotHolder	holder = *(volatile SlotHolder *) &slot_holder(slot);
+
+	return slot_holder_pid(holder);
+}
+
 /* Looks up a slot; false if there is none of that name. */
 bool
 slot_lookup(const char *name, SlotInfo *info)
@@ -209,7 +222,7 @@ slot_lookup(const char *name, SlotInfo *info)
 		info->confirmed_flush_lsn = slot->data.confirmed_flush;
 		info->restart_lsn = slot->data.restart_lsn;
 		info->catalog_xmin = slot->data.catalog_xmin;
-		info->active_pid = slot->active_pid;
+		info->active_pid = active_pid(slot);
 		info->temporary = slot->data.persistency == RS_TEMPORARY;
 		info->failover = slot_is_failover(slot);
 		SpinLockRelease(&slot->mutex);
@@ -724,7 +737,7 @@ read_follower(ReplicationSlot *slot, const char *prefix, Follower *follower)
 		return false;
 	follower->name = slot->data.name;
 	SpinLockAcquire(&slot->mutex);
-	follower->pid = slot->active_pid;
+	follower->pid = active_pid(slot);
 	follower->restart_lsn = slot->data.restart_lsn;
 	SpinLockRelease(&slot->mutex);
 	return true;
@@ -821,7 +834,7 @@ slot_wait_until_free(const char *name, int pid)
 	 * if another slot takes its place in the array, it has not this one's
 	 * holder
 	 */
-	while (slot->active_pid == pid)
+	while (active_pid(slot) == pid)
 		ConditionVariableSleep(&slot->active_cv, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 }

@@ -102,7 +102,7 @@ start_point_create_slot(const StartPoint *point, const char *slot_name,
 {
 	ReplicationSlot *slot;
 
-	CheckLogicalDecodingRequirements();
+	check_logical_decoding();
 	create_temporary_slot(slot_name);
 	slot = MyReplicationSlot;
 	SpinLockAcquire(&slot->mutex);

@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "wal_reader.h"
 
 /* Interval at which it is checked whether the rest of a record is on disk. */
@@ -51,7 +52,7 @@ wal_read_next(XLogReaderState *xlog)
 	char	   *error = NULL;
 
 	if (XLogReadRecord(xlog, &error) == NULL)
-		elog(ERROR, "could not read WAL at %X/%X: %s",
+		elog(ERROR, "could not read WAL at " LSN_FORMAT ": %s",
 			 LSN_FORMAT_ARGS(xlog->EndRecPtr), error ? error : "no record");
 	CHECK_FOR_INTERRUPTS();
 }
@@ -123,7 +124,7 @@ bool
 wal_reader_start_after(WalReader *reader, XLogRecPtr lsn)
 {
 	MemoryContext caller_context = MemoryContextSwitchTo(reader->context);
-	XLogRecPtr	first = XLogFindNextRecord(reader->xlog, lsn);
+	XLogRecPtr	first = find_next_record(reader->xlog, lsn);
 
 	MemoryContextSwitchTo(caller_context);
 	return !XLogRecPtrIsInvalid(first);

@@ -176,6 +176,7 @@ prepare_group_hash(Definition *definition)
 		hash->collations[i] = group->collation;
 		eq_operators[i] = group->eqop;
 	}
+	TupleDescFinalize(hash->desc);
 	execTuplesHashPrepare(ngroups, eq_operators, &hash->eq_functions,
 						  &hash_functions);
 	for (int i = 0; i < ngroups; i++)

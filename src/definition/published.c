@@ -150,7 +150,7 @@ published_lists_have(Relation rel, const Bitmapset *columns)
 
 	foreach(lc, lcons_oid(relid, relids))
 	{
-		foreach(lc2, GetRelationPublications(lfirst_oid(lc)))
+		foreach(lc2, publications_of_table(lfirst_oid(lc)))
 		{
 			HeapTuple	entry = SearchSysCache2(PUBLICATIONRELMAP,
 												ObjectIdGetDatum(lfirst_oid(lc)),

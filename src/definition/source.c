@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
@@ -36,6 +37,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "names.h"
 #include "published.h"
 #include "source.h"
@@ -455,6 +457,79 @@ index_columns(Relation rel, Oid root, const Bitmapset *columns)
 }
 
 /*
+ * Returns the columns of an index, or NULL if it cannot be a replica identity.
+ */
+static Bitmapset *
+identifying_columns(Relation rel, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	Bitmapset  *columns = NULL;
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		RelationGetIndexPredicate(index) != NIL)
+		return NULL;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		AttrNumber	attnum = form->indkey.values[i];
+
+		/* not an expression, and no column that can be null */
+		if (attnum <= 0 ||
+			!attribute_is_not_null(RelationGetDescr(rel), attnum))
+			return NULL;
+		columns = bms_add_member(columns, attnum);
+	}
+	return columns;
+}
+
+/*
+ * Returns the index of a table that can be its replica identity, and has the
+ * given columns, with as few others as possible; or InvalidOid.
+ */
+static Oid
+covering_index(Relation rel, const Bitmapset *columns)
+{
+	Oid			found = InvalidOid;
+	int			fewest = 0;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Bitmapset  *indexed = identifying_columns(rel, index);
+		int			number = bms_num_members(indexed);
+
+		if (indexed != NULL && bms_is_subset(columns, indexed) &&
+			(found == InvalidOid || number < fewest) &&
+			published_lists_have(rel, indexed) &&
+			published_generated(rel, indexed))
+		{
+			found = RelationGetRelid(index);
+			fewest = number;
+		}
+		index_close(index, NoLock);
+	}
+	return found;
+}
+
+/*
+ * Returns a hint on how to make the replica identity of a table cover the
+ * columns: an index that has them, or otherwise FULL.
+ */
+static char *
+identity_hint(Relation rel, Oid root, const Bitmapset *columns)
+{
+	Oid			index = covering_index(rel, index_columns(rel, root, columns));
+	char	   *name = qualified_name(RelationGetRelid(rel));
+
+	if (!OidIsValid(index))
+		return psprintf("Run: ALTER TABLE %s REPLICA IDENTITY FULL;", name);
+	if (index == rel->rd_pkindex)
+		return psprintf("Run: ALTER TABLE %s REPLICA IDENTITY DEFAULT;", name);
+	return psprintf("Run: ALTER TABLE %s REPLICA IDENTITY USING INDEX %s;",
+					name, quote_identifier(get_rel_name(index)));
+}
+
+/*
  * Returns the names of columns, quoted; with "nullable", only of those that
  * may be null.  Returns "" if there are none.
  */
@@ -589,8 +664,7 @@ identity_gap(Oid relid, Oid root, const Bitmapset *columns, bool by_us)
 			gap->missing = missing.data;
 			gap->refusal = refusal_of(rel, REPLICA_IDENTITY_FULL, by_us);
 			gap->hint = gap->refusal == NULL ?
-				psprintf("Run: ALTER TABLE %s REPLICA IDENTITY FULL;",
-						 qualified_name(RelationGetRelid(rel))) :
+				identity_hint(rel, root, columns) :
 				index_hint(rel, root, columns);
 		}
 	}

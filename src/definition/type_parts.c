@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "type_parts.h"
 
 /* prefix of the description of an enum */
@@ -244,7 +245,7 @@ type_description(Oid type, bool as_text)
 				return psprintf("base %u %u %u %u", form.typinput,
 								form.typoutput, form.typreceive,
 								form.typsend);
-			/* fall through */
+			pg_fallthrough;
 		default:
 			return psprintf("%c", form.typtype);
 	}

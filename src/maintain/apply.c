@@ -239,9 +239,9 @@ typedef struct ApplyPlan
 static bool
 writes_only(const PlannedStmt *plan, Oid relid)
 {
-	return list_length(plan->resultRelations) == 1 &&
-		rt_fetch(linitial_int(plan->resultRelations),
-				 plan->rtable)->relid == relid;
+	int			written = plan_written_table(plan);
+
+	return written != 0 && rt_fetch(written, plan->rtable)->relid == relid;
 }
 
 /*
@@ -265,7 +265,7 @@ plan_by_address(Query *query, const char *text)
 		(void) set_config_option(settings[i].name, settings[i].value,
 								 PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
-	plan = pg_plan_query(query, text, 0, NULL);
+	plan = plan_query(query, text);
 	AtEOXact_GUC(false, nestlevel);
 	return plan;
 }
@@ -285,7 +285,7 @@ plan_statement(const ApplyTarget *target, ApplyStatement statement,
 												 text, NULL, 0, environment);
 	if (list_length(queries) == 1)
 		plan = statement == APPLY_INSERT ?
-			pg_plan_query(linitial_node(Query, queries), text, 0, NULL) :
+			plan_query(linitial_node(Query, queries), text) :
 			plan_by_address(linitial_node(Query, queries), text);
 	if (plan == NULL || (target->is_own && !writes_only(plan, rollup->relid)))
 		ereport(ERROR,
@@ -462,6 +462,7 @@ batch_desc(TupleDesc columns)
 	for (int i = 1; i <= columns->natts; i++)
 		TupleDescCopyEntry(desc, i, columns, i);
 	TupleDescInitEntry(desc, desc->natts, "ctid", TIDOID, -1, 0);
+	TupleDescFinalize(desc);
 	return desc;
 }
 

@@ -54,6 +54,7 @@
 #include "apply.h"
 #include "build.h"
 #include "busy_lock.h"
+#include "compat.h"
 #include "core.h"
 #include "cycle.h"
 #include "difference.h"
@@ -632,7 +633,7 @@ begin_resuming(Build *build, const Rollup *rollup, const StreamRow *row,
 	build->filled = true;
 	remember_form(build, rollup);
 	ereport(LOG,
-			(errmsg("notify_stats resumes rollup %s from %X/%X",
+			(errmsg("notify_stats resumes rollup %s from " LSN_FORMAT,
 					rollup->shape->name, LSN_FORMAT_ARGS(position))));
 }
 
@@ -1075,7 +1076,7 @@ catch_up(Build *build)
 		if (!catch_up_to(build, upto))
 			return false;
 		ereport(DEBUG1,
-				(errmsg_internal("build stream was read from %X/%X up to %X/%X",
+				(errmsg_internal("build stream was read from " LSN_FORMAT " up to " LSN_FORMAT,
 								 LSN_FORMAT_ARGS(restart),
 								 LSN_FORMAT_ARGS(build->position))));
 	}

@@ -76,7 +76,7 @@ complain_of_gap(const ChangesReading *reading, const char *reason)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CHANGES_UNKNOWN),
-			 errmsg("changes of rollup %s since %X/%X cannot be read",
+			 errmsg("changes of rollup %s since " LSN_FORMAT " cannot be read",
 					rollup_qualified_name(reading->request->rollup),
 					LSN_FORMAT_ARGS(reading->request->since)),
 			 errdetail_internal("%s", reason),
@@ -200,7 +200,7 @@ check_exactness(ChangesReading *reading)
 		XLogRecPtrIsInvalid(reading->now.exact_since))
 		complain_of_state(reading);
 	if (request->since < reading->now.exact_since)
-		complain_of_gap(reading, psprintf("The rollup was built, or a source table was altered, at %X/%X.",
+		complain_of_gap(reading, psprintf("The rollup was built, or a source table was altered, at " LSN_FORMAT ".",
 										  LSN_FORMAT_ARGS(reading->now.exact_since)));
 	if (!known)
 		complain_of_gap(reading, "A source table was altered.");
@@ -223,10 +223,10 @@ check_future(const ChangesReading *reading)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CHANGES_UNKNOWN),
-			 errmsg("rollup %s has not reached position %X/%X",
+			 errmsg("rollup %s has not reached position " LSN_FORMAT,
 					rollup_qualified_name(reading->request->rollup),
 					LSN_FORMAT_ARGS(since)),
-			 errdetail("The position reached is %X/%X.",
+			 errdetail("The position reached is " LSN_FORMAT ".",
 					   LSN_FORMAT_ARGS(reading->result.lsn)),
 			 reading->request->kind == CHANGES_SINCE ?
 			 errhint("If the position is from another server, such as one that has failed, read the whole rollup with NULL instead of the position.") : 0));
@@ -322,7 +322,7 @@ read_changes(ChangesReading *reading)
 	if (reading->truncated)
 		complain_of_gap(reading, "A source table was truncated.");
 	if (output.reached_lsn != reading->result.lsn)
-		elog(ERROR, "changes were read up to %X/%X instead of %X/%X",
+		elog(ERROR, "changes were read up to " LSN_FORMAT " instead of " LSN_FORMAT,
 			 LSN_FORMAT_ARGS(output.reached_lsn),
 			 LSN_FORMAT_ARGS(reading->result.lsn));
 	/* this format depends on the catalogs as they are now */

@@ -18,6 +18,7 @@
 #include "utils/tuplestore.h"
 
 #include "apply.h"
+#include "compat.h"
 #include "definition.h"
 #include "difference.h"
 #include "rollup.h"
@@ -341,6 +342,7 @@ difference_collect(const Rollup *rollup, MemoryContext context)
 	differences->desc = CreateTemplateTupleDesc(DIFFERENCE_COLUMNS);
 	for (int i = 1; i <= DIFFERENCE_COLUMNS; i++)
 		TupleDescInitEntry(differences->desc, i, NULL, TEXTOID, -1, 0);
+	TupleDescFinalize(differences->desc);
 	differences->rows = tuplestore_begin_heap(false, true, work_mem);
 	options.must_return_tuples = true;
 	options.dest = CreateTuplestoreDestReceiver();

@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -687,7 +688,7 @@ batch_error_callback(void *arg)
 {
 	const BatchedChange *change = *(const BatchedChange *const *) arg;
 
-	errcontext("counting a change of the transaction that was committed at %X/%X",
+	errcontext("counting a change of the transaction that was committed at " LSN_FORMAT,
 			   LSN_FORMAT_ARGS(change->commit_lsn));
 }
 

@@ -17,6 +17,7 @@
 #include "utils/tuplestore.h"
 
 #include "apply.h"
+#include "compat.h"
 #include "difference.h"
 #include "group_json.h"
 #include "group_key.h"
@@ -58,6 +59,7 @@ make_desc(GroupJson *json, TupleDesc source)
 		copy_column(json, definition->ngroups + i + 1, source,
 					definition->measures[i].attnum, psprintf("m%d", i + 1));
 	TupleDescInitEntry(json->desc, json->desc->natts, "gone", BOOLOID, -1, 0);
+	TupleDescFinalize(json->desc);
 }
 
 static char *

@@ -18,6 +18,7 @@
 #include "lib/stringinfo.h"
 #include "utils/json.h"
 
+#include "compat.h"
 #include "core.h"
 #include "notification.h"
 #include "rollup.h"
@@ -40,7 +41,7 @@ send_one(const Rollup *rollup, XLogRecPtr lsn)
 	appendStringInfoString(&payload, "{\"rollup\": ");
 	escape_json(&payload,
 				rollup_qualified_name(core_users_rollup(rollup->relid)));
-	appendStringInfo(&payload, ", \"lsn\": \"%X/%X\"}", LSN_FORMAT_ARGS(lsn));
+	appendStringInfo(&payload, ", \"lsn\": \"" LSN_FORMAT "\"}", LSN_FORMAT_ARGS(lsn));
 	Async_Notify(CHANNEL, payload.data);
 	pfree(payload.data);
 }

@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 
 #include "apply.h"
+#include "compat.h"
 #include "fold.h"
 #include "oversize.h"
 #include "pass.h"
@@ -141,7 +142,7 @@ record_error_callback(void *arg)
 {
 	const Pass *pass = (const Pass *) arg;
 
-	errcontext("reading the output of slot \"%s\" at %X/%X, transaction %u",
+	errcontext("reading the output of slot \"%s\" at " LSN_FORMAT ", transaction %u",
 			   pass->input->slot_name, LSN_FORMAT_ARGS(pass->message.lsn),
 			   pass->message.xid);
 }
@@ -178,7 +179,7 @@ read_error_callback(void *arg)
 		errcontext("rollup %s, %s", rollup->shape->name, trouble_part());
 	else if (rollup != NULL)
 		errcontext("rollup %s", rollup->shape->name);
-	errcontext("applying the changes of slot \"%s\" from %X/%X up to %X/%X",
+	errcontext("applying the changes of slot \"%s\" from " LSN_FORMAT " up to " LSN_FORMAT,
 			   input->slot_name, LSN_FORMAT_ARGS(input->applied_lsn),
 			   LSN_FORMAT_ARGS(input->upto));
 }

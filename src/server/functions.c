@@ -123,12 +123,14 @@ check_server(void)
 
 	check_primary();
 	shared_require();
-	if (wal_level < WAL_LEVEL_LOGICAL)
+	if (wal_level < LOWEST_WAL_LEVEL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("notify_stats requires wal_level >= logical"),
+				 errmsg("notify_stats requires wal_level >= %s",
+						LOWEST_WAL_LEVEL_NAME),
 				 errdetail("Changes are read from WAL by logical decoding."),
-				 errhint("Set wal_level = logical in postgresql.conf and restart the server.")));
+				 errhint("Set wal_level = %s in postgresql.conf and restart the server.",
+						 LOWEST_WAL_LEVEL_NAME)));
 
 	/* one slot for the stream, unless it has one, and one for the build */
 	format = stream_format();
@@ -467,13 +469,13 @@ complain_of_timeout(XLogRecPtr target, const Unreached *missing)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_QUERY_CANCELED),
-			 errmsg("timed out while waiting for position %X/%X to be applied",
+			 errmsg("timed out while waiting for position " LSN_FORMAT " to be applied",
 					LSN_FORMAT_ARGS(target)),
 			 OidIsValid(missing->rollup) ?
 			 errdetail("Rollup %s has not been %s yet.",
 					   core_display_name(missing->rollup),
 					   missing->step) :
-			 errdetail("The position reached is %X/%X.",
+			 errdetail("The position reached is " LSN_FORMAT ".",
 					   LSN_FORMAT_ARGS(missing->reached)),
 			 errhint("The view notify_stats.status shows what the worker waits for, and its last error.")));
 }

@@ -42,12 +42,17 @@ sub restart_with
 
 # --- wal_level ------------------------------------------------------------------------
 
-$node = new_node('bad', conf => "wal_level = replica\n");
-sql($node, $schema);
+# Since 19 replica is enough, see 064_wal_level.pl.
+$node = new_node('bad', start => 0);
+my ($lowest, $too_low) = $node->pg_version->major < 19 ? ('logical', "wal_level = replica\n") :
+	('replica', "wal_level = minimal\nmax_wal_senders = 0\n");
+$node->append_conf('postgresql.conf', $too_low);
+$node->start;
+sql($node, "CREATE EXTENSION notify_stats; $schema");
 $allow_plugin = sql($node, q{SELECT current_setting('output_plugin_libraries', true) IS NOT NULL}) eq 't';
 $error = sql_error($node, $create);
-like($error, qr/ERROR:  55000: notify_stats requires wal_level >= logical/, 'wal_level = replica is refused');
-like($error, qr/DETAIL: .*\nHINT:  Set wal_level = logical in postgresql.conf and restart/, 'with a hint');
+like($error, qr/ERROR:  55000: notify_stats requires wal_level >= $lowest/, 'a lower wal_level is refused');
+like($error, qr/DETAIL: .*\nHINT:  Set wal_level = $lowest in postgresql.conf and restart/, 'with a hint');
 is(sql($node, $nothing_made), '0', 'and nothing is made');
 is(check_row($node, 'wal_level', 'ok, hint IS NOT NULL'), 'f|t', 'check() reports it');
 
@@ -95,7 +100,7 @@ sub not_preloaded
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 $node->append_conf('postgresql.conf', "output_plugin_libraries = 'pgoutput, test_decoding, notify_stats'\n")
   if $allow_plugin;
-restart_with("wal_level = logical\n");
+restart_with("wal_level = logical\nmax_wal_senders = 10\n");
 not_preloaded();
 
 # --- no free slot ---------------------------------------------------------------------
@@ -208,10 +213,10 @@ is_verified($node, 'kinds', 'verify() after DROP TABLE of another rollup');
 # --- a server that left ---------------------------------------------------------------
 
 # The slot prevents the server from starting at a lower wal_level, with a message of the server.
-$node->append_conf('postgresql.conf', "wal_level = replica\n");
+$node->append_conf('postgresql.conf', $too_low);
 $node->stop;
 is($node->start(fail_ok => 1), 0, 'a server with our slot does not start at a lower wal_level');
-$node->append_conf('postgresql.conf', "wal_level = logical\n");
+$node->append_conf('postgresql.conf', "wal_level = logical\nmax_wal_senders = 10\n");
 $node->start;
 sql($node, q{SELECT notify_stats.drop_rollup('kinds')});
 sql($node, 'CALL notify_stats.catch_up()');

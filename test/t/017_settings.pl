@@ -668,8 +668,8 @@ my @groups = (
 		whose => [ 'database', 'role' ],
 		set => {
 			quote_all_identifiers => 'on',
-			standard_conforming_strings => 'off',
-			escape_string_warning => 'on',
+			# since 19 there are no others
+			$version < 19 ? (standard_conforming_strings => 'off', escape_string_warning => 'on') : (),
 			backslash_quote => 'off',
 			transform_null_equals => 'on',
 			array_nulls => 'off',

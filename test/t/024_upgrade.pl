@@ -214,11 +214,12 @@ WHERE attoptions IS NOT NULL});
 	return;
 }
 
-# An empty one of the new version, which lets pg_upgrade make our slot.
+# An empty one of the new version, which lets pg_upgrade make our slot.  It has data checksums if
+# the old one has, as is the default from 18 on.
 sub empty_node
 {
-	my ($name) = @_;
-	return new_node($name, start => 0, init => ['--no-data-checksums'], conf => $new_settings);
+	my ($name, $old) = @_;
+	return new_node($name, start => 0, init => $old->pg_version < 18 ? ['--no-data-checksums'] : [], conf => $new_settings);
 }
 
 sub upgrade_command
@@ -229,7 +230,7 @@ sub upgrade_command
 }
 
 my $old = old_node('old');
-my $new = empty_node('new');
+my $new = empty_node('new', $old);
 create_rollups($old);
 remove_column_versions($old);
 change($old);
@@ -264,7 +265,7 @@ $new->stop;
 
 # Without the slot.
 $old = old_node('old_unprepared');
-$new = empty_node('new_unprepared');
+$new = empty_node('new_unprepared', $old);
 create_rollups($old);
 remove_column_versions($old);
 change($old);

@@ -259,11 +259,13 @@ my @cases = (
 	{   title => 'settings of the database',
 		role => 'owner',
 		mallory => q{
-			ALTER DATABASE <db> SET standard_conforming_strings = off; ALTER DATABASE <db> SET quote_all_identifiers = on;
+			ALTER DATABASE <db> SET quote_all_identifiers = on;
 			ALTER DATABASE <db> SET transform_null_equals = on; ALTER DATABASE <db> SET check_function_bodies = off;
 			ALTER DATABASE <db> SET xmloption = document; ALTER DATABASE <db> SET default_transaction_isolation = 'serializable';
 			ALTER DATABASE <db> SET row_security = off; ALTER DATABASE <db> SET "DateStyle" = 'SQL, DMY';
-			ALTER DATABASE <db> SET client_min_messages = error; ALTER DATABASE <db> SET bytea_output = escape; } },
+			ALTER DATABASE <db> SET client_min_messages = error; ALTER DATABASE <db> SET bytea_output = escape; }
+			# since 19 it is always on
+			. ($node->pg_version->major < 19 ? 'ALTER DATABASE <db> SET standard_conforming_strings = off;' : '') },
 	{   title => "his default privileges",
 		role => 'owner',
 		mallory => 'ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC;' },
