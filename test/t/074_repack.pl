@@ -1,4 +1,4 @@
-# 069_repack.pl
+# 074_repack.pl
 #
 # REPACK, with and without CONCURRENTLY, of a source and of the table of a rollup, while both are
 # written to (PostgreSQL 19).  CONCURRENTLY refuses tables with REPLICA IDENTITY FULL.
