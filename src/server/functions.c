@@ -46,6 +46,7 @@
 #include "main_slot.h"
 #include "names.h"
 #include "settings.h"
+#include "release.h"
 #include "replacement.h"
 #include "rollup.h"
 #include "shape.h"
@@ -177,16 +178,60 @@ notify_stats_check_primary(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Returns an argument of type text, or NULL. */
+static char *
+text_or_null(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/*
+ * Looks for a rollup that exists already.  That needs no free slot.  See
+ * replacement_find_same.
+ */
+static Oid
+find_existing(const char *name, const char *definition,
+			  const CreateOptions *options)
+{
+	const Format *format;
+
+	check_primary();
+	shared_require();
+	format = stream_format();
+	return replacement_find_same(name, definition,
+								 format != NULL ? format : format_chosen(),
+								 options);
+}
+
 Datum
 notify_stats_create_rollup(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
-	List	   *facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(3));
+	CreateOptions options = {0};
+	char	   *name;
+	char	   *definition;
 
+	/* updated_at may be null */
+	for (int i = 0; i < 7; i++)
+	{
+		if (PG_ARGISNULL(i) && i != 5)
+			PG_RETURN_NULL();
+	}
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	options.ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
+	options.facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(3));
+	options.adopt = PG_GETARG_BOOL(4);
+	options.updated_at = text_or_null(fcinfo, 5);
+
+	if (PG_GETARG_BOOL(6))
+	{
+		Oid			relid = find_existing(name, definition, &options);
+
+		if (OidIsValid(relid))
+			PG_RETURN_OID(relid);
+	}
 	PG_RETURN_OID(from_query_create(name, definition, check_server(),
-									ignore_deletes, facts));
+									&options));
 }
 
 static void
@@ -289,15 +334,20 @@ notify_stats_explain_rollup(PG_FUNCTION_ARGS)
 Datum
 notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
+	CreateOptions options = {0};
+	Oid			relid;
+	const Format *format;
 
-	const Format *format = check_server();
-
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	relid = PG_GETARG_OID(0);
+	options.ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
+	options.updated_at = text_or_null(fcinfo, 2);
+	format = check_server();
 	if (computed_is_left(relid))
-		computed_adopt(relid, format, ignore_deletes);
+		computed_adopt(relid, format, options.ignore_deletes);
 	else
-		rollup_adopt_table(relid, format, ignore_deletes);
+		rollup_adopt_table(relid, format, &options);
 	PG_RETURN_VOID();
 }
 
@@ -325,7 +375,10 @@ Datum
 notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 {
 	check_primary();
-	rollup_drop(PG_GETARG_OID(0));
+	if (PG_GETARG_BOOL(1))
+		release_table(PG_GETARG_OID(0));
+	else
+		rollup_drop(PG_GETARG_OID(0));
 	PG_RETURN_VOID();
 }
 
