@@ -90,6 +90,17 @@ find_column(TupleDesc desc, const char *name)
 	return NULL;
 }
 
+static bool
+is_group(const Definition *definition, AttrNumber attnum)
+{
+	for (int i = 0; i < definition->ngroups; i++)
+	{
+		if (definition->groups[i].attnum == attnum)
+			return true;
+	}
+	return false;
+}
+
 static void
 check_type(Candidate *candidate, Form_pg_attribute column,
 		   Form_pg_attribute wanted)
@@ -97,20 +108,25 @@ check_type(Candidate *candidate, Form_pg_attribute column,
 	const char *name = NameStr(column->attname);
 	bool		collation = column->atttypid == wanted->atttypid &&
 	column->attcollation != wanted->attcollation;
+	char	   *statement;
 
 	if (column->atttypid == wanted->atttypid &&
 		column->atttypmod == wanted->atttypmod &&
 		column->attcollation == wanted->attcollation)
 		return;
+	statement = psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s;",
+						 candidate->name, quote_identifier(name),
+						 own_table_column_type(wanted, true));
 	add(candidate,
-		psprintf("column \"%s\" has type %s instead of %s", name,
+		psprintf("Column \"%s\" has type %s instead of %s", name,
 				 own_table_column_type(column, collation),
 				 own_table_column_type(wanted, collation)),
 		NULL,
-		psprintf("Cast the output column of the query to %s, or run: ALTER TABLE %s ALTER COLUMN %s TYPE %s;",
-				 own_table_column_type(column, false), candidate->name,
-				 quote_identifier(name),
-				 own_table_column_type(wanted, true)));
+		/* a measure with a cast is not kept in a table */
+		is_group(candidate->definition, wanted->attnum) ?
+		psprintf("Cast the output column of the query to %s, or run: %s",
+				 own_table_column_type(column, true), statement) :
+		psprintf("Run: %s", statement));
 }
 
 /* A column into which values cannot be inserted. */
@@ -121,12 +137,12 @@ check_insertable(Candidate *candidate, Form_pg_attribute column)
 	const char *quoted = quote_identifier(name);
 
 	if (column->attgenerated)
-		add(candidate, psprintf("column \"%s\" is a generated column", name),
+		add(candidate, psprintf("Column \"%s\" is a generated column", name),
 			NULL, alter_table(candidate,
 							  psprintf("ALTER COLUMN %s DROP EXPRESSION",
 									   quoted)));
 	if (column->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
-		add(candidate, psprintf("column \"%s\" is an identity column", name),
+		add(candidate, psprintf("Column \"%s\" is an identity column that is always generated", name),
 			NULL, alter_table(candidate,
 							  psprintf("ALTER COLUMN %s DROP IDENTITY",
 									   quoted)));
@@ -148,7 +164,7 @@ check_columns(Candidate *candidate)
 		if (column == NULL)
 		{
 			complete = false;
-			add(candidate, psprintf("column \"%s\" is missing", name), NULL,
+			add(candidate, psprintf("Column \"%s\" is missing", name), NULL,
 				psprintf("Name the output column of the query as in the table, or run: ALTER TABLE %s ADD COLUMN %s %s;",
 						 candidate->name, quote_identifier(name),
 						 own_table_column_type(wanted, true)));
@@ -201,9 +217,9 @@ check_order(Candidate *candidate)
 		{
 			add(candidate,
 				column->attisdropped ?
-				psprintf("a column that was dropped comes before column \"%s\"",
+				psprintf("A column that was dropped comes before column \"%s\"",
 						 wanted) :
-				psprintf("column \"%s\", which the query does not have, comes before column \"%s\"",
+				psprintf("Column \"%s\", which the query does not have, comes before column \"%s\"",
 						 NameStr(column->attname), wanted),
 				"The first columns of the table must be those of the query.",
 				"Create the table again with the columns of the query first.");
@@ -212,7 +228,7 @@ check_order(Candidate *candidate)
 		same &= strcmp(NameStr(column->attname), wanted) == 0;
 	}
 	if (!same)
-		add(candidate, "the columns of the query have another order", NULL,
+		add(candidate, "The columns of the query have another order", NULL,
 			psprintf("Write the output columns of the query in this order: %s.",
 					 names_in_table_order(candidate)));
 }
@@ -235,7 +251,7 @@ check_more_columns(Candidate *candidate)
 			 strcmp(name, candidate->updated_at) == 0))
 			continue;
 		add(candidate,
-			psprintf("column \"%s\", which the query does not have, is NOT NULL and has no default",
+			psprintf("Column \"%s\", which the query does not have, is NOT NULL and has no default",
 					 name),
 			NULL, alter_table(candidate,
 							  psprintf("ALTER COLUMN %s DROP NOT NULL",
@@ -318,12 +334,12 @@ check_index(Candidate *candidate)
 	duplicates = count_duplicates(candidate);
 	if (duplicates > 0)
 		add(candidate,
-			psprintf("it has more than one row for " INT64_FORMAT " of its groups (%s)",
+			psprintf("The table has more than one row for " INT64_FORMAT " of its groups (%s)",
 					 duplicates, columns),
 			NULL,
 			"Delete all but one row of each of these groups. The build then corrects the remaining ones.");
 	add(candidate,
-		psprintf("it has no unique index on the group columns (%s)", columns),
+		psprintf("The table has no unique index on the group columns (%s)", columns),
 		"An index that is partial, deferrable, invalid, on expressions, or on other columns or collations does not suffice, and on columns that can be null only one with NULLS NOT DISTINCT.",
 		psprintf("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;",
 				 candidate->name, columns));
@@ -341,69 +357,90 @@ check_kind(Candidate *candidate)
 	char	   *reason = subscription_reason(relid);
 
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
-		add(candidate, "it is unlogged",
+		add(candidate, "The table is unlogged",
 			"A crash would empty the table, and its rows would not be counted again.",
 			alter_table(candidate, "SET LOGGED"));
 	if (form->relowner != GetUserId())
 		add(candidate,
-			psprintf("it belongs to role \"%s\"",
+			psprintf("The table belongs to role \"%s\"",
 					 GetUserNameFromId(form->relowner, false)),
 			"The query is run as the owner of the table.",
 			psprintf("Run: SET ROLE %s;",
 					 quote_identifier(GetUserNameFromId(form->relowner,
 														false))));
 	if (form->relispartition || has_superclass(relid))
-		add(candidate, form->relispartition ? "it is a partition" :
-			"it inherits from another table", NULL,
+		add(candidate, form->relispartition ? "The table is a partition" :
+			"The table inherits from another one", NULL,
 			psprintf("Run: ALTER TABLE parent %s %s;",
 					 form->relispartition ? "DETACH PARTITION" : "NO INHERIT",
 					 candidate->name));
-	if (has_subclass(relid))
-		add(candidate, "other tables inherit from it",
+	if (find_inheritance_children(relid, NoLock) != NIL)
+		add(candidate, "Other tables inherit from the table",
 			"Their rows would be read with those of the rollup.",
 			psprintf("Run for each of them: ALTER TABLE child NO INHERIT %s;",
 					 candidate->name));
 	if (form->relforcerowsecurity && form->relrowsecurity)
-		add(candidate, "row-level security applies to its owner",
+		add(candidate, "Row-level security applies to the owner of the table",
 			"The rows of the rollup are written as the owner.",
 			alter_table(candidate, "NO FORCE ROW LEVEL SECURITY"));
 	if (candidate->table->rd_rules != NULL)
-		add(candidate, "it has rules", NULL,
+		add(candidate, "The table has rules", NULL,
 			psprintf("Run for each of them: DROP RULE rule ON %s;",
 					 candidate->name));
 	if (reason != NULL)
-		add(candidate, reason, NULL,
+		add(candidate, psprintf("A %s", reason), NULL,
 			"Remove the table from the publication, and refresh the subscription.");
 }
 
 /*
+ * Reports a constraint, or a constraint trigger, that is checked only at the
+ * commit, where an error cannot be attributed to this rollup.
+ */
+static void
+complain_of_deferred(Candidate *candidate, const Trigger *trigger)
+{
+	const char *name = get_constraint_name(trigger->tgconstraint);
+	bool		referenced = RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK;
+
+	/* both tables of a foreign key have such triggers */
+	add(candidate,
+		psprintf("Constraint \"%s\" is checked at the end of a transaction",
+				 name),
+		NULL,
+		OidIsValid(trigger->tgconstrrelid) ?
+		psprintf("Run: ALTER TABLE %s ALTER CONSTRAINT %s DEFERRABLE INITIALLY IMMEDIATE;",
+				 referenced ? qualified_name(trigger->tgconstrrelid) :
+				 candidate->name, quote_identifier(name)) :
+		"Drop the constraint and create it again without INITIALLY DEFERRED.");
+}
+
+/*
  * Checks for triggers that may change or suppress rows, and for constraints
- * that are checked only at the commit, where an error cannot be attributed to
- * this rollup.
+ * that are deferred.
  */
 static void
 check_triggers(Candidate *candidate)
 {
 	TriggerDesc *triggers = candidate->table->trigdesc;
+	List	   *seen = NIL;
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
 		if (trigger->tginitdeferred)
-			add(candidate,
-				trigger->tgisinternal && OidIsValid(trigger->tgconstraint) ?
-				psprintf("constraint \"%s\" is checked at the end of a transaction",
-						 get_constraint_name(trigger->tgconstraint)) :
-				psprintf("trigger \"%s\" is fired at the end of a transaction",
-						 trigger->tgname),
-				NULL, "Make it INITIALLY IMMEDIATE. For a foreign key, use ALTER TABLE ... ALTER CONSTRAINT; create others again.");
+		{
+			/* a foreign key has several triggers */
+			if (!list_member_oid(seen, trigger->tgconstraint))
+				complain_of_deferred(candidate, trigger);
+			seen = lappend_oid(seen, trigger->tgconstraint);
+		}
 		else if (!trigger->tgisinternal &&
 				 trigger->tgenabled != TRIGGER_DISABLED &&
 				 TRIGGER_FOR_ROW(trigger->tgtype) &&
 				 TRIGGER_FOR_BEFORE(trigger->tgtype))
 			add(candidate,
-				psprintf("trigger \"%s\" can change or suppress rows",
+				psprintf("Trigger \"%s\" can change or suppress rows",
 						 trigger->tgname),
 				NULL,
 				psprintf("Run: DROP TRIGGER %s ON %s;",
@@ -434,7 +471,7 @@ check_not_read(Candidate *candidate)
 	ListCell   *lc;
 
 	if (is_read(relid, candidate->definition->sources))
-		add(candidate, "the query reads it", NULL,
+		add(candidate, "The query reads the table", NULL,
 			"Use another table as the source, or another name for the rollup.");
 	foreach(lc, rollup_known_sources())
 	{
@@ -443,7 +480,7 @@ check_not_read(Candidate *candidate)
 		if (source->rollup != relid && get_rel_name(source->rollup) != NULL &&
 			is_read(relid, list_make1_oid(source->source)))
 			add(candidate,
-				psprintf("rollup %s reads it", qualified_name(source->rollup)),
+				psprintf("Rollup %s reads the table", qualified_name(source->rollup)),
 				"Rollups of rollups are not supported.", NULL);
 	}
 }

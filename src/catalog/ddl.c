@@ -297,7 +297,8 @@ report_dropped(void)
 	" ORDER BY d.object_identity";
 
 	SPI_connect();
-	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+	/* with a new snapshot, which does not show what was dropped */
+	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the dropped objects");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

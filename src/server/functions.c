@@ -34,6 +34,7 @@
 #include "build.h"
 #include "builder.h"
 #include "busy_lock.h"
+#include "catch_up.h"
 #include "compat.h"
 #include "computed.h"
 #include "core.h"
@@ -487,6 +488,9 @@ notify_stats_verify(PG_FUNCTION_ARGS)
  * Waiting
  */
 
+/* Interval at which it is checked whether a process that catches up has ended. */
+#define SEE_AGAIN_MS 200
+
 /* Returns the milliseconds of an interval, at least 0. */
 int64
 interval_ms(const Interval *interval)
@@ -548,6 +552,40 @@ all_reached(List *relids, XLogRecPtr target, XLogRecPtr reached,
 	return true;
 }
 
+/* Warns that nothing will be reached by itself. */
+static void
+warn_of_pause(void)
+{
+	StreamRow	row;
+
+	if (stream_load(&row) && row.paused)
+		ereport(WARNING,
+				(errmsg("notify_stats is paused in this database"),
+				 errhint("Run: SELECT notify_stats.resume(); or: CALL notify_stats.catch_up();")));
+}
+
+/*
+ * Makes the changes before a position be applied as soon as possible: by the
+ * worker, or if there is none, perhaps by a process that is started for that.
+ * Says what to call if they will not be.  Returns whether to call this again
+ * while waiting.
+ */
+static bool
+see_to_it(SharedStream *stream, XLogRecPtr target, CatchUpElsewhere *elsewhere)
+{
+	bool		again = false;
+
+	hasten(stream, target);
+	if (!worker_is_registered(get_database_name(MyDatabaseId)))
+		again = catch_up_elsewhere(elsewhere);
+	if (!again && elsewhere->handle == NULL)
+	{
+		worker_report_missing(WARNING);
+		warn_of_pause();
+	}
+	return again;
+}
+
 /*
  * Waits until every transaction before a position is in the rollups, and no
  * rollup (or not this one) is being built.  Sleeps on a condition variable
@@ -563,7 +601,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 	bool		no_throw = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	TimestampTz start = GetCurrentTimestamp();
 	SharedStream *stream = shared_stream();
-	bool		first = true;
+	CatchUpElsewhere elsewhere = {0};
+	bool		see_again = timeout > 0;
 	bool		reached;
 	Unreached	missing;
 
@@ -581,12 +620,8 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		reached = all_reached(relids, target,
 							  pg_atomic_read_u64(&stream->reached_lsn),
 							  &missing);
-		if (first && !reached && timeout > 0)
-		{
-			worker_report_missing(WARNING);
-			hasten(stream, target);
-		}
-		first = false;
+		if (see_again && !reached)
+			see_again = see_to_it(stream, target, &elsewhere);
 		left = timeout - (GetCurrentTimestamp() - start) / 1000;
 		if (reached || left <= 0)
 			break;
@@ -597,7 +632,7 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 		 */
 		SetLatch(MyLatch);
 		(void) ConditionVariableTimedSleep(&shared_state->reached_cv,
-										   Min(left, PG_INT32_MAX),
+										   Min(left, see_again ? SEE_AGAIN_MS : PG_INT32_MAX),
 										   PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
@@ -607,74 +642,6 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 }
 
 /* Catching up in the session itself */
-
-/*
- * If another process builds that rollup, waits for the build to end, but for
- * at most one second.
- */
-static void
-wait_for_other_build(Oid relid)
-{
-	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
-	if (shared_build_running(relid))
-		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000,
-										   PG_WAIT_EXTENSION);
-	ConditionVariableCancelSleep();
-}
-
-/*
- * Runs a cycle, and then, with the slot closed, the work that it reports as
- * due.  Returns whether nothing is left to do and everything before "target"
- * has been read.
- */
-static bool
-catch_up_once(MemoryContext slot_context, XLogRecPtr target)
-{
-	CycleResult result;
-	bool		done;
-	ListCell   *lc;
-
-	slot_keep_open(slot_context);
-	result = cycle_run(true);
-	if (result.more)
-		return false;
-	done = !OidIsValid(result.busy.relid) && result.wants_build == NIL &&
-		(!result.has_rollups || result.reached_lsn >= target);
-	/* read past our own last commit, so that wait_for_lsn() does not wait */
-	if (done)
-		(void) cycle_run(true);
-	slot_keep_open(NULL);
-
-	foreach(lc, result.wants_build)
-	{
-		build_rollup(lfirst_oid(lc), true);
-		wait_for_other_build(lfirst_oid(lc));
-	}
-	if (OidIsValid(result.busy.relid))
-		busy_lock_wait(result.busy);
-	return done;
-}
-
-/* Works until everything is done that was to be done at the start. */
-static void
-catch_up(void)
-{
-	XLogRecPtr	target = slot_flush_written();
-	MemoryContext slot_context = AllocSetContextCreate(CurrentMemoryContext,
-													   "notify_stats slot",
-													   ALLOCSET_SMALL_SIZES);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "notify_stats catch_up",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller_context = MemoryContextSwitchTo(context);
-
-	main_slot_follow_settings(true);
-	while (!catch_up_once(slot_context, target))
-		MemoryContextReset(context);
-	MemoryContextSwitchTo(caller_context);
-	MemoryContextDelete(context);
-	MemoryContextDelete(slot_context);
-}
 
 /* Runs the body of a procedure that has its own transactions. */
 static void
