@@ -133,6 +133,17 @@ check_length(const RangeVar *rollup, const char *part)
 								strlen(rollup->relname)))));
 }
 
+/* Returns what to do about a relation that has the name of a new rollup. */
+static const char *
+name_hint(Oid relid)
+{
+	if (rollup_exists(relid))
+		return "Choose another name. To change the definition of the rollup, use notify_stats.alter_rollup().";
+	if (get_rel_relkind(relid) == RELKIND_RELATION)
+		return "Choose another name, drop the table, or use adopt => true to make it the table of the rollup.";
+	return "Choose another name, or drop the relation.";
+}
+
 /*
  * Throws unless a rollup, and each of its cores (names without a schema), can
  * have its name and that of its definition.  With "adopt", the table has the
@@ -166,9 +177,9 @@ create_check_names(const RangeVar *rollup, List *cores, bool adopt)
 								   rollup->relname,
 								   create_definition_name(rollup->relname),
 								   (char *) linitial(cores)),
-						 cores == NIL && i == 0 && get_rel_relkind(get_relname_relid(name, namespace)) == RELKIND_RELATION ?
-						 errhint("Choose another name, drop the table, or use adopt => true to make it the table of the rollup.") :
-						 errhint("Choose another name, or drop the relation.")));
+						 errhint("%s", cores == NIL && i == 0 ?
+								 name_hint(get_relname_relid(name, namespace)) :
+								 "Choose another name, or drop the relation.")));
 		}
 	}
 }

@@ -182,6 +182,7 @@ my %function = (
 	left_cores => [ q{SELECT notify_stats.left_cores('desk.owned'::regclass)}, $superuser, qw(joe) ],
 	computed_gaps => [ 'SELECT * FROM notify_stats.computed_gaps()', $superuser, qw(joe) ],
 	follow_owner => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.follow_owner()', $superuser ],
+	report_drop => [ 'BEGIN\; CREATE EVENT TRIGGER more ON sql_drop EXECUTE FUNCTION notify_stats.report_drop()', $superuser ],
 	check_view => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.check_view()', $superuser ],
 	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],
 	keep_own_rows => [ 'BEGIN\; CREATE TEMP TABLE more ()\; CREATE TRIGGER t BEFORE INSERT ON more EXECUTE FUNCTION notify_stats.keep_own_rows()', $superuser, qw(joe) ]);

@@ -574,7 +574,7 @@ is(join("\n", sort split /\n/, sql($node, q{
 	UNION ALL
 	SELECT p.oid::regprocedure::text, 'EXECUTE' FROM pg_proc p
 	WHERE p.pronamespace = 'notify_stats'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
-})), 'adopt_rollup(regclass,text[])|EXECUTE
+})), 'adopt_rollup(regclass,text[],text)|EXECUTE
 alter_rollup(regclass,text,text[])|EXECUTE
 applied_lsn(regclass)|EXECUTE
 blocked_by(integer)|EXECUTE
@@ -584,9 +584,9 @@ catch_up_progress|SELECT
 changed_rows(anyelement,pg_lsn,interval)|EXECUTE
 changes(regclass,pg_lsn,interval)|EXECUTE
 computed_rollup|SELECT
-create_rollup(text,text,text[],text[])|EXECUTE
+create_rollup(text,text,text[],text[],boolean,text,boolean)|EXECUTE
 display_name(regclass)|EXECUTE
-drop_rollup(regclass)|EXECUTE
+drop_rollup(regclass,boolean)|EXECUTE
 explain_rollup(text,text[])|EXECUTE
 ignored_by(regclass[])|EXECUTE
 is_successor(regclass)|EXECUTE

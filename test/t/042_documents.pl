@@ -233,7 +233,7 @@ my @internal = qw(blocked_by build_activity catalog_state catch_up_activity chec
 	follow_owner ignored_by is_resumable is_successor keep_own_rows late_standbys left_cores loss_reason note_ddl
 	replacement_comments replacement_copies replacement_indexes replacement_names replacement_obstacles
 	replacement_pairs replacement_place replacement_relations replacement_same replacement_stubs
-	replacement_views source_gaps stream_activity transaction_name worst_part);
+	replacement_views report_drop source_gaps stream_activity transaction_name worst_part);
 my (@functions, @told);
 
 # "name(argument type [DEFAULT], ...) → result" of each; and the same as the README has it
