@@ -281,7 +281,7 @@ sub test_own_tables
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
 	}), join(' ', (map { "notify_stats.computed_rollup.$_" } qw(cores definition rollup)), (map { "notify_stats.replacement.$_" } qw(reason rollup successor)),
-			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact', 'notify_stats.source_fact.rollup',
+			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state updated_at)), 'notify_stats.source_fact.fact', 'notify_stats.source_fact.rollup',
 			'notify_stats.stream.applied_lsn'),
 		'columns of our tables that PUBLIC may read');
 	is(sql($node, q{

@@ -50,7 +50,8 @@ my @called = map { /'MODULE_PATHNAME', '(\w+)'/ ? ($1, "pg_finfo_$1") : () }
   split /\n/, slurp_file("$top/src/notify_stats--1.0.sql");
 
 is("@exported", join(' ', sort(@called, qw(Pg_magic_func _PG_init _PG_output_plugin_init
-	notify_stats_worker_main notify_stats_builder_main notify_stats_catch_up_main))), 'the library exports only the functions that the server calls');
+	notify_stats_worker_main notify_stats_builder_main notify_stats_catch_up_main
+	notify_stats_catch_up_once_main))), 'the library exports only the functions that the server calls');
 
 # Compiles a library with functions that crash the server, of the names that ours does not export.
 sub make_namesakes
