@@ -1648,7 +1648,10 @@ CREATE FUNCTION @extschema@."check"(
         WHERE v.relkind = 'v' AND v.relname LIKE '%\_definition' AND t.relkind = 'r' AND t.relowner = v.relowner AND
               w.ev_action::text LIKE '%:hasAggs true%' AND
               EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indisunique AND
-                                                   (i.indnullsnotdistinct OR i.indisprimary)) AND
+                                                   (i.indnullsnotdistinct OR
+                                                    NOT EXISTS (SELECT FROM pg_attribute a
+                                                                WHERE a.attrelid = t.oid AND a.attnum = ANY (i.indkey) AND
+                                                                      NOT a.attnotnull))) AND
               NOT EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = t.oid) AND
               NOT EXISTS (SELECT FROM left_view l WHERE t.oid = ANY (l.cores)) AND
               NOT EXISTS (SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = v.oid
