@@ -157,7 +157,8 @@ CREATE TABLE @extschema@.rollup (
     definition   regclass NOT NULL,
     ignore_deletes regclass[] NOT NULL,
     state        text NOT NULL,
-    fingerprint  bigint
+    fingerprint  bigint,
+    updated_at   name
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup IS
@@ -172,10 +173,12 @@ COMMENT ON COLUMN @extschema@.rollup.state IS
     'building: not filled yet; live: exact at applied_lsn; stale: to be rebuilt by the worker; failed: to be rebuilt with rebuild()';
 COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
     'hash of the definition that the table was last built from';
+COMMENT ON COLUMN @extschema@.rollup.updated_at IS
+    'the column of the table in which the time of the last change of a row is noted; NULL: none';
 
 -- a dump contains the rollups, but not their position, so they are rebuilt
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup',
-    'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class)');
+    'WHERE rollup IN (SELECT oid FROM pg_catalog.pg_class) AND definition IN (SELECT oid FROM pg_catalog.pg_class)');
 
 CREATE TABLE @extschema@.computed_rollup (
     rollup       regclass PRIMARY KEY,
@@ -341,12 +344,13 @@ REVOKE ALL ON FUNCTION @extschema@.catalog_state(regclass) FROM PUBLIC;
 -- Creating and dropping rollups
 
 CREATE FUNCTION @extschema@.create_rollup(rollup text, definition text, ignore_deletes text[] DEFAULT '{}',
-        facts text[] DEFAULT '{}')
+        facts text[] DEFAULT '{}', adopt boolean DEFAULT false, updated_at text DEFAULT NULL,
+        if_not_exists boolean DEFAULT false)
     RETURNS regclass
-    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_create_rollup';
-COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[], text[]) IS
-    'creates a table that contains the result of a summary query and is kept up to date, or such tables and a view that computes the result from them, and the view <rollup>_definition; rows of the tables in ignore_deletes are still counted after they were deleted; facts are the tables whose rows are counted, where a join does not tell';
+COMMENT ON FUNCTION @extschema@.create_rollup(text, text, text[], text[], boolean, text, boolean) IS
+    'creates a table that contains the result of a summary query and is kept up to date, or such tables and a view that computes the result from them, and the view <rollup>_definition; rows of the tables in ignore_deletes are still counted after they were deleted; facts are the tables whose rows are counted, where a join does not tell; with adopt => true, the table exists; updated_at is a column of it in which the time of the last change of a row is noted; with if_not_exists => true, does nothing if there is such a rollup already';
 
 CREATE FUNCTION @extschema@.explain_rollup(definition text, facts text[] DEFAULT '{}',
         OUT part text, OUT verdict text, OUT reason text, OUT advice text)
@@ -356,18 +360,19 @@ CREATE FUNCTION @extschema@.explain_rollup(definition text, facts text[] DEFAULT
 COMMENT ON FUNCTION @extschema@.explain_rollup(text, text[]) IS
     'shows what create_rollup() would keep, what the view would compute, and everything that is not supported';
 
-CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}')
+CREATE FUNCTION @extschema@.adopt_rollup(rollup regclass, ignore_deletes text[] DEFAULT '{}',
+        updated_at text DEFAULT NULL)
     RETURNS void
-    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_adopt_rollup';
-COMMENT ON FUNCTION @extschema@.adopt_rollup(regclass, text[]) IS
+COMMENT ON FUNCTION @extschema@.adopt_rollup(regclass, text[], text) IS
     'turns a table and its view into a rollup again, after a restore of only the schema or after DROP EXTENSION';
 
-CREATE FUNCTION @extschema@.drop_rollup(rollup regclass) RETURNS void
+CREATE FUNCTION @extschema@.drop_rollup(rollup regclass, keep_table boolean DEFAULT false) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'notify_stats_drop_rollup';
-COMMENT ON FUNCTION @extschema@.drop_rollup(regclass) IS
-    'drops a rollup with its table, or its cores, and its definition';
+COMMENT ON FUNCTION @extschema@.drop_rollup(regclass, boolean) IS
+    'drops a rollup with its table, or its cores, and its definition; with keep_table => true, its table remains as an ordinary one, with its rows';
 
 CREATE FUNCTION @extschema@.alter_rollup(rollup regclass, definition text, facts text[] DEFAULT '{}') RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -711,7 +716,8 @@ CREATE FUNCTION @extschema@.replacement_obstacles(rollup oid, successor oid,
              JOIN @extschema@.rollup r ON r.rollup = g.relid
              CROSS JOIN LATERAL (SELECT a.attrelid, a.attname, row_number() OVER (ORDER BY a.attnum) AS n FROM pg_attribute a
                                  WHERE a.attrelid = r.rollup AND a.attnum > 0 AND NOT a.attisdropped) a
-        WHERE a.n > (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = r.definition AND b.attnum > 0)
+        WHERE a.n > (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = r.definition AND b.attnum > 0) AND
+              a.attname IS DISTINCT FROM r.updated_at
         UNION
         SELECT 7, format('%s inherits from %s', i.inhrelid::regclass, i.inhparent::regclass)
         FROM gone g JOIN pg_inherits i ON i.inhrelid = g.relid
@@ -783,6 +789,7 @@ CREATE FUNCTION @extschema@.applied_lsn(rollup regclass DEFAULT NULL) RETURNS pg
                   (NOT EXISTS (SELECT FROM unnest(coalesce((SELECT c.cores FROM @extschema@.computed_rollup c
                                                             WHERE c.rollup = $1), ARRAY[$1])) part
                                WHERE NOT EXISTS (SELECT FROM @extschema@.rollup r
+                                                      JOIN pg_class d ON d.oid = r.definition
                                                  WHERE r.rollup = part AND r.state = 'live')) AND
                    NOT EXISTS (SELECT FROM @extschema@.source_fact f
                                WHERE f.rollup = 0 AND
@@ -925,6 +932,19 @@ CREATE EVENT TRIGGER notify_stats_view ON ddl_command_end
 ALTER EVENT TRIGGER notify_stats_view ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER notify_stats_view IS
     'checks the definitions of rollups that are replaced';
+
+CREATE FUNCTION @extschema@.report_drop() RETURNS event_trigger
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'notify_stats_report_drop';
+COMMENT ON FUNCTION @extschema@.report_drop() IS
+    'reports by a NOTICE that a dropped table or view was a rollup';
+REVOKE ALL ON FUNCTION @extschema@.report_drop() FROM PUBLIC;
+
+CREATE EVENT TRIGGER notify_stats_drop ON sql_drop
+    EXECUTE FUNCTION @extschema@.report_drop();
+ALTER EVENT TRIGGER notify_stats_drop ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER notify_stats_drop IS
+    'reports that a dropped table or view was a rollup';
 
 
 -- Monitoring
@@ -1338,6 +1358,7 @@ CREATE VIEW @extschema@.rollups WITH (security_barrier) AS
                  v.reason_lsn, v.built_at, v.changed_at,
                  CASE s.state WHEN 'live' THEN (SELECT m.applied_lsn FROM @extschema@.stream m) ELSE v.applied_lsn END AS applied_lsn
           FROM @extschema@.rollup r
+               JOIN pg_catalog.pg_class w ON w.oid = r.definition
                LEFT JOIN (SELECT c.rollup, c.definition, c.cores, core
                           FROM @extschema@.computed_rollup c JOIN pg_catalog.pg_class o ON o.oid = c.rollup
                                CROSS JOIN unnest(c.cores) core) u ON u.core = r.rollup
@@ -1663,7 +1684,7 @@ CREATE FUNCTION @extschema@."check"(
         FROM pg_subscription_rel l
              JOIN pg_subscription s ON s.oid = l.srsubid
              JOIN pg_class c ON c.oid = l.srrelid
-             LEFT JOIN @extschema@.rollup r ON r.rollup = l.srrelid
+             LEFT JOIN (@extschema@.rollup r JOIN pg_class w ON w.oid = r.definition) ON r.rollup = l.srrelid
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
     UNION ALL
     SELECT 'source subscription', g.problem IS NULL,
@@ -1724,7 +1745,7 @@ CREATE FUNCTION @extschema@."check"(
                       CASE WHEN r.ignore_deletes <> '{}' AND p.resumable IS NOT TRUE THEN ', forget_deleted => true' END,
                       CASE WHEN r.ignore_deletes = '{}' AND p.resumable
                            THEN ' If it fails again at the same change, add from_scratch => true.' END) END
-        FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup
+        FROM @extschema@.rollup r JOIN pg_class c ON c.oid = r.rollup JOIN pg_class w ON w.oid = r.definition
              LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
              CROSS JOIN LATERAL (SELECT CASE WHEN r.state = 'live' THEN @extschema@.loss_reason() END) d (reason)
              CROSS JOIN LATERAL (SELECT r.state = 'failed' AND @extschema@.is_resumable(v.applied_lsn)) p (resumable)
@@ -1754,7 +1775,10 @@ CREATE FUNCTION @extschema@."check"(
         WHERE v.relkind = 'v' AND v.relname LIKE '%\_definition' AND t.relkind = 'r' AND t.relowner = v.relowner AND
               w.ev_action::text LIKE '%:hasAggs true%' AND
               EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.oid AND i.indisunique AND
-                                                   (i.indnullsnotdistinct OR i.indisprimary)) AND
+                                                   (i.indnullsnotdistinct OR
+                                                    NOT EXISTS (SELECT FROM pg_attribute a
+                                                                WHERE a.attrelid = t.oid AND a.attnum = ANY (i.indkey) AND
+                                                                      NOT a.attnotnull))) AND
               NOT EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = t.oid) AND
               NOT EXISTS (SELECT FROM left_view l WHERE t.oid = ANY (l.cores)) AND
               NOT EXISTS (SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = v.oid

@@ -27,6 +27,7 @@ int			notify_stats_max_batch_wal = 256 * 1024;
 int			notify_stats_parallel_backlog = 256 * 1024;
 int			notify_stats_resumable_wal_window = 0;
 bool		notify_stats_notify = false;
+bool		notify_stats_catch_up_on_wait = false;
 int			notify_stats_max_catch_up_workers = 2;
 int			notify_stats_format = 0;
 int			notify_stats_wal2json_format_version = 2;
@@ -234,6 +235,14 @@ settings_define(void)
 							 &notify_stats_notify,
 							 false,
 							 PGC_SIGHUP,
+							 0,
+							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("notify_stats.catch_up_on_wait",
+							 "Sets whether wait_for_lsn() does the work of a missing worker.",
+							 "It starts a process that runs catch_up() once, if the user may call that and the database has no worker.",
+							 &notify_stats_catch_up_on_wait,
+							 false,
+							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
 	define_limits();

@@ -66,6 +66,7 @@ extern int	notify_stats_resumable_wal_window;
 
 /* notify_stats.notify: whether clients are notified of changed rollups */
 extern bool notify_stats_notify;
+extern bool notify_stats_catch_up_on_wait;
 
 /* notify_stats.format: of a new slot; an index into the formats in format.c */
 extern int	notify_stats_format;

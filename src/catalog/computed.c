@@ -160,7 +160,7 @@ computed_create(const char *name, const char *definition_text, List *cores,
 
 	create_check_number(list_length(cores));
 	rollup = create_resolve_name(name);
-	create_check_names(rollup, names_of_cores(cores));
+	create_check_names(rollup, names_of_cores(cores), false);
 	statement = create_parse(definition_text);
 	tables = prepare_cores(rollup, cores, format);
 	ignored = create_resolve_ignored(ignore_deletes,
@@ -292,7 +292,7 @@ computed_adopt(Oid view, const Format *format, List *ignore_deletes)
 	create_check_number(list_length(rollups));
 	ignored = create_resolve_ignored(ignore_deletes, definitions, format, true);
 	foreach(lc, rollups)
-		create_adopt_left((const Rollup *) lfirst(lc), ignored);
+		create_adopt_left((const Rollup *) lfirst(lc), ignored, NULL);
 	register_computed(&computed);
 }
 

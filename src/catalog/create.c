@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "commands/comment.h"
 #include "commands/view.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -25,6 +26,7 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "adopt.h"
 #include "busy_lock.h"
 #include "catalog.h"
 #include "compat.h"
@@ -131,12 +133,24 @@ check_length(const RangeVar *rollup, const char *part)
 								strlen(rollup->relname)))));
 }
 
+/* Returns what to do about a relation that has the name of a new rollup. */
+static const char *
+name_hint(Oid relid)
+{
+	if (rollup_exists(relid))
+		return "Choose another name. To change the definition of the rollup, use notify_stats.alter_rollup().";
+	if (get_rel_relkind(relid) == RELKIND_RELATION)
+		return "Choose another name, drop the table, or use adopt => true to make it the table of the rollup.";
+	return "Choose another name, or drop the relation.";
+}
+
 /*
  * Throws unless a rollup, and each of its cores (names without a schema), can
- * have its name and that of its definition.
+ * have its name and that of its definition.  With "adopt", the table has the
+ * name already.
  */
 void
-create_check_names(const RangeVar *rollup, List *cores)
+create_check_names(const RangeVar *rollup, List *cores, bool adopt)
 {
 	Oid			namespace = get_namespace_oid(rollup->schemaname, false);
 	List	   *names = lcons(rollup->relname, list_copy(cores));
@@ -148,7 +162,7 @@ create_check_names(const RangeVar *rollup, List *cores)
 	{
 		const char *name = (const char *) lfirst(lc);
 
-		for (int i = 0; i < 2; i++)
+		for (int i = adopt ? 1 : 0; i < 2; i++)
 		{
 			const char *relname = i == 0 ? name : create_definition_name(name);
 
@@ -163,7 +177,9 @@ create_check_names(const RangeVar *rollup, List *cores)
 								   rollup->relname,
 								   create_definition_name(rollup->relname),
 								   (char *) linitial(cores)),
-						 errhint("Choose another name, or drop the relation.")));
+						 errhint("%s", cores == NIL && i == 0 ?
+								 name_hint(get_relname_relid(name, namespace)) :
+								 "Choose another name, or drop the relation.")));
 		}
 	}
 }
@@ -209,8 +225,8 @@ create_index(const char *table, const Definition *definition)
 /*
  * Adds comments that describe a rollup, which is a "TABLE" or "VIEW", and its
  * definition.  They remain where our catalog does not, for example in a dump of
- * the schema alone.  "ignored" are OIDs of sources whose deleted rows continue
- * to count.
+ * the schema alone.  A rollup that has a comment of its owner (NULL) keeps it.
+ * "ignored" are OIDs of sources whose deleted rows continue to count.
  */
 void
 create_comments(const char *kind, const char *rollup, const char *definition,
@@ -227,8 +243,9 @@ create_comments(const char *kind, const char *rollup, const char *definition,
 		appendStringInfo(&comment, "%s%s", lc == list_head(ignored) ?
 						 "; ignore_deletes: " : ", ",
 						 qualified_name(lfirst_oid(lc)));
-	xact_execute(psprintf("COMMENT ON %s %s IS %s", kind, rollup,
-						  quote_literal_cstr(comment.data)));
+	if (kind != NULL)
+		xact_execute(psprintf("COMMENT ON %s %s IS %s", kind, rollup,
+							  quote_literal_cstr(comment.data)));
 	xact_execute(psprintf("COMMENT ON VIEW %s IS %s", definition,
 						  quote_literal_cstr(psprintf("definition of rollup %s of the extension notify_stats",
 													  rollup))));
@@ -236,16 +253,40 @@ create_comments(const char *kind, const char *rollup, const char *definition,
 
 /* Creates the table with the columns of its definition's view. */
 static void
-create_table(const char *table, const char *view, const Definition *definition,
+create_table(const char *table, const char *view, const NewTable *new,
 			 const List *ignore_deletes)
 {
-	SPI_connect();
-	/* reads no rows, but fails if the user may not read the sources */
-	xact_execute(psprintf("SELECT FROM %s LIMIT 0", view));
 	xact_execute(psprintf("CREATE TABLE %s WITH (fillfactor = %d) AS SELECT * FROM %s WITH NO DATA",
 						  table, ROLLUP_FILLFACTOR, view));
-	create_index(table, definition);
+	if (new->updated_at != NULL)
+		xact_execute(psprintf("ALTER TABLE %s ADD COLUMN %s timestamptz", table,
+							  quote_identifier(new->updated_at)));
+	create_index(table, new->definition);
 	create_comments("TABLE", table, view, "maintained by", ignore_deletes);
+}
+
+/*
+ * Makes the table of a rollup: creates it, or checks that the one that exists
+ * can be used.
+ */
+static void
+provide_table(const NewTable *new, const char *table, Oid view,
+			  const char *view_name, const List *ignore_deletes)
+{
+	bool		has_comment = OidIsValid(new->adopted) &&
+	GetComment(new->adopted, RelationRelationId, 0) != NULL;
+
+	SPI_connect();
+	/* reads no rows, but fails if the user may not read the sources */
+	xact_execute(psprintf("SELECT FROM %s LIMIT 0", view_name));
+	if (!OidIsValid(new->adopted))
+		create_table(table, view_name, new, ignore_deletes);
+	else
+	{
+		adopt_check(new->adopted, view, new->definition, new->updated_at);
+		create_comments(has_comment ? NULL : "TABLE", table, view_name,
+						"maintained by", ignore_deletes);
+	}
 	SPI_finish();
 }
 
@@ -343,15 +384,20 @@ create_view(const RangeVar *rollup, const char *name,
 /* Registers a rollup, and makes its view dependent on its table. */
 static void
 register_rollup(Oid relid, Oid view, List *ignored,
-				const Definition *definition)
+				const Definition *definition, const char *updated_at)
 {
-	Oid			argtypes[3] = {OIDOID, OIDOID, OIDARRAYOID};
-	Datum		args[3] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view),
-	catalog_oid_array(ignored)};
+	Oid			argtypes[4] = {OIDOID, OIDOID, OIDARRAYOID, TEXTOID};
+	Datum		args[4] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view),
+		catalog_oid_array(ignored),
+	updated_at ? CStringGetTextDatum(updated_at) : (Datum) 0};
+	char		nulls[4] = {' ', ' ', ' ', updated_at ? ' ' : 'n'};
 
-	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state)"
-					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building')",
-					3, argtypes, args, NULL);
+	if (updated_at != NULL)
+		adopt_check_updated_at(relid, updated_at, definition->ncolumns);
+	rollup_forget_released(relid);
+	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state, updated_at)"
+					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building', $4::pg_catalog.name)",
+					4, argtypes, args, nulls);
 	rollup_store_sources(relid, definition);
 	CommandCounterIncrement();
 }
@@ -458,8 +504,8 @@ create_prepare(const RangeVar *rollup, const char *name, const char *text,
 }
 
 /*
- * Creates the table and its definition as the current user, and registers them
- * as a rollup that is building.  "ignored" are resolved sources.  Returns the
+ * Creates the table, unless it is adopted, and its definition as the current
+ * user, and registers them as a rollup that is building.  "ignored" are resolved sources.  Returns the
  * OID of the table.
  */
 Oid
@@ -475,30 +521,42 @@ create_prepared(const NewTable *new, List *ignored)
 	view = create_view(new->table, view_name, new->statement, new->text);
 	error_context_stack = context.previous;
 
-	create_table(quote_qualified_identifier(new->table->schemaname,
-											new->table->relname),
-				 quote_qualified_identifier(new->table->schemaname,
-											view_name),
-				 new->definition, own);
+	provide_table(new, quote_qualified_identifier(new->table->schemaname,
+												  new->table->relname),
+				  view, quote_qualified_identifier(new->table->schemaname,
+												   view_name), own);
 	relid = get_relname_relid(new->table->relname,
 							  get_namespace_oid(new->table->schemaname,
 												false));
 	rollup_make_dependent(relid, view);
-	register_rollup(relid, view, own, new->definition);
+	register_rollup(relid, view, own, new->definition, new->updated_at);
 	return relid;
 }
 
+/* Throws unless the table exists and can be adopted with these options. */
+static void
+check_adoption(const RangeVar *table, const CreateOptions *options)
+{
+	(void) adopt_find_table(table);
+	if (options->ignore_deletes != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot adopt table \"%s\" with ignore_deletes",
+						table->relname),
+				 errdetail("The build would remove the totals of rows that are already deleted."),
+				 errhint("Create the rollup under another name, and read it together with the table.")));
+}
+
 /*
- * Creates the table and the definition view as the current user, and registers
- * the rollup as building.  Returns the OID of the table.  "ignore_deletes" are
- * names of sources (char *) whose deleted rows continue to count.  Throws if
- * the definition is not supported, if the changes of a source contain too
- * little in that format, if a name is in use, or if there are too many
- * rollups.
+ * Creates the table, or adopts it, and the definition view as the current user,
+ * and registers the rollup as building.  Returns the OID of the table.  Throws
+ * if the definition is not supported, if the changes of a source contain too
+ * little in that format, if a name is in use, if the table cannot be adopted,
+ * or if there are too many rollups.
  */
 Oid
 rollup_create(const char *name, const char *definition_text,
-			  const Format *format, List *ignore_deletes)
+			  const Format *format, const CreateOptions *options)
 {
 	RangeVar   *table;
 	NewTable   *new;
@@ -507,10 +565,14 @@ rollup_create(const char *name, const char *definition_text,
 
 	create_check_number(1);
 	table = create_resolve_name(name);
-	create_check_names(table, NIL);
+	if (options->adopt)
+		check_adoption(table, options);
+	create_check_names(table, NIL, options->adopt);
 	new = create_prepare(table, table->relname, definition_text, format);
+	new->adopted = options->adopt ? adopt_find_table(table) : InvalidOid;
+	new->updated_at = options->updated_at;
 	push_definition_context(&context, definition_text);
-	ignored = create_resolve_ignored(ignore_deletes,
+	ignored = create_resolve_ignored(options->ignore_deletes,
 									 list_make1(new->definition), format,
 									 false);
 	error_context_stack = context.previous;
@@ -612,12 +674,12 @@ create_open_left(Oid relid, const Format *format)
  * stale, or with ignored sources failed.
  */
 void
-create_adopt_left(const Rollup *rollup, List *ignored)
+create_adopt_left(const Rollup *rollup, List *ignored, const char *updated_at)
 {
 	(void) rollup_adopt_view(rollup);
 	register_rollup(rollup->relid, rollup->view,
 					ignored_of(ignored, rollup->shape->definition),
-					rollup->shape->definition);
+					rollup->shape->definition, updated_at);
 	rollup_give_up_restored(list_make1_oid(rollup->relid),
 							"it was not maintained until it was adopted");
 }
@@ -627,14 +689,16 @@ create_adopt_left(const Rollup *rollup, List *ignored)
  * the catalog no longer has it.
  */
 void
-rollup_adopt_table(Oid relid, const Format *format, List *ignore_deletes)
+rollup_adopt_table(Oid relid, const Format *format,
+				   const CreateOptions *options)
 {
 	Rollup	   *rollup;
 
 	create_check_number(1);
 	rollup = create_open_left(relid, format);
 	create_adopt_left(rollup,
-					  create_resolve_ignored(ignore_deletes,
+					  create_resolve_ignored(options->ignore_deletes,
 											 list_make1(rollup->shape->definition),
-											 format, false));
+											 format, false),
+					  options->updated_at);
 }

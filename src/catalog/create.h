@@ -15,11 +15,22 @@
 #include "format.h"
 #include "rollup.h"
 
+/* What create_rollup() is told besides the name and the query. */
+typedef struct CreateOptions
+{
+	List	   *ignore_deletes; /* names (char *) of sources whose deleted rows
+								 * continue to count */
+	List	   *facts;			/* names of tables; see from_query_split */
+	bool		adopt;			/* the table exists */
+	const char *updated_at;		/* the column in which apply.c notes the time
+								 * of a change; NULL: none */
+} CreateOptions;
+
 extern Oid	rollup_create(const char *name, const char *definition,
 						  const Format *format,
-						  List *ignore_deletes);
+						  const CreateOptions *options);
 extern void rollup_adopt_table(Oid relid, const Format *format,
-							   List *ignore_deletes);
+							   const CreateOptions *options);
 
 /*
  * The steps of both, for computed.c.  All checks come before anything is made.
@@ -30,6 +41,8 @@ typedef struct NewTable
 	const char *text;			/* of its definition */
 	RawStmt    *statement;
 	Definition *definition;
+	Oid			adopted;		/* the table, if it exists already */
+	const char *updated_at;		/* as in CreateOptions */
 } NewTable;
 
 extern char *create_definition_name(const char *name);
@@ -38,7 +51,8 @@ extern void create_comments(const char *kind, const char *rollup,
 							const char *definition, const char *description,
 							const List *ignored);
 extern RangeVar *create_resolve_name(const char *name);
-extern void create_check_names(const RangeVar *rollup, List *cores);
+extern void create_check_names(const RangeVar *rollup, List *cores,
+							   bool adopt);
 extern RawStmt *create_parse(const char *text);
 extern Query *create_analyze(const char *text);
 extern NewTable *create_prepare(const RangeVar *rollup, const char *name,
@@ -51,6 +65,7 @@ extern Oid	create_view(const RangeVar *rollup, const char *name,
 
 extern void create_check_adoptable(Oid relid);
 extern Rollup *create_open_left(Oid relid, const Format *format);
-extern void create_adopt_left(const Rollup *rollup, List *ignored);
+extern void create_adopt_left(const Rollup *rollup, List *ignored,
+							  const char *updated_at);
 
 #endif							/* NOTIFY_STATS_CREATE_H */

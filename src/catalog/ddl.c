@@ -17,7 +17,8 @@
  *
  * A second event trigger gives the parts of a computed rollup to the new owner
  * of its view.  It runs as the user who has altered the owner, so the server
- * checks the privileges for each part.
+ * checks the privileges for each part.  Others check views that are replaced,
+ * and report what was dropped.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,6 +40,7 @@
 #include "core.h"
 #include "facts.h"
 #include "replacement.h"
+#include "settings.h"
 #include "shared.h"
 #include "stream.h"
 #include "wake.h"
@@ -46,6 +48,7 @@
 sql_function(notify_stats_note_ddl);
 sql_function(notify_stats_follow_owner);
 sql_function(notify_stats_check_view);
+sql_function(notify_stats_report_drop);
 
 /* The properties of a command that are needed here. */
 typedef struct Command
@@ -275,5 +278,62 @@ notify_stats_check_view(PG_FUNCTION_ARGS)
 		if (command->class == RelationRelationId)
 			replacement_check_view(command->object);
 	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * Reports that a rollup was dropped, which a user or a migration may not have
+ * known to be one.  Its parts are not reported.
+ */
+static void
+report_dropped(void)
+{
+	static const char query[] =
+	"WITH dropped AS MATERIALIZED (SELECT objid, object_type, object_identity"
+	" FROM pg_catalog.pg_event_trigger_dropped_objects()"
+	" WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0)"
+	" SELECT d.object_type, d.object_identity,"
+	" NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup)"
+	" FROM dropped d WHERE EXISTS (SELECT FROM (SELECT rollup, definition FROM " EXTENSION_SCHEMA ".rollup"
+	" UNION ALL SELECT rollup, definition FROM " EXTENSION_SCHEMA ".computed_rollup) r"
+	" WHERE r.rollup = d.objid AND r.definition IN (SELECT objid FROM dropped))"
+	" AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".computed_rollup u WHERE d.objid = ANY (u.cores))"
+	" AND NOT EXISTS (SELECT FROM " EXTENSION_SCHEMA ".replacement x WHERE x.successor = d.objid)"
+	" ORDER BY d.object_identity";
+
+	SPI_connect();
+	/* with a new snapshot, which does not show what was dropped */
+	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the dropped objects");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *last = SPI_getvalue(SPI_tuptable->vals[i],
+										SPI_tuptable->tupdesc, 3);
+
+		ereport(NOTICE,
+				(errmsg("%s %s was a rollup of notify_stats",
+						SPI_getvalue(SPI_tuptable->vals[i],
+									 SPI_tuptable->tupdesc, 1),
+						SPI_getvalue(SPI_tuptable->vals[i],
+									 SPI_tuptable->tupdesc, 2)),
+				 strcmp(last, "t") == 0 ?
+				 errdetail("It is no longer maintained. There is no other rollup in this database, so the replication slot will be dropped, too.") :
+				 errdetail("It is no longer maintained."),
+				 errhint("To have it again, use notify_stats.create_rollup().")));
+	}
+	SPI_finish();
+}
+
+Datum
+notify_stats_report_drop(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+
+	/* must not fail if somebody has renamed our schema */
+	if (OidIsValid(catalog_table(CATALOG_ROLLUP)) &&
+		OidIsValid(catalog_table(CATALOG_COMPUTED_ROLLUP)) &&
+		OidIsValid(catalog_table(CATALOG_REPLACEMENT)))
+		report_dropped();
 	PG_RETURN_NULL();
 }

@@ -55,35 +55,10 @@ resolve_facts(List *names)
 static void
 complain_of_obstacles(const List *obstacles)
 {
-	StringInfoData detail;
-	StringInfoData hint;
-	ListCell   *lc;
-
 	if (list_length(obstacles) < 2)
-	{
 		obstacle_throw_first(obstacles);
-		return;
-	}
-	initStringInfo(&detail);
-	initStringInfo(&hint);
-	foreach(lc, obstacles)
-	{
-		const Obstacle *obstacle = (const Obstacle *) lfirst(lc);
-		int			n = foreach_current_index(lc) + 1;
-
-		appendStringInfo(&detail, "%s%d. %s.", n > 1 ? "\n" : "", n,
-						 obstacle->message);
-		if (obstacle->detail != NULL)
-			appendStringInfo(&detail, " %s", obstacle->detail);
-		if (obstacle->hint != NULL)
-			appendStringInfo(&hint, "%s%d. %s", hint.len > 0 ? "\n" : "", n,
-							 obstacle->hint);
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("the query cannot be kept as a rollup"),
-			 errdetail("%s", detail.data),
-			 hint.len > 0 ? errhint("%s", hint.data) : 0));
+	obstacle_throw_all(obstacles, ERRCODE_FEATURE_NOT_SUPPORTED,
+					   "the query cannot be kept as a rollup");
 }
 
 /*
@@ -241,16 +216,32 @@ create_computed(const char *name, const char *relname, const char *text,
 	return view;
 }
 
+/* Throws if an option needs a table, as the rollup will be a view. */
+static void
+check_no_table_options(const Split *split, const CreateOptions *options)
+{
+	if (!options->adopt && options->updated_at == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 options->adopt ?
+			 errmsg("cannot adopt a table because the rollup would be a view") :
+			 errmsg("cannot use updated_at because the rollup would be a view"),
+			 errdetail("A table cannot contain the result of this query. This would be computed when the rollup is read: %s.",
+					   describe_reading(split)),
+			 options->adopt ?
+			 errhint("Leave these parts out of the query, and compute them in a view of your own over the table. Or create the rollup under another name, without adopt => true.") :
+			 errhint("Leave these parts out of the query, and compute them in a view of your own over the rollup. Or leave out updated_at.")));
+}
+
 /*
  * Creates the rollup of a query as the current user, and registers it as
- * building.  Returns the OID of its table or view.  "ignore_deletes" are names
- * of sources (char *) whose deleted rows continue to count; "facts": see
- * from_query_split.  Throws if the query cannot be kept, naming all reasons,
+ * building.  Returns the OID of its table or view.  Throws if the query cannot be kept, naming all reasons,
  * and for the reasons of rollup_create.
  */
 Oid
 from_query_create(const char *name, const char *text, const Format *format,
-				  List *ignore_deletes, List *facts)
+				  const CreateOptions *options)
 {
 	RangeVar   *rollup = create_resolve_name(name);
 	Split	   *split;
@@ -258,20 +249,22 @@ from_query_create(const char *name, const char *text, const Format *format,
 	Oid			relid;
 
 	create_check_number(1);
-	split = from_query_split(rollup->relname, text, facts);
+	split = from_query_split(rollup->relname, text, options->facts);
 	complain_of_obstacles(split->obstacles);
+	if (!split->plain)
+		check_no_table_options(split, options);
 	notice_changes(split);
 	if (split->plain && !split->changed)
-		return rollup_create(name, text, format, ignore_deletes);
+		return rollup_create(name, text, format, options);
 	guc_nestlevel = NewGUCNestLevel();
 	xact_use_portable_text();
 	text = split_definition_text(split);
 
 	if (split->plain)
-		relid = rollup_create(name, text, format, ignore_deletes);
+		relid = rollup_create(name, text, format, options);
 	else
 		relid = create_computed(name, rollup->relname, text, split, format,
-								ignore_deletes);
+								options->ignore_deletes);
 	AtEOXact_GUC(true, guc_nestlevel);
 	return relid;
 }

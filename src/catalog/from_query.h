@@ -10,12 +10,13 @@
 
 #include "nodes/pg_list.h"
 
+#include "create.h"
 #include "format.h"
 #include "split.h"
 
 extern Oid	from_query_create(const char *name, const char *text,
-							  const Format *format, List *ignore_deletes,
-							  List *facts);
+							  const Format *format,
+							  const CreateOptions *options);
 extern Split *from_query_split(const char *name, const char *text,
 							   List *facts);
 

@@ -32,8 +32,8 @@
  * Returns the type of a column as SQL under our search_path, optionally with
  * its collation.
  */
-static char *
-column_type(Form_pg_attribute attribute, bool with_collation)
+char	   *
+own_table_column_type(Form_pg_attribute attribute, bool with_collation)
 {
 	char	   *type = format_type_with_typemod(attribute->atttypid,
 												attribute->atttypmod);
@@ -55,7 +55,7 @@ own_table_columns_of(TupleDesc desc)
 		appendStringInfo(&buf, "%s%s %s", i > 0 ? ", " : "",
 						 quote_identifier(NameStr(TupleDescAttr(desc,
 																i)->attname)),
-						 column_type(TupleDescAttr(desc, i), true));
+						 own_table_column_type(TupleDescAttr(desc, i), true));
 	return buf.data;
 }
 
@@ -74,7 +74,7 @@ conversion(Form_pg_attribute column, const char *name,
 							  COERCION_ASSIGNMENT,
 							  &function) != COERCION_PATH_NONE)
 		return "";
-	return psprintf(" USING %s::%s", name, column_type(wanted, false));
+	return psprintf(" USING %s::%s", name, own_table_column_type(wanted, false));
 }
 
 /* Throws because a column differs from the definition. */
@@ -90,11 +90,11 @@ complain_of_type(const char *rollup, Form_pg_attribute column,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
 			 errmsg("column \"%s\" of rollup %s has type %s instead of %s",
 					NameStr(column->attname),
-					rollup, column_type(column, collation),
-					column_type(wanted, collation)),
+					rollup, own_table_column_type(column, collation),
+					own_table_column_type(wanted, collation)),
 			 errdetail("Values would not be stored or compared as in the definition."),
 			 errhint("Run: ALTER TABLE %s ALTER COLUMN %s TYPE %s%s; SELECT notify_stats.rebuild(%s);",
-					 rollup, name, column_type(wanted, true),
+					 rollup, name, own_table_column_type(wanted, true),
 					 conversion(column, name, wanted),
 					 quote_literal_cstr(rollup))));
 }
@@ -173,8 +173,28 @@ compares_groups(HeapTuple tuple, const Definition *definition)
 	return bms_num_members(found) == definition->ngroups;
 }
 
+/*
+ * Returns whether an index treats nulls as equal, as GROUP BY does, or none of
+ * its columns can be null.
+ */
 static bool
-is_group_index(Oid index, const Definition *definition)
+equates_nulls(Relation table, Form_pg_index form)
+{
+	if (form->indnullsnotdistinct)
+		return true;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		AttrNumber	attnum = form->indkey.values[i];
+
+		if (attnum <= 0 ||
+			!TupleDescAttr(RelationGetDescr(table), attnum - 1)->attnotnull)
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_group_index(Relation table, Oid index, const Definition *definition)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
 	Form_pg_index form;
@@ -184,7 +204,7 @@ is_group_index(Oid index, const Definition *definition)
 		return false;
 	form = (Form_pg_index) GETSTRUCT(tuple);
 	result = unique_index_holds(tuple) &&
-		(form->indnullsnotdistinct || form->indisprimary) &&
+		equates_nulls(table, form) &&
 		(definition == NULL || compares_groups(tuple, definition));
 	ReleaseSysCache(tuple);
 	return result;
@@ -203,7 +223,7 @@ own_table_find_index(Relation table, const Definition *definition)
 
 	foreach(lc, RelationGetIndexList(table))
 	{
-		if (is_group_index(lfirst_oid(lc), definition))
+		if (is_group_index(table, lfirst_oid(lc), definition))
 			return lfirst_oid(lc);
 	}
 	return InvalidOid;

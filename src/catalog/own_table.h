@@ -17,5 +17,7 @@ extern void own_table_check_columns(const char *rollup, TupleDesc table,
 									TupleDesc definition);
 extern Oid	own_table_find_index(Relation table, const Definition *definition);
 extern char *own_table_columns_of(TupleDesc desc);
+extern char *own_table_column_type(Form_pg_attribute attribute,
+								   bool with_collation);
 
 #endif							/* NOTIFY_STATS_OWN_TABLE_H */

@@ -198,7 +198,8 @@ position_read(Oid rollup, Snapshot snapshot, RollupPosition *position)
 	"SELECT CASE WHEN r.state <> 'live' THEN v.applied_lsn"
 	" WHEN s.slot_name IS NOT NULL THEN s.applied_lsn END, r.state = 'live', v.exact_since, c.relfilenode, v.names, v.names_since"
 	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_class c ON c.oid = r.rollup CROSS JOIN " EXTENSION_SCHEMA ".stream s"
-	" LEFT JOIN " EXTENSION_SCHEMA ".rollup_activity v ON v.rollup = r.rollup WHERE r.rollup = $1";
+	" LEFT JOIN " EXTENSION_SCHEMA ".rollup_activity v ON v.rollup = r.rollup WHERE r.rollup = $1"
+	" AND EXISTS (SELECT FROM pg_catalog.pg_class d WHERE d.oid = r.definition)";
 	Oid			argtypes[1] = {OIDOID};
 	Datum		args[1] = {ObjectIdGetDatum(rollup)};
 	MemoryContext context = CurrentMemoryContext;

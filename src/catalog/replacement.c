@@ -46,6 +46,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -407,9 +408,11 @@ drop_successor(Oid successor)
 	drop_relation(successor);
 }
 
-/* Ends a replacement that was begun earlier. */
-static void
-cancel_pending(Oid relid)
+/*
+ * Ends a replacement of a rollup that was begun earlier, or that is noted.
+ */
+void
+replacement_cancel(Oid relid)
 {
 	const Replacement *pending = find_replacement(relid);
 
@@ -495,6 +498,15 @@ create_indexes(Oid rollup, Oid successor)
 	}
 }
 
+/* Returns the column in which a rollup notes the time of a change, or NULL. */
+static const char *
+updated_at_of(Oid relid)
+{
+	const Rollup *rollup = rollup_find(rollup_list(NULL), relid);
+
+	return rollup == NULL ? NULL : rollup->updated_at;
+}
+
 /*
  * Creates the new form of a rollup, and registers it as its successor, which
  * takes its place when it is built.  Throws if the query cannot be kept, or if
@@ -504,6 +516,7 @@ void
 replacement_begin(Oid relid, const char *text, const Format *format,
 				  List *facts)
 {
+	CreateOptions options = {.facts = facts};
 	Oid			userid;
 	int			sec_context;
 	Oid			successor;
@@ -511,11 +524,11 @@ replacement_begin(Oid relid, const char *text, const Format *format,
 	check_alterable(relid);
 	LockRelationOid(relid, ShareUpdateExclusiveLock);
 	check_alterable(relid);		/* it may have changed in between */
+	options.updated_at = updated_at_of(relid);
 	GetUserIdAndSecContext(&userid, &sec_context);
 	become_owner(relid);
-	cancel_pending(relid);
-	successor = from_query_create(choose_name(relid), text, format, NIL,
-								  facts);
+	replacement_cancel(relid);
+	successor = from_query_create(choose_name(relid), text, format, &options);
 	if (steps_of("replacement_same", relid, successor) != NIL)
 	{
 		ereport(NOTICE,
@@ -532,6 +545,87 @@ replacement_begin(Oid relid, const char *text, const Format *format,
 		create_indexes(relid, successor);
 	}
 	SetUserIdAndSecContext(userid, sec_context);
+}
+
+/* Returns the sources, in order, whose deleted rows a rollup still counts. */
+static List *
+ignored_by(Oid relid)
+{
+	List	   *rollups = rollup_list(NULL);
+	List	   *ignored = NIL;
+	ListCell   *lc;
+
+	foreach(lc, core_parts(relid))
+	{
+		const Rollup *part = rollup_find(rollups, lfirst_oid(lc));
+
+		if (part != NULL)
+			ignored = list_concat_unique_oid(ignored, part->ignores);
+	}
+	list_sort(ignored, list_oid_cmp);
+	return ignored;
+}
+
+static bool
+same_name(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/*
+ * Returns whether a rollup is what create_rollup() would make of this query
+ * with these options.  Makes it under another name, compares, and drops it.
+ */
+static bool
+is_same(Oid relid, const char *text, const Format *format,
+		const CreateOptions *options)
+{
+	CreateOptions other = *options;
+	int			guc_nestlevel = NewGUCNestLevel();
+	Oid			successor;
+	bool		same;
+
+	other.adopt = false;
+	/* notices would name the wrong relation */
+	(void) set_config_option("client_min_messages", "warning", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	successor = from_query_create(choose_name(relid), text, format, &other);
+	same = steps_of("replacement_same", relid, successor) != NIL &&
+		equal(ignored_by(relid), ignored_by(successor)) &&
+		same_name(updated_at_of(relid), options->updated_at);
+	drop_successor(successor);
+	AtEOXact_GUC(true, guc_nestlevel);
+	return same;
+}
+
+/*
+ * Returns the OID of a rollup that has this name already, after a NOTICE, or
+ * InvalidOid if there is none.  Throws if its definition or an option differs.
+ */
+Oid
+replacement_find_same(const char *name, const char *text,
+					  const Format *format, const CreateOptions *options)
+{
+	RangeVar   *rollup = create_resolve_name(name);
+	Oid			relid = RangeVarGetRelid(rollup, NoLock, true);
+
+	if (!OidIsValid(relid) ||
+		(!rollup_exists(relid) && core_find_computed(relid) == NULL))
+		return InvalidOid;
+	rollup_check_owner(relid);
+	if (!is_same(relid, text, format, options))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("rollup \"%s\" already exists with another definition",
+						rollup->relname),
+				 errdetail("The query, ignore_deletes or updated_at differs."),
+				 errhint("To replace its query, use: SELECT notify_stats.alter_rollup(%s, definition);",
+						 quote_literal_cstr(qualified_name(relid)))));
+	ereport(NOTICE,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("rollup \"%s\" already exists, skipping",
+					rollup->relname)));
+	return relid;
 }
 
 /* Runs steps that replace views of a rollup. */
@@ -561,7 +655,7 @@ replacement_detach(Oid relid)
 	check_alterable(relid);
 	LockRelationOid(relid, ShareUpdateExclusiveLock);
 	check_alterable(relid);
-	cancel_pending(relid);
+	replacement_cancel(relid);
 	replace_views(steps_of("replacement_stubs", relid, InvalidOid));
 	note_replacement(relid, InvalidOid, NULL);
 }

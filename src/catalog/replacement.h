@@ -10,6 +10,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "create.h"
 #include "format.h"
 
 typedef enum ReplacementStep
@@ -21,6 +22,10 @@ typedef enum ReplacementStep
 
 extern void replacement_begin(Oid rollup, const char *text,
 							  const Format *format, List *facts);
+extern void replacement_cancel(Oid relid);
+extern Oid	replacement_find_same(const char *name, const char *text,
+								  const Format *format,
+								  const CreateOptions *options);
 extern void replacement_detach(Oid rollup);
 extern ReplacementStep replacement_continue(List *rollups, bool *ready);
 extern void replacement_check_view(Oid view);

@@ -128,6 +128,14 @@ rollup_repair_hint(const char *name, bool ignores, bool resumable)
 	" ON CONFLICT (rollup) DO UPDATE SET reason = excluded.reason, reason_lsn = excluded.reason_lsn," \
 	" failed_catalog = NULL"
 
+/*
+ * A rollup ends when its definition is dropped: with its table, or alone if its
+ * table is kept (release.c).  Its rows in the catalog remain until the next
+ * cycle.
+ */
+#define ROLLUP_HAS_VIEW \
+	"EXISTS (SELECT FROM pg_catalog.pg_class d WHERE d.oid = r.definition)"
+
 bool
 rollup_exists(Oid relid)
 {
@@ -136,7 +144,7 @@ rollup_exists(Oid relid)
 	Datum		args[1] = {ObjectIdGetDatum(relid)};
 	bool		found;
 
-	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".rollup WHERE rollup = $1",
+	if (SPI_execute_with_args("SELECT 1 FROM " EXTENSION_SCHEMA ".rollup r WHERE r.rollup = $1 AND " ROLLUP_HAS_VIEW,
 							  1, argtypes, args, NULL, false,
 							  0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look up a rollup");
@@ -235,8 +243,8 @@ rollup_check_owner(Oid relid)
 }
 
 /* Throws if the rollup is a core, which is dropped with its view only. */
-static void
-check_no_core(Oid relid)
+void
+rollup_check_no_core(Oid relid)
 {
 	Oid			users = core_users_rollup(relid);
 
@@ -259,7 +267,7 @@ rollup_drop(Oid relid)
 	const Computed *computed;
 
 	rollup_check_owner(relid);
-	check_no_core(relid);
+	rollup_check_no_core(relid);
 	LockRelationOid(relid, AccessExclusiveLock);
 	rollup_check_owner(relid);	/* the owner may have changed in between */
 	ObjectAddressSet(address, RelationRelationId, relid);
@@ -410,6 +418,8 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	rollup->ignores = isnull ? NIL : oids_of_array(value);
 	value = heap_getattr(tuple, ROLLUP_FINGERPRINT, desc, &isnull);
 	rollup->built_from = isnull ? 0 : DatumGetInt64(value);
+	value = heap_getattr(tuple, ROLLUP_UPDATED_AT, desc, &isnull);
+	rollup->updated_at = isnull ? NULL : pstrdup(NameStr(*DatumGetName(value)));
 	return rollup;
 }
 
@@ -455,7 +465,7 @@ load_requests(List *rollups)
 /*
  * Lists (of Rollup, not opened) the rollups of this database, ordered by OID.
  * *some_dropped, unless NULL, is set to whether the catalog contains a rollup
- * whose table was dropped.
+ * whose table or definition was dropped.
  */
 List	   *
 rollup_list(bool *some_dropped)
@@ -472,7 +482,8 @@ rollup_list(bool *some_dropped)
 		Rollup	   *rollup = make_rollup((HeapTuple) lfirst(lc), desc);
 
 		if (shape_is_kept(rollup->relid, rollup->view) ||
-			SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)))
+			(SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->relid)) &&
+			 SearchSysCacheExists1(RELOID, ObjectIdGetDatum(rollup->view))))
 			rollups = lappend(rollups, rollup);
 		else if (some_dropped != NULL)
 			*some_dropped = true;
@@ -532,8 +543,8 @@ rollup_known_sources(void)
 	"SELECT s.rollup, s.source, ARRAY(SELECT a.attnum FROM pg_catalog.pg_attribute a"
 	" WHERE a.attrelid = s.source AND a.attnum = ANY (s.columns) AND NOT a.attisdropped)"
 	" FROM " EXTENSION_SCHEMA ".rollup_source s JOIN " EXTENSION_SCHEMA ".rollup r ON r.rollup = s.rollup"
-	" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE r.state <> 'failed' OR EXISTS (SELECT FROM "
-	EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup AND v.applied_lsn IS NOT NULL) ORDER BY 1, 2";
+	" JOIN pg_catalog.pg_class c ON c.oid = s.rollup WHERE " ROLLUP_HAS_VIEW " AND (r.state <> 'failed' OR EXISTS (SELECT FROM "
+	EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup AND v.applied_lsn IS NOT NULL)) ORDER BY 1, 2";
 	MemoryContext context = CurrentMemoryContext;
 	SavedRole	saved = catalog_enter();
 	List	   *sources = NIL;
@@ -549,7 +560,10 @@ rollup_known_sources(void)
 	return sources;
 }
 
-/* Deletes the catalog entries of rollups whose table has been dropped. */
+/*
+ * Deletes the catalog entries of rollups whose table or definition has been
+ * dropped.
+ */
 void
 rollup_forget_dropped(void)
 {
@@ -559,7 +573,7 @@ rollup_forget_dropped(void)
 
 	request_forget_dropped();
 	catalog_execute("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE NOT EXISTS"
-					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup)",
+					" (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.rollup) OR NOT " ROLLUP_HAS_VIEW,
 					0, NULL, NULL, NULL);
 
 	/*
@@ -572,6 +586,26 @@ rollup_forget_dropped(void)
 								 tables[i]),
 						0, NULL, NULL, NULL);
 	core_forget_dropped();
+}
+
+/*
+ * Deletes what the catalog still has of a rollup whose table was kept, so that
+ * the table can become a rollup again.
+ */
+void
+rollup_forget_released(Oid relid)
+{
+	static const char *const tables[] = {
+		"rollup_activity", "rollup_source", "source_fact", "rebuild_request",
+		"replacement"
+	};
+
+	if (catalog_execute_for("DELETE FROM " EXTENSION_SCHEMA ".rollup r WHERE r.rollup = $1 AND NOT " ROLLUP_HAS_VIEW,
+							relid) == 0)
+		return;
+	for (int i = 0; i < lengthof(tables); i++)
+		catalog_execute_for(psprintf("DELETE FROM " EXTENSION_SCHEMA ".%s WHERE rollup = $1",
+									 tables[i]), relid);
 }
 
 /*
@@ -963,7 +997,7 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
 	" r.state = 'failed' AND " EXTENSION_SCHEMA ".is_resumable("
 	"(SELECT v.applied_lsn FROM " EXTENSION_SCHEMA ".rollup_activity v WHERE v.rollup = r.rollup))"
 	" FROM " EXTENSION_SCHEMA ".rollup r JOIN pg_catalog.pg_class c ON c.oid = r.rollup"
-	" WHERE $1 = 0::pg_catalog.oid OR r.rollup = $1 ORDER BY 1 NULLS LAST LIMIT 1";
+	" WHERE ($1 = 0::pg_catalog.oid OR r.rollup = $1) AND " ROLLUP_HAS_VIEW " ORDER BY 1 NULLS LAST LIMIT 1";
 	bool		visible = OidIsValid(relid) && rollup_is_visible(relid);
 	SavedRole	saved = catalog_enter();
 	Oid			argtypes[1] = {OIDOID};

@@ -37,6 +37,8 @@ typedef struct Rollup
 	bool		from_scratch;	/* it was asked not to resume the rollup */
 	int64		built_from;		/* fingerprint of the definition at that time */
 
+	char	   *updated_at;		/* the column in which the time of a change is
+								 * noted; NULL: none */
 	List	   *ignores;		/* OIDs of the sources whose deleted rows
 								 * still count */
 	bool		resumable;		/* though it has these, if it is left behind
@@ -50,6 +52,7 @@ extern ShapeAccess rollup_open(Rollup *rollup, BusyLock *busy);
 extern SavedRole rollup_begin_as_owner(const Rollup *rollup, bool blame);
 extern void rollup_end_as_owner(SavedRole saved);
 extern List *rollup_definitions(List *rollups);
+extern void rollup_check_no_core(Oid relid);
 extern void rollup_drop(Oid relid);
 extern void rollup_request_rebuild(Oid relid, bool forget_deleted,
 								   bool from_scratch, bool resumable);
@@ -60,6 +63,7 @@ extern void rollup_check_owner(Oid relid);
 extern List *rollup_list(bool *some_dropped);
 extern List *rollup_relids(void);
 extern void rollup_forget_dropped(void);
+extern void rollup_forget_released(Oid relid);
 extern bool rollup_settle_restored(List *rollups, bool has_slot);
 extern bool rollup_is_restored(const Rollup *rollup);
 extern void rollup_take_over(List *rollups);

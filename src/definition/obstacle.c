@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
+
 #include "obstacle.h"
 
 /*
@@ -61,4 +63,41 @@ obstacle_throw_first(const List *obstacles)
 {
 	if (obstacles != NIL)
 		obstacle_throw(linitial(obstacles));
+}
+
+/*
+ * Throws an error with this message that lists all obstacles.  Returns if there
+ * are none.
+ */
+void
+obstacle_throw_all(const List *obstacles, int sqlerrcode, const char *message)
+{
+	bool		numbered = list_length(obstacles) > 1;
+	StringInfoData detail;
+	StringInfoData hint;
+	ListCell   *lc;
+
+	if (obstacles == NIL)
+		return;
+	initStringInfo(&detail);
+	initStringInfo(&hint);
+	foreach(lc, obstacles)
+	{
+		const Obstacle *obstacle = (const Obstacle *) lfirst(lc);
+		char	   *number = numbered ?
+		psprintf("%d. ", foreach_current_index(lc) + 1) : "";
+
+		appendStringInfo(&detail, "%s%s%s.", detail.len > 0 ? "\n" : "",
+						 number, obstacle->message);
+		if (obstacle->detail != NULL)
+			appendStringInfo(&detail, " %s", obstacle->detail);
+		if (obstacle->hint != NULL)
+			appendStringInfo(&hint, "%s%s%s", hint.len > 0 ? "\n" : "",
+							 number, obstacle->hint);
+	}
+	ereport(ERROR,
+			(errcode(sqlerrcode),
+			 errmsg("%s", message),
+			 errdetail("%s", detail.data),
+			 hint.len > 0 ? errhint("%s", hint.data) : 0));
 }

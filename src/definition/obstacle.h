@@ -30,5 +30,7 @@ extern Obstacle *obstacle_unsupported(const char *construct,
 extern List *obstacle_append(List *obstacles, Obstacle *obstacle);
 pg_noreturn extern void obstacle_throw(const Obstacle *obstacle);
 extern void obstacle_throw_first(const List *obstacles);
+extern void obstacle_throw_all(const List *obstacles, int sqlerrcode,
+							   const char *message);
 
 #endif							/* NOTIFY_STATS_OBSTACLE_H */

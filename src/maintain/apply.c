@@ -176,6 +176,8 @@ static char *
 statement_text(const ApplyTarget *target, ApplyStatement statement)
 {
 	const RollupShape *shape = target->rollup->shape;
+	const char *updated_at = target->is_own ?
+	target->rollup->updated_at : NULL;
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -189,13 +191,19 @@ statement_text(const ApplyTarget *target, ApplyStatement statement)
 		case APPLY_UPDATE:
 			appendStringInfo(&buf, "UPDATE ONLY %s AS r SET ", target->name);
 			append_assignments(&buf, shape->definition);
+			if (updated_at != NULL)
+				appendStringInfo(&buf, ", %s = now()",
+								 quote_identifier(updated_at));
 			appendStringInfoString(&buf,
 								   " FROM " APPLY_ROWS " d WHERE r.ctid = d.ctid");
 			break;
 		case APPLY_INSERT:
-			appendStringInfo(&buf, "INSERT INTO %s (%s) ", target->name,
-							 shape_columns(shape));
+			appendStringInfo(&buf, "INSERT INTO %s (%s%s%s) ", target->name,
+							 shape_columns(shape), updated_at ? ", " : "",
+							 updated_at ? quote_identifier(updated_at) : "");
 			append_select(&buf, shape->definition);
+			if (updated_at != NULL)
+				appendStringInfoString(&buf, ", now()");
 			appendStringInfoString(&buf, " FROM " APPLY_ROWS " d");
 			break;
 	}

@@ -1170,7 +1170,8 @@ bring_up_to_date(Build *build, const Rollup *rollup, XLogRecPtr lsn)
 	else
 	{
 		rollup_check_name(rollup);
-		if (rollup->state == ROLLUP_BUILDING)
+		/* a table that was adopted has rows */
+		if (rollup->state == ROLLUP_BUILDING && difference_finds_empty(rollup))
 			difference_fill_new_table(rollup);
 		else
 			was_exact = !difference_replace(rollup) &&

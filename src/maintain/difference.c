@@ -187,23 +187,90 @@ column_list(const Definition *definition)
 }
 
 /*
- * Runs an INSERT of all rows of "from", a FROM clause, and returns their
- * number.  Throws if rows were suppressed.
+ * Runs a statement that writes one row for each row of "from", a FROM clause,
+ * and returns their number.  Throws if rows were suppressed.
  */
 static uint64
-insert_all(const Rollup *rollup, const char *query, const char *from)
+write_all(const Rollup *rollup, const char *query, const char *from)
 {
-	uint64		inserted;
+	uint64		written;
 	bool		isnull;
 	Datum		expected;
 
 	xact_execute(query);
-	inserted = SPI_processed;
+	written = SPI_processed;
 	xact_execute(psprintf("SELECT count(*) FROM %s", from));
 	expected = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 							 &isnull);
-	apply_check_written(rollup, inserted, DatumGetInt64(expected));
-	return inserted;
+	apply_check_written(rollup, written, DatumGetInt64(expected));
+	return written;
+}
+
+/* In a group on which this is true, only measures differ. */
+#define IN_BOTH "(in_rollup = 1 AND in_definition = 1)"
+
+/* Returns "separator name", or "" if the rollup does not note the time. */
+static char *
+updated_at_column(const Rollup *rollup, const char *before, const char *after)
+{
+	return rollup->updated_at == NULL ? "" :
+		psprintf("%s%s%s", before, quote_identifier(rollup->updated_at), after);
+}
+
+/*
+ * Deletes the groups that are not in the definition, and those that are more
+ * than once in the rollup.
+ */
+static uint64
+delete_groups(const Rollup *rollup)
+{
+	return write_all(rollup,
+					 psprintf("DELETE FROM ONLY %s WHERE ctid IN"
+							  " (SELECT unnest(addresses) FROM " DIFF_TABLE " WHERE NOT " IN_BOTH ")",
+							  rollup->shape->name),
+					 "(SELECT unnest(addresses) FROM " DIFF_TABLE " WHERE NOT " IN_BOTH ") a");
+}
+
+/*
+ * Corrects the measures of groups.  Their rows are updated, not replaced, so
+ * that other columns keep their values, and rows that refer to them are
+ * unaffected.
+ */
+static uint64
+correct_groups(const Rollup *rollup)
+{
+	const Definition *definition = rollup->shape->definition;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "UPDATE ONLY %s AS r SET ", rollup->shape->name);
+	for (int i = 0; i < definition->nmeasures; i++)
+		appendStringInfo(&buf, "%s%s = d.n%d", i > 0 ? ", " : "",
+						 quote_identifier(definition->measures[i].name), i + 1);
+	appendStringInfo(&buf, "%s FROM " DIFF_TABLE " d WHERE r.ctid = d.addresses[1] AND " IN_BOTH,
+					 updated_at_column(rollup, ", ", " = now()"));
+	return write_all(rollup, buf.data, DIFF_TABLE " WHERE " IN_BOTH);
+}
+
+/* Inserts the groups that are missing now. */
+static uint64
+insert_groups(const Rollup *rollup)
+{
+	static const char from[] =
+	DIFF_TABLE " WHERE in_definition > 0 AND NOT " IN_BOTH;
+	const Definition *definition = rollup->shape->definition;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "INSERT INTO %s (%s%s) SELECT ", rollup->shape->name,
+					 column_list(definition),
+					 updated_at_column(rollup, ", ", ""));
+	append_numbered(&buf, "g", definition->ngroups);
+	appendStringInfoString(&buf, ", ");
+	append_numbered(&buf, "n", definition->nmeasures);
+	appendStringInfo(&buf, "%s FROM %s",
+					 rollup->updated_at ? ", now()" : "", from);
+	return write_all(rollup, buf.data, from);
 }
 
 /*
@@ -213,43 +280,47 @@ insert_all(const Rollup *rollup, const char *query, const char *from)
 bool
 difference_replace(const Rollup *rollup)
 {
-	const Definition *definition = rollup->shape->definition;
-	bool		differs;
-	StringInfoData buf;
+	uint64		written;
 	SavedRole	saved = find_differences(rollup, false);
 
-	xact_execute(psprintf("DELETE FROM ONLY %s WHERE ctid IN"
-						  " (SELECT unnest(addresses) FROM " DIFF_TABLE ")",
-						  rollup->shape->name));
-	differs = SPI_processed > 0;
+	written = delete_groups(rollup);
 	if (shape_order_may_change(rollup->shape))
 		shape_make_indexes_again(rollup->shape);
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "INSERT INTO %s (%s) SELECT ", rollup->shape->name,
-					 column_list(definition));
-	append_numbered(&buf, "g", definition->ngroups);
-	appendStringInfoString(&buf, ", ");
-	append_numbered(&buf, "n", definition->nmeasures);
-	appendStringInfoString(&buf,
-						   " FROM " DIFF_TABLE " WHERE in_definition > 0");
-	differs |= insert_all(rollup, buf.data,
-						  DIFF_TABLE " WHERE in_definition > 0") > 0;
+	written += correct_groups(rollup);
+	written += insert_groups(rollup);
 	xact_restore_role(saved);
-	return differs;
+	return written > 0;
 }
 
-/* Fills the table of a new rollup, which has not been used yet. */
+/*
+ * Returns whether the table of a rollup has no rows, as that of a new one that
+ * was not adopted.
+ */
+bool
+difference_finds_empty(const Rollup *rollup)
+{
+	SavedRole	saved = xact_become(rollup->shape->owner);
+	bool		empty;
+
+	xact_execute(psprintf("SELECT FROM ONLY %s LIMIT 1", rollup->shape->name));
+	empty = SPI_processed == 0;
+	xact_restore_role(saved);
+	return empty;
+}
+
+/* Fills the table of a new rollup, which is empty. */
 void
 difference_fill_new_table(const Rollup *rollup)
 {
 	char	   *columns = shape_columns(rollup->shape);
 	SavedRole	saved = xact_become(rollup->shape->owner);
 
-	xact_execute(psprintf("DELETE FROM ONLY %s", rollup->shape->name));
-	(void) insert_all(rollup,
-					  psprintf("INSERT INTO %s (%s) SELECT %s FROM " FRESH_TABLE,
-							   rollup->shape->name, columns, columns),
-					  FRESH_TABLE);
+	(void) write_all(rollup,
+					 psprintf("INSERT INTO %s (%s%s) SELECT %s%s FROM " FRESH_TABLE,
+							  rollup->shape->name, columns,
+							  updated_at_column(rollup, ", ", ""), columns,
+							  rollup->updated_at ? ", now()" : ""),
+					 FRESH_TABLE);
 	xact_restore_role(saved);
 }
 

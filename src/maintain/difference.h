@@ -27,6 +27,7 @@ typedef char *(*KeyExpression) (const Definition *definition, int group,
 								const char *value);
 
 extern bool difference_replace(const Rollup *rollup);
+extern bool difference_finds_empty(const Rollup *rollup);
 extern void difference_fill_new_table(const Rollup *rollup);
 extern Differences *difference_collect(const Rollup *rollup,
 									   MemoryContext context);

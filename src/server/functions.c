@@ -34,6 +34,7 @@
 #include "build.h"
 #include "builder.h"
 #include "busy_lock.h"
+#include "catch_up.h"
 #include "compat.h"
 #include "computed.h"
 #include "core.h"
@@ -47,6 +48,7 @@
 #include "main_slot.h"
 #include "names.h"
 #include "settings.h"
+#include "release.h"
 #include "replacement.h"
 #include "rollup.h"
 #include "shape.h"
@@ -180,16 +182,60 @@ notify_stats_check_primary(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Returns an argument of type text, or NULL. */
+static char *
+text_or_null(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/*
+ * Looks for a rollup that exists already.  That needs no free slot.  See
+ * replacement_find_same.
+ */
+static Oid
+find_existing(const char *name, const char *definition,
+			  const CreateOptions *options)
+{
+	const Format *format;
+
+	check_primary();
+	shared_require();
+	format = stream_format();
+	return replacement_find_same(name, definition,
+								 format != NULL ? format : format_chosen(),
+								 options);
+}
+
 Datum
 notify_stats_create_rollup(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
-	List	   *facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(3));
+	CreateOptions options = {0};
+	char	   *name;
+	char	   *definition;
 
+	/* updated_at may be null */
+	for (int i = 0; i < 7; i++)
+	{
+		if (PG_ARGISNULL(i) && i != 5)
+			PG_RETURN_NULL();
+	}
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	options.ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(2));
+	options.facts = strings_of_array(PG_GETARG_ARRAYTYPE_P(3));
+	options.adopt = PG_GETARG_BOOL(4);
+	options.updated_at = text_or_null(fcinfo, 5);
+
+	if (PG_GETARG_BOOL(6))
+	{
+		Oid			relid = find_existing(name, definition, &options);
+
+		if (OidIsValid(relid))
+			PG_RETURN_OID(relid);
+	}
 	PG_RETURN_OID(from_query_create(name, definition, check_server(),
-									ignore_deletes, facts));
+									&options));
 }
 
 static void
@@ -292,15 +338,20 @@ notify_stats_explain_rollup(PG_FUNCTION_ARGS)
 Datum
 notify_stats_adopt_rollup(PG_FUNCTION_ARGS)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	List	   *ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
+	CreateOptions options = {0};
+	Oid			relid;
+	const Format *format;
 
-	const Format *format = check_server();
-
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	relid = PG_GETARG_OID(0);
+	options.ignore_deletes = strings_of_array(PG_GETARG_ARRAYTYPE_P(1));
+	options.updated_at = text_or_null(fcinfo, 2);
+	format = check_server();
 	if (computed_is_left(relid))
-		computed_adopt(relid, format, ignore_deletes);
+		computed_adopt(relid, format, options.ignore_deletes);
 	else
-		rollup_adopt_table(relid, format, ignore_deletes);
+		rollup_adopt_table(relid, format, &options);
 	PG_RETURN_VOID();
 }
 
@@ -328,7 +379,10 @@ Datum
 notify_stats_drop_rollup(PG_FUNCTION_ARGS)
 {
 	check_primary();
-	rollup_drop(PG_GETARG_OID(0));
+	if (PG_GETARG_BOOL(1))
+		release_table(PG_GETARG_OID(0));
+	else
+		rollup_drop(PG_GETARG_OID(0));
 	PG_RETURN_VOID();
 }
 
@@ -437,6 +491,9 @@ notify_stats_verify(PG_FUNCTION_ARGS)
  * Waiting
  */
 
+/* Interval at which it is checked whether a process that catches up has ended. */
+#define SEE_AGAIN_MS 200
+
 /* Returns the milliseconds of an interval, at least 0. */
 int64
 interval_ms(const Interval *interval)
@@ -500,6 +557,42 @@ all_reached(List *relids, XLogRecPtr target, XLogRecPtr reached,
 	return true;
 }
 
+/* Warns that nothing will be reached by itself. */
+static void
+warn_of_pause(void)
+{
+	StreamRow	row;
+
+	if (stream_load(&row) && row.paused)
+		ereport(WARNING,
+				(errmsg("notify_stats is paused in this database"),
+				 errhint("Run: SELECT notify_stats.resume(); or: CALL notify_stats.catch_up();")));
+}
+
+/*
+ * Makes the changes before a position be applied as soon as possible: by the
+ * worker, or if there is none, perhaps by a process that is started for that.
+ * Says what to call if they will not be, and sets *warned if it is because no
+ * worker serves this database.  Returns whether to call this again while
+ * waiting.
+ */
+static bool
+see_to_it(SharedStream *stream, XLogRecPtr target, CatchUpElsewhere *elsewhere,
+		  bool *warned)
+{
+	bool		again = false;
+
+	hasten(stream, target);
+	if (!launcher_serves_database())
+		again = catch_up_elsewhere(elsewhere);
+	if (!again && elsewhere->handle == NULL)
+	{
+		*warned = launcher_report_missing(WARNING);
+		warn_of_pause();
+	}
+	return again;
+}
+
 /*
  * Waits until every transaction before a position is in the rollups, and none
  * of these rollups (NIL: none at all) is being built.  Sleeps on a condition
@@ -510,8 +603,9 @@ wait_until_applied(XLogRecPtr target, List *relids, TimestampTz start,
 				   int64 timeout, bool no_throw)
 {
 	SharedStream *stream = shared_stream();
-	bool		first = true;
 	bool		warned = false;
+	CatchUpElsewhere elsewhere = {0};
+	bool		see_again = timeout > 0;
 	bool		reached;
 	Unreached	missing;
 
@@ -523,12 +617,12 @@ wait_until_applied(XLogRecPtr target, List *relids, TimestampTz start,
 		reached = all_reached(relids, target,
 							  pg_atomic_read_u64(&stream->reached_lsn),
 							  &missing);
-		if (first && !reached && timeout > 0)
-			hasten(stream, target);
+		if (see_again && !reached)
+			see_again = see_to_it(stream, target, &elsewhere,
+								  &warned);
 		/* that all processes are in use may turn out during the wait */
-		if (!warned && !reached && timeout > 0)
+		else if (!warned && !reached && timeout > 0)
 			warned = launcher_report_missing(WARNING);
-		first = false;
 		left = timeout - (GetCurrentTimestamp() - start) / 1000;
 		if (reached || left <= 0)
 			break;
@@ -539,7 +633,7 @@ wait_until_applied(XLogRecPtr target, List *relids, TimestampTz start,
 		 */
 		SetLatch(MyLatch);
 		(void) ConditionVariableTimedSleep(&shared_state->reached_cv,
-										   Min(left, PG_INT32_MAX),
+										   Min(left, see_again ? SEE_AGAIN_MS : PG_INT32_MAX),
 										   PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
@@ -575,74 +669,6 @@ notify_stats_wait_for_lsn(PG_FUNCTION_ARGS)
 }
 
 /* Catching up in the session itself */
-
-/*
- * If another process builds that rollup, waits for the build to end, but for
- * at most one second.
- */
-static void
-wait_for_other_build(Oid relid)
-{
-	ConditionVariablePrepareToSleep(&shared_state->reached_cv);
-	if (shared_build_running(relid))
-		(void) ConditionVariableTimedSleep(&shared_state->reached_cv, 1000,
-										   PG_WAIT_EXTENSION);
-	ConditionVariableCancelSleep();
-}
-
-/*
- * Runs a cycle, and then, with the slot closed, the work that it reports as
- * due.  Returns whether nothing is left to do and everything before "target"
- * has been read.
- */
-static bool
-catch_up_once(MemoryContext slot_context, XLogRecPtr target)
-{
-	CycleResult result;
-	bool		done;
-	ListCell   *lc;
-
-	slot_keep_open(slot_context);
-	result = cycle_run(true);
-	if (result.more)
-		return false;
-	done = !OidIsValid(result.busy.relid) && result.wants_build == NIL &&
-		(!result.has_rollups || result.reached_lsn >= target);
-	/* read past our own last commit, so that wait_for_lsn() does not wait */
-	if (done)
-		(void) cycle_run(true);
-	slot_keep_open(NULL);
-
-	foreach(lc, result.wants_build)
-	{
-		build_rollup(lfirst_oid(lc), true);
-		wait_for_other_build(lfirst_oid(lc));
-	}
-	if (OidIsValid(result.busy.relid))
-		busy_lock_wait(result.busy);
-	return done;
-}
-
-/* Works until everything is done that was to be done at the start. */
-static void
-catch_up(void)
-{
-	XLogRecPtr	target = slot_flush_written();
-	MemoryContext slot_context = AllocSetContextCreate(CurrentMemoryContext,
-													   "notify_stats slot",
-													   ALLOCSET_SMALL_SIZES);
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "notify_stats catch_up",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller_context = MemoryContextSwitchTo(context);
-
-	main_slot_follow_settings(true);
-	while (!catch_up_once(slot_context, target))
-		MemoryContextReset(context);
-	MemoryContextSwitchTo(caller_context);
-	MemoryContextDelete(context);
-	MemoryContextDelete(slot_context);
-}
 
 /* Runs the body of a procedure that has its own transactions. */
 static void

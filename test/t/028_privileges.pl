@@ -186,6 +186,7 @@ my %function = (
 	left_cores => [ q{SELECT notify_stats.left_cores('desk.owned'::regclass)}, $superuser, qw(joe) ],
 	computed_gaps => [ 'SELECT * FROM notify_stats.computed_gaps()', $superuser, qw(joe) ],
 	follow_owner => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.follow_owner()', $superuser ],
+	report_drop => [ 'BEGIN\; CREATE EVENT TRIGGER more ON sql_drop EXECUTE FUNCTION notify_stats.report_drop()', $superuser ],
 	check_view => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.check_view()', $superuser ],
 	note_ddl => [ 'BEGIN\; CREATE EVENT TRIGGER more ON ddl_command_end EXECUTE FUNCTION notify_stats.note_ddl()', $superuser ],
 	keep_own_rows => [ 'BEGIN\; CREATE TEMP TABLE more ()\; CREATE TRIGGER t BEFORE INSERT ON more EXECUTE FUNCTION notify_stats.keep_own_rows()', $superuser, qw(joe) ]);
@@ -287,7 +288,7 @@ sub test_own_tables
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
 	}), join(' ', (map { "notify_stats.computed_rollup.$_" } qw(cores definition rollup)), (map { "notify_stats.replacement.$_" } qw(reason rollup successor)),
-			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state)), 'notify_stats.source_fact.fact', 'notify_stats.source_fact.rollup',
+			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state updated_at)), 'notify_stats.source_fact.fact', 'notify_stats.source_fact.rollup',
 			'notify_stats.stream.applied_lsn'),
 		'columns of our tables that PUBLIC may read');
 	is(sql($node, q{

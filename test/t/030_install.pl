@@ -50,7 +50,8 @@ my @called = map { /'MODULE_PATHNAME', '(\w+)'/ ? ($1, "pg_finfo_$1") : () }
   split /\n/, slurp_file("$top/src/notify_stats--1.0.sql");
 
 is("@exported", join(' ', sort(@called, qw(Pg_magic_func _PG_init _PG_output_plugin_init
-	notify_stats_launcher_main notify_stats_worker_main notify_stats_builder_main notify_stats_catch_up_main))), 'the library exports only the functions that the server calls');
+	notify_stats_launcher_main notify_stats_worker_main notify_stats_builder_main notify_stats_catch_up_main
+	notify_stats_catch_up_once_main))), 'the library exports only the functions that the server calls');
 
 # Compiles a library with functions that crash the server, of the names that ours does not export.
 sub make_namesakes
@@ -576,7 +577,7 @@ is(join("\n", sort split /\n/, sql($node, q{
 	UNION ALL
 	SELECT p.oid::regprocedure::text, 'EXECUTE' FROM pg_proc p
 	WHERE p.pronamespace = 'notify_stats'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
-})), 'adopt_rollup(regclass,text[])|EXECUTE
+})), 'adopt_rollup(regclass,text[],text)|EXECUTE
 alter_rollup(regclass,text,text[])|EXECUTE
 applied_lsn(regclass)|EXECUTE
 blocked_by(integer)|EXECUTE
@@ -586,9 +587,9 @@ catch_up_progress|SELECT
 changed_rows(anyelement,pg_lsn,interval)|EXECUTE
 changes(regclass,pg_lsn,interval)|EXECUTE
 computed_rollup|SELECT
-create_rollup(text,text,text[],text[])|EXECUTE
+create_rollup(text,text,text[],text[],boolean,text,boolean)|EXECUTE
 display_name(regclass)|EXECUTE
-drop_rollup(regclass)|EXECUTE
+drop_rollup(regclass,boolean)|EXECUTE
 explain_rollup(text,text[])|EXECUTE
 fed_tables()|EXECUTE
 ignored_by(regclass[])|EXECUTE

@@ -208,7 +208,7 @@ sub plain
 }
 
 my ($settings) = grep { $_->{head}[0] eq 'setting' } document_tables('README.md');
-my (@settings, @restart);
+my (@settings, @restart, @any_role);
 
 foreach (split /\n/, sql($node, q{
 	SELECT name, boot_val, unit, context FROM pg_settings
@@ -218,7 +218,8 @@ foreach (split /\n/, sql($node, q{
 
 	push @settings, "$name | " . ($value eq '' ? 'empty' : with_unit($value, $unit));
 	push @restart, $name if $context eq 'postmaster';
-	die "$name: $context" if $context !~ /^(?:postmaster|sighup)$/;
+	push @any_role, $name if $context eq 'user';
+	die "$name: $context" if $context !~ /^(?:postmaster|sighup|user)$/;
 }
 nothing('the settings in README.md, with their defaults',
 	list_difference(\@settings, [ map { join ' | ', (plain($_))[ 0, 1 ] } @{ $settings->{rows} } ]));
@@ -226,6 +227,8 @@ nothing('the settings in README.md, with their defaults',
 	my ($exceptions) = document_prose('README.md', 'Settings') =~
 	  /\btake effect on reload, except for (.*?), which needs? a restart/;
 	is(join(' ', ($exceptions // '') =~ /`(.*?)`/g), "@restart", 'and which of them need a restart');
+	is(join(' ', map { (plain($_))[0] } grep { $_->[2] =~ /Any role may set it/ } @{ $settings->{rows} }), "@any_role",
+		'and which of them any role may set');
 }
 
 # what views, triggers and other functions of the extension call
@@ -233,7 +236,7 @@ my @internal = qw(blocked_by build_activity catalog_state catch_up_activity chec
 	fed_tables follow_owner ignored_by is_resumable is_successor keep_own_rows late_standbys left_cores loss_reason note_ddl
 	replacement_comments replacement_copies replacement_indexes replacement_names replacement_obstacles
 	replacement_pairs replacement_place replacement_relations replacement_same replacement_stubs
-	replacement_views source_gaps stream_activity subscription_problem subscription_problems transaction_name worst_part);
+	replacement_views report_drop source_gaps stream_activity subscription_problem subscription_problems transaction_name worst_part);
 my (@functions, @told);
 
 # "name(argument type [DEFAULT], ...) → result" of each; and the same as the README has it

@@ -1,0 +1,281 @@
+-- Tables that exist become rollups, and the reverse.
+CREATE SCHEMA adopt;
+SET search_path = adopt;
+\getenv srcdir PG_ABS_SRCDIR
+\set common :srcdir '/sql/include/common.sql'
+\i :common
+-- OIDs and functions that belong to the table
+CREATE FUNCTION belongings(relid regclass) RETURNS TABLE (what text) LANGUAGE sql AS $$
+    SELECT 'index ' || indexrelid::regclass FROM pg_index WHERE indrelid = relid
+    UNION ALL SELECT 'constraint ' || conname FROM pg_constraint WHERE conrelid = relid OR confrelid = relid
+    UNION ALL SELECT 'grant ' || relacl::text FROM pg_class WHERE oid = relid
+    UNION ALL SELECT 'comment ' || obj_description(relid, 'pg_class')
+    UNION ALL SELECT 'view ' || d.refobjid::regclass || ' in ' || w.ev_class::regclass
+              FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid WHERE d.refobjid = relid GROUP BY d.refobjid, w.ev_class
+    ORDER BY 1
+$$;
+
+-- Notify's table: a primary key, a second unique index, foreign keys, a column updated_at
+CREATE TYPE kind AS ENUM ('email', 'sms', 'letter');
+CREATE TABLE services (id integer PRIMARY KEY);
+CREATE TABLE templates (id integer PRIMARY KEY);
+CREATE TABLE statuses (name text PRIMARY KEY);
+INSERT INTO services VALUES (1), (2);
+INSERT INTO templates VALUES (10), (11), (20);
+INSERT INTO statuses VALUES ('sending'), ('delivered');
+CREATE TABLE notifications (id integer PRIMARY KEY, created_at timestamp NOT NULL, service_id integer NOT NULL,
+    template_id integer NOT NULL, notification_type kind NOT NULL, notification_status text);
+ALTER TABLE notifications REPLICA IDENTITY FULL;
+INSERT INTO notifications VALUES
+    (1, '2026-07-01 22:59', 1, 10, 'sms', 'sending'), (2, '2026-07-01 23:00', 1, 10, 'sms', 'delivered'),
+    (3, '2026-07-02 00:00', 1, 10, 'sms', 'delivered'), (4, '2026-07-02 00:00', 1, 11, 'email', 'sending'),
+    (5, '2026-07-02 00:00', 2, 20, 'letter', 'delivered');
+CREATE TABLE ft_service_stats (bst_date date NOT NULL, service_id integer NOT NULL REFERENCES services,
+    template_id integer NOT NULL REFERENCES templates, notification_type kind NOT NULL,
+    notification_status text NOT NULL REFERENCES statuses, notification_count bigint NOT NULL DEFAULT 0,
+    updated_at timestamptz, note text DEFAULT 'none',
+    PRIMARY KEY (bst_date, service_id, template_id, notification_type, notification_status));
+CREATE UNIQUE INDEX ix_ft_service_template_stats
+    ON ft_service_stats (bst_date, template_id, notification_type, notification_status);
+COMMENT ON TABLE ft_service_stats IS 'statistics for the dashboard';
+GRANT SELECT ON ft_service_stats TO PUBLIC;
+CREATE VIEW totals AS SELECT service_id, sum(notification_count) AS n FROM ft_service_stats GROUP BY 1;
+-- exact, wrong, too much; and one is missing
+INSERT INTO ft_service_stats VALUES
+    ('2026-07-01', 1, 10, 'sms', 'sending', 1, '2026-01-01', 'exact'),
+    ('2026-07-02', 1, 10, 'sms', 'delivered', 7, '2026-01-01', 'wrong'),
+    ('2026-07-03', 1, 10, 'sms', 'delivered', 1, '2026-01-01', 'too much'),
+    ('2026-07-02', 2, 20, 'letter', 'delivered', 1, '2026-01-01', 'exact');
+\set stats 'SELECT (created_at AT TIME ZONE ''UTC'' AT TIME ZONE ''Europe/London'')::date AS bst_date, service_id, template_id, notification_type, notification_status, count(*) AS notification_count FROM adopt.notifications GROUP BY 1, 2, 3, 4, 5'
+SELECT 'ft_service_stats'::regclass::oid AS old_oid \gset
+CREATE TABLE before AS SELECT ctid AS address, * FROM ft_service_stats;
+SELECT * FROM belongings('ft_service_stats');
+SELECT notify_stats.create_rollup('ft_service_stats', :'stats');
+SELECT notify_stats.create_rollup('ft_service_stats', :'stats', adopt => true, updated_at => 'updated_at');
+SELECT rollup, state FROM notify_stats.rollups;
+-- nothing has changed yet
+SELECT count(*) FROM ft_service_stats s JOIN before b ON s.ctid = b.address AND (s.notification_count, s.note) = (b.notification_count, b.note);
+CALL notify_stats.catch_up();
+SELECT * FROM states();
+SELECT bst_date, service_id, template_id, notification_type AS type, notification_status AS status, notification_count AS n,
+       note, updated_at = '2026-01-01' AS untouched, updated_at > now() - interval '1 hour' AS noted,
+       ctid IN (SELECT address FROM before) AS same_place
+FROM ft_service_stats ORDER BY 1, 2, 3;
+SELECT * FROM notify_stats.verify('ft_service_stats');
+SELECT * FROM belongings('ft_service_stats');
+SELECT 'ft_service_stats'::regclass::oid = :old_oid AS same_oid;
+
+-- updated_at is set by each change, and only by changes
+UPDATE ft_service_stats SET updated_at = '2026-02-02';
+UPDATE notifications SET notification_status = 'delivered' WHERE id = 4;
+INSERT INTO notifications VALUES (6, '2026-07-02', 2, 20, 'letter', 'delivered');
+CALL notify_stats.catch_up();
+SELECT template_id, notification_status, notification_count, note, updated_at = '2026-02-02' AS untouched
+FROM ft_service_stats ORDER BY bst_date, 1, 2;
+-- a rebuild keeps it where nothing differs
+UPDATE ft_service_stats SET updated_at = '2026-02-02';
+UPDATE ft_service_stats SET notification_count = 0 WHERE template_id = 20;
+SELECT notify_stats.rebuild('ft_service_stats');
+CALL notify_stats.catch_up();
+SELECT template_id, notification_count, updated_at = '2026-02-02' AS untouched FROM ft_service_stats ORDER BY bst_date, 1;
+-- what violates a constraint fails the rollup, and the table stays as it was
+INSERT INTO notifications VALUES (7, '2026-07-02', 3, 20, 'letter', 'delivered');
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+SELECT * FROM states();
+DELETE FROM notifications WHERE id = 7;
+SELECT notify_stats.rebuild('ft_service_stats');
+CALL notify_stats.catch_up();
+SELECT * FROM states();
+
+-- Changing it: the new form notes the time, too, but has no other columns.
+SELECT notify_stats.alter_rollup('ft_service_stats', replace(:'stats', 'GROUP', 'WHERE id > 1 GROUP'));
+CREATE TABLE by_service (service_id integer PRIMARY KEY, n bigint, touched timestamptz);
+INSERT INTO by_service VALUES (1, 4, '2026-03-03'), (2, 5, '2026-03-03');
+SELECT notify_stats.create_rollup('by_service', 'SELECT service_id, count(*) AS n FROM adopt.notifications GROUP BY 1',
+                                  adopt => true, updated_at => 'touched');
+CALL notify_stats.catch_up();
+SELECT service_id, n, touched = '2026-03-03' AS untouched FROM by_service ORDER BY 1;
+SELECT notify_stats.alter_rollup('by_service',
+    'SELECT service_id, count(*) AS n, count(notification_status) AS m FROM adopt.notifications GROUP BY 1');
+CALL notify_stats.catch_up();
+SELECT service_id, n, m, touched > now() - interval '1 hour' AS noted FROM by_service ORDER BY 1;
+UPDATE by_service SET touched = NULL;
+DELETE FROM notifications WHERE id = 6;
+CALL notify_stats.catch_up();
+SELECT service_id, n, m, touched IS NOT NULL AS noted FROM by_service ORDER BY 1;
+SELECT notify_stats.alter_rollup('by_service', 'SELECT service_id, avg(template_id) AS n FROM adopt.notifications GROUP BY 1');
+
+-- The column of a new table is added.
+SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications GROUP BY 1',
+                                  updated_at => 'at');
+CALL notify_stats.catch_up();
+SELECT notification_type, count, at > now() - interval '1 hour' AS noted FROM by_type ORDER BY 1;
+\d by_type
+
+-- if_not_exists
+SET client_min_messages = notice;
+SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications GROUP BY 1',
+                                  updated_at => 'at', if_not_exists => true);
+SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications GROUP BY 1',
+                                  if_not_exists => true);
+SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications WHERE id > 1 GROUP BY 1',
+                                  updated_at => 'at', if_not_exists => true);
+SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications GROUP BY 1',
+                                  '{notifications}', updated_at => 'at', if_not_exists => true);
+SELECT notify_stats.create_rollup('averages', 'SELECT service_id, avg(template_id) FROM adopt.notifications GROUP BY 1',
+                                  if_not_exists => true);
+SELECT notify_stats.create_rollup('averages', 'SELECT service_id, avg(template_id) FROM adopt.notifications GROUP BY 1',
+                                  if_not_exists => true);
+SELECT notify_stats.create_rollup('averages', 'SELECT service_id, avg(id) FROM adopt.notifications GROUP BY 1',
+                                  if_not_exists => true);
+SELECT notify_stats.create_rollup('services', 'SELECT service_id, count(*) FROM adopt.notifications GROUP BY 1',
+                                  if_not_exists => true);
+SELECT notify_stats.create_rollup('by_service', 'SELECT service_id, count(*) AS n, count(notification_status) AS m FROM adopt.notifications GROUP BY 1',
+                                  adopt => true, updated_at => 'touched', if_not_exists => true);
+SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text;
+SELECT notify_stats.create_rollup('by_type', NULL);
+
+SET client_min_messages = warning;
+
+-- Keeping the table
+CREATE TABLE log (n bigint);
+GRANT SELECT ON by_type TO PUBLIC;
+CREATE VIEW types AS SELECT * FROM by_type;
+SELECT obj_description('by_type'::regclass);
+BEGIN;
+SELECT notify_stats.drop_rollup('by_type', keep_table => true);
+-- gone at once, in this transaction
+SELECT rollup FROM notify_stats.rollups ORDER BY rollup::text;
+SELECT notify_stats.applied_lsn('by_type'), to_regclass('by_type_definition');
+SELECT notify_stats.rebuild('by_type');
+ROLLBACK;
+SELECT count(*) FROM notify_stats.rollups WHERE rollup = 'by_type'::regclass;
+SELECT notify_stats.drop_rollup('by_type', keep_table => true);
+SELECT * FROM belongings('by_type');
+DELETE FROM notifications WHERE id = 5;
+SELECT item, detail FROM notify_stats."check"() WHERE detail LIKE '%by\_type%';
+CALL notify_stats.catch_up();
+SELECT notification_type, count FROM types ORDER BY 1;
+SELECT count(*) FROM notify_stats.rollup WHERE rollup = 'by_type'::regclass;
+INSERT INTO by_type VALUES ('letter', 0) ON CONFLICT DO NOTHING;
+-- and again, in one transaction
+SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications GROUP BY 1', adopt => true);
+CALL notify_stats.catch_up();
+BEGIN;
+SELECT notify_stats.drop_rollup('by_type', keep_table => true);
+SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications WHERE id > 1 GROUP BY 1',
+                                  adopt => true);
+COMMIT;
+CALL notify_stats.catch_up();
+SELECT * FROM notify_stats.verify('by_type');
+SELECT notification_type, count FROM by_type ORDER BY 1;
+SELECT notify_stats.drop_rollup('averages', keep_table => true);
+SELECT notify_stats.drop_rollup('averages_core', keep_table => true);
+SELECT notify_stats.drop_rollup('services', keep_table => true);
+-- with a replacement that is being built
+DROP VIEW types;
+ALTER TABLE by_type DROP COLUMN at;
+SELECT notify_stats.alter_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications GROUP BY 1');
+SELECT notify_stats.drop_rollup('by_type', keep_table => true);
+CALL notify_stats.catch_up();
+SELECT relname FROM pg_class WHERE relnamespace = 'adopt'::regnamespace AND relname LIKE 'by\_type%' ORDER BY 1;
+
+-- What is in the way is listed at once.
+CREATE TABLE parent (day date);
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE UNLOGGED TABLE obstacles (extra integer NOT NULL, day date GENERATED ALWAYS AS ('2026-01-01') STORED, service_id bigint,
+    type kind, n integer, code varchar(3) COLLATE "C") INHERITS (parent);
+CREATE INDEX ON obstacles (day);
+CREATE TRIGGER suppress BEFORE INSERT ON obstacles FOR EACH ROW EXECUTE FUNCTION nothing();
+CREATE RULE nowhere AS ON DELETE TO obstacles DO INSTEAD NOTHING;
+ALTER TABLE obstacles ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+ALTER TABLE obstacles ADD FOREIGN KEY (service_id) REFERENCES services DEFERRABLE INITIALLY DEFERRED;
+SELECT notify_stats.create_rollup('obstacles',
+    'SELECT created_at::date AS day, service_id, notification_status AS code, template_id, count(*) AS n FROM adopt.notifications GROUP BY 1, 2, 3, 4', adopt => true);
+SELECT to_regclass('obstacles_definition');
+-- keys: the statement of the hint helps
+CREATE TABLE keys (service_id integer, template_id integer, n bigint);
+CREATE UNIQUE INDEX ON keys (service_id, template_id);
+CREATE UNIQUE INDEX ON keys (service_id, template_id) NULLS NOT DISTINCT WHERE n > 0;
+CREATE UNIQUE INDEX ON keys (service_id, (template_id + 1)) NULLS NOT DISTINCT;
+ALTER TABLE keys ADD UNIQUE NULLS NOT DISTINCT (service_id, template_id) DEFERRABLE;
+SELECT notify_stats.create_rollup('keys', 'SELECT service_id, template_id, count(*) AS n FROM adopt.notifications GROUP BY 1, 2', adopt => true);
+ALTER TABLE keys DROP CONSTRAINT keys_service_id_template_id_key;
+DROP INDEX keys_service_id_expr_idx;
+INSERT INTO keys VALUES (1, NULL, -1), (1, NULL, -1), (NULL, NULL, 0), (NULL, NULL, 0), (1, 10, 0);
+SELECT notify_stats.create_rollup('keys', 'SELECT service_id, template_id, count(*) AS n FROM adopt.notifications GROUP BY 1, 2', adopt => true);
+DELETE FROM keys WHERE ctid NOT IN (SELECT min(ctid) FROM keys GROUP BY service_id, template_id);
+CREATE UNIQUE INDEX ON adopt.keys (service_id, template_id) NULLS NOT DISTINCT;
+SELECT notify_stats.create_rollup('keys', 'SELECT service_id, template_id, count(*) AS n FROM adopt.notifications GROUP BY 1, 2', adopt => true);
+CALL notify_stats.catch_up();
+SELECT * FROM keys ORDER BY 1, 2;
+-- a unique constraint suffices if its columns cannot be null
+CREATE TABLE not_null (template_id integer NOT NULL UNIQUE, n bigint);
+SELECT notify_stats.create_rollup('not_null', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+CALL notify_stats.catch_up();
+SELECT * FROM not_null ORDER BY 1;
+-- the order of the columns
+CREATE TABLE ordered (n bigint, template_id integer PRIMARY KEY);
+SELECT notify_stats.create_rollup('ordered', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.create_rollup('ordered', 'SELECT count(*) AS n, template_id FROM adopt.notifications GROUP BY 2', adopt => true);
+CREATE TABLE dropped (gone integer, template_id integer PRIMARY KEY, n bigint);
+ALTER TABLE dropped DROP COLUMN gone;
+SELECT notify_stats.create_rollup('dropped', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+-- not a table, not there, its own source, a source of another rollup, ours
+SELECT notify_stats.create_rollup('missing', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.create_rollup('totals', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.create_rollup('notify_stats.stream', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.create_rollup('ordered', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+CREATE TABLE itself (template_id integer PRIMARY KEY, n bigint);
+SELECT notify_stats.create_rollup('itself', 'SELECT template_id, count(*) AS n FROM adopt.itself GROUP BY 1', adopt => true);
+CREATE TABLE child (template_id integer PRIMARY KEY, n bigint) INHERITS (itself);
+SELECT notify_stats.create_rollup('itself', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+DROP TABLE child;
+ALTER TABLE itself REPLICA IDENTITY FULL;
+SELECT notify_stats.create_rollup('of_itself', 'SELECT n, count(*) FROM adopt.itself GROUP BY 1');
+SELECT notify_stats.create_rollup('itself', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+-- options
+SELECT notify_stats.create_rollup('itself', 'SELECT template_id, avg(id) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.create_rollup('itself', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', '{notifications}', adopt => true);
+CREATE TABLE noted (template_id integer PRIMARY KEY, n bigint, at timestamp);
+SELECT notify_stats.create_rollup('noted', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true, updated_at => 'at');
+SELECT notify_stats.create_rollup('noted', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true, updated_at => 'n');
+SELECT notify_stats.create_rollup('noted', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true, updated_at => 'when');
+-- another owner
+CREATE ROLE regress_adopt_owner;
+GRANT CREATE, USAGE ON SCHEMA adopt TO regress_adopt_owner;
+GRANT SELECT ON notifications TO regress_adopt_owner;
+ALTER TABLE noted OWNER TO regress_adopt_owner;
+SELECT notify_stats.create_rollup('noted', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SET ROLE regress_adopt_owner;
+SELECT notify_stats.create_rollup('noted', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.create_rollup('ordered', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.drop_rollup('not_null', keep_table => true);
+SELECT notify_stats.create_rollup('not_null', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', if_not_exists => true);
+RESET ROLE;
+CALL notify_stats.catch_up();
+SELECT * FROM states();
+SELECT r.rollup, d.* FROM notify_stats.rollup r, notify_stats.verify(r.rollup) d;
+SELECT * FROM differences('keys');
+SELECT * FROM differences('ordered');
+SELECT * FROM differences('not_null');
+SET client_min_messages = notice;
+
+-- DROP TABLE and others say what it was.
+DROP TABLE keys;
+DROP VIEW averages;
+DROP TABLE itself, ordered CASCADE;
+DROP OWNED BY regress_adopt_owner;
+SELECT notify_stats.drop_rollup('not_null');
+-- an ordinary table, and one that was kept
+DROP TABLE log;
+SELECT notify_stats.drop_rollup('by_service', keep_table => true);
+DROP TABLE by_service;
+DO $$ BEGIN DROP TABLE adopt.ft_service_stats CASCADE; END $$;
+CALL notify_stats.catch_up();
+SELECT count(*) FROM notify_stats.rollup;
+
+DROP ROLE regress_adopt_owner;
+SET client_min_messages = warning;
+DROP SCHEMA adopt CASCADE;
