@@ -155,14 +155,19 @@ sources_of(List *facts, const Command *command)
 }
 
 /*
- * Returns whether the changes of a new partition may not describe it correctly
- * after a command.  For formats that go by name, its name and its replica
- * identity matter as well.
+ * Returns whether the unread changes of a new partition of the source may not
+ * describe it correctly after a command.  The partitions that other
+ * transactions have added were checked there.  For formats that go by name,
+ * the name and the replica identity of a new partition matter as well, and any
+ * transaction may change them.
  */
 static bool
-may_mislead(const Format *format, const Command *command)
+misleads(const Format *format, const Command *command, List *before, List *now,
+		 Oid source)
 {
-	return format->by_name ? command->alters : command->brings;
+	if (format->by_name)
+		return command->alters && facts_bring_rows(before, now, source, false);
+	return command->brings && facts_bring_rows(before, now, source, true);
 }
 
 /*
@@ -204,8 +209,7 @@ note_command(const Format *format, const FactSet *set, const Command *command)
 
 		if (now == NIL)
 			continue;
-		if (may_mislead(format, command) &&
-			facts_bring_rows(before, now, source))
+		if (misleads(format, command, before, now, source))
 			facts_note_break(set->rollup, source);
 		facts_note_broken(set->rollup,
 						  broken_by(command, before, now, source));

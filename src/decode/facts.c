@@ -666,13 +666,46 @@ is_brand_new(Oid relid)
 	return result;
 }
 
+/* Whether this transaction has altered a table, or attached it. */
+static bool
+is_altered_here(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* The same for a partition, or a table between it and the source. */
+static bool
+is_partition_altered_here(Oid partition, Oid source)
+{
+	List	   *ancestors = get_rel_relispartition(partition) ?
+	get_partition_ancestors(partition) : NIL;
+	ListCell   *lc;
+
+	foreach(lc, lcons_oid(partition, ancestors))
+	{
+		if (lfirst_oid(lc) == source)
+			break;
+		if (is_altered_here(lfirst_oid(lc)))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Returns whether a partition is new in the second set, or was temporarily
  * detached.  It may then have rows, or another replica identity, for which
- * there were no changes.
+ * there were no changes.  If "altered_here", only partitions count that this
+ * transaction has altered or attached, itself or by a table above them.
  */
 bool
-facts_bring_rows(List *before, List *now, Oid source)
+facts_bring_rows(List *before, List *now, Oid source, bool altered_here)
 {
 	ListCell   *lc;
 
@@ -683,7 +716,9 @@ facts_bring_rows(List *before, List *now, Oid source)
 		if (fact->source == source && has_prefix(fact, PARTITION_FACT) &&
 			(find_fact(before, fact) == NULL ||
 			 find_detached(before, source, partition_of(fact)) != NULL) &&
-			!is_brand_new(partition_of(fact)))
+			!is_brand_new(partition_of(fact)) &&
+			(!altered_here ||
+			 is_partition_altered_here(partition_of(fact), source)))
 			return true;
 	}
 	return false;

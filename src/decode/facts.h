@@ -79,7 +79,8 @@ extern List *facts_collect_versions(const Format *format, List *definitions);
 extern const char *facts_break(const Format *format, List *before, List *now,
 							   const Definition *definition, Oid source,
 							   bool partitions_may_go);
-extern bool facts_bring_rows(List *before, List *now, Oid source);
+extern bool facts_bring_rows(List *before, List *now, Oid source,
+							 bool altered_here);
 extern bool facts_equal(List *before, List *now);
 extern List *facts_load(Oid rollup);
 extern List *facts_load_sets(void);

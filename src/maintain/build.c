@@ -175,7 +175,7 @@ facts_hold(Build *build, Rollup *rollup)
 							rollup->shape->definition, lfirst_oid(lc),
 							rollup_ignores_deletes(rollup, lfirst_oid(lc))) ==
 		NULL &&
-		!facts_bring_rows(build->facts, now, lfirst_oid(lc));
+		!facts_bring_rows(build->facts, now, lfirst_oid(lc), false);
 	build->facts = now;
 	MemoryContextSwitchTo(context);
 	return hold;

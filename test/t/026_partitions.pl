@@ -98,6 +98,15 @@ sql($node, q{
 	ALTER TABLE made2 REPLICA IDENTITY FULL, SET (fillfactor = 50);
 	COMMIT;
 });
+# while the others are still unread; as pg_partman does it
+sql($node, q{
+	BEGIN;
+	CREATE TABLE made_to_attach (LIKE s);
+	ALTER TABLE made_to_attach REPLICA IDENTITY FULL;
+	ALTER TABLE s ATTACH PARTITION made_to_attach FOR VALUES FROM (10500) TO (10600);
+	COMMIT;
+	INSERT INTO s VALUES (10500, 'made');
+});
 sql($node, q{SELECT notify_stats.resume()});
 wait_until_applied($node);
 is(rollup_states($node), "kept|live\nof_s|live\nslow|live", 'made and altered: states');
