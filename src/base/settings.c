@@ -62,6 +62,22 @@ static const struct config_enum_entry lost_slot_options[] = {
 static void
 define_limits(void)
 {
+	DefineCustomIntVariable("notify_stats.lock_timeout",
+							"Sets the maximum time to wait for a lock that only some rollups need.",
+							"After this time, these rollups become stale, and are resumed or rebuilt when the lock is free. Zero disables the limit.",
+							&notify_stats_lock_timeout,
+							10 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("notify_stats.max_rollup_time",
+							"Sets the maximum time that the work for one rollup may take in a cycle.",
+							"A rollup that exceeds the limit fails. Zero disables the limit.",
+							&notify_stats_max_rollup_time,
+							10 * 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.max_build_wal",
 							"Sets the maximum amount of WAL that the slot of a build or verification may retain.",
 							"A build that exceeds the limit is restarted later. A verification fails. Zero disables the limit.",
@@ -105,18 +121,10 @@ check_databases(char **value, void **extra, GucSource source)
 	return valid;
 }
 
-/* Defines the settings.  Must be called while libraries are preloaded. */
-void
-settings_define(void)
+/* The settings of a cycle: how often, how fast, how much. */
+static void
+define_cycle(void)
 {
-	DefineCustomStringVariable("notify_stats.database",
-							   "Sets the databases in which rollups are maintained.",
-							   "This is a comma-separated list of names; an asterisk stands for all databases. One worker is started for each database with rollups. An empty string means no worker.",
-							   &notify_stats_database,
-							   "*",
-							   PGC_SIGHUP,
-							   GUC_LIST_INPUT,
-							   check_databases, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.naptime",
 							"Sets the maximum time between two checks for new WAL.",
 							NULL,
@@ -132,22 +140,6 @@ settings_define(void)
 							10, 1, 100,
 							PGC_SIGHUP,
 							0,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("notify_stats.lock_timeout",
-							"Sets the maximum time to wait for a lock that only some rollups need.",
-							"After this time, these rollups become stale, and are rebuilt when the lock is free. Zero disables the limit.",
-							&notify_stats_lock_timeout,
-							10 * 1000, 0, INT_MAX,
-							PGC_SIGHUP,
-							GUC_UNIT_MS,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("notify_stats.max_rollup_time",
-							"Sets the maximum time that the work for one rollup may take in a cycle.",
-							"A rollup that exceeds the limit fails. Zero disables the limit.",
-							&notify_stats_max_rollup_time,
-							10 * 60 * 1000, 0, INT_MAX,
-							PGC_SIGHUP,
-							GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("notify_stats.max_batch_wal",
 							"Sets the maximum amount of WAL that is read in one cycle.",
@@ -173,6 +165,12 @@ settings_define(void)
 							PGC_SIGHUP,
 							0,
 							NULL, NULL, NULL);
+}
+
+/* What is written by output plugins. */
+static void
+define_output(void)
+{
 	DefineCustomEnumVariable("notify_stats.format",
 							 "Sets the output plugin of a new replication slot.",
 							 "An existing slot keeps its output plugin until notify_stats.recreate_slot() is called.",
@@ -197,6 +195,12 @@ settings_define(void)
 							 PGC_SIGHUP,
 							 0,
 							 NULL, NULL, NULL);
+}
+
+/* The settings of the replication slots. */
+static void
+define_slots(void)
+{
 	DefineCustomEnumVariable("notify_stats.on_lost_slot",
 							 "Sets the action to take if changes in the replication slot were lost.",
 							 "\"rebuild\" rebuilds the rollups. \"stop\" makes them fail until they are rebuilt manually.",
@@ -229,6 +233,12 @@ settings_define(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MB,
 							NULL, NULL, NULL);
+}
+
+/* What is done for clients. */
+static void
+define_clients(void)
+{
 	DefineCustomBoolVariable("notify_stats.notify",
 							 "Sets whether clients are notified of changed rollups.",
 							 "Each batch sends a notification for each rollup that it changes, on the channel notify_stats.",
@@ -245,6 +255,24 @@ settings_define(void)
 							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
+}
+
+/* Defines the settings.  Must be called while libraries are preloaded. */
+void
+settings_define(void)
+{
+	DefineCustomStringVariable("notify_stats.database",
+							   "Sets the databases in which rollups are maintained.",
+							   "This is a comma-separated list of names; an asterisk stands for all databases. One worker is started for each database with rollups. An empty string means no worker.",
+							   &notify_stats_database,
+							   "*",
+							   PGC_SIGHUP,
+							   GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
+	define_cycle();
+	define_output();
+	define_slots();
+	define_clients();
 	define_limits();
 	DefineCustomStringVariable("notify_stats.debug_stop_at",
 							   "Sets the point of a cycle or build at which a process stops, for tests.",
