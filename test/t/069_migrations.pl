@@ -266,7 +266,7 @@ foreach my $db ('shop', 'shop_test')
 like($output, qr/^Result: FAIL/m, 'pgTAP: without the view the rollup does not change');
 # the rows that the last test has deleted may still be in the rollup, and would be taken for those of the next
 sql($node, 'SELECT notify_stats.wait_for_lsn(); SELECT notify_stats.pause()', 'shop_test');
-($succeeded, $output) = pg_prove('shop_test', $tests[1] =~ s/^SELECT notify_stats\.wait_for_lsn.*\n//mr);
+($succeeded, $output) = pg_prove('shop_test', $tests[1] =~ s/^SELECT notify_stats\.wait_for_lsn.*\n//gmr);
 like($output, qr/^Result: FAIL/m, 'pgTAP: without waiting the rollup is not current');
 resume_stream($node, 'shop_test');
 like(sql_error($node, 'BEGIN; CALL notify_stats.catch_up()', 'shop'), qr/2D000: catch_up\(\) cannot run inside a transaction block/,
@@ -338,7 +338,7 @@ is(sql($node, q{SELECT count(*) FROM pg_database WHERE datname ~ '^test_site'}) 
 
 # without a worker
 set_and_reload($node, 'notify_stats.database' => 'postgres, shop, site');
-($succeeded, $output) = django_test($tests =~ s/^ +run\("CREATE TEMP VIEW.*/        pass/mr =~ s/^ +run\("SELECT notify_stats\.wait_for_lsn.*\n//mr);
+($succeeded, $output) = django_test($tests =~ s/^ +run\("CREATE TEMP VIEW.*/        pass/mr =~ s/^ +run\("SELECT notify_stats\.wait_for_lsn.*\n//gmr);
 like($output, qr/^ERROR: test_counts \(shop\.tests\.DefinitionTest\b.*?DoesNotExist: OrdersByDay/ms,
 	'Django: a TestCase does not change the rollup');
 like($output, qr/^ERROR: test_counts \(shop\.tests\.RollupTest\b.*?DoesNotExist: OrdersByDay.*errors=2\)$/ms,
