@@ -5,7 +5,7 @@
 # both kinds in its own test database, and truncates no rollup; a structure.sql as Rails makes it can
 # be loaded, and its rollups adopted; pgTAP tests a definition and a rollup.
 #
-# packages: alembic python3-psycopg2 python3-django pgtap
+# optional packages: alembic python3-psycopg2 python3-django pgtap
 
 use strict;
 use utf8;
