@@ -125,7 +125,9 @@ read_latest(ChangesRequest *request)
 
 /*
  * Returns whether there may be anything to report of a rollup, whose state was
- * that.  If not, moves the request to the position that it has reached.
+ * that.  If not, moves the request to the position that it has reached, but not
+ * past a position from which on readers know the rollup by other names: this one
+ * has not read them.
  */
 static bool
 may_report(ChangesRequest *request, const RollupPosition *before)
@@ -134,7 +136,8 @@ may_report(ChangesRequest *request, const RollupPosition *before)
 
 	if (!position_read(request->rollup, GetLatestSnapshot(), &now) ||
 		XLogRecPtrIsInvalid(now.lsn) || now.is_live != before->is_live ||
-		now.exact_since != before->exact_since || now.file != before->file)
+		now.exact_since != before->exact_since || now.file != before->file ||
+		request->since < now.names_since)
 		return true;
 	if (now.lsn <= request->since)
 		return false;

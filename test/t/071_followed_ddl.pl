@@ -196,6 +196,20 @@ foreach my $paused (0, 1)
 	wait_until_applied($node);
 }
 
+# A client that waits has seen the old name, even if the rollup reaches later positions meanwhile.
+{
+	my $wait = "$PostgreSQL::Test::Utils::timeout_default s";
+
+	sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+	begin('kinds');
+	my $waiting = start_psql($node, '\set VERBOSITY verbose', "SELECT group_key FROM notify_stats.changes('kinds', '$lsn', '$wait')");
+	poll($node, qq{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%''$wait''%' AND wait_event_type = 'Extension'}, '1');
+	sql($node, 'ALTER TABLE kinds RENAME kind TO sort');
+	like($waiting->finish, qr/NS001.*renamed/s, 'renamed while a client waits: it is told at once');
+	sql($node, 'ALTER TABLE kinds RENAME sort TO kind');
+	wait_until_applied($node);
+}
+
 # the name of a source's column is not seen by readers; other formats go by it
 begin('kinds');
 sql($node, 'ALTER TABLE event RENAME kind TO sort');
@@ -232,5 +246,19 @@ like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr
 begin('kinds');
 sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
 like(changed('kinds'), qr/^\{"sort": 2\}\{"n": \d+\}$/, 'then the client goes on');
+
+# --- the window -------------------------------------------------------------------------
+
+# The place from which a reader wants to begin is lost while it makes its slot: it looks again.
+sql($node, "INSERT INTO event VALUES (2, '2026-01-01', 1)");
+wait_until_applied($node);
+my $offset = log_position($node);
+set_stop($node, 'place-found');
+my $looking = start_psql($node, '\set VERBOSITY verbose', "SELECT * FROM notify_stats.changes('kinds', '$lsn')");
+wait_for_stop($node, 'place-found', $offset);
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '0');
+poll($node, q{SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%\_window'}, '0');
+continue_from_stop($node);
+like($looking->finish, qr/NS001.*resumable_wal_window is not set/s, 'a place that is lost while the slot is made: what is left counts');
 
 done_testing();
