@@ -321,8 +321,8 @@ type_label_versions(Oid type)
  * Returns a type whose text form names other objects, from a type and its
  * parts; or InvalidOid.
  */
-static Oid
-find_naming_type(Oid type)
+Oid
+type_naming(Oid type)
 {
 	ListCell   *lc;
 
@@ -346,7 +346,7 @@ type_check_text(Oid relid, const Bitmapset *columns)
 
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 	{
-		Oid			naming = find_naming_type(get_atttype(relid, attnum));
+		Oid			naming = type_naming(get_atttype(relid, attnum));
 
 		if (OidIsValid(naming))
 			ereport(ERROR,

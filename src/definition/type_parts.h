@@ -22,6 +22,7 @@ extern bool type_description_holds(const char *before, const char *now);
 extern List *type_relations(List *types);
 extern List *type_enums(List *types);
 extern char *type_label_versions(Oid type);
+extern Oid	type_naming(Oid type);
 extern void type_check_text(Oid relid, const Bitmapset *columns);
 
 #endif							/* NOTIFY_STATS_TYPE_PARTS_H */

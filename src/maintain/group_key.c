@@ -7,7 +7,8 @@
  * like the row that was its first one, and may look different after it was
  * deleted and inserted again.  But readers know a group by its key in JSON.  So
  * values of some types are written there in one form of all those that are
- * equal.  Other types have no such form.
+ * equal.  Other types have no such form.  Nor have those like regclass, which are
+ * written as the names of other objects: these may be renamed.
  *
  * The keys contain names as well, of columns and of labels of enums.
  *
@@ -129,6 +130,24 @@ type_and_collation(const GroupColumn *column)
 		psprintf("%s with collation \"%s\"", type, collation);
 }
 
+/*
+ * Returns why values of a group column do not have one form in JSON, or NULL if
+ * they do.
+ */
+static char *
+reason_of_many_forms(const GroupColumn *column)
+{
+	Oid			naming = type_naming(column->type);
+
+	if (OidIsValid(naming))
+		return psprintf("Values of type %s are written as names, which may be changed, so a group does not have one key in JSON.",
+						format_type_be(naming));
+	if (looks_vary(column) && form_of(column) == NULL)
+		return psprintf("Values of type %s may be equal and look different, so a group does not have one key in JSON.",
+						type_and_collation(column));
+	return NULL;
+}
+
 /* Throws unless each group of a rollup has one key in JSON. */
 void
 group_key_check(const Rollup *rollup)
@@ -138,14 +157,14 @@ group_key_check(const Rollup *rollup)
 	for (int i = 0; i < definition->ngroups; i++)
 	{
 		const GroupColumn *column = &definition->groups[i];
+		char	   *reason = reason_of_many_forms(column);
 
-		if (looks_vary(column) && form_of(column) == NULL)
+		if (reason != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("changes() does not support group column \"%s\" of rollup %s",
 							column->name, rollup->shape->name),
-					 errdetail("Values of type %s may be equal and look different, so a group does not have one key in JSON.",
-							   type_and_collation(column)),
+					 errdetail_internal("%s", reason),
 					 errhint("Use notify_stats.changed_rows(), and compare the group columns by the operator = of their types.")));
 	}
 }

@@ -416,6 +416,13 @@ sql($node, q{CREATE TABLE moment (at timestamptz); ALTER TABLE moment REPLICA ID
 wait_until_applied($node);
 is(sql_as($node, 'reader', 'postgres', q{SET TimeZone = 'Asia/Kolkata'; SELECT group_key FROM notify_stats.changes('moments', NULL)}),
 	'{"at": "2026-01-01T12:00:00+00:00"}', 'JSON is the same in all settings');
+# a value of regclass is a name in JSON, which may change
+sql($node, q{CREATE TABLE use (rel oid); ALTER TABLE use REPLICA IDENTITY FULL; INSERT INTO use VALUES ('moment'::regclass);
+	SELECT notify_stats.create_rollup('uses', 'SELECT rel::regclass AS used, count(*) AS n FROM use GROUP BY rel::regclass')});
+wait_until_applied($node);
+like(sql_error($node, q{SELECT * FROM notify_stats.changes('uses', NULL)}), qr/0A000.*"used".*regclass are written as names/s, 'a group column of type regclass');
+is(sql($node, q{SELECT (group_row).used FROM notify_stats.changed_rows(NULL::uses, NULL)}), 'moment', 'is told in rows');
+sql($node, q{SELECT notify_stats.drop_rollup('uses')});
 foreach my $role ('part', 'nobody')
 {
 	my ($status, $stdout, $stderr) = $node->psql('postgres', $query, extra_params => [ '-U', $role ]);
