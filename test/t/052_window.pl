@@ -211,11 +211,22 @@ is(sql($node, 'SELECT sum(n) FROM totals'), $inserted, 'and the others were not 
 sql($node, 'INSERT INTO event VALUES (1, 8)');    # sum of values: 10 each again
 $inserted++;
 
-# A crash while it is resumed: it goes on.
+# A crash while it is resumed: it goes on.  Before that, a reader is told what has changed since it was left
+# behind.  (The server takes older positions for changed, than that where it was first asked.)
+wait_until_applied($node);
+my $before = sql($node, 'SELECT notify_stats.applied_lsn()');
+sql($node, 'INSERT INTO event VALUES (1, 10)');
+$inserted++;
+wait_until_applied($node);
+is(sql($node, "SELECT count(group_key) FROM notify_stats.changes('totals', '$before')"), '1', 'what has changed before');
+my $asked = sql($node, 'SELECT pg_current_wal_insert_lsn()');
+sql($node, 'CREATE TABLE unrelated ()');
+poll($node, "SELECT notify_stats.applied_lsn() > '$asked'");
 $offset = log_position($node);
 sql($node, 'ALTER TABLE totals ADD CONSTRAINT few CHECK (n < 0) NOT VALID');
 insert(3);
 wait_for_state($node, 'totals', 'failed');
+$left = sql($node, q{SELECT applied_lsn FROM notify_stats.rollups WHERE rollup = 'totals'::regclass});
 sql($node, q{DO $$BEGIN FOR i IN 1..30 LOOP INSERT INTO event SELECT g % 3, 10 FROM generate_series(1, 10) g; COMMIT; END LOOP; END$$});
 $inserted += 300;
 set_and_reload($node, 'notify_stats.max_batch_wal' => '64kB');
@@ -228,6 +239,7 @@ wait_for_stop($node, 'build-moved', $offset);
 my $moved = sql($node, q{SELECT applied_lsn FROM notify_stats.rollups WHERE rollup = 'totals'::regclass});
 is(sql($node, q{SELECT build_phase FROM notify_stats.rollups WHERE rollup = 'totals'::regclass}), 'resuming', 'rollups tells that it is resumed');
 cmp_ok(sql($node, "SELECT '$moved'::pg_lsn > reason_lsn FROM notify_stats.rollups WHERE rollup = 'totals'::regclass"), 'eq', 't', 'its position has moved');
+is(sql($node, "SELECT count(group_key) > 0 AND min(lsn) = '$moved' FROM notify_stats.changes('totals', '$left')"), 't', 'a reader is told what has changed');
 unset_stop($node);
 crash_restart($node, builder_pid($node));
 insert(3);
