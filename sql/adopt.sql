@@ -7,8 +7,10 @@ SET search_path = adopt;
 -- OIDs and functions that belong to the table
 CREATE FUNCTION belongings(relid regclass) RETURNS TABLE (what text) LANGUAGE sql AS $$
     SELECT 'index ' || indexrelid::regclass FROM pg_index WHERE indrelid = relid
-    UNION ALL SELECT 'constraint ' || conname FROM pg_constraint WHERE conrelid = relid OR confrelid = relid
-    UNION ALL SELECT 'grant ' || relacl::text FROM pg_class WHERE oid = relid
+    UNION ALL SELECT 'constraint ' || conname FROM pg_constraint WHERE (conrelid = relid OR confrelid = relid)
+              AND contype <> 'n'
+    -- without the privilege MAINTAIN of 17 and later
+    UNION ALL SELECT 'grant ' || replace(replace(relacl::text, 'm/', '/'), current_user, 'owner') FROM pg_class WHERE oid = relid
     UNION ALL SELECT 'comment ' || obj_description(relid, 'pg_class')
     UNION ALL SELECT 'view ' || d.refobjid::regclass || ' in ' || w.ev_class::regclass
               FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid WHERE d.refobjid = relid GROUP BY d.refobjid, w.ev_class

@@ -295,7 +295,36 @@ take_delta(Delta *delta, void *arg)
 					  group_key_looks_vary(reading->rollup->shape->definition));
 }
 
-/* Decodes and folds the changes. */
+/*
+ * Throws if the query has opened one of these tables.  The relation cache shows
+ * an open table as it is now, also to a plugin that decodes earlier changes.
+ * If it is in a schema that did not exist then, wal2json crashes.
+ */
+static void
+check_not_open(List *relids)
+{
+	ListCell   *lc;
+
+	foreach(lc, relids)
+	{
+		Relation	table = table_open(lfirst_oid(lc), NoLock);
+		bool		used = table->rd_refcnt > 1;
+
+		table_close(table, NoLock);
+		if (used)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("cannot read changes while the query uses table \"%s\"",
+							get_rel_name(lfirst_oid(lc))),
+					 errdetail("The output plugin decodes by the names of tables."),
+					 errhint("Read the changes in a query, and with cursors closed, that does not use the rollup and its sources.")));
+	}
+}
+
+/*
+ * Decodes and folds the changes.  The tables must not be open, and need no
+ * locks but those of rollup_open().
+ */
 static void
 read_changes(ChangesReading *reading)
 {
@@ -308,6 +337,9 @@ read_changes(ChangesReading *reading)
 
 	if (reason != NULL)
 		complain_of_gap(reading, reason);
+	if (reading->row.format->by_name)
+		check_not_open(lappend_oid(list_copy(reading->rollup->shape->reads),
+								   reading->request->rollup));
 	slot_follower_name(&slot_name);
 	input.slot_name = NameStr(slot_name);
 	input.format = reading->row.format;
@@ -470,18 +502,42 @@ check_row_type(const ChangesReading *reading)
 				 errhint("Run the query again.")));
 }
 
-/* Opens the rollup's table, for the role that is the rollup's owner. */
+/* Opens the rollup's table and index, for the role that is the rollup's owner. */
 static void
 open_table(ChangesReading *reading)
 {
-	const ChangesRequest *request = reading->request;
-
-	reading->table = table_open(request->rollup, NoLock);
+	reading->table = table_open(reading->request->rollup, NoLock);
 	check_row_type(reading);
 	reading->index = group_index_open(reading->table,
 									  rollup_group_index(reading->rollup,
 														 reading->table),
-									  request->snapshot);
+									  reading->request->snapshot);
+}
+
+static void
+close_table(ChangesReading *reading)
+{
+	group_index_close(reading->index);
+	table_close(reading->table, NoLock);
+}
+
+/* Sums up what has changed.  The table is open only before that. */
+static void
+sum_changes(ChangesReading *reading)
+{
+	open_table(reading);
+	reading->deltas = delta_sum_begin(reading->rollup, reading->index);
+	close_table(reading);
+	read_changes(reading);
+}
+
+/* Reports what is wanted of the open table. */
+static void
+report_all(ChangesReading *reading)
+{
+	const ChangesRequest *request = reading->request;
+	SavedRole	saved;
+
 	reading->group = MakeSingleTupleTableSlot(RelationGetDescr(reading->table),
 											  &TTSOpsVirtual);
 	reading->row_context = AllocSetContextCreate(CurrentMemoryContext,
@@ -492,14 +548,8 @@ open_table(ChangesReading *reading)
 											  request->snapshot);
 	if (request->take_json != NULL)
 		reading->json = group_json_begin(reading->rollup, take_json, reading);
-}
 
-/* Reports what is wanted. */
-static void
-report_all(ChangesReading *reading)
-{
-	SavedRole	saved = rollup_begin_as_owner(reading->rollup, true);
-
+	saved = rollup_begin_as_owner(reading->rollup, true);
 	if (reading->deltas != NULL)
 		report_deltas(reading);
 	if (reading->earlier != NULL)
@@ -507,28 +557,10 @@ report_all(ChangesReading *reading)
 	if (reading->json != NULL)
 		group_json_end(reading->json);
 	rollup_end_as_owner(saved);
-}
 
-static void
-close_table(ChangesReading *reading)
-{
 	if (reading->earlier != NULL)
 		earlier_rows_end(reading->earlier);
-	group_index_close(reading->index);
 	ExecDropSingleTupleTableSlot(reading->group);
-	table_close(reading->table, NoLock);
-}
-
-/* Reports what has changed since the reader's position, or before it. */
-static void
-answer_with_changes(ChangesReading *reading)
-{
-	reading->deltas = delta_sum_begin(reading->rollup, reading->index);
-	read_changes(reading);
-	report_all(reading);
-	delta_sum_end(reading->deltas);
-	follower_slot_release(reading->request->rollup, &reading->row,
-						  reading->result.lsn);
 }
 
 /* Answers the request with an opened rollup. */
@@ -551,12 +583,17 @@ answer(ChangesReading *reading)
 		changed = false;
 	if (!changed && reading->request->kind == CHANGES_SINCE)
 		return;
-	open_table(reading);
 	if (changed)
-		answer_with_changes(reading);
-	else
-		report_all(reading);
+		sum_changes(reading);
+	open_table(reading);
+	report_all(reading);
 	close_table(reading);
+	if (changed)
+	{
+		delta_sum_end(reading->deltas);
+		follower_slot_release(reading->request->rollup, &reading->row,
+							  reading->result.lsn);
+	}
 }
 
 /*

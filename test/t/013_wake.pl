@@ -311,8 +311,9 @@ poll($node, "SELECT count(*) >= 13 $waiting");
 sql($node, q{SELECT pg_logical_emit_message(false, 'filler', repeat('x', 3000))});
 insert('for the waiting');
 resume_stream($node);
-like(shift(@sessions)->finish, qr/cancelled\n.*waited: t/, 'one that was cancelled can wait again');
-is(join(' ', map { $_->finish } @sessions), join(' ', ('t') x 14), 'resume() ends all waits with true');
+like(shift(@sessions)->finish, qr/cancelled\n.*waited: t/s, 'one that was cancelled can wait again');
+is(join(' ', map { $_->finish =~ s/.*WARNING:  notify_stats is paused in this database\nHINT:  .*\n//r } @sessions), join(' ', ('t') x 14),
+	'resume() ends all waits with true');
 is_exact($node, 'exact after the waits');
 
 # A position that does not exist yet.

@@ -293,6 +293,8 @@ $inserted += 2;
 sql($node, 'CALL notify_stats.catch_up()');
 is(sql($node, "SELECT window_lsn <= '$left' FROM notify_stats.status WHERE stream = 'main'"), 't',
 	'a long transaction retains the WAL, so the window begins before the position');
+# so that the end of the transaction does not let the window begin later
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '64MB');
 $long->query_safe('INSERT INTO event VALUES (0, 10); COMMIT');
 $inserted += 3;
 $long->quit;
@@ -301,6 +303,7 @@ is_resumed('totals', $built_at, 'long transactions');
 sql($node, q{COMMIT PREPARED 'late'});
 $inserted++;
 is_right('long transactions');
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '16MB');
 
 # The window is bounded, also after a restart.  Only a record of the running transactions, as a
 # checkpoint writes one, lets slots move.

@@ -8,7 +8,6 @@
 #
 # Sums near the limits of their types are right in rollup_as_of().
 #
-# formats: all
 # versions: all
 
 use strict;

@@ -140,6 +140,17 @@ sql($node, 'ALTER TABLE kinds RENAME TO sorts; CREATE SCHEMA elsewhere; ALTER TA
 sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 1)");
 like(changed('elsewhere.sorts'), qr/^\{"kind": 1\}\{"n": \d+\} \{"kind": 2\}\{"n": \d+\}$/, 'a rollup that was renamed and moved: the client goes on');
 like(sql_error($node, "SELECT * FROM notify_stats.changes('kinds', '$lsn')"), qr/42P01/, 'by its new name');
+# other formats than our own go by name, and by what the query has open
+{
+	my $format = format_name();
+	my $join = 'SELECT count(*) FROM elsewhere.sorts s, notify_stats.changes(\'elsewhere.sorts\', ';
+
+	sql($node, "INSERT INTO event VALUES (1, '2026-01-01', 1)");
+	wait_until_applied($node);
+	my ($status, undef, $error) = $node->psql('postgres', "$join '$lsn')");
+	$format ne 'notify_stats' ? like($error, qr/cannot read changes while the query uses table "sorts"/, 'a query that uses the table, too')
+	  : is($error, '', 'a query that uses the table, too');
+}
 sql($node, 'ALTER TABLE elsewhere.sorts SET SCHEMA public; ALTER TABLE sorts RENAME TO kinds');
 
 # Names of columns and labels are in JSON, but not in rows.  Whether the worker has seen the new name or
