@@ -4,7 +4,7 @@
  *	  How the output of a slot becomes row changes.
  *
  * A format knows the output plugin of a slot: the options to peek with, and
- * how to read what the plugin writes.  It knows nothing of rollups, takes no
+ * how to read what the plugin writes.  It knows nothing of rollups, keeps no
  * lock and runs no query.
  *
  *-------------------------------------------------------------------------
@@ -50,7 +50,8 @@ typedef enum RowChangeKind
 	ROW_UPDATE,					/* old_row and new_row */
 	ROW_DELETE,					/* old_row */
 	ROW_TRUNCATE,				/* the whole source */
-	ROW_PARTITION_TRUNCATE,		/* some partition of it */
+	ROW_PARTITION_TRUNCATE,		/* some partition of it, or it was removed
+								 * with its rows */
 	ROW_UNKNOWN					/* something that cannot be counted */
 } RowChangeKind;
 
@@ -63,7 +64,8 @@ typedef struct RowChange
 	RowChangeKind kind;
 	Source	   *source;
 	XLogRecPtr	commit_lsn;		/* as passed to ChangeConsumer.wants */
-	const char *reason;			/* of ROW_UNKNOWN: the reason, for messages */
+	const char *reason;			/* of ROW_UNKNOWN: the reason, for messages;
+								 * of ROW_PARTITION_TRUNCATE: if not NULL */
 	bool		moves;			/* of ROW_DELETE: to another partition, by an
 								 * UPDATE */
 } RowChange;

@@ -22,7 +22,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"	/* for varatt.h, new in 16 */
+#include "catalog/partition.h"
 #include "lib/stringinfo.h"
+#include "storage/lmgr.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "facts.h"
@@ -37,6 +41,7 @@ typedef struct NativeRelation
 	int			ncolumns;		/* of an image */
 	AttrNumber *attnums;		/* of these columns, ascending; natts long */
 	char	   *mistyped;		/* why images cannot be read, or NULL */
+	List	   *partitions;		/* OIDs of those that are known to be attached */
 } NativeRelation;
 
 struct FormatReader
@@ -48,7 +53,8 @@ struct FormatReader
 	const char *next;			/* how far the message was read */
 	const char *end;
 	char	   *copy;			/* of a message that is not aligned, or NULL */
-	XLogRecPtr	commit_lsn;		/* of the message */
+	TransactionId xid;			/* of the message */
+	XLogRecPtr	commit_lsn;		/* likewise */
 	bool		wanted;			/* likewise */
 	const ChangeConsumer *consumer;
 };
@@ -269,6 +275,45 @@ read_row_change(FormatReader *reader, NativeRelation *relation,
 	change->moves = kind == NATIVE_MOVE;
 }
 
+static bool
+is_attached(Oid partition, Oid source)
+{
+	return get_rel_relispartition(partition) &&
+		list_member_oid(get_partition_ancestors(partition), source);
+}
+
+/*
+ * Reads the OID of a partition.  Returns whether it still belongs to the
+ * source.  If it does not, its rows have left the source without being
+ * deleted.  The facts of the source do not show that if the partition was made
+ * after they were collected.
+ *
+ * The transaction may have made the partition itself, and not have ended, for
+ * example because it waits for a standby.  Only after its end can be seen
+ * what it has made.
+ */
+static bool
+read_partition(FormatReader *reader, NativeRelation *relation)
+{
+	Oid			partition = *(const Oid *) take_part(reader, sizeof(Oid));
+	Oid			source = relation->source->relid;
+	MemoryContext old_context;
+
+	if (!reader->wanted || list_member_oid(relation->partitions, partition))
+		return true;
+	if (!is_attached(partition, source))
+	{
+		XactLockTableWait(reader->xid, NULL, NULL, XLTW_None);
+		AcceptInvalidationMessages();
+		if (!is_attached(partition, source))
+			return false;
+	}
+	old_context = MemoryContextSwitchTo(reader->context);
+	relation->partitions = lappend_oid(relation->partitions, partition);
+	MemoryContextSwitchTo(old_context);
+	return true;
+}
+
 /* Returns the reason why a change is unknown. */
 static const char *
 describe_reason(int reason)
@@ -304,6 +349,7 @@ read_header(FormatReader *reader)
 				 errdetail("The library loaded by this process and the output plugin have different versions."),
 				 errhint("Restart the server.")));
 	(void) take_part(reader, sizeof(NativeMessage));
+	reader->xid = header->xid;
 	reader->commit_lsn = header->commit_lsn;
 	reader->wanted = reader->consumer->wants(reader->consumer->arg,
 											 header->xid, header->commit_lsn);
@@ -339,6 +385,10 @@ read_record(FormatReader *reader, RowChange *change)
 		case NATIVE_PARTITION_TRUNCATE:
 			change->kind = ROW_PARTITION_TRUNCATE;
 			return true;
+		case NATIVE_PARTITION:
+			change->kind = ROW_PARTITION_TRUNCATE;
+			change->reason = "a partition with unread changes was detached or dropped";
+			return !read_partition(reader, relation);
 		case NATIVE_UNKNOWN:
 			change->kind = ROW_UNKNOWN;
 			change->reason = describe_reason(record->reason);

@@ -18,6 +18,8 @@
  *		'T'		nothing: the source was truncated
  *		'P'		nothing: some partition of it was
  *		'X'		nothing: an unknown change, for the reason in the record
+ *		'L'		the OID of a partition that the next records change; once in a
+ *				transaction for each one and source
  *
  * An image has a byte for each column, in announced order, which is 1 for NULL
  * or else 0; and then the values that are not NULL.  A value passed by value is
@@ -80,6 +82,7 @@ typedef struct NativeColumn
 #define NATIVE_TRUNCATE 'T'
 #define NATIVE_PARTITION_TRUNCATE 'P'
 #define NATIVE_UNKNOWN	'X'
+#define NATIVE_PARTITION 'L'
 
 /* reasons of NATIVE_UNKNOWN */
 #define NATIVE_NO_IDENTITY	'i' /* the old row lacks a listed column */

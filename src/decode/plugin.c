@@ -84,6 +84,8 @@ typedef struct Projection
 	AttrNumber *attnums;		/* in the relation, in the target's order */
 	bool		complete;		/* does the relation have all the columns? */
 	bool		covered;		/* does the WAL have their old values? */
+	TransactionId told_xid;		/* the transaction in which a record has last
+								 * named the relation as a partition */
 } Projection;
 
 /* a cached relation */
@@ -795,6 +797,25 @@ send_announcement(PluginData *data, ReorderBufferTXN *txn, Target *target)
 }
 
 /*
+ * Names the relation, if it is a partition of the target: only the reader can
+ * see whether it still is one.
+ */
+static void
+send_partition(PluginData *data, ReorderBufferTXN *txn, Oid relid,
+			   Projection *projection)
+{
+	Target	   *target = projection->target;
+	int			start;
+
+	if (relid == target->relid || projection->told_xid == txn->xid)
+		return;
+	start = begin_record(data, txn, NATIVE_PARTITION, target->relid);
+	memcpy(add_part(&data->message, sizeof(relid)), &relid, sizeof(relid));
+	end_record(data, start);
+	projection->told_xid = txn->xid;
+}
+
+/*
  * Adds a value to an image.  A varlena has a short or a 4-byte header, and is
  * written with a 4-byte header.
  */
@@ -1014,6 +1035,7 @@ send_change(PluginData *data, ReorderBufferTXN *txn, RelationEntry *entry,
 	}
 	*sent = size;
 
+	send_partition(data, txn, entry->relid, projection);
 	send_announcement(data, txn, target);
 	start = begin_record(data, txn, kind, target->relid);
 	if (kind != NATIVE_INSERT)

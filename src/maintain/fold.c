@@ -560,7 +560,7 @@ fold_event(Fold *fold, FoldReader *reader, const RowChange *change)
 		/* those rows are gone; the flag is reset with the batch */
 		reader->has_batch = reader->source->first != NULL;
 	}
-	else if (change->kind == ROW_PARTITION_TRUNCATE)
+	else if (change->kind == ROW_PARTITION_TRUNCATE && change->reason == NULL)
 		mark_stale(fold, reader->delta, "a partition was truncated", relid);
 	else
 		mark_stale(fold, reader->delta, change->reason, relid);

@@ -1,7 +1,8 @@
 # 026_partitions.pl
 #
 # Partitions that are created unnoticed: while another rollup's build writes its result,
-# while the worker rests, in savepoints, unlogged at first.  A rollup that ignores deletes does
+# while the worker rests, in savepoints, unlogged at first, in a transaction that waits for a standby.
+# Partitions that are made, filled and removed unnoticed.  A rollup that ignores deletes does
 # not fail because of partitions without rows, and wait_for_lsn() waits until recorded DDL of a
 # source has been processed.
 
@@ -157,6 +158,58 @@ $node->wait_for_log(qr/rollup public\.of_s is stale.*\n.*DETAIL:  the set of par
 wait_until_applied($node);
 is(rollup_states($node), "kept|live\nof_s|live\nslow|live", 'altered side by side: states');
 is_exact($node, 'altered side by side');
+
+# Made, filled and removed before the worker reads: the rows leave without being deleted
+foreach my $removed ('DROP TABLE short', 'ALTER TABLE s DETACH PARTITION short', 'ALTER TABLE s DETACH PARTITION short CONCURRENTLY',
+	'together DROP TABLE short', 'together ALTER TABLE s DETACH PARTITION short')
+{
+	my $make = q{CREATE TABLE short PARTITION OF s FOR VALUES FROM (10600) TO (10700); ALTER TABLE short REPLICA IDENTITY FULL;
+		INSERT INTO s VALUES (10600, 'short')};
+
+	$offset = log_position($node);
+	if ($removed =~ /^together (.*)/)
+	{
+		sql($node, "BEGIN; $make; $1; COMMIT");
+		wait_until_applied($node);
+	}
+	else
+	{
+		pause_between_cycles();
+		sql($node, $make);
+		sql($node, $removed);
+		sql($node, q{SELECT notify_stats.resume()});
+		wait_until_applied($node);
+	}
+	is_exact($node, "$removed: exact", rollups => ['of_s']);
+	is(rollup_states($node), "kept|live\nof_s|live\nslow|live", "$removed: states");
+	# what is ignored are deletions
+	is(sql($node, q{SELECT n > 0 FROM kept WHERE kind = 'short'}), 't', "$removed: counted where deletes are ignored")
+		if format_name() eq 'notify_stats';
+	sql($node, q{DROP TABLE IF EXISTS short});
+	rebuild_all();
+}
+
+# Made and filled in a transaction that has not ended when its changes are read
+my $built = built_at($node, 'of_s');
+set_and_reload($node, synchronous_standby_names => 'nobody');
+my $waiting = start_psql($node, q{
+	BEGIN;
+	CREATE TABLE waiting PARTITION OF s FOR VALUES FROM (10700) TO (10800);
+	ALTER TABLE waiting REPLICA IDENTITY FULL;
+	INSERT INTO s VALUES (10700, 'waiting');
+	COMMIT;
+});
+poll($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
+# the worker, which is made to read it, waits for its end
+is(sql($node, q{SELECT notify_stats.wait_for_lsn(pg_current_wal_lsn(), '1s', no_throw => true)}), 'f', 'not read before it has ended')
+	if format_name() eq 'notify_stats';
+sql($node, q{SELECT notify_stats.wait_for_lsn(pg_current_wal_lsn(), '10s', no_throw => true)})
+	if format_name() ne 'notify_stats';
+set_and_reload($node, synchronous_standby_names => '');
+$waiting->finish;
+wait_until_applied($node);
+is_exact($node, 'read before its transaction has ended', rollups => ['of_s']);
+is(built_at($node, 'of_s'), $built, 'and without a rebuild') if format_name() eq 'notify_stats';
 
 # Waiting for it
 $attach = make_table();
