@@ -183,8 +183,7 @@ foreach my $removed ('DROP TABLE short', 'ALTER TABLE s DETACH PARTITION short',
 	is_exact($node, "$removed: exact", rollups => ['of_s']);
 	is(rollup_states($node), "kept|live\nof_s|live\nslow|live", "$removed: states");
 	# what is ignored are deletions
-	is(sql($node, q{SELECT n > 0 FROM kept WHERE kind = 'short'}), 't', "$removed: counted where deletes are ignored")
-		if format_name() eq 'notify_stats';
+	is(sql($node, q{SELECT n > 0 FROM kept WHERE kind = 'short'}), 't', "$removed: counted where deletes are ignored");
 	sql($node, q{DROP TABLE IF EXISTS short});
 	rebuild_all();
 }
@@ -201,15 +200,12 @@ my $waiting = start_psql($node, q{
 });
 poll($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
 # the worker, which is made to read it, waits for its end
-is(sql($node, q{SELECT notify_stats.wait_for_lsn(pg_current_wal_lsn(), '1s', no_throw => true)}), 'f', 'not read before it has ended')
-	if format_name() eq 'notify_stats';
-sql($node, q{SELECT notify_stats.wait_for_lsn(pg_current_wal_lsn(), '10s', no_throw => true)})
-	if format_name() ne 'notify_stats';
+is(sql($node, q{SELECT notify_stats.wait_for_lsn(pg_current_wal_lsn(), '1s', no_throw => true)}), 'f', 'not read before it has ended');
 set_and_reload($node, synchronous_standby_names => '');
 $waiting->finish;
 wait_until_applied($node);
 is_exact($node, 'read before its transaction has ended', rollups => ['of_s']);
-is(built_at($node, 'of_s'), $built, 'and without a rebuild') if format_name() eq 'notify_stats';
+is(built_at($node, 'of_s'), $built, 'and without a rebuild');
 
 # Waiting for it
 $attach = make_table();
