@@ -393,6 +393,7 @@ sub parse
 			{
 				$types{$relid} = [ map { (unpack 'v x2 V', take_part(\$rest, 8))[1] } 1 .. $ncolumns ];
 			}
+			take_part(\$rest, 4) if $kind eq 'L';
 			for (1 .. { I => 1, U => 2, D => 1, M => 1 }->{$kind} // 0)
 			{
 				my @types = @{ $types{$relid} };
@@ -401,7 +402,7 @@ sub parse
 				push @rows, [ map { $nulls[$_] ? undef : take_value(\$rest, $types[$_]) } 0 .. $#types ];
 			}
 			die "wrong length of a record of kind $kind" if length($rest) != $end;
-			push @changes, [ $relid, $kind, @rows ] if $kind ne 'R';
+			push @changes, [ $relid, $kind, @rows ] if $kind !~ /[RL]/;
 		}
 	}
 	return @changes;
