@@ -184,7 +184,7 @@ CALL notify_stats.catch_up();
 SELECT relname FROM pg_class WHERE relnamespace = 'adopt'::regnamespace AND relname LIKE 'by\_type%' ORDER BY 1;
 
 -- What is in the way is listed at once.
-CREATE TABLE parent (day date);
+CREATE TABLE parent (extra integer);
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE UNLOGGED TABLE obstacles (extra integer NOT NULL, day date GENERATED ALWAYS AS ('2026-01-01') STORED, service_id bigint,
     type kind, n integer, code varchar(3) COLLATE "C") INHERITS (parent);

@@ -142,8 +142,6 @@ reason_of_many_forms(const GroupColumn *column)
 	if (OidIsValid(naming))
 		return psprintf("Values of type %s are written as names, which may be changed, so a group does not have one key in JSON.",
 						format_type_be(naming));
-	if (list_member_oid(type_parts(list_make1_oid(column->type)), MONEYOID))
-		return pstrdup("Values of type money are written as lc_monetary says, so a group does not have one key in JSON.");
 	if (looks_vary(column) && form_of(column) == NULL)
 		return psprintf("Values of type %s may be equal and look different, so a group does not have one key in JSON.",
 						type_and_collation(column));
