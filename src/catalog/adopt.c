@@ -506,7 +506,7 @@ adopt_find_table(const RangeVar *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("\"%s\" is already a rollup", name->relname),
-				 errhint("To change its definition, use notify_stats.alter_rollup().")));
+				 errhint("To change its definition, use notify_stats.alter_rollup(), or notify_stats.drop_rollup() with keep_table => true before this.")));
 	if (get_rel_relkind(relid) != RELKIND_RELATION ||
 		get_rel_namespace(relid) == get_namespace_oid(EXTENSION_SCHEMA, false))
 		ereport(ERROR,

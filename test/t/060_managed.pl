@@ -159,6 +159,13 @@ pass('the publisher accepts updates and deletes');
 like(sql_error($publisher, 'SET ROLE rollup_reader; SELECT customer_email FROM orders'), qr/permission denied for table orders/,
 	'the role cannot read personal data');
 
+# a copy that row-level security would leave rows out of fails
+sql($publisher, q{CREATE TABLE guarded (id int PRIMARY KEY); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+	GRANT SELECT ON guarded TO rollup_reader});
+my (undef, undef, $refusal) = $publisher->psql('postgres', 'COPY guarded TO STDOUT', extra_params => [ '-U', 'rollup_reader' ]);
+like($refusal, qr/query would be affected by row-level security policy for table "guarded"/, 'nor does it copy a part of a table');
+sql($publisher, 'DROP TABLE guarded');
+
 # what the page says about refused updates
 foreach my $case (
 	[ 'a column list with FULL', 'ALTER TABLE refused REPLICA IDENTITY FULL', '(id, status)', '', qr/Column list used by the publication does not cover the replica identity/ ],
