@@ -402,6 +402,20 @@
 #define acquire_slot(name) ReplicationSlotAcquire(name, true)
 #endif
 
+/* Finds the process of a subscription that applies changes. */
+#if PG_VERSION_NUM >= 190000
+#define apply_worker_find(subid) \
+	logicalrep_worker_find(WORKERTYPE_APPLY, subid, InvalidOid, true)
+#else
+#define apply_worker_find(subid) logicalrep_worker_find(subid, InvalidOid, true)
+#endif
+
+/* 19 has spelled these out. */
+#if PG_VERSION_NUM < 190000
+#define ReplOriginId RepOriginId
+#define InvalidReplOriginId InvalidRepOriginId
+#endif
+
 /* plans a query without parameters */
 #if PG_VERSION_NUM >= 190000
 #define plan_query(query, text) pg_plan_query(query, text, 0, NULL, NULL)

@@ -97,7 +97,7 @@ worker_lsn(Oid subid, bool *has_worker)
 	XLogRecPtr	lsn = InvalidXLogRecPtr;
 
 	LWLockAcquire(LogicalRepWorkerLock, LW_SHARED);
-	worker = logicalrep_worker_find(subid, InvalidOid, true);
+	worker = apply_worker_find(subid);
 	*has_worker = worker != NULL;
 	if (worker != NULL)
 		lsn = worker->reply_lsn;
@@ -114,12 +114,12 @@ static XLogRecPtr
 origin_lsn(Oid subid)
 {
 	char		name[NAMEDATALEN];
-	RepOriginId origin;
+	ReplOriginId origin;
 
 	/* as ReplicationOriginNameForLogicalRep, which 15 does not have */
 	snprintf(name, sizeof(name), "pg_%u", subid);
 	origin = replorigin_by_name(name, true);
-	return origin == InvalidRepOriginId ?
+	return origin == InvalidReplOriginId ?
 		InvalidXLogRecPtr : replorigin_get_progress(origin, false);
 }
 

@@ -37,9 +37,11 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "background.h"
 #include "compat.h"
