@@ -108,7 +108,7 @@ is($meta->{version}, "$version.0", 'META.json has the version of the extension')
 is($meta->{provides}{notify_stats}{$_->[0]}, $_->[1], "META.json: $_->[0] of the extension")
   foreach [ version => "$version.0" ], [ file => "src/notify_stats--$version.sql" ], [ docfile => 'README.md' ];
 is($meta->{prereqs}{runtime}{requires}{PostgreSQL}, $majors =~ s/ .*/.0.0/r, 'META.json has the oldest server');
-like(slurp_file("$top/CHANGELOG.md"), qr/\A(?:(?!^## ).)*^## \Q$version\E\.\d+ - \d{4}-\d\d-\d\d$/ms, 'CHANGELOG.md has it, with a date');
+like(slurp_file("$top/CHANGELOG.md"), qr/\A(?:(?!^## ).)*^## \Q$version\E\.\d+ (?:- \d{4}-\d\d-\d\d|\(unreleased\))$/ms, 'CHANGELOG.md begins with it');
 nothing('README.md has the version of the extension',
 	grep { $_ ne $version } $readme =~ /\bVersion (\d+\.\d+)\b/gi);
 is(join(' ', sort map { split /, / } map { $_->[0] } @{ $versions ? $versions->{rows} : [] }), $majors,
