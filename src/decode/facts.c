@@ -118,6 +118,17 @@ facts_add_partitions(List *facts, Oid source, char *(*value) (Oid relid))
 	return facts;
 }
 
+/*
+ * Appends a partition of which changes were read.  They were logged, so that it
+ * is permanent.
+ */
+List	   *
+facts_add_partition(List *facts, Oid source, Oid partition)
+{
+	return facts_add(facts, source, psprintf(PARTITION_FACT "%u", partition),
+					 psprintf("%c", RELPERSISTENCE_PERMANENT));
+}
+
 /* A hash of the expression that generates a column. */
 static char *
 expression_value(Oid relid, AttrNumber attnum)
@@ -724,6 +735,21 @@ facts_bring_rows(List *before, List *now, Oid source, bool altered_here)
 	return false;
 }
 
+/* Returns the facts whose subject has none among the known facts. */
+List	   *
+facts_without(List *facts, List *known)
+{
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	foreach(lc, facts)
+	{
+		if (find_fact(known, (const Fact *) lfirst(lc)) == NULL)
+			others = lappend(others, lfirst(lc));
+	}
+	return others;
+}
+
 /* Whether each fact of one set is in the other. */
 static bool
 is_subset(List *facts, List *of)
@@ -890,15 +916,7 @@ facts_store(List *loaded, List *facts)
 void
 facts_store_others(List *stored, List *facts)
 {
-	List	   *others = NIL;
-	ListCell   *lc;
-
-	foreach(lc, facts)
-	{
-		if (find_fact(stored, (const Fact *) lfirst(lc)) == NULL)
-			others = lappend(others, lfirst(lc));
-	}
-	facts_store(NIL, others);
+	facts_store(NIL, facts_without(facts, stored));
 }
 
 /*

@@ -65,6 +65,7 @@ extern List *facts_add_column(List *facts, Oid source, AttrNumber attnum,
 							  const char *value);
 extern List *facts_add_partitions(List *facts, Oid source,
 								  char *(*value) (Oid relid));
+extern List *facts_add_partition(List *facts, Oid source, Oid partition);
 extern List *facts_collect(const Format *format, List *definitions);
 extern List *facts_renew(const Format *format, List *facts, Oid source);
 extern List *facts_sources_of(List *facts, Oid relid);
@@ -81,6 +82,7 @@ extern const char *facts_break(const Format *format, List *before, List *now,
 							   bool partitions_may_go);
 extern bool facts_bring_rows(List *before, List *now, Oid source,
 							 bool altered_here);
+extern List *facts_without(List *facts, List *known);
 extern bool facts_equal(List *before, List *now);
 extern List *facts_load(Oid rollup);
 extern List *facts_load_sets(void);

@@ -52,7 +52,9 @@ typedef enum RowChangeKind
 	ROW_TRUNCATE,				/* the whole source */
 	ROW_PARTITION_TRUNCATE,		/* some partition of it, or it was removed
 								 * with its rows */
-	ROW_UNKNOWN					/* something that cannot be counted */
+	ROW_UNKNOWN,				/* something that cannot be counted */
+	ROW_PARTITION				/* no change: next come those of a partition
+								 * of it; once in a peek */
 } RowChangeKind;
 
 /*
@@ -66,6 +68,7 @@ typedef struct RowChange
 	XLogRecPtr	commit_lsn;		/* as passed to ChangeConsumer.wants */
 	const char *reason;			/* of ROW_UNKNOWN: the reason, for messages;
 								 * of ROW_PARTITION_TRUNCATE: if not NULL */
+	Oid			partition;		/* of ROW_PARTITION */
 	bool		moves;			/* of ROW_DELETE: to another partition, by an
 								 * UPDATE */
 } RowChange;

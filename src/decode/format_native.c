@@ -283,34 +283,50 @@ is_attached(Oid partition, Oid source)
 }
 
 /*
- * Reads the OID of a partition.  Returns whether it still belongs to the
- * source.  If it does not, its rows have left the source without being
- * deleted.  The facts of the source do not show that if the partition was made
- * after they were collected.
+ * Whether a partition of which there are changes still belongs to the source.
+ * If it does not, its rows have left the source without being deleted.  The
+ * facts of the source do not show that if the partition was made after they
+ * were collected.
  *
  * The transaction may have made the partition itself, and not have ended, for
  * example because it waits for a standby.  Only after its end can be seen
  * what it has made.
  */
 static bool
-read_partition(FormatReader *reader, NativeRelation *relation)
+is_still_attached(const FormatReader *reader, Oid partition, Oid source)
+{
+	if (is_attached(partition, source))
+		return true;
+	XactLockTableWait(reader->xid, NULL, NULL, XLTW_None);
+	AcceptInvalidationMessages();
+	return is_attached(partition, source);
+}
+
+/*
+ * Reads the OID of a partition.  Returns whether the consumer must be told: it
+ * is the first time in this peek, or the partition does not belong to the
+ * source any more.
+ */
+static bool
+read_partition(FormatReader *reader, NativeRelation *relation,
+			   RowChange *change)
 {
 	Oid			partition = *(const Oid *) take_part(reader, sizeof(Oid));
-	Oid			source = relation->source->relid;
 	MemoryContext old_context;
 
 	if (!reader->wanted || list_member_oid(relation->partitions, partition))
-		return true;
-	if (!is_attached(partition, source))
+		return false;
+	if (!is_still_attached(reader, partition, relation->source->relid))
 	{
-		XactLockTableWait(reader->xid, NULL, NULL, XLTW_None);
-		AcceptInvalidationMessages();
-		if (!is_attached(partition, source))
-			return false;
+		change->kind = ROW_PARTITION_TRUNCATE;
+		change->reason = "a partition with unread changes was detached or dropped";
+		return true;
 	}
 	old_context = MemoryContextSwitchTo(reader->context);
 	relation->partitions = lappend_oid(relation->partitions, partition);
 	MemoryContextSwitchTo(old_context);
+	change->kind = ROW_PARTITION;
+	change->partition = partition;
 	return true;
 }
 
@@ -386,9 +402,7 @@ read_record(FormatReader *reader, RowChange *change)
 			change->kind = ROW_PARTITION_TRUNCATE;
 			return true;
 		case NATIVE_PARTITION:
-			change->kind = ROW_PARTITION_TRUNCATE;
-			change->reason = "a partition with unread changes was detached or dropped";
-			return !read_partition(reader, relation);
+			return read_partition(reader, relation, change);
 		case NATIVE_UNKNOWN:
 			change->kind = ROW_UNKNOWN;
 			change->reason = describe_reason(record->reason);

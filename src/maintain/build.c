@@ -976,6 +976,30 @@ complain_of_stale(const Build *build, const Rollup *rollup, const char *reason)
 }
 
 /*
+ * Returns whether the partitions whose changes were read are among those that
+ * the facts of the build have.  A new one may be detached before the facts are
+ * collected again, which would then not notice that its rows have gone.  What
+ * a resumed rollup has counted can only be undone by an error.
+ */
+static bool
+partitions_are_known(const Build *build, const Rollup *rollup,
+					 List *partitions)
+{
+	if (facts_without(partitions, build->facts) == NIL)
+		return true;
+	if (build->resuming)
+	{
+		trouble_set_resuming(false);
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("a partition was concurrently added to a source of rollup %s",
+						rollup->shape->name)));
+	}
+	complain_of_stale(build, rollup, "a partition was added");
+	return false;
+}
+
+/*
  * Reads the build stream, within the current transaction.  Returns false if a
  * change cannot be decoded, so that the build must start again.
  */
@@ -1003,12 +1027,17 @@ read_build_stream(Build *build, Rollup *rollup, XLogRecPtr *upto)
 	trouble_ignore(false);
 	*upto = output.reached_lsn;
 	if (output.stale != NIL)
+	{
 		complain_of_stale(build, rollup, (char *) linitial(output.reasons));
+		return false;
+	}
+	if (!partitions_are_known(build, rollup, output.partitions))
+		return false;
 	trouble_set_resuming(false);
 	/* a build only prepares rows */
 	if (build->resuming)
 		rollup_set_changed(output.changed);
-	return output.stale == NIL;
+	return true;
 }
 
 /*

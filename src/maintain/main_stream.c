@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "busy_lock.h"
@@ -307,6 +308,65 @@ compare_facts(const StreamRow *row, List *live, XLogRecPtr lsn, List **facts,
 }
 
 /*
+ * Adds partitions whose changes were read to the stored facts, and returns
+ * those that were not there.  Such a partition was attached after the facts
+ * were collected.  If it is detached before the next comparison, that would
+ * not show otherwise, and its rows would be counted for ever.
+ */
+List *
+main_stream_add_partitions(List *partitions, List *stored)
+{
+	List	   *others = facts_without(partitions, stored);
+
+	if (others != NIL)
+		facts_store_others(stored, others);
+	return others;
+}
+
+/*
+ * The same for a cycle, which knows the stored facts only if it has compared
+ * them.  Returns whether any were added.
+ */
+static bool
+add_partitions(PassOutput *output, bool compared)
+{
+	/* partitions that were found in the stored facts since a comparison */
+	static MemoryContext context = NULL;
+	static List *found = NIL;
+	List	   *partitions = output->partitions;
+	MemoryContext old_context;
+	List	   *others;
+	ListCell   *lc;
+
+	if (compared)
+	{
+		if (context != NULL)
+			MemoryContextReset(context);
+		found = NIL;
+		others = main_stream_add_partitions(partitions, output->facts);
+		output->facts = list_concat(output->facts, others);
+		return others != NIL;
+	}
+	partitions = facts_without(partitions, found);
+	if (partitions == NIL)
+		return false;
+	others = main_stream_add_partitions(partitions, facts_load(InvalidOid));
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext,
+										"notify_stats partitions",
+										ALLOCSET_SMALL_SIZES);
+	old_context = MemoryContextSwitchTo(context);
+	foreach(lc, facts_without(partitions, others))
+	{
+		const Fact *fact = (const Fact *) lfirst(lc);
+
+		found = facts_add(found, fact->source, pstrdup(fact->name), "");
+	}
+	MemoryContextSwitchTo(old_context);
+	return others != NIL;
+}
+
+/*
  * Notes the names of rollups that readers see from the next position on.
  * Returns whether there are new ones.  Readers of the present position may have
  * seen the old ones, so if the stream stays there, this is done later.
@@ -347,12 +407,13 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 	PassInput	input = {0};
 	PassOutput	output = {0};
 	List	   *facts = NIL;
+	bool		compared = compare || row->format->by_name;
 	bool		new_facts = false;
 	const char *reason;
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (compare || row->format->by_name)
+	if (compared)
 		live = compare_facts(row, live, upto, &facts, &new_facts);
 	new_facts |= note_names(row, live, upto, compare);
 	if (live == NIL ||
@@ -362,7 +423,7 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 		/* the slot has no relevant changes */
 		output.reached_lsn = upto;
 		output.facts = facts;
-		output.new_facts = new_facts;
+		output.new_facts = add_partitions(&output, compared) || new_facts;
 		return output;
 	}
 
@@ -376,7 +437,7 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 	output = pass_read(&input);
 	trouble_note_values(false);
 	output.facts = facts;
-	output.new_facts = new_facts;
+	output.new_facts = add_partitions(&output, compared) || new_facts;
 
 	/* the slot was not acquired before the peek, so it may have been moved */
 	reason = main_slot_loss_reason(row);

@@ -23,6 +23,7 @@ extern const char *main_stream_reason_untold(const Format *format,
 extern const char *main_stream_reason_facts_differ(const Format *format,
 												   const Rollup *rollup,
 												   List *stored);
+extern List *main_stream_add_partitions(List *partitions, List *stored);
 extern void main_stream_leave_behind(const StreamRow *row, Rollup *rollup,
 									 const char *reason, XLogRecPtr lsn);
 extern PassOutput main_stream_read(const StreamRow *row, List *live,

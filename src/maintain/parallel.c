@@ -215,6 +215,9 @@ read_window(WindowReading *reading)
 					   window->end.lsn);
 	if (output->changed != NIL)
 		rollup_set_changed(output->changed);
+	if (output->partitions != NIL)
+		(void) main_stream_add_partitions(output->partitions,
+										  facts_load(InvalidOid));
 	notification_send(output->changed, window->end.lsn);
 	stream_set_applied(window->end.lsn);
 	return true;

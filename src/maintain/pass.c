@@ -13,6 +13,7 @@
 
 #include "apply.h"
 #include "compat.h"
+#include "facts.h"
 #include "fold.h"
 #include "oversize.h"
 #include "pass.h"
@@ -116,6 +117,17 @@ wants_transaction(void *arg, TransactionId xid, XLogRecPtr commit_lsn)
 		 !is_visible(pass->input->visible, xid));
 }
 
+/* Notes a partition whose changes are read. */
+static void
+note_partition(Pass *pass, Oid source, Oid partition)
+{
+	MemoryContext context = MemoryContextSwitchTo(pass->context);
+
+	pass->output->partitions = facts_add_partition(pass->output->partitions,
+												   source, partition);
+	MemoryContextSwitchTo(context);
+}
+
 static void
 take_change(void *arg, const RowChange *change)
 {
@@ -123,6 +135,11 @@ take_change(void *arg, const RowChange *change)
 
 	if (pass->output->discarded)
 		return;
+	if (change->kind == ROW_PARTITION)
+	{
+		note_partition(pass, change->source->relid, change->partition);
+		return;
+	}
 	if (!TransactionIdEquals(pass->xid, pass->counted))
 		pass->output->ntransactions++;
 	pass->counted = pass->xid;

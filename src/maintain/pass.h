@@ -62,6 +62,8 @@ typedef struct PassOutput
 	bool		discarded;		/* before_apply has refused */
 	uint64		nchanges;
 	uint64		ntransactions;	/* with such changes */
+	List	   *partitions;		/* facts (facts.h): partitions of the sources
+								 * whose changes were read */
 	List	   *facts;			/* of the live rollups' sources, if they were
 								 * compared */
 	bool		new_facts;		/* facts were written, so the position must be

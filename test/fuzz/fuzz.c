@@ -295,7 +295,7 @@ feed_original(const Session *session, const char *path)
 	finished = feed_session(session);
 	if (session->expected[0] >= 0 && !finished)
 		stub_fail("%s: %s", path, stub_error);
-	for (int i = 0; i < NKINDS; i++)
+	for (int i = 0; i < NEXPECTED; i++)
 		if (session->expected[i] >= 0 && session->expected[i] != changes[i])
 			stub_fail("%s: %d changes of kind %d instead of %d",
 					  path, changes[i], i, session->expected[i]);

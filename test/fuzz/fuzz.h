@@ -44,7 +44,8 @@ extern List *catalog_sources(void);
 
 #define MAX_MESSAGES 300
 #define MAX_LEN (64 * 1024)		/* of one message */
-#define NKINDS (ROW_UNKNOWN + 1)
+#define NKINDS (ROW_PARTITION + 1)
+#define NEXPECTED (ROW_UNKNOWN + 1) /* without those of one format only */
 
 typedef struct Message
 {
@@ -55,7 +56,7 @@ typedef struct Message
 /* The messages that one reader is fed with. */
 typedef struct Session
 {
-	int32		expected[NKINDS];	/* changes of each RowChangeKind, or -1 */
+	int32		expected[NEXPECTED];	/* changes of these kinds, or -1 */
 	int			nmessages;
 	Message		messages[MAX_MESSAGES];
 } Session;
@@ -65,7 +66,7 @@ typedef struct Session
  * each message preceded by its length, and the length -1 at the end.  Numbers
  * are int32 in network byte order.
  */
-#define MAX_SESSION_FILE (4 * (NKINDS + 1) + MAX_MESSAGES * (4 + MAX_LEN))
+#define MAX_SESSION_FILE (4 * (NEXPECTED + 1) + MAX_MESSAGES * (4 + MAX_LEN))
 extern Session *session_load(const char *path);
 extern void session_write(const Session *session, char *to);
 

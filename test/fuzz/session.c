@@ -89,9 +89,9 @@ session_load(const char *path)
 	FILE	   *file = fopen(path, "r");
 	int32		len;
 
-	if (file == NULL || fread(session->expected, sizeof(int32), NKINDS, file) != NKINDS)
+	if (file == NULL || fread(session->expected, sizeof(int32), NEXPECTED, file) != NEXPECTED)
 		stub_fail("%s is no session", path);
-	for (int i = 0; i < NKINDS; i++)
+	for (int i = 0; i < NEXPECTED; i++)
 		session->expected[i] = pg_ntoh32(session->expected[i]);
 	while (fread(&len, 4, 1, file) == 1 && (len = pg_ntoh32(len)) >= 0)
 	{
@@ -118,7 +118,7 @@ write_int(char *to, int32 value)
 void
 session_write(const Session *session, char *to)
 {
-	for (int i = 0; i < NKINDS; i++)
+	for (int i = 0; i < NEXPECTED; i++)
 		to = write_int(to, -1);
 	for (int i = 0; i < session->nmessages; i++)
 	{

@@ -188,13 +188,15 @@ foreach my $removed ('DROP TABLE short', 'ALTER TABLE s DETACH PARTITION short',
 	rebuild_all();
 }
 
-# Made and filled in a transaction that has not ended when its changes are read
+# Made and filled in a transaction that has not ended when its changes are read.  ATTACH PARTITION
+# lets the worker open the table, which CREATE TABLE does not.
 my $built = built_at($node, 'of_s');
 set_and_reload($node, synchronous_standby_names => 'nobody');
 my $waiting = start_psql($node, q{
 	BEGIN;
-	CREATE TABLE waiting PARTITION OF s FOR VALUES FROM (10700) TO (10800);
+	CREATE TABLE waiting (LIKE s);
 	ALTER TABLE waiting REPLICA IDENTITY FULL;
+	ALTER TABLE s ATTACH PARTITION waiting FOR VALUES FROM (10700) TO (10800);
 	INSERT INTO s VALUES (10700, 'waiting');
 	COMMIT;
 });
@@ -206,6 +208,69 @@ $waiting->finish;
 wait_until_applied($node);
 is_exact($node, 'read before its transaction has ended', rollups => ['of_s']);
 is(built_at($node, 'of_s'), $built, 'and without a rebuild');
+
+# ... and detached or dropped as soon as it has ended, before the worker looks at the catalogs again
+sub remove_once_read
+{
+	my ($remove, $reader) = @_;
+	my ($making, $removing);
+
+	set_and_reload($node, synchronous_standby_names => 'nobody');
+	$making = start_psql($node, q{
+		BEGIN;
+		CREATE TABLE brief (LIKE s);
+		ALTER TABLE brief REPLICA IDENTITY FULL;
+		ALTER TABLE s ATTACH PARTITION brief FOR VALUES FROM (10800) TO (10900);
+		INSERT INTO s VALUES (10800, 'brief');
+		COMMIT;
+	});
+	poll($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
+	if ($reader eq 'worker')
+	{
+		sql($node, q{SET synchronous_commit = local; INSERT INTO other VALUES ('wakes')});
+	}
+	else
+	{
+		continue_from_stop($node);
+	}
+	# whoever reads the changes has the table open, and waits for the transaction
+	poll($node, qq{SELECT count(*) > 0 FROM pg_stat_activity
+		WHERE backend_type = 'notify_stats $reader' AND wait_event = 'transactionid'});
+	$removing = start_psql($node, "BEGIN; LOCK TABLE s; $remove; COMMIT");
+	poll($node, q{SELECT count(*) > 0 FROM pg_locks WHERE relation = 's'::regclass AND NOT granted});
+	set_and_reload($node, synchronous_standby_names => '');
+	$making->finish;
+	is($removing->finish, '', "$reader, $remove: no error");
+	wait_until_applied($node);
+	is_exact($node, "$reader, $remove: exact", rollups => ['of_s']);
+	sql($node, 'DROP TABLE IF EXISTS brief');
+	rebuild_all();
+	return;
+}
+remove_once_read($_, 'worker') foreach ('DROP TABLE brief', 'ALTER TABLE s DETACH PARTITION brief');
+
+# ... while a build reads its own stream
+$offset = log_position($node);
+set_stop($node, 'build-filled');
+sql($node, q{SELECT notify_stats.rebuild('of_s', from_scratch => true)});
+wait_for_stop($node, 'build-filled', $offset);
+# more than is left for the join
+sql($node, q{SELECT pg_logical_emit_message(false, 'length', repeat('x', 2000000))});
+remove_once_read('DROP TABLE brief', 'builder');
+like(slurp_file($node->logfile, $offset), qr/cannot be decoded: a partition was added/, 'the build was restarted');
+
+# ... while a rollup is resumed
+set_and_reload($node, 'notify_stats.resumable_wal_window' => '64MB');
+sql($node, q{ALTER TABLE of_s ADD CONSTRAINT refuses CHECK (kind <> 'refused') NOT VALID; INSERT INTO s VALUES (2, 'refused')});
+wait_for_state($node, 'of_s', 'failed');
+$offset = log_position($node);
+set_stop($node, 'build-copied');
+sql($node, q{ALTER TABLE of_s DROP CONSTRAINT refuses; SELECT notify_stats.rebuild('of_s')});
+wait_for_stop($node, 'build-copied', $offset);
+sql($node, q{SELECT pg_logical_emit_message(false, 'length', repeat('x', 2000000))});
+remove_once_read('DROP TABLE brief', 'builder');
+like(slurp_file($node->logfile, $offset), qr/notify_stats resumes rollup public\.of_s.*ERROR: +a partition was concurrently added/s,
+	'what was resumed is undone');
 
 # Waiting for it
 $attach = make_table();
