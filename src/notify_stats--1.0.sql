@@ -158,7 +158,8 @@ CREATE TABLE @extschema@.rollup (
     ignore_deletes regclass[] NOT NULL,
     state        text NOT NULL,
     fingerprint  bigint,
-    updated_at   name
+    updated_at   name,
+    column_names name[]
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup IS
@@ -175,6 +176,8 @@ COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
     'hash of the definition that the table was last built from';
 COMMENT ON COLUMN @extschema@.rollup.updated_at IS
     'the column of the table in which the time of the last change of a row is noted; NULL: none';
+COMMENT ON COLUMN @extschema@.rollup.column_names IS
+    'the columns of the table, by column of the definition; NULL: it was created with no others';
 
 -- a dump contains the rollups, but not their position, so they are rebuilt
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup',
@@ -229,11 +232,12 @@ CREATE TABLE @extschema@.rollup_activity (
     applied_lsn  pg_lsn,
     exact_since  pg_lsn,
     names        text,
-    names_since  pg_lsn
+    names_since  pg_lsn,
+    column_numbers smallint[]
 ) WITH (fillfactor = 50);
 
 COMMENT ON TABLE @extschema@.rollup_activity IS
-    'history of the rollups; a rollup without a row has not been built in this database';
+    'history of the rollups, and what a dump must not contain; a rollup without a row has not been built in this database';
 COMMENT ON COLUMN @extschema@.rollup_activity.rollup IS
     'the table';
 COMMENT ON COLUMN @extschema@.rollup_activity.reason IS
@@ -255,6 +259,8 @@ COMMENT ON COLUMN @extschema@.rollup_activity.names IS
     'names that changes() writes: of the columns, and versions of the labels of enums';
 COMMENT ON COLUMN @extschema@.rollup_activity.names_since IS
     'position from which on changes() has written these names, if they were other ones before';
+COMMENT ON COLUMN @extschema@.rollup_activity.column_numbers IS
+    'the numbers of the columns in rollup.column_names, which a restore can change; NULL: they are found by their names';
 
 CREATE TABLE @extschema@.rollup_source (
     rollup       regclass NOT NULL,
@@ -427,6 +433,27 @@ CREATE FUNCTION @extschema@.replacement_relations(rollup oid, OUT kind text, OUT
     $$;
 COMMENT ON FUNCTION @extschema@.replacement_relations(oid) IS
     'returns the relations of a rollup; see alter_rollup()';
+
+-- The columns of a rollup's table, or of the view of a computed rollup, by column of the definition.
+CREATE FUNCTION @extschema@.replacement_columns(rollup oid, OUT n bigint, OUT attnum smallint) RETURNS SETOF record
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT row_number() OVER (ORDER BY a.attnum), a.attnum
+    FROM pg_attribute a
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND
+          NOT EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = $1 AND r.column_names IS NOT NULL)
+    UNION ALL
+    SELECT d.attnum, a.attnum
+    FROM @extschema@.rollup r
+         JOIN pg_attribute d ON d.attrelid = r.definition AND d.attnum > 0
+         LEFT JOIN @extschema@.rollup_activity v ON v.rollup = r.rollup
+         JOIN pg_attribute a ON a.attrelid = r.rollup AND NOT a.attisdropped AND
+             CASE WHEN v.column_numbers[d.attnum] IS NOT NULL THEN a.attnum = v.column_numbers[d.attnum]
+                  ELSE a.attname = coalesce(r.column_names[d.attnum], d.attname) END
+    WHERE r.rollup = $1 AND r.column_names IS NOT NULL
+    $$;
+COMMENT ON FUNCTION @extschema@.replacement_columns(oid) IS
+    'returns the columns of a rollup, by column of its definition; see alter_rollup()';
 
 -- "other" is not null if the view keeps its OID: both are views, and the new one has all columns.
 CREATE FUNCTION @extschema@.replacement_place(rollup oid, successor oid,
@@ -714,9 +741,9 @@ CREATE FUNCTION @extschema@.replacement_obstacles(rollup oid, successor oid,
         SELECT 6, format('column %I of %s is not one of its definition', a.attname, a.attrelid::regclass)
         FROM gone g
              JOIN @extschema@.rollup r ON r.rollup = g.relid
-             CROSS JOIN LATERAL (SELECT a.attrelid, a.attname, row_number() OVER (ORDER BY a.attnum) AS n FROM pg_attribute a
-                                 WHERE a.attrelid = r.rollup AND a.attnum > 0 AND NOT a.attisdropped) a
-        WHERE a.n > (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = r.definition AND b.attnum > 0) AND
+             JOIN pg_attribute a ON a.attrelid = r.rollup AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE a.attnum NOT IN (SELECT c.attnum FROM @extschema@.replacement_columns(r.rollup) c
+                               WHERE c.n <= (SELECT count(*) FROM pg_attribute b WHERE b.attrelid = r.definition AND b.attnum > 0)) AND
               a.attname IS DISTINCT FROM r.updated_at
         UNION
         SELECT 7, format('%s inherits from %s', i.inhrelid::regclass, i.inhparent::regclass)
@@ -752,8 +779,8 @@ CREATE FUNCTION @extschema@.replacement_stubs(rollup oid, successor oid,
                                      ', ' ORDER BY a.n)
                    FROM (SELECT *, row_number() OVER (ORDER BY attnum) AS n FROM pg_attribute
                          WHERE attrelid = v.oid AND attnum > 0 AND NOT attisdropped) a
-                        JOIN (SELECT *, row_number() OVER (ORDER BY attnum) AS n FROM pg_attribute
-                              WHERE attrelid = r.relid AND attnum > 0 AND NOT attisdropped) t ON t.n = a.n),
+                        JOIN @extschema@.replacement_columns(r.relid) c ON c.n = a.n
+                        JOIN pg_attribute t ON t.attrelid = r.relid AND t.attnum = c.attnum),
                   r.relid::regclass),
            NULL::oid
     FROM @extschema@.replacement_relations($1) d
@@ -766,6 +793,7 @@ COMMENT ON FUNCTION @extschema@.replacement_stubs(oid, oid) IS
     'returns the statements that make a rollup independent of its source tables; see alter_rollup()';
 
 REVOKE ALL ON FUNCTION @extschema@.replacement_relations(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.replacement_columns(oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.replacement_place(oid, oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.replacement_same(oid, oid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.replacement_indexes(oid, oid) FROM PUBLIC;
@@ -1781,8 +1809,10 @@ CREATE FUNCTION @extschema@."check"(
                                                                       NOT a.attnotnull))) AND
               NOT EXISTS (SELECT FROM @extschema@.rollup r WHERE r.rollup = t.oid) AND
               NOT EXISTS (SELECT FROM left_view l WHERE t.oid = ANY (l.cores)) AND
-              NOT EXISTS (SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = v.oid
-                          EXCEPT SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = t.oid)
+              (NOT EXISTS (SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = v.oid
+                           EXCEPT SELECT attnum, atttypid FROM pg_attribute WHERE attrelid = t.oid) OR
+               NOT EXISTS (SELECT attname, atttypid FROM pg_attribute WHERE attrelid = v.oid
+                           EXCEPT SELECT attname, atttypid FROM pg_attribute WHERE attrelid = t.oid))
     $$;
 COMMENT ON FUNCTION @extschema@."check"() IS
     'checks settings, slots, tables and rollups; each row that is not ok has a hint';

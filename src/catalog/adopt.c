@@ -37,6 +37,7 @@
 #include "compat.h"
 #include "names.h"
 #include "obstacle.h"
+#include "own_columns.h"
 #include "own_table.h"
 #include "rollup.h"
 #include "settings.h"
@@ -80,14 +81,9 @@ alter_table(const Candidate *candidate, const char *action)
 static Form_pg_attribute
 find_column(TupleDesc desc, const char *name)
 {
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
+	AttrNumber	attnum = own_columns_find_name(desc, name);
 
-		if (!column->attisdropped && strcmp(NameStr(column->attname), name) == 0)
-			return column;
-	}
-	return NULL;
+	return attnum == InvalidAttrNumber ? NULL : TupleDescAttr(desc, attnum - 1);
 }
 
 static bool
@@ -148,12 +144,11 @@ check_insertable(Candidate *candidate, Form_pg_attribute column)
 									   quoted)));
 }
 
-/* Checks the columns of the definition.  Returns whether all exist. */
-static bool
+/* Checks the columns of the definition, which may be anywhere in the table. */
+static void
 check_columns(Candidate *candidate)
 {
 	TupleDesc	desc = RelationGetDescr(candidate->table);
-	bool		complete = true;
 
 	for (int i = 0; i < candidate->wanted->natts; i++)
 	{
@@ -163,7 +158,6 @@ check_columns(Candidate *candidate)
 
 		if (column == NULL)
 		{
-			complete = false;
 			add(candidate, psprintf("Column \"%s\" is missing", name), NULL,
 				psprintf("Name the output column of the query as in the table, or run: ALTER TABLE %s ADD COLUMN %s %s;",
 						 candidate->name, quote_identifier(name),
@@ -173,64 +167,6 @@ check_columns(Candidate *candidate)
 		check_type(candidate, column, wanted);
 		check_insertable(candidate, column);
 	}
-	return complete;
-}
-
-/* Returns the names of the definition's columns, in the order of the table. */
-static char *
-names_in_table_order(const Candidate *candidate)
-{
-	TupleDesc	desc = RelationGetDescr(candidate->table);
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-
-		if (!column->attisdropped &&
-			find_column(candidate->wanted, NameStr(column->attname)) != NULL)
-			appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "",
-							 quote_identifier(NameStr(column->attname)));
-	}
-	return buf.data;
-}
-
-/*
- * Checks that the first columns of the table are those of the definition.  All
- * of them exist.
- */
-static void
-check_order(Candidate *candidate)
-{
-	TupleDesc	desc = RelationGetDescr(candidate->table);
-	bool		same = true;
-
-	for (int i = 0; i < candidate->wanted->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-		const char *wanted = NameStr(TupleDescAttr(candidate->wanted,
-												   i)->attname);
-
-		if (column->attisdropped ||
-			find_column(candidate->wanted, NameStr(column->attname)) == NULL)
-		{
-			add(candidate,
-				column->attisdropped ?
-				psprintf("A column that was dropped comes before column \"%s\"",
-						 wanted) :
-				psprintf("Column \"%s\", which the query does not have, comes before column \"%s\"",
-						 NameStr(column->attname), wanted),
-				"The first columns of the table must be those of the query.",
-				"Create the table again with the columns of the query first.");
-			return;
-		}
-		same &= strcmp(NameStr(column->attname), wanted) == 0;
-	}
-	if (!same)
-		add(candidate, "The columns of the query have another order", NULL,
-			psprintf("Write the output columns of the query in this order: %s.",
-					 names_in_table_order(candidate)));
 }
 
 /* Checks that a row can be inserted without naming the other columns. */
@@ -259,12 +195,24 @@ check_more_columns(Candidate *candidate)
 	}
 }
 
+static bool
+is_listed(AttrNumber column, const AttrNumber *columns, int ncolumns)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		if (columns[i] == column)
+			return true;
+	}
+	return false;
+}
+
 /*
- * Throws unless the column in which apply.c notes the time exists, is no column
- * of the definition, which has that many columns, and has the right type.
+ * Throws unless the column in which apply.c notes the time exists, is none of
+ * those that hold the columns of the definition, and has the right type.
  */
 void
-adopt_check_updated_at(Oid relid, const char *updated_at, int ncolumns)
+adopt_check_updated_at(Oid relid, const char *updated_at,
+					   const AttrNumber *columns, int ncolumns)
 {
 	Relation	table = relation_open(relid, AccessShareLock);
 	Form_pg_attribute column = find_column(RelationGetDescr(table), updated_at);
@@ -277,7 +225,7 @@ adopt_check_updated_at(Oid relid, const char *updated_at, int ncolumns)
 				 errhint("Run: ALTER TABLE %s ADD COLUMN %s timestamptz;",
 						 qualified_name(relid),
 						 quote_identifier(updated_at))));
-	if (column->attnum <= ncolumns)
+	if (is_listed(column->attnum, columns, ncolumns))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column \"%s\" in updated_at is a column of the query",
@@ -325,24 +273,27 @@ count_duplicates(const Candidate *candidate)
 static void
 check_index(Candidate *candidate)
 {
-	char	   *columns = shape_group_columns(candidate->definition, "");
+	const AttrNumber *columns =
+	own_columns_match(RelationGetDescr(candidate->table), candidate->wanted);
+	char	   *names = shape_group_columns(candidate->definition, "");
 	int64		duplicates;
 
 	if (OidIsValid(own_table_find_index(candidate->table,
-										candidate->definition)))
+										candidate->definition,
+										columns)))
 		return;
 	duplicates = count_duplicates(candidate);
 	if (duplicates > 0)
 		add(candidate,
 			psprintf("The table has more than one row for " INT64_FORMAT " of its groups (%s)",
-					 duplicates, columns),
+					 duplicates, names),
 			NULL,
 			"Delete all but one row of each of these groups. The build then corrects the remaining ones.");
 	add(candidate,
-		psprintf("The table has no unique index on the group columns (%s)", columns),
+		psprintf("The table has no unique index on the group columns (%s)", names),
 		"An index that is partial, deferrable, invalid, on expressions, or on other columns or collations does not suffice, and on columns that can be null only one with NULLS NOT DISTINCT.",
 		psprintf("Run: CREATE UNIQUE INDEX ON %s (%s) NULLS NOT DISTINCT;",
-				 candidate->name, columns));
+				 candidate->name, names));
 }
 
 /*
@@ -533,8 +484,7 @@ adopt_check(Oid relid, Oid view, const Definition *definition,
 	candidate.updated_at = updated_at;
 	candidate.name = qualified_name(relid);
 
-	if (check_columns(&candidate))
-		check_order(&candidate);
+	check_columns(&candidate);
 	if (candidate.obstacles == NIL)
 		check_index(&candidate);
 	check_more_columns(&candidate);

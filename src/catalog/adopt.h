@@ -8,6 +8,7 @@
 #ifndef NOTIFY_STATS_ADOPT_H
 #define NOTIFY_STATS_ADOPT_H
 
+#include "access/attnum.h"
 #include "nodes/primnodes.h"
 
 #include "definition.h"
@@ -16,6 +17,6 @@ extern Oid	adopt_find_table(const RangeVar *name);
 extern void adopt_check(Oid relid, Oid view, const Definition *definition,
 						const char *updated_at);
 extern void adopt_check_updated_at(Oid relid, const char *updated_at,
-								   int ncolumns);
+								   const AttrNumber *columns, int ncolumns);
 
 #endif							/* NOTIFY_STATS_ADOPT_H */

@@ -33,6 +33,7 @@
 #include "core.h"
 #include "create.h"
 #include "names.h"
+#include "own_columns.h"
 #include "rollup.h"
 #include "settings.h"
 #include "shape.h"
@@ -381,11 +382,34 @@ create_view(const RangeVar *rollup, const char *name,
 	return address.objectId;
 }
 
+/*
+ * Returns the columns of a table that hold those of a view, or NULL, and sets
+ * *names to what is to be stored about them.
+ */
+static AttrNumber *
+match_columns(Oid relid, Oid view, List **names)
+{
+	Relation	table = relation_open(relid, AccessShareLock);
+	Relation	definition_view = relation_open(view, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(table);
+	TupleDesc	wanted = RelationGetDescr(definition_view);
+	AttrNumber *columns = own_columns_match(desc, wanted);
+
+	*names = columns == NULL ||
+		own_columns_are_all(desc, columns, wanted->natts) ?
+		NIL : own_columns_names(desc, columns, wanted->natts);
+	relation_close(definition_view, NoLock);
+	relation_close(table, NoLock);
+	return columns;
+}
+
 /* Registers a rollup, and makes its view dependent on its table. */
 static void
 register_rollup(Oid relid, Oid view, List *ignored,
 				const Definition *definition, const char *updated_at)
 {
+	List	   *names;
+	const AttrNumber *columns = match_columns(relid, view, &names);
 	Oid			argtypes[4] = {OIDOID, OIDOID, OIDARRAYOID, TEXTOID};
 	Datum		args[4] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(view),
 		catalog_oid_array(ignored),
@@ -393,11 +417,14 @@ register_rollup(Oid relid, Oid view, List *ignored,
 	char		nulls[4] = {' ', ' ', ' ', updated_at ? ' ' : 'n'};
 
 	if (updated_at != NULL)
-		adopt_check_updated_at(relid, updated_at, definition->ncolumns);
+		adopt_check_updated_at(relid, updated_at, columns,
+							   definition->ncolumns);
 	rollup_forget_released(relid);
 	catalog_execute("INSERT INTO " EXTENSION_SCHEMA ".rollup (rollup, definition, ignore_deletes, state, updated_at)"
 					" VALUES ($1, $2, $3::pg_catalog.regclass[], 'building', $4::pg_catalog.name)",
 					4, argtypes, args, nulls);
+	if (names != NIL)
+		own_columns_store(relid, names, columns);
 	rollup_store_sources(relid, definition);
 	CommandCounterIncrement();
 }
@@ -662,6 +689,7 @@ create_open_left(Oid relid, const Format *format)
 	create_check_adoptable(relid);
 	rollup->relid = relid;
 	rollup->view = find_left_view(relid);
+	(void) match_columns(relid, rollup->view, &rollup->column_names);
 	rollup->all = rollup_relids();
 	open_left(rollup, format);
 	create_check_adoptable(relid);	/* the owner may have changed before it

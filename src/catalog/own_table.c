@@ -100,18 +100,18 @@ complain_of_type(const char *rollup, Form_pg_attribute column,
 }
 
 /*
- * Throws unless the first columns of the table are those of the definition, in
- * the same order, with the same types, type modifiers and collations.
- * "rollup" is its name as SQL.
+ * Throws unless these columns of the table (own_columns.c) exist, and have the
+ * types, type modifiers and collations of those of the definition.  "rollup" is
+ * its name as SQL.
  */
 void
 own_table_check_columns(const char *rollup, TupleDesc table,
-						TupleDesc definition)
+						TupleDesc definition, const AttrNumber *columns)
 {
 	for (int i = 0; i < definition->natts; i++)
 	{
-		Form_pg_attribute column = i < table->natts ? TupleDescAttr(table, i) :
-		NULL;
+		Form_pg_attribute column = columns[i] <= table->natts ?
+		TupleDescAttr(table, columns[i] - 1) : NULL;
 		Form_pg_attribute wanted = TupleDescAttr(definition, i);
 
 		if (column == NULL || column->attisdropped)
@@ -127,11 +127,13 @@ own_table_check_columns(const char *rollup, TupleDesc table,
 	}
 }
 
+/* Returns the group column that a column of the table holds, or NULL. */
 static const GroupColumn *
-find_group(const Definition *definition, AttrNumber attnum)
+find_group(const Definition *definition, const AttrNumber *columns,
+		   AttrNumber column)
 {
 	for (int i = 0; i < definition->ngroups; i++)
-		if (definition->groups[i].attnum == attnum)
+		if (columns[definition->groups[i].attnum - 1] == column)
 			return &definition->groups[i];
 	return NULL;
 }
@@ -141,7 +143,8 @@ find_group(const Definition *definition, AttrNumber attnum)
  * as GROUP BY does.
  */
 static bool
-compares_groups(HeapTuple tuple, const Definition *definition)
+compares_groups(HeapTuple tuple, const Definition *definition,
+				const AttrNumber *columns)
 {
 	Form_pg_index form = (Form_pg_index) GETSTRUCT(tuple);
 	Bitmapset  *found = NULL;
@@ -157,7 +160,7 @@ compares_groups(HeapTuple tuple, const Definition *definition)
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
 		/* an expression has number 0, and is no group column */
-		const GroupColumn *group = find_group(definition,
+		const GroupColumn *group = find_group(definition, columns,
 											  form->indkey.values[i]);
 		Oid			family;
 		Oid			type;
@@ -194,7 +197,8 @@ equates_nulls(Relation table, Form_pg_index form)
 }
 
 static bool
-is_group_index(Relation table, Oid index, const Definition *definition)
+is_group_index(Relation table, Oid index, const Definition *definition,
+			   const AttrNumber *columns)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
 	Form_pg_index form;
@@ -205,7 +209,7 @@ is_group_index(Relation table, Oid index, const Definition *definition)
 	form = (Form_pg_index) GETSTRUCT(tuple);
 	result = unique_index_holds(tuple) &&
 		equates_nulls(table, form) &&
-		(definition == NULL || compares_groups(tuple, definition));
+		(definition == NULL || compares_groups(tuple, definition, columns));
 	ReleaseSysCache(tuple);
 	return result;
 }
@@ -214,16 +218,18 @@ is_group_index(Relation table, Oid index, const Definition *definition)
  * Returns a unique index of the table that finds a group, NULLs included; or
  * InvalidOid.  For a definition, the index must compare its group columns as
  * GROUP BY does.  An index with a collation in which more values are equal
- * would merge groups.  Without a definition (NULL), any columns are accepted.
+ * would merge groups.  "columns" are those of the table, by column of the
+ * definition.  Without a definition (NULL), any columns are accepted.
  */
 Oid
-own_table_find_index(Relation table, const Definition *definition)
+own_table_find_index(Relation table, const Definition *definition,
+					 const AttrNumber *columns)
 {
 	ListCell   *lc;
 
 	foreach(lc, RelationGetIndexList(table))
 	{
-		if (is_group_index(table, lfirst_oid(lc), definition))
+		if (is_group_index(table, lfirst_oid(lc), definition, columns))
 			return lfirst_oid(lc);
 	}
 	return InvalidOid;

@@ -14,8 +14,10 @@
 #include "definition.h"
 
 extern void own_table_check_columns(const char *rollup, TupleDesc table,
-									TupleDesc definition);
-extern Oid	own_table_find_index(Relation table, const Definition *definition);
+									TupleDesc definition,
+									const AttrNumber *columns);
+extern Oid	own_table_find_index(Relation table, const Definition *definition,
+								 const AttrNumber *columns);
 extern char *own_table_columns_of(TupleDesc desc);
 extern char *own_table_column_type(Form_pg_attribute attribute,
 								   bool with_collation);

@@ -34,6 +34,7 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -54,6 +55,7 @@
 #include "facts.h"
 #include "names.h"
 #include "settings.h"
+#include "own_columns.h"
 #include "own_table.h"
 #include "position.h"
 #include "request.h"
@@ -400,6 +402,21 @@ oids_of_array(Datum array)
 	return oids;
 }
 
+static List *
+names_of_array(Datum array)
+{
+	Datum	   *values;
+	int			n;
+	List	   *names = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), NAMEOID, NAMEDATALEN, false,
+					  TYPALIGN_CHAR, &values, NULL, &n);
+	for (int i = 0; i < n; i++)
+		names = lappend(names,
+						makeString(pstrdup(NameStr(*DatumGetName(values[i])))));
+	return names;
+}
+
 static Rollup *
 make_rollup(HeapTuple tuple, TupleDesc desc)
 {
@@ -420,6 +437,8 @@ make_rollup(HeapTuple tuple, TupleDesc desc)
 	rollup->built_from = isnull ? 0 : DatumGetInt64(value);
 	value = heap_getattr(tuple, ROLLUP_UPDATED_AT, desc, &isnull);
 	rollup->updated_at = isnull ? NULL : pstrdup(NameStr(*DatumGetName(value)));
+	value = heap_getattr(tuple, ROLLUP_COLUMN_NAMES, desc, &isnull);
+	rollup->column_names = isnull ? NIL : names_of_array(value);
 	return rollup;
 }
 
@@ -716,6 +735,17 @@ rollup_take_over(List *rollups)
 }
 
 /*
+ * Returns the columns, by column of the definition, of the own table of an
+ * opened rollup, or of one created for the same definition.
+ */
+const AttrNumber *
+rollup_columns(const Rollup *rollup, Relation table)
+{
+	return RelationGetRelid(table) == rollup->relid ?
+		rollup->shape->columns : rollup->shape->first_columns;
+}
+
+/*
  * Returns the index that finds a group of an opened rollup, in its own table
  * or in one created for the same definition.  Throws if there is none.
  */
@@ -724,7 +754,8 @@ rollup_group_index(const Rollup *rollup, Relation table)
 {
 	Oid			index = RelationGetRelid(table) ==
 	rollup->relid ? rollup->shape->group_index :
-	own_table_find_index(table, rollup->shape->definition);
+	own_table_find_index(table, rollup->shape->definition,
+						 rollup_columns(rollup, table));
 
 	if (!OidIsValid(index))
 		ereport(ERROR,
@@ -755,7 +786,7 @@ rollup_has_index(const Rollup *rollup)
 	table = try_relation_open(rollup->relid, NoLock);
 	if (table == NULL)
 		return true;
-	result = OidIsValid(own_table_find_index(table, NULL));
+	result = OidIsValid(own_table_find_index(table, NULL, NULL));
 	relation_close(table, NoLock);
 	return result;
 }
@@ -783,8 +814,8 @@ rollup_find(List *rollups, Oid relid)
 ShapeAccess
 rollup_open(Rollup *rollup, BusyLock *busy)
 {
-	return shape_open(&rollup->shape, rollup->relid, rollup->view, rollup->all,
-					  busy);
+	return shape_open(&rollup->shape, rollup->relid, rollup->view,
+					  rollup->column_names, rollup->all, busy);
 }
 
 /*
@@ -1053,6 +1084,26 @@ rollup_set_state(Oid relid, RollupState state, const char *reason,
 					4, argtypes, args, nulls);
 }
 
+/*
+ * Stores the columns of an opened rollup, if they are not stored by number, or
+ * have other names.  Returns true if anything was written.
+ */
+bool
+rollup_note_columns(const Rollup *rollup)
+{
+	const RollupShape *shape = rollup->shape;
+	List	   *names;
+
+	if (rollup->column_names == NIL)
+		return false;
+	names = own_columns_names(shape->desc, shape->first_columns,
+							  shape->desc->natts);
+	if (shape->columns_stored && equal(names, rollup->column_names))
+		return false;
+	own_columns_store(rollup->relid, names, shape->columns);
+	return true;
+}
+
 /* Records the end of a build. */
 void
 rollup_set_built(const Rollup *rollup)
@@ -1070,6 +1121,7 @@ rollup_set_built(const Rollup *rollup)
 						rollup->relid);
 	position_forget(rollup->relid);
 	rollup_store_sources(rollup->relid, rollup->shape->definition);
+	(void) rollup_note_columns(rollup);
 	/* a restore may have entered its view after the rollup itself was seen */
 	(void) core_adopt(rollup->relid);
 }

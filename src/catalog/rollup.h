@@ -39,6 +39,8 @@ typedef struct Rollup
 
 	char	   *updated_at;		/* the column in which the time of a change is
 								 * noted; NULL: none */
+	List	   *column_names;	/* of String; NIL: its table has just the
+								 * columns of its definition */
 	List	   *ignores;		/* OIDs of the sources whose deleted rows
 								 * still count */
 	bool		resumable;		/* though it has these, if it is left behind
@@ -67,6 +69,7 @@ extern void rollup_forget_released(Oid relid);
 extern bool rollup_settle_restored(List *rollups, bool has_slot);
 extern bool rollup_is_restored(const Rollup *rollup);
 extern void rollup_take_over(List *rollups);
+extern const AttrNumber *rollup_columns(const Rollup *rollup, Relation table);
 extern Oid	rollup_group_index(const Rollup *rollup, Relation table);
 extern bool rollup_has_index(const Rollup *rollup);
 extern bool rollup_is_obstructed(const Rollup *rollup);
@@ -112,6 +115,7 @@ extern void rollup_make_dependent(Oid relid, Oid view);
 extern void rollup_store_sources(Oid relid, const Definition *definition);
 extern void rollup_give_up_restored(List *relids, const char *reason);
 extern bool rollup_adopt_view(const Rollup *rollup);
+extern bool rollup_note_columns(const Rollup *rollup);
 extern void rollup_set_built(const Rollup *rollup);
 extern int64 rollup_catalog_state(Oid relid, TransactionId *youngest);
 extern void rollup_set_retry(Oid relid, int64 state);

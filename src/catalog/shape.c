@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "core.h"
 #include "names.h"
+#include "own_columns.h"
 #include "own_table.h"
 #include "range_table.h"
 #include "settings.h"
@@ -407,10 +408,11 @@ check_privileges(Node *node, void *context)
 static void
 use_table_names(RollupShape *rollup, TupleDesc table)
 {
-	own_table_check_columns(rollup->name, table, rollup->desc);
+	own_table_check_columns(rollup->name, table, rollup->desc,
+							rollup->columns);
 	for (int i = 0; i < rollup->desc->natts; i++)
-		TupleDescAttr(rollup->desc, i)->attname = TupleDescAttr(table,
-																i)->attname;
+		TupleDescAttr(rollup->desc, i)->attname =
+			TupleDescAttr(table, rollup->columns[i] - 1)->attname;
 	for (int i = 0; i < rollup->definition->ngroups; i++)
 	{
 		GroupColumn *group = &rollup->definition->groups[i];
@@ -425,6 +427,16 @@ use_table_names(RollupShape *rollup, TupleDesc table)
 		measure->name = NameStr(TupleDescAttr(rollup->desc,
 											  measure->attnum - 1)->attname);
 	}
+}
+
+static AttrNumber *
+first_columns(int n)
+{
+	AttrNumber *columns = palloc(sizeof(AttrNumber) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		columns[i] = i + 1;
+	return columns;
 }
 
 /* Throws unless the table is as durable as the position that belongs to it. */
@@ -456,12 +468,12 @@ source_descs(const Definition *definition)
 }
 
 /*
- * Compiles the definition.  The relations must be locked.  "all" are the OIDs
- * of all rollups.
+ * Compiles the definition.  The relations must be locked.  "column_names" are
+ * stored for the rollup.  "all" are the OIDs of all rollups.
  */
 static void
 compile(RollupShape *shape, Relation table, Relation view, Query *query,
-		const List *all)
+		const List *column_names, const List *all)
 {
 	SavedRole	saved;
 
@@ -477,9 +489,14 @@ compile(RollupShape *shape, Relation table, Relation view, Query *query,
 	xact_restore_role(saved);
 	shape_check_sources(shape->definition, all);
 	shape->source_descs = source_descs(shape->definition);
+	shape->columns = own_columns_find(shape->relid, RelationGetDescr(table),
+									  shape->desc, column_names,
+									  &shape->columns_stored);
+	shape->first_columns = first_columns(shape->desc->natts);
 	use_table_names(shape, RelationGetDescr(table));
 	check_table(shape, table);
-	shape->group_index = own_table_find_index(table, shape->definition);
+	shape->group_index = own_table_find_index(table, shape->definition,
+											  shape->columns);
 	shape->obstacle = subscription_reason(shape->relid);
 }
 
@@ -546,7 +563,7 @@ lock_and_note_types(RollupShape *shape, BusyLock *busy)
  */
 static bool
 compile_locked(RollupShape *shape, Relation table, Relation view, Query *query,
-			   const List *all, BusyLock *busy)
+			   const List *column_names, const List *all, BusyLock *busy)
 {
 	int			nlocked;
 
@@ -554,7 +571,7 @@ compile_locked(RollupShape *shape, Relation table, Relation view, Query *query,
 		return false;
 	do
 	{
-		compile(shape, table, view, query, all);
+		compile(shape, table, view, query, column_names, all);
 		nlocked = list_length(shape->reads);
 		if (!lock_and_note_types(shape, busy))
 			return false;
@@ -567,7 +584,8 @@ compile_locked(RollupShape *shape, Relation table, Relation view, Query *query,
  * is not free.
  */
 static RollupShape *
-make_shape(Oid relid, Oid view_relid, const List *all, BusyLock *busy)
+make_shape(Oid relid, Oid view_relid, const List *column_names,
+		   const List *all, BusyLock *busy)
 {
 	uint64		version = catalog_version();
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -584,7 +602,8 @@ make_shape(Oid relid, Oid view_relid, const List *all, BusyLock *busy)
 	shape->context = context;
 	shape->relid = relid;
 	shape->view = view_relid;
-	locked = compile_locked(shape, table, view, query, all, busy);
+	locked = compile_locked(shape, table, view, query, column_names, all,
+							busy);
 	relation_close(view, NoLock);
 	relation_close(table, NoLock);
 	MemoryContextSwitchTo(caller_context);
@@ -627,12 +646,12 @@ reuse_shape(Oid relid, Oid view, BusyLock *busy)
  * transaction ends, and compiles the definition as the rollup's owner.  Takes
  * only locks that are free.  If one is not free, stores it in *busy.  The
  * caller should then end the transaction, since other sessions may wait for
- * the locks that it holds, and call busy_lock_wait.  "all" are the OIDs of all
- * rollups, in order.
+ * the locks that it holds, and call busy_lock_wait.  "column_names" are stored
+ * for the rollup (own_columns.c).  "all" are the OIDs of all rollups, in order.
  */
 ShapeAccess
-shape_open(RollupShape **shape, Oid relid, Oid view, const List *all,
-		   BusyLock *busy)
+shape_open(RollupShape **shape, Oid relid, Oid view, const List *column_names,
+		   const List *all, BusyLock *busy)
 {
 	busy->relid = InvalidOid;
 	if (!busy_lock_relation(relid, RowExclusiveLock, busy) ||
@@ -646,7 +665,7 @@ shape_open(RollupShape **shape, Oid relid, Oid view, const List *all,
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ||
 		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(view)))
 		return SHAPE_GONE;
-	*shape = make_shape(relid, view, all, busy);
+	*shape = make_shape(relid, view, column_names, all, busy);
 	return *shape == NULL ? SHAPE_BUSY : SHAPE_READY;
 }
 

@@ -35,6 +35,10 @@ typedef struct RollupShape
 	List	   *source_descs;	/* a TupleDesc for each of its sources */
 	TupleDesc	desc;			/* of the definition's result, with the same
 								 * names */
+	AttrNumber *columns;		/* of the table, by column of the definition */
+	bool		columns_stored; /* or need not be; see own_columns.c */
+	AttrNumber *first_columns;	/* 1, 2, 3 ...: the same of other tables that
+								 * are made for the definition */
 	Oid			group_index;	/* the index of the table that finds a group;
 								 * invalid: none */
 	char	   *obstacle;		/* subscription_reason() of its table; NULL:
@@ -51,7 +55,7 @@ typedef enum ShapeAccess
 } ShapeAccess;
 
 extern ShapeAccess shape_open(RollupShape **shape, Oid relid, Oid view,
-							  const List *all,
+							  const List *column_names, const List *all,
 							  BusyLock *busy);
 extern bool shape_is_kept(Oid relid, Oid view);
 extern void shape_forget_outdated(void);

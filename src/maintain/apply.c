@@ -370,16 +370,30 @@ run_statement(const ApplyTarget *target, ApplyStatement statement,
  * Choosing the statement for each delta
  */
 
+/* The deltas of a rollup, divided by statement. */
+typedef struct Batch
+{
+	const ApplyTarget *target;
+	const RollupShape *shape;	/* of the target's rollup */
+	const AttrNumber *columns;	/* of the target, by column of the definition */
+	GroupIndex *index;
+	TupleTableSlot *row;		/* a delta and the address of its group */
+	Tuplestorestate *rows[APPLY_STATEMENTS];	/* NULL: none */
+	uint64		nrows[APPLY_STATEMENTS];
+	MemoryContext row_context;
+} Batch;
+
 /*
  * Returns whether a measure of a group becomes zero.  "found" is NULL for a
  * new group.
  */
 static bool
-comes_to_zero(const Measure *measure, TupleTableSlot *found,
-			  TupleTableSlot *delta)
+comes_to_zero(const Batch *batch, const Measure *measure,
+			  TupleTableSlot *found, TupleTableSlot *delta)
 {
 	bool		isnull = true;
-	Datum		value = found ? slot_getattr(found, measure->attnum, &isnull) :
+	Datum		value = found ?
+	slot_getattr(found, batch->columns[measure->attnum - 1], &isnull) :
 	(Datum) 0;
 	bool		never_null;
 	Datum		added = slot_getattr(delta, measure->attnum, &never_null);
@@ -396,23 +410,27 @@ comes_to_zero(const Measure *measure, TupleTableSlot *found,
 }
 
 static bool
-all_come_to_zero(const Definition *definition, TupleTableSlot *found,
+all_come_to_zero(const Batch *batch, TupleTableSlot *found,
 				 TupleTableSlot *delta)
 {
+	const Definition *definition = batch->shape->definition;
+
 	for (int i = 0; i < definition->nmeasures; i++)
-		if (!comes_to_zero(&definition->measures[i], found, delta))
+		if (!comes_to_zero(batch, &definition->measures[i], found, delta))
 			return false;
 	return true;
 }
 
 /* Returns the new row count of a group. */
 static int64
-new_count(const Definition *definition, TupleTableSlot *found,
-		  TupleTableSlot *delta, bool *isnull)
+new_count(const Batch *batch, TupleTableSlot *found, TupleTableSlot *delta,
+		  bool *isnull)
 {
-	AttrNumber	column = definition->measures[definition->row_count].attnum;
-	Datum		added = slot_getattr(delta, column, isnull);
-	Datum		count = found ? slot_getattr(found, column, isnull) :
+	const Definition *definition = batch->shape->definition;
+	AttrNumber	attnum = definition->measures[definition->row_count].attnum;
+	Datum		added = slot_getattr(delta, attnum, isnull);
+	Datum		count = found ?
+	slot_getattr(found, batch->columns[attnum - 1], isnull) :
 	Int64GetDatum(0);
 
 	return *isnull ?
@@ -426,17 +444,16 @@ new_count(const Definition *definition, TupleTableSlot *found,
  * table is never corrected silently.
  */
 static ApplyStatement
-choose_statement(const Rollup *rollup, TupleTableSlot *found,
+choose_statement(const Batch *batch, TupleTableSlot *found,
 				 TupleTableSlot *delta)
 {
+	const Rollup *rollup = batch->target->rollup;
 	bool		isnull;
-	int64		count = new_count(rollup->shape->definition, found, delta,
-								  &isnull);
+	int64		count = new_count(batch, found, delta, &isnull);
 
 	if (!isnull && count > 0)
 		return found ? APPLY_UPDATE : APPLY_INSERT;
-	if (!isnull && count == 0 && all_come_to_zero(rollup->shape->definition,
-												  found, delta))
+	if (!isnull && count == 0 && all_come_to_zero(batch, found, delta))
 		return APPLY_DELETE;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
@@ -448,18 +465,6 @@ choose_statement(const Rollup *rollup, TupleTableSlot *found,
 														 rollup->ignores !=
 														 NIL))));
 }
-
-/* The deltas of a rollup, divided by statement. */
-typedef struct Batch
-{
-	const ApplyTarget *target;
-	const RollupShape *shape;	/* of the target's rollup */
-	GroupIndex *index;
-	TupleTableSlot *row;		/* a delta and the address of its group */
-	Tuplestorestate *rows[APPLY_STATEMENTS];	/* NULL: none */
-	uint64		nrows[APPLY_STATEMENTS];
-	MemoryContext row_context;
-} Batch;
 
 /* Returns a row type with the columns of the definition, and ctid. */
 static TupleDesc
@@ -502,8 +507,7 @@ take_delta(Batch *batch, TupleTableSlot *delta)
 {
 	TupleTableSlot *found = group_index_find(batch->index, delta);
 	MemoryContext context = MemoryContextSwitchTo(batch->row_context);
-	ApplyStatement statement = choose_statement(batch->target->rollup, found,
-												delta);
+	ApplyStatement statement = choose_statement(batch, found, delta);
 
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(batch->row_context);
@@ -598,9 +602,8 @@ add_deltas(const ApplyTarget *target, Tuplestorestate *deltas, uint64 ndeltas)
 
 	batch.target = target;
 	batch.shape = target->rollup->shape;
-	batch.index = group_index_open(table,
-								   rollup_group_index(target->rollup, table),
-								   NULL);
+	batch.columns = rollup_columns(target->rollup, table);
+	batch.index = group_index_open(target->rollup, table, NULL);
 	batch.row = MakeSingleTupleTableSlot(batch_desc(batch.shape->desc),
 										 &TTSOpsVirtual);
 	batch.row_context = AllocSetContextCreate(CurrentMemoryContext,

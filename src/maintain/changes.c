@@ -387,24 +387,6 @@ report(ChangesReading *reading, TupleTableSlot *row, bool gone)
 								   reading->request->arg);
 }
 
-/* Makes a row that has only the group columns of a delta. */
-static TupleTableSlot *
-row_of_group(ChangesReading *reading, TupleTableSlot *delta)
-{
-	const Definition *definition = reading->rollup->shape->definition;
-	TupleTableSlot *row = reading->group;
-
-	ExecStoreAllNullTuple(row);
-	for (int i = 0; i < definition->ngroups; i++)
-	{
-		AttrNumber	column = definition->groups[i].attnum;
-
-		row->tts_values[column - 1] = slot_getattr(delta, column,
-												   &row->tts_isnull[column - 1]);
-	}
-	return row;
-}
-
 /* Returns whether a group that does not exist did before a delta. */
 static bool
 has_existed(const ChangesReading *reading, TupleTableSlot *delta)
@@ -432,7 +414,10 @@ report_delta(ChangesReading *reading, TupleTableSlot *delta,
 	else if (found != NULL)
 		report(reading, found, false);
 	else if (has_existed(reading, delta))
-		report(reading, row_of_group(reading, delta), true);
+	{
+		delta_store_group(reading->rollup->shape, delta, reading->group);
+		report(reading, reading->group, true);
+	}
 }
 
 /*
@@ -508,9 +493,7 @@ open_table(ChangesReading *reading)
 {
 	reading->table = table_open(reading->request->rollup, NoLock);
 	check_row_type(reading);
-	reading->index = group_index_open(reading->table,
-									  rollup_group_index(reading->rollup,
-														 reading->table),
+	reading->index = group_index_open(reading->rollup, reading->table,
 									  reading->request->snapshot);
 }
 

@@ -24,6 +24,7 @@
 
 #include "compat.h"
 #include "earlier_rows.h"
+#include "fold.h"
 
 struct EarlierRows
 {
@@ -67,26 +68,19 @@ earlier_rows_begin(const Rollup *rollup, Relation table, Snapshot snapshot)
 static void
 start_earlier(EarlierRows *rows, TupleTableSlot *found, TupleTableSlot *delta)
 {
-	const Definition *definition = rows->rollup->shape->definition;
 	TupleTableSlot *row = rows->earlier;
 
-	ExecStoreAllNullTuple(row);
-	if (found != NULL)
+	if (found == NULL)
 	{
-		slot_getallattrs(found);
-		memcpy(row->tts_values, found->tts_values,
-			   sizeof(Datum) * row->tts_tupleDescriptor->natts);
-		memcpy(row->tts_isnull, found->tts_isnull,
-			   sizeof(bool) * row->tts_tupleDescriptor->natts);
+		delta_store_group(rows->rollup->shape, delta, row);
 		return;
 	}
-	for (int i = 0; i < definition->ngroups; i++)
-	{
-		int			column = definition->groups[i].attnum - 1;
-
-		row->tts_values[column] = slot_getattr(delta, column + 1,
-											   &row->tts_isnull[column]);
-	}
+	ExecStoreAllNullTuple(row);
+	slot_getallattrs(found);
+	memcpy(row->tts_values, found->tts_values,
+		   sizeof(Datum) * row->tts_tupleDescriptor->natts);
+	memcpy(row->tts_isnull, found->tts_isnull,
+		   sizeof(bool) * row->tts_tupleDescriptor->natts);
 }
 
 /*
@@ -94,10 +88,10 @@ start_earlier(EarlierRows *rows, TupleTableSlot *found, TupleTableSlot *delta)
  * are values of the type, so their difference may be known modulo 2^64 only.
  */
 static void
-subtract_measure(const Measure *measure, TupleTableSlot *row,
-				 TupleTableSlot *delta)
+subtract_measure(const RollupShape *shape, const Measure *measure,
+				 TupleTableSlot *row, TupleTableSlot *delta)
 {
-	int			column = measure->attnum - 1;
+	int			column = shape->columns[measure->attnum - 1] - 1;
 	Datum	   *value = &row->tts_values[column];
 	bool		isnull;
 	Datum		added = slot_getattr(delta, measure->attnum, &isnull);
@@ -114,22 +108,24 @@ subtract_measure(const Measure *measure, TupleTableSlot *row,
 }
 
 static int64
-count_of(const Definition *definition, int measure, TupleTableSlot *row)
+count_of(const RollupShape *shape, int measure, TupleTableSlot *row)
 {
-	return DatumGetInt64(row->tts_values[definition->measures[measure].attnum - 1]);
+	AttrNumber	attnum = shape->definition->measures[measure].attnum;
+
+	return DatumGetInt64(row->tts_values[shape->columns[attnum - 1] - 1]);
 }
 
 /* Makes sums of no value NULL. */
 static void
-clear_sums(const Definition *definition, TupleTableSlot *row)
+clear_sums(const RollupShape *shape, TupleTableSlot *row)
 {
-	for (int i = 0; i < definition->nmeasures; i++)
+	for (int i = 0; i < shape->definition->nmeasures; i++)
 	{
-		const Measure *measure = &definition->measures[i];
+		const Measure *measure = &shape->definition->measures[i];
 
 		if (measure->kind != MEASURE_COUNT && measure->companion >= 0 &&
-			count_of(definition, measure->companion, row) == 0)
-			row->tts_isnull[measure->attnum - 1] = true;
+			count_of(shape, measure->companion, row) == 0)
+			row->tts_isnull[shape->columns[measure->attnum - 1] - 1] = true;
 	}
 }
 
@@ -142,7 +138,8 @@ TupleTableSlot *
 earlier_rows_undo(EarlierRows *rows, TupleTableSlot *found,
 				  TupleTableSlot *delta)
 {
-	const Definition *definition = rows->rollup->shape->definition;
+	const RollupShape *shape = rows->rollup->shape;
+	const Definition *definition = shape->definition;
 	TupleTableSlot *row = rows->earlier;
 	int64		count;
 
@@ -152,8 +149,8 @@ earlier_rows_undo(EarlierRows *rows, TupleTableSlot *found,
 						   false);
 	start_earlier(rows, found, delta);
 	for (int i = 0; i < definition->nmeasures; i++)
-		subtract_measure(&definition->measures[i], row, delta);
-	count = count_of(definition, definition->row_count, row);
+		subtract_measure(shape, &definition->measures[i], row, delta);
+	count = count_of(shape, definition->row_count, row);
 	if (count < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -162,7 +159,7 @@ earlier_rows_undo(EarlierRows *rows, TupleTableSlot *found,
 				 errdetail("The table may have been modified manually.")));
 	if (count == 0)
 		return NULL;
-	clear_sums(definition, row);
+	clear_sums(shape, row);
 	return row;
 }
 

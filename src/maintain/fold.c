@@ -1000,3 +1000,22 @@ delta_rows(Delta *delta, bool unchanged, uint64 *ngroups)
 	tuplestore_end(rows);
 	return NULL;
 }
+
+/*
+ * Makes a row of the rollup's table that has only the group columns of one of
+ * these rows.
+ */
+void
+delta_store_group(const RollupShape *shape, TupleTableSlot *delta,
+				  TupleTableSlot *row)
+{
+	ExecStoreAllNullTuple(row);
+	for (int i = 0; i < shape->definition->ngroups; i++)
+	{
+		AttrNumber	attnum = shape->definition->groups[i].attnum;
+		int			column = shape->columns[attnum - 1] - 1;
+
+		row->tts_values[column] = slot_getattr(delta, attnum,
+											   &row->tts_isnull[column]);
+	}
+}

@@ -65,5 +65,7 @@ extern void fold_end(Fold *fold);
 
 extern Tuplestorestate *delta_rows(Delta *delta, bool unchanged,
 								   uint64 *ngroups);
+extern void delta_store_group(const RollupShape *shape, TupleTableSlot *delta,
+							  TupleTableSlot *row);
 
 #endif							/* NOTIFY_STATS_FOLD_H */

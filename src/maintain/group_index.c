@@ -27,6 +27,7 @@ struct GroupIndex
 {
 	Relation	index;
 	int			nkeys;
+	AttrNumber	columns[INDEX_MAX_KEYS];	/* of the definition, by key */
 	ScanKeyData equal[INDEX_MAX_KEYS];	/* "column = value", without the value */
 	SnapshotData dirty;			/* unless the caller has given a snapshot */
 	bool		is_dirty;
@@ -48,31 +49,52 @@ key_operator(const GroupIndex *index, int key, StrategyNumber strategy)
 	return operator;
 }
 
+/*
+ * Returns the group column of the definition that a key column holds.
+ * own_table_find_index has checked that there is one.
+ */
 static AttrNumber
-key_column(const GroupIndex *index, int key)
+key_column(const GroupIndex *index, int key, const Definition *definition,
+		   const AttrNumber *columns)
 {
-	return index->index->rd_index->indkey.values[key];
+	AttrNumber	column = index->index->rd_index->indkey.values[key];
+
+	for (int i = 0; i < definition->ngroups; i++)
+	{
+		AttrNumber	attnum = definition->groups[i].attnum;
+
+		if (columns[attnum - 1] == column)
+			return attnum;
+	}
+	elog(ERROR, "key column %d of index \"%s\" is no group column", key + 1,
+		 RelationGetRelationName(index->index));
 }
 
 /*
- * Opens an index that own_table_find_index has found, for searches: of the
- * rows that a snapshot shows, or (NULL) of current ones.  The result is
- * allocated in the current memory context.  The table must be locked.
+ * Opens the index of an opened rollup, in its own table or in one created for
+ * the same definition, for searches: of the rows that a snapshot shows, or
+ * (NULL) of current ones.  The result is allocated in the current memory
+ * context.  The table must be locked.
  */
 GroupIndex *
-group_index_open(Relation table, Oid index, Snapshot snapshot)
+group_index_open(const Rollup *rollup, Relation table, Snapshot snapshot)
 {
 	GroupIndex *result = palloc0(sizeof(GroupIndex));
 
-	result->index = index_open(index, RowExclusiveLock);
+	result->index = index_open(rollup_group_index(rollup, table),
+							   RowExclusiveLock);
 	result->nkeys = IndexRelationGetNumberOfKeyAttributes(result->index);
 	for (int i = 0; i < result->nkeys; i++)
+	{
+		result->columns[i] = key_column(result, i, rollup->shape->definition,
+										rollup_columns(rollup, table));
 		ScanKeyEntryInitialize(&result->equal[i], 0, i + 1,
 							   BTEqualStrategyNumber, InvalidOid,
 							   result->index->rd_indcollation[i],
 							   get_opcode(key_operator(result, i,
 													   BTEqualStrategyNumber)),
 							   (Datum) 0);
+	}
 	result->is_dirty = snapshot == NULL;
 	InitDirtySnapshot(result->dirty);
 	result->scan = begin_index_scan(table, result->index, result->is_dirty ?
@@ -83,14 +105,14 @@ group_index_open(Relation table, Oid index, Snapshot snapshot)
 }
 
 static void
-start_search(GroupIndex *index, TupleTableSlot *row)
+start_search(GroupIndex *index, TupleTableSlot *delta)
 {
 	ScanKeyData keys[INDEX_MAX_KEYS];
 
 	for (int i = 0; i < index->nkeys; i++)
 	{
 		bool		isnull;
-		Datum		value = slot_getattr(row, key_column(index, i), &isnull);
+		Datum		value = slot_getattr(delta, index->columns[i], &isnull);
 
 		if (isnull)
 			ScanKeyEntryInitialize(&keys[i], SK_ISNULL | SK_SEARCHNULL, i + 1,
@@ -120,10 +142,10 @@ writer_of_found(const GroupIndex *index)
 }
 
 /*
- * Returns the row of the table that has the same group columns as "row", or
- * NULL.  The columns of "row" are numbered like those of the table.  Unless
- * there is a snapshot, returns the current version of the row: waits for a
- * transaction that is changing it.
+ * Returns the row of the table that has the same group columns as a delta, or
+ * NULL.  The columns of a delta are numbered like those of the definition.
+ * Unless there is a snapshot, returns the current version of the row: waits for
+ * a transaction that is changing it.
  * While any session holds a snapshot, dead versions of the row cannot be
  * removed, and the index has an entry for each block that has some.  So the
  * entries are searched backwards, that is, from the end of the table, where
@@ -131,14 +153,14 @@ writer_of_found(const GroupIndex *index)
  * The result is valid until the next search.
  */
 TupleTableSlot *
-group_index_find(GroupIndex *index, TupleTableSlot *row)
+group_index_find(GroupIndex *index, TupleTableSlot *delta)
 {
 	for (;;)
 	{
 		TransactionId writer;
 
 		CHECK_FOR_INTERRUPTS();
-		start_search(index, row);
+		start_search(index, delta);
 		if (!index_getnext_slot(index->scan, BackwardScanDirection,
 								index->found))
 			return NULL;
@@ -150,17 +172,17 @@ group_index_find(GroupIndex *index, TupleTableSlot *row)
 	}
 }
 
-/* Starts a sort of rows of type "desc" in the order of the index. */
+/* Starts a sort of deltas, which have type "desc", in the order of the index. */
 Tuplesortstate *
 group_index_begin_sort(const GroupIndex *index, TupleDesc desc)
 {
-	AttrNumber	columns[INDEX_MAX_KEYS];
+	AttrNumber	columns[INDEX_MAX_KEYS];	/* the server's array is not const */
 	Oid			operators[INDEX_MAX_KEYS];
 	bool		nulls_first[INDEX_MAX_KEYS] = {false};
 
 	for (int i = 0; i < index->nkeys; i++)
 	{
-		columns[i] = key_column(index, i);
+		columns[i] = index->columns[i];
 		operators[i] = key_operator(index, i, BTLessStrategyNumber);
 	}
 	return tuplesort_begin_heap(desc, index->nkeys, columns, operators,

@@ -13,12 +13,14 @@
 #include "utils/snapshot.h"
 #include "utils/tuplesort.h"
 
+#include "rollup.h"
+
 typedef struct GroupIndex GroupIndex;
 
-extern GroupIndex *group_index_open(Relation table, Oid index,
+extern GroupIndex *group_index_open(const Rollup *rollup, Relation table,
 									Snapshot snapshot);
 extern TupleTableSlot *group_index_find(GroupIndex *index,
-										TupleTableSlot *row);
+										TupleTableSlot *delta);
 extern Tuplesortstate *group_index_begin_sort(const GroupIndex *index,
 											  TupleDesc desc);
 

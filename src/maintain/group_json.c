@@ -29,6 +29,7 @@
 struct GroupJson
 {
 	const Definition *definition;
+	const AttrNumber *columns;	/* of the table, by column of the definition */
 	GroupJsonTaker take;
 	void	   *arg;
 	TupleDesc	desc;
@@ -83,6 +84,7 @@ group_json_begin(const Rollup *rollup, GroupJsonTaker take, void *arg)
 	GroupJson  *json = palloc0(sizeof(GroupJson));
 
 	json->definition = rollup->shape->definition;
+	json->columns = rollup->shape->columns;
 	json->take = take;
 	json->arg = arg;
 	make_desc(json, rollup->shape->desc);
@@ -114,6 +116,14 @@ flush(GroupJson *json)
 	json->nrows = 0;
 }
 
+/* Takes a column of the definition from a row of the table. */
+static void
+copy_value(GroupJson *json, int n, TupleTableSlot *row, AttrNumber attnum)
+{
+	json->slot->tts_values[n] = slot_getattr(row, json->columns[attnum - 1],
+											 &json->slot->tts_isnull[n]);
+}
+
 /*
  * Adds a group by its row, which has the columns of the rollup's table; if it is
  * gone, by its group columns.
@@ -126,12 +136,10 @@ group_json_add(GroupJson *json, TupleTableSlot *row, bool gone)
 	int			n = 0;
 
 	ExecClearTuple(slot);
-	for (int i = 0; i < definition->ngroups; i++, n++)
-		slot->tts_values[n] = slot_getattr(row, definition->groups[i].attnum,
-										   &slot->tts_isnull[n]);
-	for (int i = 0; i < definition->nmeasures; i++, n++)
-		slot->tts_values[n] = slot_getattr(row, definition->measures[i].attnum,
-										   &slot->tts_isnull[n]);
+	for (int i = 0; i < definition->ngroups; i++)
+		copy_value(json, n++, row, definition->groups[i].attnum);
+	for (int i = 0; i < definition->nmeasures; i++)
+		copy_value(json, n++, row, definition->measures[i].attnum);
 	slot->tts_values[n] = BoolGetDatum(gone);
 	slot->tts_isnull[n] = false;
 	ExecStoreVirtualTuple(slot);

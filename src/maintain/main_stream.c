@@ -415,6 +415,9 @@ main_stream_read(const StreamRow *row, List *live, XLogRecPtr upto,
 
 	if (compared)
 		live = compare_facts(row, live, upto, &facts, &new_facts);
+	if (compare)
+		foreach(lc, live)
+			new_facts |= rollup_note_columns((const Rollup *) lfirst(lc));
 	new_facts |= note_names(row, live, upto, compare);
 	if (live == NIL ||
 		upto <= Max(row->applied_lsn,
