@@ -217,13 +217,123 @@ CREATE TABLE not_null (template_id integer NOT NULL UNIQUE, n bigint);
 SELECT notify_stats.create_rollup('not_null', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
 CALL notify_stats.catch_up();
 SELECT * FROM not_null ORDER BY 1;
--- the order of the columns
+
+-- The columns of the query may be anywhere, in any order.
 CREATE TABLE ordered (n bigint, template_id integer PRIMARY KEY);
 SELECT notify_stats.create_rollup('ordered', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
-SELECT notify_stats.create_rollup('ordered', 'SELECT count(*) AS n, template_id FROM adopt.notifications GROUP BY 2', adopt => true);
-CREATE TABLE dropped (gone integer, template_id integer PRIMARY KEY, n bigint);
+CREATE TABLE messages (LIKE notifications INCLUDING ALL);
+ALTER TABLE messages REPLICA IDENTITY FULL;
+INSERT INTO messages TABLE notifications;
+CREATE TABLE anywhere (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    gone text,
+    amount numeric,
+    created_at timestamptz NOT NULL DEFAULT '2026-01-01',
+    delivered bigint,
+    touched timestamptz,
+    code text,
+    twice bigint GENERATED ALWAYS AS (n * 2) STORED,
+    old integer,
+    statuses bigint NOT NULL,
+    service_id integer NOT NULL,
+    day date NOT NULL,
+    n bigint NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (service_id, code, day));
+ALTER TABLE anywhere DROP COLUMN gone, DROP COLUMN old;
+INSERT INTO anywhere (day, service_id, code, n, amount, delivered, statuses, touched) VALUES
+    ('2026-07-01', 1, 'sending', 1, NULL, 0, 1, '2026-02-02'),   -- right
+    ('2026-07-02', 1, 'delivered', 7, 7, 7, 7, '2026-02-02'),    -- wrong
+    ('2026-07-03', 9, 'sending', 1, 1, 1, 1, '2026-02-02');      -- too much
+\set anywhere 'SELECT created_at::date AS day, notification_status AS code, service_id, count(*) AS n, sum(template_id::numeric) FILTER (WHERE notification_status = $$delivered$$) AS amount, count(*) FILTER (WHERE notification_status = $$delivered$$) AS delivered, count(notification_status) AS statuses FROM adopt.messages GROUP BY 1, 2, 3'
+-- updated_at is a column of the table only
+SELECT notify_stats.create_rollup('anywhere', :'anywhere', adopt => true, updated_at => 'amount');
+SELECT notify_stats.create_rollup('anywhere', :'anywhere', adopt => true, updated_at => 'touched');
+SELECT column_names FROM notify_stats.rollup WHERE rollup = 'anywhere'::regclass;
+CALL notify_stats.catch_up();
+SELECT id, day, code, service_id, n, amount, delivered, statuses, twice, touched = '2026-02-02' AS untouched, created_at = '2026-01-01' AS "default"
+FROM anywhere ORDER BY day, code, service_id;
+-- changes: a group comes, one becomes NULL, one goes, one grows
+INSERT INTO messages VALUES (20, '2026-07-05', 2, 20, 'letter', NULL), (21, '2026-07-02', 1, 11, 'email', 'delivered');
+UPDATE messages SET notification_status = 'sending' WHERE id = 2;
+DELETE FROM messages WHERE id = 1;
+CALL notify_stats.catch_up();
+SELECT id, day, code, service_id, n, amount, delivered, statuses, twice FROM anywhere ORDER BY day, code, service_id;
+SELECT * FROM notify_stats.verify('anywhere');
+SELECT * FROM differences('anywhere');
+-- what is wrong is found, and corrected; rows that are right stay
+UPDATE anywhere SET statuses = n, n = statuses + 1, touched = '2026-03-03' WHERE code IS NULL;
+UPDATE anywhere SET amount = 0 WHERE service_id = 1 AND code = 'delivered';
+SELECT * FROM notify_stats.verify('anywhere');
+SELECT notify_stats.rebuild('anywhere', from_scratch => true);
+CALL notify_stats.catch_up();
+SELECT * FROM differences('anywhere');
+SELECT id, n, amount, statuses, touched = '2026-03-03' AS untouched FROM anywhere ORDER BY day, code, service_id;
+-- columns are renamed, and exchange their names: the rollup is not rebuilt, and the definition keeps its names
+SELECT built_at AS built FROM notify_stats.rollups WHERE rollup = 'anywhere'::regclass \gset
+ALTER TABLE anywhere RENAME COLUMN n TO swapped;
+ALTER TABLE anywhere RENAME COLUMN statuses TO n;
+ALTER TABLE anywhere RENAME COLUMN swapped TO statuses;
+ALTER TABLE anywhere RENAME COLUMN code TO status;
+UPDATE messages SET notification_status = NULL WHERE id = 21;
+DELETE FROM messages WHERE id = 4;
+CALL notify_stats.catch_up();
+SELECT id, day, status, service_id, statuses AS "count(*)", amount, delivered, n AS "count(notification_status)" FROM anywhere ORDER BY day, status, service_id;
+SELECT * FROM notify_stats.verify('anywhere');
+SELECT state, built_at = :'built' AS same_build FROM notify_stats.rollups WHERE rollup = 'anywhere'::regclass;
+SELECT column_names, column_numbers FROM notify_stats.rollup NATURAL JOIN notify_stats.rollup_activity WHERE rollup = 'anywhere'::regclass;
+-- dropping other columns changes nothing
+ALTER TABLE anywhere DROP COLUMN created_at, DROP COLUMN twice;
+INSERT INTO messages VALUES (22, '2026-07-02', 1, 11, 'email', 'delivered');
+CALL notify_stats.catch_up();
+SELECT id, day, status, service_id, statuses, amount, delivered, n FROM anywhere WHERE status = 'delivered' ORDER BY day, service_id;
+-- a measure is added
+BEGIN;
+ALTER TABLE anywhere ADD COLUMN more text DEFAULT 'x', ADD COLUMN templates bigint;
+CREATE OR REPLACE VIEW anywhere_definition AS SELECT created_at::date AS day, notification_status AS code, service_id, count(*) AS n,
+    sum(template_id::numeric) FILTER (WHERE notification_status = 'delivered') AS amount, count(*) FILTER (WHERE notification_status = 'delivered') AS delivered,
+    count(notification_status) AS statuses, sum(template_id) AS templates FROM adopt.messages GROUP BY 1, 2, 3;
+COMMIT;
+CALL notify_stats.catch_up();
+INSERT INTO messages VALUES (23, '2026-07-02', 1, 11, 'email', 'delivered');
+CALL notify_stats.catch_up();
+SELECT id, day, status, service_id, statuses, amount, delivered, n, templates, more FROM anywhere ORDER BY day, status, service_id;
+SELECT column_names, column_numbers FROM notify_stats.rollup NATURAL JOIN notify_stats.rollup_activity WHERE rollup = 'anywhere'::regclass;
+SELECT * FROM notify_stats.verify('anywhere');
+-- another form: all columns that are not the query's are in the way
+SELECT notify_stats.alter_rollup('anywhere', replace(:'anywhere', 'GROUP', 'WHERE id > 1 GROUP'));
+-- without a definition for a while
+SELECT notify_stats.alter_rollup('anywhere', NULL);
+SELECT pg_get_viewdef('anywhere_definition');
+CALL notify_stats.catch_up();
+SELECT * FROM states() WHERE rollup = 'anywhere'::regclass;
+ALTER TABLE anywhere DROP COLUMN id, DROP COLUMN more;
+SELECT notify_stats.alter_rollup('anywhere', :'anywhere');
+CALL notify_stats.catch_up();
+SELECT column_names, column_numbers FROM notify_stats.rollup NATURAL JOIN notify_stats.rollup_activity WHERE rollup = 'anywhere'::regclass;
+\d anywhere
+SELECT * FROM differences('anywhere');
+SELECT notify_stats.alter_rollup('ordered', 'SELECT template_id, count(*) AS n, count(notification_status) AS m FROM adopt.notifications GROUP BY 1');
+CALL notify_stats.catch_up();
+SELECT * FROM ordered ORDER BY 1;
+SELECT * FROM differences('ordered');
+SELECT notify_stats.drop_rollup('anywhere');
+-- a dropped column; then a column of the query is dropped
+CREATE TABLE dropped (gone integer, n bigint, template_id integer PRIMARY KEY);
 ALTER TABLE dropped DROP COLUMN gone;
-SELECT notify_stats.create_rollup('dropped', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
+SELECT notify_stats.create_rollup('dropped', 'SELECT template_id, count(*) AS n FROM adopt.messages GROUP BY 1', adopt => true);
+CALL notify_stats.catch_up();
+SELECT * FROM dropped ORDER BY template_id;
+ALTER TABLE dropped DROP COLUMN n;
+DELETE FROM messages WHERE id = 23;
+CALL notify_stats.catch_up();
+CALL notify_stats.catch_up();
+SELECT * FROM states() WHERE rollup = 'dropped'::regclass;
+-- it cannot be taken for another column
+ALTER TABLE dropped ADD COLUMN other bigint;
+SELECT notify_stats.rebuild('dropped');
+CALL notify_stats.catch_up();
+SELECT state FROM states() WHERE rollup = 'dropped'::regclass;
+SELECT notify_stats.drop_rollup('dropped');
 -- not a table, not there, its own source, a source of another rollup, ours
 SELECT notify_stats.create_rollup('missing', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);
 SELECT notify_stats.create_rollup('totals', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);

@@ -118,7 +118,8 @@ own_table_check_columns(const char *rollup, TupleDesc table,
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("rollup %s no longer has the columns of its definition", rollup),
-					 errdetail("Column %d was dropped.", i + 1),
+					 errdetail("The table has no column for \"%s\".",
+							   NameStr(wanted->attname)),
 					 errhint("Drop the rollup and create it again.")));
 		if (column->atttypid != wanted->atttypid ||
 			column->atttypmod != wanted->atttypmod ||

@@ -16,6 +16,7 @@
 #
 #   NS_SEED     repeats a run: the same statements, if not at the same times (random)
 #   NS_SECONDS  how long (60, or 20 for other formats than our own)
+#   NS_ADOPTED  how many of a hundred rollups are tables that exist, with other columns (30)
 
 use strict;
 use warnings FATAL => 'all';
@@ -31,6 +32,7 @@ use Test::More;
 my $format = format_name();
 my $seed = $ENV{NS_SEED} || int(rand(2**31));
 my $seconds = $ENV{NS_SECONDS} || ($format eq 'notify_stats' ? 60 : 20);
+my $adopted = $ENV{NS_ADOPTED} // 30;
 my $sessions = 4;
 my $ids = 300;
 # wal2json writes NaN as null, and so wants to know that there is none
@@ -125,7 +127,15 @@ sub create_one_of
 	my ($name) = @_;
 	my $rollup = $name . '_' . $serial++;
 
-	create_rollup($node, $rollup, $definition{$name});
+	# a part of them in tables that exist, with other columns and in another order
+	if (random(100) < $adopted)
+	{
+		adopt_shuffled($node, $rollup, $definition{$name}, random(2**31));
+	}
+	else
+	{
+		create_rollup($node, $rollup, $definition{$name});
+	}
 	$exists{$rollup} = 1;
 	return $rollup;
 }

@@ -235,7 +235,7 @@ nothing('the settings in README.md, with their defaults',
 # what views, triggers and other functions of the extension call
 my @internal = qw(blocked_by build_activity catalog_state catch_up_activity check_primary check_view computed_gaps display_name
 	fed_tables follow_owner ignored_by is_resumable is_successor keep_own_rows late_standbys left_cores loss_reason note_ddl
-	replacement_comments replacement_copies replacement_indexes replacement_names replacement_obstacles
+	replacement_columns replacement_comments replacement_copies replacement_indexes replacement_names replacement_obstacles
 	replacement_pairs replacement_place replacement_relations replacement_same replacement_stubs
 	replacement_views report_drop source_gaps stream_activity subscription_problem subscription_problems transaction_name worst_part);
 my (@functions, @told);

@@ -26,7 +26,7 @@ our @EXPORT = qw(
 	is_alive wait_until_ended freeze thaw
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
 	load_notify notify_insert change_notify start_load make_kinds change_kinds
-	create_rollup load_computed change_computed built_at state_of wait_for_state rollup_states check_row complaints
+	create_rollup adopt_shuffled load_computed change_computed built_at state_of wait_for_state rollup_states check_row complaints
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
 	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
@@ -541,6 +541,36 @@ sub create_rollup
 	return;
 }
 
+# Creates a table with other columns as well, some of them dropped, and with all in an order that
+# depends on a text, and adopts it.
+sub adopt_shuffled
+{
+	my ($node, $name, $definition, $order, $db) = @_;
+
+	sql($node, "BEGIN;
+		SELECT notify_stats.create_rollup('model', \$definition\$$definition\$definition\$);
+		SELECT notify_stats.drop_rollup('model', keep_table => true);
+		DO \$\$
+		DECLARE columns text; keys text;
+		BEGIN
+			SELECT string_agg(c, ', ' ORDER BY md5(c || '$order')) INTO columns FROM (
+				SELECT format('%I %s', attname, format_type(atttypid, atttypmod)) FROM pg_attribute
+				WHERE attrelid = 'model'::regclass AND attnum > 0 AND NOT attisdropped
+				UNION ALL VALUES ('id bigint GENERATED ALWAYS AS IDENTITY'), ('gone_1 int'), ('gone_2 text'), ('created_at timestamptz DEFAULT now()')
+			) x (c);
+			SELECT string_agg(format('%I', a.attname), ', ' ORDER BY k.n DESC) INTO keys FROM pg_index i
+			CROSS JOIN unnest(i.indkey) WITH ORDINALITY k (attnum, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+			WHERE i.indrelid = 'model'::regclass;
+			EXECUTE format('CREATE TABLE $name (%s)', columns);
+			EXECUTE format('CREATE UNIQUE INDEX ON $name (%s) NULLS NOT DISTINCT', keys);
+			ALTER TABLE $name DROP COLUMN gone_1, DROP COLUMN gone_2;
+			DROP TABLE model;
+		END \$\$;
+		SELECT notify_stats.create_rollup('$name', \$definition\$$definition\$definition\$, adopt => true);
+		COMMIT", $db);
+	return;
+}
+
 # Creates the rollups of sql/include/computed.sql, which are views over cores, in the current
 # schema of a database; they are not waited for.
 sub load_computed
@@ -651,15 +681,20 @@ sub differences
 	my ($node, $db, @rollups) = @_;
 	my $list = join ', ', map { "'$_'::regclass" } @rollups;
 	my $query = '';
+	# in a table that was adopted, those of the definition may be anywhere
+	my $columns = q{(SELECT CASE WHEN bool_and(t.attname IS NOT NULL) THEN string_agg(quote_ident(d.attname), ', ' ORDER BY d.attnum)
+		ELSE '*' END FROM pg_attribute d LEFT JOIN pg_attribute t ON t.attrelid = r.rollup AND t.attname = d.attname
+		WHERE d.attrelid = r.definition AND d.attnum > 0)};
 
 	foreach my $pair (split /\n/, sql($node,
-		"SELECT rollup, definition FROM notify_stats.rollups WHERE rollup IN ($list) ORDER BY 1", $db))
+		"SELECT rollup, definition, $columns FROM notify_stats.rollups r WHERE rollup IN ($list) ORDER BY 1", $db))
 	{
-		my ($rollup, $definition) = split /\|/, $pair;
+		my ($rollup, $definition, $columns) = split /\|/, $pair, 3;
+		my $rows = "SELECT $columns FROM $rollup";
 
-		$query .= "(SELECT '$rollup', 'only in rollup', r FROM (TABLE $rollup EXCEPT ALL TABLE $definition) r)
+		$query .= "(SELECT '$rollup', 'only in rollup', r FROM ($rows EXCEPT ALL TABLE $definition) r)
 			UNION ALL
-			(SELECT '$rollup', 'only in definition', d FROM (TABLE $definition EXCEPT ALL TABLE $rollup) d)
+			(SELECT '$rollup', 'only in definition', d FROM (TABLE $definition EXCEPT ALL $rows) d)
 			LIMIT 20;\n";
 		@rollups = @rollups[1 .. $#rollups];
 	}
