@@ -286,7 +286,10 @@ ALTER TABLE anywhere DROP COLUMN created_at, DROP COLUMN twice;
 INSERT INTO messages VALUES (22, '2026-07-02', 1, 11, 'email', 'delivered');
 CALL notify_stats.catch_up();
 SELECT id, day, status, service_id, statuses, amount, delivered, n FROM anywhere WHERE status = 'delivered' ORDER BY day, service_id;
--- a measure is added
+-- a measure is added: its column is found by its name
+CREATE OR REPLACE VIEW anywhere_definition AS SELECT created_at::date AS day, notification_status AS code, service_id, count(*) AS n,
+    sum(template_id::numeric) FILTER (WHERE notification_status = 'delivered') AS amount, count(*) FILTER (WHERE notification_status = 'delivered') AS delivered,
+    count(notification_status) AS statuses, sum(template_id) AS templates FROM adopt.messages GROUP BY 1, 2, 3;
 BEGIN;
 ALTER TABLE anywhere ADD COLUMN more text DEFAULT 'x', ADD COLUMN templates bigint;
 CREATE OR REPLACE VIEW anywhere_definition AS SELECT created_at::date AS day, notification_status AS code, service_id, count(*) AS n,

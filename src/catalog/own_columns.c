@@ -25,6 +25,7 @@
 #include "catalog.h"
 #include "names.h"
 #include "own_columns.h"
+#include "own_table.h"
 #include "settings.h"
 
 /* Returns the number of a column, or InvalidAttrNumber. */
@@ -114,21 +115,50 @@ load_numbers(Oid rollup, int *n)
 	return numbers;
 }
 
-/* Returns the number of a column of that name.  Throws if there is none. */
-static AttrNumber
-find_stored_name(Oid rollup, TupleDesc table, const char *name)
+/* Throws because a column that was stored by its name does not exist. */
+static void
+complain_of_name(Oid rollup, const char *name)
 {
-	AttrNumber	column = own_columns_find_name(table, name);
 	const char *rollup_name = qualified_name(rollup);
 
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("rollup %s has no column \"%s\"", rollup_name, name),
+			 errdetail("The rollup was restored from a dump, in which the column has this name."),
+			 errhint("Run: ALTER TABLE %s RENAME COLUMN old_name TO %s; SELECT notify_stats.rebuild(%s);",
+					 rollup_name, quote_identifier(name),
+					 quote_literal_cstr(rollup_name))));
+}
+
+/* Throws because the table has no column for one added to the definition. */
+static void
+complain_of_added(Oid rollup, Form_pg_attribute wanted)
+{
+	const char *rollup_name = qualified_name(rollup);
+	const char *name = NameStr(wanted->attname);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("rollup %s has no column \"%s\"", rollup_name, name),
+			 errdetail("A column that was added to the definition is found in the table by its name."),
+			 errhint("Run: ALTER TABLE %s ADD COLUMN %s %s; SELECT notify_stats.rebuild(%s);",
+					 rollup_name, quote_identifier(name),
+					 own_table_column_type(wanted, true),
+					 quote_literal_cstr(rollup_name))));
+}
+
+/* Returns the number of a column that has no stored one. */
+static AttrNumber
+find_by_name(Oid rollup, TupleDesc table, Form_pg_attribute wanted,
+			 const char *stored_name)
+{
+	AttrNumber	column = own_columns_find_name(table, stored_name ? stored_name :
+											   NameStr(wanted->attname));
+
+	if (column == InvalidAttrNumber && stored_name != NULL)
+		complain_of_name(rollup, stored_name);
 	if (column == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("rollup %s has no column \"%s\"", rollup_name, name),
-				 errdetail("After a restore, and for a column that was added to the definition, the column of the table is found by its name."),
-				 errhint("Run: ALTER TABLE %s RENAME COLUMN old_name TO %s; SELECT notify_stats.rebuild(%s);",
-						 rollup_name, quote_identifier(name),
-						 quote_literal_cstr(rollup_name))));
+		complain_of_added(rollup, wanted);
 	return column;
 }
 
@@ -155,10 +185,10 @@ own_columns_find(Oid rollup, TupleDesc table, TupleDesc definition,
 		else if (i < nnumbers)
 			columns[i] = numbers[i];
 		else
-			columns[i] = find_stored_name(rollup, table,
-										  i < list_length(names) ?
-										  strVal(list_nth(names, i)) :
-										  NameStr(TupleDescAttr(definition, i)->attname));
+			columns[i] = find_by_name(rollup, table,
+									  TupleDescAttr(definition, i),
+									  i < list_length(names) ?
+									  strVal(list_nth(names, i)) : NULL);
 	}
 	*stored = names == NIL || nnumbers >= definition->natts;
 	return columns;

@@ -6,6 +6,9 @@
 # what belongs to it.  drop_rollup(keep_table => true) ends that while changes arrive.  Without a
 # worker, wait_for_lsn() catches up if notify_stats.catch_up_on_wait is on.
 #
+# The columns of the query may be anywhere in the table, in any order, and are renamed: whatever
+# reads or writes a row by its columns finds them, also after a restore, which changes their numbers.
+#
 # versions: all
 
 use strict;
@@ -21,7 +24,7 @@ my $seed = $ENV{NS_SEED} // time;
 srand($seed);
 note "NS_SEED=$seed";
 
-my $node = new_node('adopt');
+my $node = new_node('adopt', conf => "notify_stats.resumable_wal_window = '64MB'");
 my $query = q{SELECT day, kind, count(*) AS n, sum(amount) AS amount FROM facts GROUP BY 1, 2};
 my $right = q{SELECT day, kind, count(*) AS n, sum(amount) AS amount FROM facts GROUP BY day, kind};
 
@@ -160,6 +163,174 @@ foreach my $point ('build-copied', 'build-filled', 'build-joined')
 		is(wrong_rows(), 0, "$name at $point: exact at last");
 	}
 }
+
+# --- columns anywhere -------------------------------------------------------------------
+
+# what the table has, and the query in the same form
+my @names = qw(day kind n amount kinds large larges ids);
+my $wide = q{SELECT day, kind, count(*) AS n, sum(amount) AS amount, count(kind) AS kinds,
+	sum(amount::numeric) FILTER (WHERE amount > 2) AS large, count(*) FILTER (WHERE amount > 2) AS larges,
+	coalesce(sum(id), 0) AS ids FROM facts GROUP BY 1, 2};
+my $wide_right = $wide =~ s/GROUP BY 1, 2/GROUP BY day, kind/r;
+
+sub wrong_wide
+{
+	my ($db) = @_;
+	my $have = 'SELECT ' . join(', ', @names) . ' FROM anywhere';
+
+	return sql($node, "SELECT count(*) FROM (($have EXCEPT ALL ($wide_right)) UNION ALL (($wide_right) EXCEPT ALL $have)) x", $db);
+}
+
+sub wait_for_wide
+{
+	sql($node, q{SELECT notify_stats.wait_for_lsn(rollup => 'anywhere')});
+	return;
+}
+
+sub write_facts
+{
+	my ($db) = @_;
+
+	# groups that come, go, change, and whose sums become NULL
+	sql($node, q{INSERT INTO facts SELECT 600000 + i, date '2026-08-01' + i % 5, nullif('k' || i % 3, 'k2'), i % 5 FROM generate_series(1, 50) i
+			ON CONFLICT DO NOTHING;
+		UPDATE facts SET amount = 1 WHERE day = '2026-02-02' AND kind = 'k1';
+		UPDATE facts SET kind = NULL, day = day + 1 WHERE id % 97 = 0;
+		DELETE FROM facts WHERE day = '2026-03-03' OR id % 89 = 0}, $db);
+	return;
+}
+
+sql($node, qq{
+	CREATE TABLE anywhere (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, gone text, large numeric,
+		created_at timestamptz NOT NULL DEFAULT now(), larges bigint NOT NULL DEFAULT 0, kind text, stamp timestamptz, kinds bigint,
+		twice bigint GENERATED ALWAYS AS (n * 2) STORED, ids bigint, gone_too int, amount bigint, n bigint NOT NULL, day date NOT NULL);
+	ALTER TABLE anywhere DROP COLUMN gone, DROP COLUMN gone_too;
+	CREATE UNIQUE INDEX anywhere_key ON anywhere (kind, day) NULLS NOT DISTINCT;
+	INSERT INTO anywhere (day, kind, n, amount, kinds, large, larges, ids)
+		SELECT day, kind, n + (random() < 0.5)::int, amount, kinds, large, larges, ids FROM ($wide_right) s WHERE random() < 0.7;
+	CREATE TABLE old AS TABLE anywhere;
+	SELECT notify_stats.create_rollup('anywhere', \$\$ $wide \$\$, adopt => true, updated_at => 'stamp');
+});
+wait_for_wide();
+is(wrong_wide(), 0, 'columns anywhere: exact');
+is(sql($node, qq{SELECT count(*) FROM anywhere a JOIN old o USING (id) WHERE (o.day, o.created_at) IS DISTINCT FROM (a.day, a.created_at)
+	OR o.kind IS DISTINCT FROM a.kind}), 0, 'columns anywhere: rows that were corrected keep their numbers');
+is(sql($node, q{SELECT count(*) FROM anywhere a JOIN old o USING (id) WHERE (a.stamp IS NULL) <> (o.n = a.n)}), 0,
+	'columns anywhere: only they have the time');
+
+my $since = sql($node, q{SELECT DISTINCT lsn FROM notify_stats.changes('anywhere', NULL)});
+is(sql($node, qq{SELECT count(*), count(*) FILTER (WHERE c.measures = jsonb_build_object('n', n, 'amount', amount, 'kinds', kinds,
+		'large', large, 'larges', larges, 'ids', ids)) FROM notify_stats.changes('anywhere', NULL) c
+	JOIN ($wide_right) r ON c.group_key = jsonb_build_object('day', day, 'kind', kind)}),
+	sql($node, "SELECT count(*), count(*) FROM ($wide_right) r"), 'columns anywhere: changes() has all groups');
+sql($node, 'CREATE TABLE earlier AS TABLE anywhere');
+write_facts();
+wait_for_wide();
+is(wrong_wide(), 0, 'columns anywhere: exact after changes');
+is(sql($node, 'SELECT count(*) FROM anywhere WHERE twice IS DISTINCT FROM n * 2'), 0, 'columns anywhere: the generated column follows');
+is_verified($node, 'anywhere', 'columns anywhere: verified');
+my $measures = join ', ', @names[2 .. $#names];
+my $expected = sql($node, qq{SELECT day, kind, bool_or(now), max(n) FILTER (WHERE now), max(large) FILTER (WHERE now)
+	FROM (SELECT true AS now, * FROM anywhere UNION ALL SELECT false, * FROM earlier) s
+	GROUP BY day, kind HAVING count(*) <> 2 OR count(DISTINCT row($measures)::text) > 1 ORDER BY 1, 2});
+like($expected, qr/\|f\|.*\|t\|/s, 'columns anywhere: groups have gone, and others have changed');
+is(sql($node, qq{SELECT (group_key->>'day')::date AS day, group_key->>'kind' AS kind, measures IS NOT NULL, (measures->>'n')::bigint,
+		(measures->>'large')::numeric FROM notify_stats.changes('anywhere', '$since') WHERE group_key IS NOT NULL ORDER BY 1, 2}),
+	$expected, 'columns anywhere: changes() since a position');
+is(sql($node, qq{SELECT (group_row).day, (group_row).kind, NOT deleted, (group_row).n, (group_row).large
+	FROM notify_stats.changed_rows(NULL::anywhere, '$since') WHERE (group_row).day IS NOT NULL ORDER BY 1, 2}),
+	$expected, 'columns anywhere: changed_rows()');
+my $undone = join ', ', @names;
+is(sql($node, qq{SELECT count(*) FROM ((SELECT $undone FROM notify_stats.rollup_as_of(NULL::anywhere, '$since') EXCEPT ALL SELECT $undone FROM earlier)
+	UNION ALL (SELECT $undone FROM earlier EXCEPT ALL SELECT $undone FROM notify_stats.rollup_as_of(NULL::anywhere, '$since'))) x}),
+	0, 'columns anywhere: rollup_as_of()');
+
+# under load, with a crash
+$writer = start_psql($node, map { my $id = 700000 + $_; (
+	"INSERT INTO facts VALUES ($id, '2026-03-01', 'k$_', 3)", "UPDATE facts SET kind = NULL, amount = amount - 1 WHERE id = $id - 3",
+	"DELETE FROM facts WHERE id = $id - 5") } 1 .. 300);
+poll($node, q{SELECT count(*) > 0 FROM anywhere WHERE kind LIKE 'k__%'});
+crash_restart($node, worker_pid($node));
+is($writer->finish, '', 'columns anywhere: no writer has got an error');
+wait_for_wide();
+is(wrong_wide(), 0, 'columns anywhere: exact after a crash');
+sql($node, q{UPDATE anywhere SET kinds = 0, n = 1000 WHERE day = '2026-08-02'; SELECT notify_stats.rebuild('anywhere')});
+wait_for_wide();
+is(wrong_wide(), 0, 'columns anywhere: exact after a rebuild');
+
+# two columns exchange their names, and another is renamed
+my $built = built_at($node, 'anywhere');
+sql($node, q{ALTER TABLE anywhere RENAME COLUMN n TO x; ALTER TABLE anywhere RENAME COLUMN kinds TO n;
+	ALTER TABLE anywhere RENAME COLUMN x TO kinds; ALTER TABLE anywhere RENAME COLUMN kind TO sort});
+@names = qw(day sort kinds amount n large larges ids);
+write_facts();
+sql($node, q{INSERT INTO facts VALUES (800000, '2026-09-01', NULL, 4)});
+wait_for_wide();
+is(wrong_wide(), 0, 'columns renamed: exact');
+is(built_at($node, 'anywhere'), $built, 'columns renamed: not rebuilt');
+
+# --- dump and restore of these ----------------------------------------------------------
+
+my $wide_dump = $node->basedir . '/wide_dump';
+
+sub restore
+{
+	my ($db, @options) = @_;
+
+	$node->command_ok([ 'pg_dump', @options, '-Fc', '-f', $wide_dump, '-d', $node->connstr('postgres') ], "$db: pg_dump");
+	sql($node, "CREATE DATABASE $db");
+	$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr($db), $wide_dump ], "$db: pg_restore");
+	return;
+}
+
+restore('wide');
+isnt(sql($node, q{SELECT attnum FROM pg_attribute WHERE attrelid = 'anywhere'::regclass AND attname = 'day'}, 'wide'),
+	sql($node, q{SELECT attnum FROM pg_attribute WHERE attrelid = 'anywhere'::regclass AND attname = 'day'}), 'wide: a column has another number');
+sql($node, 'UPDATE anywhere SET stamp = NULL', 'wide');
+sql($node, 'CALL notify_stats.catch_up()', 'wide');
+is(wrong_wide('wide'), 0, 'wide: exact');
+is(sql($node, 'SELECT count(*) FROM anywhere WHERE stamp IS NOT NULL', 'wide'), 0, 'wide: nothing was wrong');
+sql($node, q{ALTER TABLE anywhere RENAME COLUMN kinds TO x; ALTER TABLE anywhere RENAME COLUMN n TO kinds; ALTER TABLE anywhere RENAME COLUMN x TO n}, 'wide');
+@names = qw(day sort n amount kinds large larges ids);
+sql($node, q{INSERT INTO facts VALUES (800001, '2026-09-01', NULL, 4), (800002, '2026-09-01', 'k1', 4)}, 'wide');
+sql($node, 'CALL notify_stats.catch_up()', 'wide');
+is(wrong_wide('wide'), 0, 'wide: maintained');
+@names = qw(day sort kinds amount n large larges ids);
+
+# the new name is not known when the dump is made
+pause_stream($node);
+sql($node, 'ALTER TABLE anywhere RENAME COLUMN larges TO many');
+restore('unknown');
+(undef, undef, my $unknown) = $node->psql('unknown', 'CALL notify_stats.catch_up()');
+like($unknown, qr/rollup public\.anywhere has no column "larges".*RENAME COLUMN old_name TO larges/s, 'unknown: the name is missing');
+sql($node, q{ALTER TABLE anywhere RENAME COLUMN many TO larges; SELECT notify_stats.rebuild('anywhere')}, 'unknown');
+sql($node, 'CALL notify_stats.catch_up()', 'unknown');
+is(wrong_wide('unknown'), 0, 'unknown: exact');
+sql($node, 'ALTER TABLE anywhere RENAME COLUMN many TO larges');
+resume_stream($node);
+
+# of the schema alone: the columns are found by the names of the view
+sql($node, q{ALTER TABLE anywhere RENAME COLUMN kinds TO x; ALTER TABLE anywhere RENAME COLUMN n TO kinds; ALTER TABLE anywhere RENAME COLUMN x TO n;
+	ALTER TABLE anywhere RENAME COLUMN sort TO kind});
+@names = qw(day kind n amount kinds large larges ids);
+restore('wide_schema', '-s');
+is(sql($node, q{SELECT hint FROM notify_stats."check"() WHERE item = 'former rollup' AND detail ~ 'anywhere'}, 'wide_schema'),
+	q{Run: SELECT notify_stats.adopt_rollup('public.anywhere');}, 'wide_schema: check() finds it');
+sql($node, q{SELECT notify_stats.adopt_rollup('anywhere', updated_at => 'stamp')}, 'wide_schema');
+write_facts('wide_schema');
+sql($node, 'CALL notify_stats.catch_up()', 'wide_schema');
+write_facts('wide_schema');
+sql($node, q{INSERT INTO facts VALUES (1, '2026-08-02', NULL, 4)}, 'wide_schema');
+sql($node, 'CALL notify_stats.catch_up()', 'wide_schema');
+is(wrong_wide('wide_schema') . sql($node, 'SELECT count(*) > 3 FROM anywhere', 'wide_schema'), '0t', 'wide_schema: maintained');
+
+wait_for_wide();
+sql($node, q{SELECT notify_stats.drop_rollup('anywhere', keep_table => true)});
+is(wrong_wide(), 0, 'columns anywhere: the table is kept');
+sql($node, q{SELECT notify_stats.create_rollup('anywhere', $$ } . $wide . q{ $$, adopt => true)});
+wait_for_wide();
+is(wrong_wide(), 0, 'columns anywhere: and adopted again');
+sql($node, q{SELECT notify_stats.drop_rollup('anywhere')});
 
 # --- dump and restore -------------------------------------------------------------------
 
