@@ -180,7 +180,7 @@ my %function = (
 	is_resumable => [ q{SELECT notify_stats.is_resumable('0/1')}, $superuser, qw(joe) ],
 	is_successor => [ q{SELECT notify_stats.is_successor('desk.owned')}, @all ],
 	worst_part => [ q{SELECT notify_stats.worst_part('desk.owned')}, @all ],
-	replacement_relations => [ 'SELECT * FROM notify_stats.replacement_relations(0)', $superuser, qw(joe) ],
+	(map { ("replacement_$_" => [ "SELECT * FROM notify_stats.replacement_$_(0)", $superuser, qw(joe) ]) } qw(columns relations)),
 	(map { ("replacement_$_" => [ "SELECT * FROM notify_stats.replacement_$_(0, 0)", $superuser, qw(joe) ]) }
 		  qw(comments copies indexes names obstacles pairs place same stubs views)),
 	left_cores => [ q{SELECT notify_stats.left_cores('desk.owned'::regclass)}, $superuser, qw(joe) ],
@@ -288,7 +288,7 @@ sub test_own_tables
 		WHERE relnamespace = 'notify_stats'::regnamespace AND relkind NOT IN ('v', 'i') AND
 			attnum > 0 AND has_column_privilege('stranger', attrelid, attnum, 'SELECT')
 	}), join(' ', (map { "notify_stats.computed_rollup.$_" } qw(cores definition rollup)), (map { "notify_stats.replacement.$_" } qw(reason rollup successor)),
-			(map { "notify_stats.rollup.$_" } qw(definition fingerprint ignore_deletes rollup state updated_at)), 'notify_stats.source_fact.fact', 'notify_stats.source_fact.rollup',
+			(map { "notify_stats.rollup.$_" } qw(column_names definition fingerprint ignore_deletes rollup state updated_at)), 'notify_stats.source_fact.fact', 'notify_stats.source_fact.rollup',
 			'notify_stats.stream.applied_lsn'),
 		'columns of our tables that PUBLIC may read');
 	is(sql($node, q{
