@@ -306,7 +306,8 @@ SELECT * FROM notify_stats.verify('anywhere');
 SELECT notify_stats.alter_rollup('anywhere', replace(:'anywhere', 'GROUP', 'WHERE id > 1 GROUP'));
 -- without a definition for a while
 SELECT notify_stats.alter_rollup('anywhere', NULL);
-SELECT pg_get_viewdef('anywhere_definition');
+-- since PostgreSQL 16 without the name of the only table
+SELECT replace(regexp_replace(pg_get_viewdef('anywhere_definition'), '\s+', ' ', 'g'), 'r.', '') AS definition;
 CALL notify_stats.catch_up();
 SELECT * FROM states() WHERE rollup = 'anywhere'::regclass;
 ALTER TABLE anywhere DROP COLUMN id, DROP COLUMN more;
