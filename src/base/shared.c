@@ -906,6 +906,23 @@ shared_worker_set_phase(int worker, WorkerPhase phase)
 }
 
 /*
+ * Notes that the cause of earlier errors is removed, so that a worker that
+ * ends with another error is started again without a long delay.  Does nothing
+ * if this process is not a worker.
+ */
+void
+shared_worker_has_worked(void)
+{
+	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared_state->ndatabases; i++)
+	{
+		if (shared_state->workers[i].pid == MyProcPid)
+			shared_state->workers[i].phase = WORKER_WORKING;
+	}
+	LWLockRelease(shared_state->lock);
+}
+
+/*
  * Signals a worker to end.  A process clears its entry before it exits, so the
  * pid is correct while the lock is held.
  */

@@ -348,7 +348,8 @@ typedef enum WorkerPhase
 	WORKER_CONNECTING,
 	WORKER_LOOKING,				/* for rollups in the database */
 	WORKER_STARTING,			/* there are some */
-	WORKER_WORKING,				/* it has run a cycle without an error */
+	WORKER_WORKING,				/* it has run a cycle without an error, or
+								 * removed the cause of one */
 	WORKER_UNNEEDED				/* it ends, as its database has no rollups */
 } WorkerPhase;
 
@@ -457,6 +458,7 @@ extern int	shared_worker_claim(Oid database, uint64 *launch);
 extern WorkerPhase shared_worker_release(int worker);
 extern bool shared_worker_enter(int worker, uint64 launch);
 extern void shared_worker_set_phase(int worker, WorkerPhase phase);
+extern void shared_worker_has_worked(void);
 extern void shared_worker_terminate(int worker);
 extern void shared_launcher_enter(void);
 extern void shared_launcher_databases_changed(void);

@@ -548,7 +548,10 @@ open_stream(Cycle *cycle)
 	if (cycle->replaced)
 		debug_stop("swap-committed");
 	if (OidIsValid(cycle->entered))
+	{
 		trouble_forget(cycle->entered);
+		shared_worker_has_worked();
+	}
 	main_stream_forget_locks();
 	slot_close();
 	/* the rollup that needed the lock may have been dropped */
@@ -688,6 +691,7 @@ settle_unreadable(const StreamRow *row, List *live)
 	/* commit this before another value can fail */
 	xact_commit();
 	trouble_forget_source(source);
+	shared_worker_has_worked();
 	return true;
 }
 
