@@ -586,6 +586,7 @@ is_same(Oid relid, const char *text, const Format *format,
 	bool		same;
 
 	other.adopt = false;
+	other.to_compare = true;
 	/* notices would name the wrong relation */
 	(void) set_config_option("client_min_messages", "warning", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
