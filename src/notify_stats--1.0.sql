@@ -1314,8 +1314,9 @@ CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
 COMMENT ON FUNCTION @extschema@.subscription_problem(oid) IS
     'returns the reason why a subscription applies no changes, or may fail again, with the numbers of its errors; NULL if it works';
 
+-- The path makes names look as in check().
 CREATE FUNCTION @extschema@.subscription_problems(OUT rollup regclass, OUT problem text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 ROWS 2
+    LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 ROWS 2 SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT p.rollup, string_agg(p.problem, '; ' ORDER BY p.problem)
     FROM (SELECT DISTINCT f.rollup, @extschema@.subscription_problem(f.subscription) AS problem FROM @extschema@.fed_tables() f

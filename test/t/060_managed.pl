@@ -348,7 +348,7 @@ wait_until_applied($subscriber);
 $holder->query_safe('BEGIN; LOCK TABLE refunds IN SHARE MODE');
 sql($subscriber, 'ALTER SUBSCRIPTION rollup_sources REFRESH PUBLICATION');
 $lsn = position($publisher);
-poll($subscriber, q{SELECT subscription_problem FROM notify_stats.rollups WHERE rollup = 'refunds_by_kind'::regclass}, 'table refunds is not synchronized');
+poll($subscriber, q{SELECT subscription_problem FROM notify_stats.rollups WHERE rollup = 'refunds_by_kind'::regclass}, 'table public.refunds is not synchronized');
 is(sql($subscriber, q{SELECT subscription_problem FROM notify_stats.rollups WHERE rollup = 'orders_by_day'::regclass}), '', 'a problem of that rollup only');
 like(subscription_complaints(), qr/^subscribed table: table public.refunds is not synchronized by subscription rollup_sources: its srsubstate is [id]$/m, 'not copied: check() shows it');
 is(sql($subscriber, wait_for($lsn)), 't', 'another rollup need not wait for it');
