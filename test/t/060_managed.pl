@@ -363,6 +363,56 @@ is(subscription_complaints(), 'subscribed table: table public.refunds, which sub
 sql($subscriber, 'ALTER TABLE refunds ADD PRIMARY KEY (id)');
 is(subscription_complaints(), '', 'and accepts it then');
 
+# --- a subscription without tables ----------------------------------------------------
+
+# The statement of the page for another subscription, with the name of a publication.
+sub subscribe_without_tables
+{
+	my ($publication) = @_;
+	return subscribe_to($publisher) =~ s/SUBSCRIPTION rollup_sources/SUBSCRIPTION no_tables/r =~ s/PUBLICATION rollup_sources/PUBLICATION $publication/r;
+}
+
+# Runs a statement of the hint, with the rest of it.
+sub follow_hint
+{
+	my ($statement, $rest) = @_;
+	my ($found) = complaints($subscriber, 'subscription', 'hint') =~ /($statement)/;
+
+	isnt($found, undef, "the hint has $statement") and sql($subscriber, "$found $rest");
+	return;
+}
+
+my $no_tables = 'subscription no_tables has no tables';
+sql($publisher, 'CREATE TABLE returned (id int PRIMARY KEY); GRANT SELECT ON returned TO rollup_reader; CREATE PUBLICATION later');
+sql($subscriber, 'CREATE TABLE returned (id int PRIMARY KEY)');
+is(complaints($subscriber, 'subscription'), '', 'check() accepts the subscriptions so far');
+sql($subscriber, subscribe_without_tables('later'));
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'a publication without tables: check() shows it');
+sql($publisher, 'ALTER PUBLICATION later ADD TABLE returned');
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'also when it has got some');
+follow_hint(qr/ALTER SUBSCRIPTION no_tables REFRESH PUBLICATION/, '');
+is(complaints($subscriber, 'subscription'), '', 'the hint helps');
+sql($subscriber, 'DROP SUBSCRIPTION no_tables');
+
+sql($subscriber, subscribe_without_tables('latter'));
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'a publication that does not exist: check() shows it');
+follow_hint(qr/ALTER SUBSCRIPTION no_tables REFRESH PUBLICATION/, '');
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'the hint does not help');
+like(complaints($subscriber, 'subscription', 'hint'), qr/publication latter does not exist/, 'but has its name');
+sql($subscriber, 'ALTER SUBSCRIPTION no_tables DISABLE');
+is(complaints($subscriber, 'subscription'), '', 'one that is disabled is not shown');
+sql($subscriber, 'ALTER SUBSCRIPTION no_tables ENABLE');
+follow_hint(qr/ALTER SUBSCRIPTION no_tables SET PUBLICATION/, 'later');
+is(complaints($subscriber, 'subscription'), '', 'the second hint helps');
+sql($subscriber, 'DROP SUBSCRIPTION no_tables');
+
+# that of another database
+sql($subscriber, 'CREATE DATABASE elsewhere');
+$subscriber->safe_psql('elsewhere', subscribe_without_tables('latter'));
+is(complaints($subscriber, 'subscription'), '', 'one of another database is not shown');
+$subscriber->safe_psql('elsewhere', 'DROP SUBSCRIPTION no_tables');
+sql($subscriber, 'DROP DATABASE elsewhere');
+
 # --- DDL, and a lost slot -------------------------------------------------------------
 
 $offset = log_position($subscriber);
