@@ -103,6 +103,9 @@ unlike(slurp_file($node->logfile, $offset), qr/database "nowhere" does not exist
 change_kinds($node, 'one');
 is(sql($node, 'SELECT state, waits_for FROM notify_stats.status', 'one'),
 	'off|a worker: the database is not in notify_stats.database', 'a removed database waits');
+my $wait_not = q{notify_stats.wait_for_lsn(timeout => '0', no_throw => true)};
+is(sql($node, "SELECT $wait_not; BEGIN; SELECT FROM notify_stats.drop_rollup('kinds'); SELECT $wait_not; ROLLBACK", 'one'), "f\nt",
+	'without rollups there is nothing to wait for, although there is a slot');
 set_and_reload($node, 'notify_stats.database' => 'one');
 wait_until_served('one', 'the list is replaced');
 is_exact($node, 'a database that was added again', db => 'one');
@@ -148,6 +151,10 @@ is_counted('one', 'and counts');
 is(check_row($node, 'worker', undef, 'empty'), 't|a worker will serve database empty when it has rollups|', 'check() in one without rollups');
 is(sql($node, 'SELECT state, waits_for FROM notify_stats.status', 'empty'), 'no rollups|', 'and its status');
 unlike(slurp_file($node->logfile), qr/worker for database "(empty|template1)" started/, 'one without rollups or extension has none');
+
+# There wait_for_lsn() has nothing to wait for.
+is(sql($node, q{BEGIN; CREATE TABLE written (id int); COMMIT; SELECT notify_stats.wait_for_lsn(timeout => '0')}, 'empty'), 't',
+	'wait_for_lsn() without rollups does not wait');
 
 # New databases need nothing but a rollup.
 make_database('new');
@@ -197,7 +204,9 @@ sql($node, 'DROP TABLE kinds CASCADE; CREATE EXTENSION notify_stats', 'new');
 $session = $node->background_psql('new');
 $session->query_safe(q{BEGIN; SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')});
 sql($node, 'ALTER DATABASE new CONNECTION LIMIT 50');
-sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms', no_throw => true)}, 'new');
+# another one, so that a worker looks
+sql($node, q{BEGIN; SELECT notify_stats.create_rollup('others', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
+	SELECT notify_stats.drop_rollup('others'); COMMIT}, 'new');
 $session->query_safe('COMMIT');
 $session->quit;
 is_counted('new', 'a rollup whose transaction took long');
