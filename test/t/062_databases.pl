@@ -98,7 +98,9 @@ change_kinds($node, 'one');
 is_exact($node, 'after another reload', db => 'one');
 set_and_reload($node, 'notify_stats.database' => 'postgres, nowhere');
 wait_until_served('postgres', 'a reload removes databases');
-like(slurp_file($node->logfile, $offset), qr/stopping the notify_stats worker of database "one"/, 'the log says so');
+like(slurp_file($node->logfile, $offset),
+	qr/LOG:  notify_stats worker for database "one" ended\n.*DETAIL:  The database is no longer included in "notify_stats.database"\.\n/, 'the log says so');
+unlike(slurp_file($node->logfile, $offset), qr/FATAL|exited with exit code/, 'and has no error');
 unlike(slurp_file($node->logfile, $offset), qr/database "nowhere" does not exist/, 'a missing database is reported once');
 change_kinds($node, 'one');
 is(sql($node, 'SELECT state, waits_for FROM notify_stats.status', 'one'),
@@ -118,10 +120,22 @@ $offset = log_position($node);
 sql($node, 'ALTER DATABASE nowhere ALLOW_CONNECTIONS false');
 sql($node, "SELECT pg_terminate_backend($pid)");
 $node->wait_for_log(qr/database "nowhere" is not accepting connections/, $offset);
-unlike(slurp_file($node->logfile, $offset), qr/stopping/, 'the worker stays when the database accepts no more connections');
+unlike(slurp_file($node->logfile, $offset), qr/no longer included/, 'the worker stays when the database accepts no more connections');
 is(sql($node, $served), 'one', 'but cannot come back');
 sql($node, 'ALTER DATABASE nowhere ALLOW_CONNECTIONS true');
 wait_until_served('nowhere one', 'one that accepts connections again');
+
+# A worker that cannot look at the list is ended.
+set_stop($node, 'after-peek');
+$offset = log_position($node);
+change_kinds($node, 'one');
+wait_for_stop($node, 'after-peek', $offset);
+set_and_reload($node, 'notify_stats.database' => 'nowhere');
+wait_until_served('nowhere', 'a removed database whose worker is occupied');
+like(slurp_file($node->logfile, $offset),
+	qr/LOG:  stopping the notify_stats worker of database "one"\n.*DETAIL:  The database is no longer included in "notify_stats.database", and the worker has not ended by itself\.\n/,
+	'the log says why');
+continue_from_stop($node);
 
 # As in the manual.
 sql($node, "CREATE DATABASE $_") foreach ('shop', 'billing');
