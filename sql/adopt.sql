@@ -108,6 +108,25 @@ CALL notify_stats.catch_up();
 SELECT service_id, n, m, touched IS NOT NULL AS noted FROM by_service ORDER BY 1;
 SELECT notify_stats.alter_rollup('by_service', 'SELECT service_id, avg(template_id) AS n FROM adopt.notifications GROUP BY 1');
 
+-- Another table refers to it.  The hint keeps that, if it is followed.
+CREATE TABLE budgets (service_id integer REFERENCES by_service);
+INSERT INTO budgets VALUES (1);
+SELECT 'SELECT service_id, count(*) AS n, count(notification_status) AS m FROM adopt.notifications WHERE id > 1 GROUP BY 1' AS other \gset
+SELECT notify_stats.alter_rollup('by_service', :'other');
+BEGIN;
+SELECT notify_stats.drop_rollup('adopt.by_service', keep_table => true);
+SELECT notify_stats.create_rollup('adopt.by_service', :'other', adopt => true, updated_at => 'touched');
+COMMIT;
+CALL notify_stats.catch_up();
+SELECT service_id, n, m, touched IS NOT NULL AS noted FROM by_service ORDER BY 1;
+SELECT * FROM notify_stats.verify('by_service');
+SELECT conname FROM pg_constraint WHERE confrelid = 'by_service'::regclass;
+-- the first part of the hint
+DROP TABLE budgets;
+SELECT notify_stats.alter_rollup('by_service', replace(:'other', 'WHERE id > 1 ', ''));
+CALL notify_stats.catch_up();
+SELECT rollup, state, replacement FROM notify_stats.rollups WHERE rollup = 'by_service'::regclass;
+
 -- The column of a new table is added.
 SELECT notify_stats.create_rollup('by_type', 'SELECT notification_type, count(*) FROM adopt.notifications GROUP BY 1',
                                   updated_at => 'at');
