@@ -33,7 +33,7 @@ INSERT INTO notifications VALUES
     (3, '2026-07-02 00:00', 1, 10, 'sms', 'delivered'), (4, '2026-07-02 00:00', 1, 11, 'email', 'sending'),
     (5, '2026-07-02 00:00', 2, 20, 'letter', 'delivered');
 CREATE TABLE ft_service_stats (bst_date date NOT NULL, service_id integer NOT NULL REFERENCES services,
-    template_id integer NOT NULL REFERENCES templates, notification_type kind NOT NULL,
+    template_id integer NOT NULL REFERENCES templates DEFERRABLE INITIALLY DEFERRED, notification_type kind NOT NULL,
     notification_status text NOT NULL REFERENCES statuses, notification_count bigint NOT NULL DEFAULT 0,
     updated_at timestamptz, note text DEFAULT 'none',
     PRIMARY KEY (bst_date, service_id, template_id, notification_type, notification_status));
@@ -211,7 +211,6 @@ CREATE INDEX ON obstacles (day);
 CREATE TRIGGER suppress BEFORE INSERT ON obstacles FOR EACH ROW EXECUTE FUNCTION nothing();
 CREATE RULE nowhere AS ON DELETE TO obstacles DO INSTEAD NOTHING;
 ALTER TABLE obstacles ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-ALTER TABLE obstacles ADD FOREIGN KEY (service_id) REFERENCES services DEFERRABLE INITIALLY DEFERRED;
 SELECT notify_stats.create_rollup('obstacles',
     'SELECT created_at::date AS day, service_id, notification_status AS code, template_id, count(*) AS n FROM adopt.notifications GROUP BY 1, 2, 3, 4', adopt => true);
 SELECT to_regclass('obstacles_definition');
