@@ -1342,8 +1342,9 @@ CREATE FUNCTION @extschema@.subscription_problem(subscription oid) RETURNS text
 COMMENT ON FUNCTION @extschema@.subscription_problem(oid) IS
     'returns the reason why a subscription applies no changes, or may fail again, with the numbers of its errors; NULL if it works';
 
+-- The path makes names look as in check().
 CREATE FUNCTION @extschema@.subscription_problems(OUT rollup regclass, OUT problem text) RETURNS SETOF record
-    LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 ROWS 2
+    LANGUAGE sql VOLATILE PARALLEL SAFE COST 1 ROWS 2 SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT p.rollup, string_agg(p.problem, '; ' ORDER BY p.problem)
     FROM (SELECT DISTINCT f.rollup, @extschema@.subscription_problem(f.subscription) AS problem FROM @extschema@.fed_tables() f
@@ -1714,6 +1715,14 @@ CREATE FUNCTION @extschema@."check"(
              JOIN pg_class c ON c.oid = l.srrelid
              LEFT JOIN (@extschema@.rollup r JOIN pg_class w ON w.oid = r.definition) ON r.rollup = l.srrelid
         WHERE r.rollup IS NOT NULL OR c.relnamespace = '@extschema@'::regnamespace
+    UNION ALL
+    -- the server refuses to refresh one that is disabled, and says nothing about a publication that is missing
+    SELECT 'subscription', false, format('subscription %I has no tables', s.subname),
+           format('Run ALTER SUBSCRIPTION %1$I REFRESH PUBLICATION. If it has no tables after that, publication %2$s does not exist on the publisher, or has none: add tables to it there, or run ALTER SUBSCRIPTION %1$I SET PUBLICATION with the name of another one.',
+                  s.subname, (SELECT string_agg(quote_ident(p), ', ') FROM unnest(s.subpublications) p))
+        FROM pg_subscription s
+        WHERE s.subenabled AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND
+              NOT EXISTS (SELECT FROM pg_subscription_rel l WHERE l.srsubid = s.oid) AND NOT pg_is_in_recovery()
     UNION ALL
     SELECT 'source subscription', g.problem IS NULL,
            coalesce(g.problem, format('subscription %I writes to tables that rollups count', s.subname)),

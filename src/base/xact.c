@@ -17,9 +17,11 @@
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
@@ -413,6 +415,23 @@ xact_limit_lock_waits(int milliseconds)
 	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE,
 							 true, 0, false);
+}
+
+/*
+ * Makes deferred constraints and triggers be checked at the end of each
+ * statement of this transaction, while the rollup at work is known.  At the
+ * commit an error would be that of all rollups, so the server refuses to defer
+ * them for code of owners.  Must be called for each rollup, as the code of
+ * another one may have deferred them.
+ */
+void
+xact_check_constraints_at_once(void)
+{
+	ConstraintsSetStmt *statement = makeNode(ConstraintsSetStmt);
+
+	statement->deferred = false;
+	AfterTriggerSetState(statement);
+	pfree(statement);
 }
 
 void

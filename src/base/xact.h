@@ -49,6 +49,7 @@ extern void xact_use_portable_text(void);
 extern void xact_use_worker_values(void);
 
 extern void xact_limit_lock_waits(int milliseconds);
+extern void xact_check_constraints_at_once(void);
 
 extern SavedRole xact_become(Oid role);
 extern void xact_restore_role(SavedRole saved);

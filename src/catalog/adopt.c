@@ -343,53 +343,20 @@ check_kind(Candidate *candidate)
 			"Remove the table from the publication, and refresh the subscription.");
 }
 
-/*
- * Reports a constraint, or a constraint trigger, that is checked only at the
- * commit, where an error cannot be attributed to this rollup.
- */
-static void
-complain_of_deferred(Candidate *candidate, const Trigger *trigger)
-{
-	const char *name = get_constraint_name(trigger->tgconstraint);
-	bool		referenced = RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK;
-
-	/* both tables of a foreign key have such triggers */
-	add(candidate,
-		psprintf("Constraint \"%s\" is checked at the end of a transaction",
-				 name),
-		NULL,
-		OidIsValid(trigger->tgconstrrelid) ?
-		psprintf("Run: ALTER TABLE %s ALTER CONSTRAINT %s DEFERRABLE INITIALLY IMMEDIATE;",
-				 referenced ? qualified_name(trigger->tgconstrrelid) :
-				 candidate->name, quote_identifier(name)) :
-		"Drop the constraint and create it again without INITIALLY DEFERRED.");
-}
-
-/*
- * Checks for triggers that may change or suppress rows, and for constraints
- * that are deferred.
- */
+/* Checks for triggers that may change or suppress rows. */
 static void
 check_triggers(Candidate *candidate)
 {
 	TriggerDesc *triggers = candidate->table->trigdesc;
-	List	   *seen = NIL;
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
-		if (trigger->tginitdeferred)
-		{
-			/* a foreign key has several triggers */
-			if (!list_member_oid(seen, trigger->tgconstraint))
-				complain_of_deferred(candidate, trigger);
-			seen = lappend_oid(seen, trigger->tgconstraint);
-		}
-		else if (!trigger->tgisinternal &&
-				 trigger->tgenabled != TRIGGER_DISABLED &&
-				 TRIGGER_FOR_ROW(trigger->tgtype) &&
-				 TRIGGER_FOR_BEFORE(trigger->tgtype))
+		if (!trigger->tgisinternal &&
+			trigger->tgenabled != TRIGGER_DISABLED &&
+			TRIGGER_FOR_ROW(trigger->tgtype) &&
+			TRIGGER_FOR_BEFORE(trigger->tgtype))
 			add(candidate,
 				psprintf("Trigger \"%s\" can change or suppress rows",
 						 trigger->tgname),

@@ -142,7 +142,8 @@ definitions_of_tables(List *tables)
  * the user's query.  Returns the OID of the view.  "cores" is a list of
  * ComputedCore, in the order in which view_text gets their OIDs.
  * "ignore_deletes" are names of sources of the cores.  All checks come before
- * anything is created, except for those of the server.
+ * anything is created, except for those of the server.  The caller has checked
+ * the number of rollups.
  */
 Oid
 computed_create(const char *name, const char *definition_text, List *cores,
@@ -158,7 +159,6 @@ computed_create(const char *name, const char *definition_text, List *cores,
 	char	   *text;
 	ListCell   *lc;
 
-	create_check_number(list_length(cores));
 	rollup = create_resolve_name(name);
 	create_check_names(rollup, names_of_cores(cores), false);
 	statement = create_parse(definition_text);

@@ -578,8 +578,8 @@ check_adoption(const RangeVar *table, const CreateOptions *options)
  * Creates the table, or adopts it, and the definition view as the current user,
  * and registers the rollup as building.  Returns the OID of the table.  Throws
  * if the definition is not supported, if the changes of a source contain too
- * little in that format, if a name is in use, if the table cannot be adopted,
- * or if there are too many rollups.
+ * little in that format, if a name is in use, or if the table cannot be adopted.
+ * The caller has checked the number of rollups.
  */
 Oid
 rollup_create(const char *name, const char *definition_text,
@@ -590,7 +590,6 @@ rollup_create(const char *name, const char *definition_text,
 	List	   *ignored;
 	ErrorContextCallback context;
 
-	create_check_number(1);
 	table = create_resolve_name(name);
 	if (options->adopt)
 		check_adoption(table, options);

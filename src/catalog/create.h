@@ -24,6 +24,7 @@ typedef struct CreateOptions
 	bool		adopt;			/* the table exists */
 	const char *updated_at;		/* the column in which apply.c notes the time
 								 * of a change; NULL: none */
+	bool		to_compare;		/* it is dropped again at once */
 } CreateOptions;
 
 extern Oid	rollup_create(const char *name, const char *definition,

@@ -217,6 +217,18 @@ note_command(const Format *format, const FactSet *set, const Command *command)
 	}
 }
 
+/*
+ * Returns whether a user's command has fired the event trigger, and not one in
+ * a script of the extension.  Throws if the function was called otherwise.
+ */
+static bool
+fired_by_user(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	return !catalog_is_changing();
+}
+
 Datum
 notify_stats_note_ddl(PG_FUNCTION_ARGS)
 {
@@ -225,9 +237,7 @@ notify_stats_note_ddl(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not fired by event trigger manager");
-	if (catalog_is_changing())
+	if (!fired_by_user(fcinfo))
 		PG_RETURN_NULL();
 
 	/* a restore adds rollups without a call of our functions */
@@ -247,9 +257,7 @@ notify_stats_follow_owner(PG_FUNCTION_ARGS)
 {
 	ListCell   *lc;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not fired by event trigger manager");
-	if (catalog_is_changing())
+	if (!fired_by_user(fcinfo))
 		PG_RETURN_NULL();
 
 	/* must not fail if somebody has renamed our schema */
@@ -270,9 +278,7 @@ notify_stats_check_view(PG_FUNCTION_ARGS)
 {
 	ListCell   *lc;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not fired by event trigger manager");
-	if (catalog_is_changing())
+	if (!fired_by_user(fcinfo))
 		PG_RETURN_NULL();
 
 	foreach(lc, list_commands())
@@ -331,8 +337,8 @@ report_dropped(void)
 Datum
 notify_stats_report_drop(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		elog(ERROR, "not fired by event trigger manager");
+	if (!fired_by_user(fcinfo))
+		PG_RETURN_NULL();
 
 	/* must not fail if somebody has renamed our schema */
 	if (OidIsValid(catalog_table(CATALOG_ROLLUP)) &&

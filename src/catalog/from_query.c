@@ -235,9 +235,21 @@ check_no_table_options(const Split *split, const CreateOptions *options)
 }
 
 /*
+ * Throws if there would be too many rollups.  One that is made to be compared
+ * with another one does not stay.
+ */
+static void
+check_number(const CreateOptions *options, int n)
+{
+	if (!options->to_compare)
+		create_check_number(n);
+}
+
+/*
  * Creates the rollup of a query as the current user, and registers it as
- * building.  Returns the OID of its table or view.  Throws if the query cannot be kept, naming all reasons,
- * and for the reasons of rollup_create.
+ * building.  Returns the OID of its table or view.  Throws if the query cannot
+ * be kept, naming all reasons, if there are too many rollups, and for the
+ * reasons of rollup_create.
  */
 Oid
 from_query_create(const char *name, const char *text, const Format *format,
@@ -248,11 +260,12 @@ from_query_create(const char *name, const char *text, const Format *format,
 	int			guc_nestlevel;
 	Oid			relid;
 
-	create_check_number(1);
+	check_number(options, 1);
 	split = from_query_split(rollup->relname, text, options->facts);
 	complain_of_obstacles(split->obstacles);
 	if (!split->plain)
 		check_no_table_options(split, options);
+	check_number(options, list_length(split->cores));
 	notice_changes(split);
 	if (split->plain && !split->changed)
 		return rollup_create(name, text, format, options);

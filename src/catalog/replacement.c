@@ -461,6 +461,52 @@ choose_name(Oid relid)
 	return quote_qualified_identifier(get_namespace_name(namespace), chosen);
 }
 
+/* Returns the column in which a rollup notes the time of a change, or NULL. */
+static const char *
+updated_at_of(Oid relid)
+{
+	const Rollup *rollup = rollup_find(rollup_list(NULL), relid);
+
+	return rollup == NULL ? NULL : rollup->updated_at;
+}
+
+/* Returns whether a table has columns of the same names and types as another. */
+static bool
+has_columns_of(Oid relid, Oid other)
+{
+	char	   *name;
+
+	for (AttrNumber i = 1; (name = get_attname(other, i, true)) != NULL; i++)
+	{
+		AttrNumber	attnum = get_attnum(relid, name);
+
+		if (attnum == InvalidAttrNumber ||
+			get_atttype(relid, attnum) != get_atttype(other, i))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Returns how a rollup can be altered without a new table, to be added to
+ * another hint.  Returns "" if the new form is a view or has other columns.
+ */
+static const char *
+keep_table_hint(Oid rollup, Oid successor)
+{
+	const char *name = quote_literal_cstr(qualified_name(rollup));
+	const char *updated_at = updated_at_of(rollup);
+
+	if (get_rel_relkind(rollup) != RELKIND_RELATION ||
+		get_rel_relkind(successor) != RELKIND_RELATION ||
+		!has_columns_of(rollup, successor))
+		return "";
+	return psprintf(" To keep the table, with all that belongs to it, run in one transaction: SELECT notify_stats.drop_rollup(%s, keep_table => true); SELECT notify_stats.create_rollup(%s, definition, adopt => true%s);",
+					name, name, updated_at == NULL ? "" :
+					psprintf(", updated_at => %s",
+							 quote_literal_cstr(updated_at)));
+}
+
 /* Throws if something that belongs to the old rollup could not be kept. */
 static void
 check_obstacles(Oid rollup, Oid successor)
@@ -480,7 +526,8 @@ check_obstacles(Oid rollup, Oid successor)
 			 errmsg("cannot alter rollup %s because not everything that belongs to it can be kept",
 					qualified_name(rollup)),
 			 errdetail("%s", detail.data),
-			 errhint("Drop or change these objects first.")));
+			 errhint("Drop or change these objects first.%s",
+					 keep_table_hint(rollup, successor))));
 }
 
 /* Creates the indexes that users have created on the old rollup. */
@@ -496,15 +543,6 @@ create_indexes(Oid rollup, Oid successor)
 		if (!OidIsValid(step->other))
 			run_as(step->role, step->text);
 	}
-}
-
-/* Returns the column in which a rollup notes the time of a change, or NULL. */
-static const char *
-updated_at_of(Oid relid)
-{
-	const Rollup *rollup = rollup_find(rollup_list(NULL), relid);
-
-	return rollup == NULL ? NULL : rollup->updated_at;
 }
 
 /*
@@ -586,6 +624,7 @@ is_same(Oid relid, const char *text, const Format *format,
 	bool		same;
 
 	other.adopt = false;
+	other.to_compare = true;
 	/* notices would name the wrong relation */
 	(void) set_config_option("client_min_messages", "warning", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);

@@ -1002,8 +1002,9 @@ position_before(XLogRecPtr target, XLogRecPtr reached)
  * Returns whether this rollup, or with InvalidOid every rollup that has not
  * failed, contains all transactions before "target".  "reached" is the
  * position of the stream in shared memory.  If not, *missing says what is not
- * done yet.  Throws if the rollup does not exist or has failed.  Sees the
- * current catalog, regardless of the isolation level.
+ * done yet.  Without rollups there is nothing to wait for, even if the stream
+ * still has a slot.  Throws if the rollup does not exist or has failed.  Sees
+ * the current catalog, regardless of the isolation level.
  */
 bool
 rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
@@ -1053,7 +1054,7 @@ rollup_reached(Oid relid, XLogRecPtr target, XLogRecPtr reached,
 														 SPI_tuptable->tupdesc,
 														 5, &isnull));
 	}
-	else if (reached < target)
+	else if (SPI_processed > 0 && reached < target)
 		missing->reached = position_before(target, reached);
 	PopActiveSnapshot();
 	catalog_leave(saved);

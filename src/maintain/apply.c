@@ -655,6 +655,7 @@ apply_delta(Delta *delta, const char *build_table)
 	{
 		saved = rollup_begin_as_owner(rollup, true);
 		xact_limit_lock_waits(rollup_lock_patience(rollup));
+		xact_check_constraints_at_once();
 		if (delta->truncated)
 			empty_table(&target);
 		if (deltas != NULL)

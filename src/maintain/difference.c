@@ -197,6 +197,7 @@ write_all(const Rollup *rollup, const char *query, const char *from)
 	bool		isnull;
 	Datum		expected;
 
+	xact_check_constraints_at_once();
 	xact_execute(query);
 	written = SPI_processed;
 	xact_execute(psprintf("SELECT count(*) FROM %s", from));

@@ -6,7 +6,8 @@
  * It is the only process that is registered when the server starts, and is
  * connected to no database.  It reads notify_stats.database and pg_database,
  * and starts a worker in each database of the list.  It starts a worker again
- * after its end, and stops it when the database is no longer in the list.
+ * after its end.  When the database is no longer in the list, a worker ends by
+ * itself.  One that does not, as it runs code of users or waits, is stopped.
  *
  * Only a process that is connected to a database can see whether it has
  * rollups.  So if the list has an asterisk, a worker is started in each
@@ -63,6 +64,9 @@
  */
 #define READ_DATABASES_MS 60000
 
+/* Time that a worker has to end by itself when its database is not included. */
+#define STOP_PATIENCE_MS 5000
+
 /* Interval at which to try again if all background processes are in use. */
 #define LACK_RETRY_MS 1000
 
@@ -81,6 +85,7 @@ typedef struct Served
 								 * was started */
 	int			worker;			/* its entry in shared memory; -1: none runs */
 	BackgroundWorkerHandle *handle; /* NULL: an earlier launcher started it */
+	TimestampTz stop_at;		/* when to stop it; 0: it is not to end */
 	bool		stopping;		/* it was signaled to end */
 	bool		lacks_process;	/* the last attempt to start one has failed */
 	WorkerHistory history;
@@ -257,6 +262,7 @@ read_database(const FormData_pg_database *row, List *names, bool all,
 	served->name = row->datname;
 	served->named = named;
 	served->included = true;
+	served->stop_at = 0;
 	served->accepts = accepts;
 }
 
@@ -391,6 +397,7 @@ note_end(Served *served)
 		pfree(served->handle);
 	served->handle = NULL;
 	served->worker = -1;
+	served->stop_at = 0;
 	served->stopping = false;
 	served->unneeded = phase == WORKER_UNNEEDED && !served->requested;
 	if (!served->accepts)
@@ -404,16 +411,27 @@ note_end(Served *served)
 		time_after(worker_restart_seconds(served->history) * 1000);
 }
 
+/*
+ * Stops a worker if it has had time to end by itself.  *next is lowered to the
+ * time when that will be so.
+ */
 static void
-stop_worker(Served *served)
+stop_worker(Served *served, TimestampTz *next)
 {
 	if (served->stopping)
 		return;
+	if (served->stop_at == 0)
+		served->stop_at = time_after(STOP_PATIENCE_MS);
+	if (served->stop_at > GetCurrentTimestamp())
+	{
+		*next = Min(*next, served->stop_at);
+		return;
+	}
 	served->stopping = true;
 	ereport(LOG,
 			(errmsg("stopping the notify_stats worker of database \"%s\"",
 					NameStr(served->name)),
-			 errdetail("The database is no longer included in \"notify_stats.database\".")));
+			 errdetail("The database is no longer included in \"notify_stats.database\", and the worker has not ended by itself.")));
 	if (served->handle != NULL)
 		TerminateBackgroundWorker(served->handle);
 	else
@@ -436,10 +454,11 @@ note_ends(void)
 
 /*
  * Stops the workers of databases that are not included any more, and forgets
- * those databases when their workers have ended.
+ * those databases when their workers have ended.  *next is lowered to the time
+ * when another one is to be stopped.
  */
 static void
-stop_workers(void)
+stop_workers(TimestampTz *next)
 {
 	HASH_SEQ_STATUS status;
 	Served	   *served;
@@ -450,7 +469,7 @@ stop_workers(void)
 		if (served->included)
 			continue;
 		if (served->worker >= 0)
-			stop_worker(served);
+			stop_worker(served, next);
 		else
 			hash_search(databases, &served->oid, HASH_REMOVE, NULL);
 	}
@@ -582,8 +601,8 @@ manage_workers(void)
 	note_ends();
 	if (read_at <= GetCurrentTimestamp())
 		read_databases();
-	stop_workers();
 	next = read_at;
+	stop_workers(&next);
 	if (!start_due(true, &next) || !start_due(false, &next))
 		next = Min(next, time_after(LACK_RETRY_MS));
 	publish_lack();

@@ -9,7 +9,8 @@
  * while connecting, the launcher waits.
  *
  * In a database that notify_stats.database does not name, but includes by an
- * asterisk, the worker ends when there are no rollups.
+ * asterisk, the worker ends when there are no rollups.  It also ends when the
+ * setting does not include the database any more.
  *
  *-------------------------------------------------------------------------
  */
@@ -184,8 +185,9 @@ leave_stream(int code, Datum arg)
 	pg_atomic_write_u32(&stream->sleeping, 0);
 	LWLockAcquire(shared_state->lock, LW_EXCLUSIVE);
 	stream->pid = 0;
-	/* a process that is not needed exits with code 0 */
-	stream->state = code == 0 ? STREAM_NO_ROLLUPS : STREAM_OFF;
+	stream->state =
+		shared_state->workers[args.entry].phase == WORKER_UNNEEDED ?
+		STREAM_NO_ROLLUPS : STREAM_OFF;
 	LWLockRelease(shared_state->lock);
 }
 
@@ -201,6 +203,16 @@ enter_stream(SharedStream *stream)
 	before_shmem_exit(leave_stream, PointerGetDatum(stream));
 }
 
+/*
+ * Returns whether notify_stats.database includes the database.  Its name
+ * cannot change while this process is connected.
+ */
+static bool
+is_included(void)
+{
+	return settings_include_database(NameStr(args.name));
+}
+
 /* Waits for the delay that follows from earlier failures. */
 static void
 wait_after_failures(SharedStream *stream, int failures)
@@ -209,7 +221,7 @@ wait_after_failures(SharedStream *stream, int failures)
 													delay_seconds(failures) * 1000);
 
 	show_activity(STATE_IDLE, "waiting after an error");
-	while (GetCurrentTimestamp() < until)
+	while (GetCurrentTimestamp() < until && is_included())
 		wake_sleep(stream,
 				   TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 												   until), false,
@@ -527,7 +539,8 @@ is_unneeded(Schedule *schedule)
 /*
  * Runs a cycle whenever one is due, and then rests in proportion to its cost.
  * While the worker rests or works, commits do not wake it, and changes
- * accumulate to one batch.  Returns when the worker is not needed any more.
+ * accumulate to one batch.  Returns when the worker is not needed any more, or
+ * the database is not to have one.
  */
 static void
 run(SharedStream *stream)
@@ -541,7 +554,7 @@ run(SharedStream *stream)
 	schedule.leftover_at = GetCurrentTimestamp();	/* run a cycle at the
 													 * start */
 	MemoryContextSwitchTo(cycle_context);
-	while (!is_unneeded(&schedule))
+	while (is_included() && !is_unneeded(&schedule))
 	{
 		long		rest = rest_time(&schedule);
 
@@ -594,7 +607,7 @@ connect_to_database(void)
 	xact_set_worker_defaults();
 }
 
-/* Works until an error occurs or the worker is not needed any more. */
+/* Works until an error occurs or the worker is to end. */
 static void
 serve_database(void)
 {
@@ -622,7 +635,8 @@ serve_database(void)
 	ereport(LOG,
 			(errmsg("notify_stats worker for database \"%s\" ended",
 					NameStr(args.name)),
-			 errdetail("The database has no rollups.")));
+			 is_included() ? errdetail("The database has no rollups.") :
+			 errdetail("The database is no longer included in \"notify_stats.database\".")));
 }
 
 void
@@ -639,5 +653,6 @@ notify_stats_worker_main(Datum main_arg)
 	settings_reload();
 	if (is_needed())
 		serve_database();
-	shared_worker_set_phase(args.entry, WORKER_UNNEEDED);
+	if (is_included())
+		shared_worker_set_phase(args.entry, WORKER_UNNEEDED);
 }

@@ -253,7 +253,7 @@ my @places = (
 	'deferred trigger' => {
 		ddl => q{CREATE CONSTRAINT TRIGGER t AFTER INSERT OR UPDATE ON ROLLUP DEFERRABLE INITIALLY DEFERRED
 			FOR EACH ROW EXECUTE FUNCTION attacker.on_change('deferred trigger')},
-		failed => $failed_deferred, mend => 'DROP TRIGGER t ON ROLLUP' },
+		stages => $written },
 	'postponed trigger' => {
 		ddl => q{CREATE CONSTRAINT TRIGGER t AFTER INSERT OR UPDATE ON ROLLUP DEFERRABLE
 			FOR EACH ROW EXECUTE FUNCTION attacker.on_change('postponed trigger');

@@ -1,8 +1,9 @@
 # 036_others_go_on.pl
 #
 # One rollup does not hold up the others: not by locks on its table, its rows, or its source,
-# not by errors of its owner's code that look as if they would pass, and not by code that does
-# not come to an end, in a cycle, at the end of a build, or in a build.
+# not by errors of its owner's code that look as if they would pass, not by code that does
+# not come to an end, in a cycle, at the end of a build, or in a build, and not by constraints that
+# are deferred.
 # versions: all
 # takes long
 
@@ -323,6 +324,48 @@ is(sql($build_node, q{SELECT count(*) FROM notify_stats.build_activity() WHERE r
 	'another rollup is built while a build does not end');
 sql($build_node, q{DELETE FROM behaviour; SELECT pg_terminate_backend(pid) FROM notify_stats.build_activity()});
 is_exact($build_node, 'all are exact');
+
+# --- deferred constraints -------------------------------------------------------------
+
+# They are checked while the rollup is at work, and not at the end of the transaction.
+sql($node, q{
+	CREATE TABLE kinds (kind int PRIMARY KEY);
+	ALTER TABLE kinds OWNER TO app;
+	INSERT INTO kinds SELECT generate_series(0, 9);
+	ALTER TABLE bad ADD CONSTRAINT known FOREIGN KEY (kind) REFERENCES kinds DEFERRABLE INITIALLY DEFERRED;
+	INSERT INTO bad_source VALUES (-1, 9);
+});
+wait_until_applied($node);
+is(state_and_reason('bad'), 'live', 'a deferred constraint that holds: live');
+is_exact($node, 'a deferred constraint that holds: exact');
+sql($node, 'INSERT INTO bad_source VALUES (-2, 10)');
+wait_for_state($node, 'bad', 'failed');
+is(state_and_reason('bad'), 'failed: insert or update on table "bad" violates foreign key constraint "known"',
+	'a deferred constraint that does not hold: failed');
+good_goes_on('a deferred constraint that does not hold');
+sql($node, q{SELECT notify_stats.rebuild('bad')});
+wait_until_rebuilt($node, 'bad');
+is(state_and_reason('bad'), 'failed: insert or update on table "bad" violates foreign key constraint "known"',
+	'a deferred constraint that does not hold: so does a rebuild');
+good_goes_on('a deferred constraint that does not hold in a rebuild');
+sql($node, q{INSERT INTO kinds VALUES (10); SELECT notify_stats.rebuild('bad')});
+is_exact($node, 'a deferred constraint that holds in a rebuild: exact');
+
+# A rollup cannot defer those of another one that is written in the same transaction.
+sql($node, q{
+	CREATE FUNCTION defer() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN SET CONSTRAINTS ALL DEFERRED; RETURN NULL; END';
+	CREATE TRIGGER defer BEFORE INSERT OR UPDATE OR DELETE ON good EXECUTE FUNCTION defer();
+	ALTER TABLE bad ALTER CONSTRAINT known DEFERRABLE INITIALLY IMMEDIATE;
+	BEGIN;
+	DELETE FROM bad_source WHERE id = -1;
+	INSERT INTO bad_source VALUES (-3, 8);
+	INSERT INTO good_source VALUES (-3, 8);
+	COMMIT;
+});
+wait_until_applied($node);
+is(state_and_reason($_), 'live', "constraints are deferred by one rollup: $_ is live") foreach 'good', 'bad';
+is_exact($node, 'constraints are deferred by one rollup: exact');
+sql($node, 'DROP TRIGGER defer ON good; ALTER TABLE bad DROP CONSTRAINT known');
 
 # --- by hand --------------------------------------------------------------------------
 

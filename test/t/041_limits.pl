@@ -144,6 +144,12 @@ like(create_as_owner('fourth'), qr/ERROR:  53400: this database cannot have more
 	'there is a limit of all rollups');
 like(sql_error($node, q{SELECT notify_stats.create_rollup('more', 'SELECT kind, count(*) AS n FROM source GROUP BY 1')}),
 	qr/ERROR:  53400: this database cannot have more than 9 rollups/, 'also for a superuser');
+# one that exists already is found at the limit, too
+my $exists = q{'quick', 'SELECT kind, count(*) AS n FROM source GROUP BY kind', if_not_exists => true};
+like(sql_error($node, "SELECT notify_stats.create_rollup($exists)"), qr/^no error: quick$/,
+	'if_not_exists finds a rollup when there may be no more');
+like(sql_error($node, "SELECT notify_stats.create_rollup(@{[ $exists =~ s/quick/more/r ]})"),
+	qr/ERROR:  53400: this database cannot have more than 9 rollups/, 'and creates none');
 # each core counts
 sql($node, q{SELECT notify_stats.drop_rollup('of_superuser')});
 like(sql_error($node, slurp_file("$FindBin::RealBin/../../sql/include/computed.sql") . '; SELECT make_mixed()'),

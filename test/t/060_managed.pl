@@ -348,7 +348,7 @@ wait_until_applied($subscriber);
 $holder->query_safe('BEGIN; LOCK TABLE refunds IN SHARE MODE');
 sql($subscriber, 'ALTER SUBSCRIPTION rollup_sources REFRESH PUBLICATION');
 $lsn = position($publisher);
-poll($subscriber, q{SELECT subscription_problem FROM notify_stats.rollups WHERE rollup = 'refunds_by_kind'::regclass}, 'table refunds is not synchronized');
+poll($subscriber, q{SELECT subscription_problem FROM notify_stats.rollups WHERE rollup = 'refunds_by_kind'::regclass}, 'table public.refunds is not synchronized');
 is(sql($subscriber, q{SELECT subscription_problem FROM notify_stats.rollups WHERE rollup = 'orders_by_day'::regclass}), '', 'a problem of that rollup only');
 like(subscription_complaints(), qr/^subscribed table: table public.refunds is not synchronized by subscription rollup_sources: its srsubstate is [id]$/m, 'not copied: check() shows it');
 is(sql($subscriber, wait_for($lsn)), 't', 'another rollup need not wait for it');
@@ -362,6 +362,56 @@ poll($subscriber, q{SELECT bool_and(subscription_problem IS NULL) FROM notify_st
 is(subscription_complaints(), 'subscribed table: table public.refunds, which subscription rollup_sources writes, has no primary key', 'check() shows a missing key');
 sql($subscriber, 'ALTER TABLE refunds ADD PRIMARY KEY (id)');
 is(subscription_complaints(), '', 'and accepts it then');
+
+# --- a subscription without tables ----------------------------------------------------
+
+# The statement of the page for another subscription, with the name of a publication.
+sub subscribe_without_tables
+{
+	my ($publication) = @_;
+	return subscribe_to($publisher) =~ s/SUBSCRIPTION rollup_sources/SUBSCRIPTION no_tables/r =~ s/PUBLICATION rollup_sources/PUBLICATION $publication/r;
+}
+
+# Runs a statement of the hint, with the rest of it.
+sub follow_hint
+{
+	my ($statement, $rest) = @_;
+	my ($found) = complaints($subscriber, 'subscription', 'hint') =~ /($statement)/;
+
+	isnt($found, undef, "the hint has $statement") and sql($subscriber, "$found $rest");
+	return;
+}
+
+my $no_tables = 'subscription no_tables has no tables';
+sql($publisher, 'CREATE TABLE returned (id int PRIMARY KEY); GRANT SELECT ON returned TO rollup_reader; CREATE PUBLICATION later');
+sql($subscriber, 'CREATE TABLE returned (id int PRIMARY KEY)');
+is(complaints($subscriber, 'subscription'), '', 'check() accepts the subscriptions so far');
+sql($subscriber, subscribe_without_tables('later'));
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'a publication without tables: check() shows it');
+sql($publisher, 'ALTER PUBLICATION later ADD TABLE returned');
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'also when it has got some');
+follow_hint(qr/ALTER SUBSCRIPTION no_tables REFRESH PUBLICATION/, '');
+is(complaints($subscriber, 'subscription'), '', 'the hint helps');
+sql($subscriber, 'DROP SUBSCRIPTION no_tables');
+
+sql($subscriber, subscribe_without_tables('latter'));
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'a publication that does not exist: check() shows it');
+follow_hint(qr/ALTER SUBSCRIPTION no_tables REFRESH PUBLICATION/, '');
+is(complaints($subscriber, 'subscription', 'detail'), $no_tables, 'the hint does not help');
+like(complaints($subscriber, 'subscription', 'hint'), qr/publication latter does not exist/, 'but has its name');
+sql($subscriber, 'ALTER SUBSCRIPTION no_tables DISABLE');
+is(complaints($subscriber, 'subscription'), '', 'one that is disabled is not shown');
+sql($subscriber, 'ALTER SUBSCRIPTION no_tables ENABLE');
+follow_hint(qr/ALTER SUBSCRIPTION no_tables SET PUBLICATION/, 'later');
+is(complaints($subscriber, 'subscription'), '', 'the second hint helps');
+sql($subscriber, 'DROP SUBSCRIPTION no_tables');
+
+# that of another database
+sql($subscriber, 'CREATE DATABASE elsewhere');
+$subscriber->safe_psql('elsewhere', subscribe_without_tables('latter'));
+is(complaints($subscriber, 'subscription'), '', 'one of another database is not shown');
+$subscriber->safe_psql('elsewhere', 'DROP SUBSCRIPTION no_tables');
+sql($subscriber, 'DROP DATABASE elsewhere');
 
 # --- DDL, and a lost slot -------------------------------------------------------------
 

@@ -98,11 +98,16 @@ change_kinds($node, 'one');
 is_exact($node, 'after another reload', db => 'one');
 set_and_reload($node, 'notify_stats.database' => 'postgres, nowhere');
 wait_until_served('postgres', 'a reload removes databases');
-like(slurp_file($node->logfile, $offset), qr/stopping the notify_stats worker of database "one"/, 'the log says so');
+like(slurp_file($node->logfile, $offset),
+	qr/LOG:  notify_stats worker for database "one" ended\n.*DETAIL:  The database is no longer included in "notify_stats.database"\.\n/, 'the log says so');
+unlike(slurp_file($node->logfile, $offset), qr/FATAL|exited with exit code/, 'and has no error');
 unlike(slurp_file($node->logfile, $offset), qr/database "nowhere" does not exist/, 'a missing database is reported once');
 change_kinds($node, 'one');
 is(sql($node, 'SELECT state, waits_for FROM notify_stats.status', 'one'),
 	'off|a worker: the database is not in notify_stats.database', 'a removed database waits');
+my $wait_not = q{notify_stats.wait_for_lsn(timeout => '0', no_throw => true)};
+is(sql($node, "SELECT $wait_not; BEGIN; SELECT FROM notify_stats.drop_rollup('kinds'); SELECT $wait_not; ROLLBACK", 'one'), "f\nt",
+	'without rollups there is nothing to wait for, although there is a slot');
 set_and_reload($node, 'notify_stats.database' => 'one');
 wait_until_served('one', 'the list is replaced');
 is_exact($node, 'a database that was added again', db => 'one');
@@ -115,10 +120,22 @@ $offset = log_position($node);
 sql($node, 'ALTER DATABASE nowhere ALLOW_CONNECTIONS false');
 sql($node, "SELECT pg_terminate_backend($pid)");
 $node->wait_for_log(qr/database "nowhere" is not accepting connections/, $offset);
-unlike(slurp_file($node->logfile, $offset), qr/stopping/, 'the worker stays when the database accepts no more connections');
+unlike(slurp_file($node->logfile, $offset), qr/no longer included/, 'the worker stays when the database accepts no more connections');
 is(sql($node, $served), 'one', 'but cannot come back');
 sql($node, 'ALTER DATABASE nowhere ALLOW_CONNECTIONS true');
 wait_until_served('nowhere one', 'one that accepts connections again');
+
+# A worker that cannot look at the list is ended.
+set_stop($node, 'after-peek');
+$offset = log_position($node);
+change_kinds($node, 'one');
+wait_for_stop($node, 'after-peek', $offset);
+set_and_reload($node, 'notify_stats.database' => 'nowhere');
+wait_until_served('nowhere', 'a removed database whose worker is occupied');
+like(slurp_file($node->logfile, $offset),
+	qr/LOG:  stopping the notify_stats worker of database "one"\n.*DETAIL:  The database is no longer included in "notify_stats.database", and the worker has not ended by itself\.\n/,
+	'the log says why');
+continue_from_stop($node);
 
 # As in the manual.
 sql($node, "CREATE DATABASE $_") foreach ('shop', 'billing');
@@ -148,6 +165,10 @@ is_counted('one', 'and counts');
 is(check_row($node, 'worker', undef, 'empty'), 't|a worker will serve database empty when it has rollups|', 'check() in one without rollups');
 is(sql($node, 'SELECT state, waits_for FROM notify_stats.status', 'empty'), 'no rollups|', 'and its status');
 unlike(slurp_file($node->logfile), qr/worker for database "(empty|template1)" started/, 'one without rollups or extension has none');
+
+# There wait_for_lsn() has nothing to wait for.
+is(sql($node, q{BEGIN; CREATE TABLE written (id int); COMMIT; SELECT notify_stats.wait_for_lsn(timeout => '0')}, 'empty'), 't',
+	'wait_for_lsn() without rollups does not wait');
 
 # New databases need nothing but a rollup.
 make_database('new');
@@ -197,7 +218,9 @@ sql($node, 'DROP TABLE kinds CASCADE; CREATE EXTENSION notify_stats', 'new');
 $session = $node->background_psql('new');
 $session->query_safe(q{BEGIN; SELECT notify_stats.create_rollup('kinds', 'SELECT kind, count(*) AS n FROM source GROUP BY kind')});
 sql($node, 'ALTER DATABASE new CONNECTION LIMIT 50');
-sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '1 ms', no_throw => true)}, 'new');
+# another one, so that a worker looks
+sql($node, q{BEGIN; SELECT notify_stats.create_rollup('others', 'SELECT kind, count(*) AS n FROM source GROUP BY kind');
+	SELECT notify_stats.drop_rollup('others'); COMMIT}, 'new');
 $session->query_safe('COMMIT');
 $session->quit;
 is_counted('new', 'a rollup whose transaction took long');
