@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Servers of other versions than the distribution's, for test/run. Each is in its own Debian
-# (pg16: Ubuntu) in .cache/pg15 to pg19, which is made once and is read-only afterwards. The system
-# is not changed, except that debootstrap is installed if it is missing. To get newer packages,
-# remove the directory.
+# (pg16: Ubuntu) in .cache/pg15 to pg19, which is made once. Afterwards, only packages for the
+# server that a test names are added. The system is not changed, except that debootstrap is installed
+# if it is missing. To get newer packages, remove the directory.
 
 ROOT_PACKAGES=(gcc libc6-dev make perl libipc-run-perl)
 ROOT=               # the directory in use
@@ -172,9 +172,7 @@ fill_root_directory() {
     echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.d/none.conf"
     suite=$(server_suite_of "$major")
     packages=$(printf '%s\n' "${ROOT_PACKAGES[@]}"; [ -n "$suite" ] || server_packages "$major")
-    # shellcheck disable=SC2154
-    eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
-    [ -z "${http_proxy:-}" ] || export http_proxy
+    use_proxy
     if [ "$major" = 16 ]; then
         bootstrap_ubuntu "${packages//$'\n'/,}" "$(suite_of "$major")" "$root"
     else
@@ -188,7 +186,18 @@ fill_root_directory() {
     [ -z "$suite" ] || add_server "$suite" "$root" $(server_packages "$major") "libpq5/$suite" "libpq-dev/$suite"
     [ -z "$old" ] ||
         add_server "$(suite_of "$old")" "$root" "postgresql-$old" "postgresql-server-dev-$old"
-    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+    remove_downloads "$root"
+}
+
+# The proxy of the distribution's apt, if it has one.
+use_proxy() {
+    # shellcheck disable=SC2154
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
+    [ -z "${http_proxy:-}" ] || export http_proxy
+}
+
+remove_downloads() {
+    rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
 }
 
 # bootstrap_ubuntu PACKAGES SUITE ROOT: Debian does not have Ubuntu's keys, so they are fetched and
@@ -206,14 +215,21 @@ bootstrap_ubuntu() {
 # add_server SUITE ROOT PACKAGE...: installs packages that this release has, and those of its
 # libraries that are missing. Debian's servers can be installed side by side.
 add_server() {
-    local suite=$1 root=$2 mirror check
+    local suite=$1 root=$2 mirror
     shift 2
     read -r _ mirror _ <"$root/etc/apt/sources.list"
+    echo "deb $mirror $suite main" >"$root/etc/apt/sources.list.d/$suite.list"
+    printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$suite" >"$root/etc/apt/preferences.d/$suite"
+    install_in_root "$root" "$@"
+}
+
+# install_in_root ROOT PACKAGE...: of the releases that this directory uses
+install_in_root() {
+    local root=$1 check
+    shift
     # the same setting as outside: whether the mirror may be an outdated copy
     eval "$(apt-config shell check Acquire::Check-Valid-Until)"
     echo "Acquire::Check-Valid-Until \"${check:-true}\";" >"$root/etc/apt/apt.conf.d/90host"
-    echo "deb $mirror $suite main" >"$root/etc/apt/sources.list.d/$suite.list"
-    printf 'Package: *\nPin: release n=%s\nPin-Priority: 100\n' "$suite" >"$root/etc/apt/preferences.d/$suite"
     mount -t proc proc "$root/proc"
     export DEBIAN_FRONTEND=noninteractive
     chroot "$root" apt-get -q update
@@ -221,14 +237,44 @@ add_server() {
     umount "$root/proc"
 }
 
-# run_in_root MAJOR [ARGUMENT...]: runs test/run with these arguments on that version; it
-# writes its counts to the file $COUNTS
-run_in_root() {
-    local major=$1 old
+# add_optional MAJOR [PACKAGE...]: adds those of these packages that are missing in the directory
+# $ROOT, if possible. Others may be using it.
+add_optional() {
+    local major=$1 lock missing
     shift
+    exec {lock}>"$ROOT.lock"
+    flock "$lock"
+    mapfile -t missing < <(missing_packages "$ROOT" "$@")
+    if [ ${#missing[@]} -gt 0 ]; then
+        printf 'installing %s in %s\n' "${missing[*]}" "${ROOT#"$SOURCE"/}"
+        isolated fill_optional "$ROOT" "$ROOT.log" "${missing[@]}" ||
+            printf 'NOT TESTED: %s, which could not be installed for PostgreSQL %s: see %s.log\n' \
+                "${missing[*]}" "$major" "${ROOT#"$SOURCE"/}"
+    fi
+    exec {lock}>&-
+}
+
+# fill_optional ROOT LOG PACKAGE...
+fill_optional() {
+    local root=$1
+    exec </dev/null >>"$2" 2>&1
+    shift 2
+    unset TMPDIR    # does not exist in that directory
+    use_proxy
+    install_in_root "$root" "$@"
+    remove_downloads "$root"
+}
+
+# run_in_root MAJOR PACKAGES [ARGUMENT...]: runs test/run with these arguments on that version, if
+# possible with these packages. It writes its counts to the file $COUNTS.
+run_in_root() {
+    local major=$1 packages=$2 old
+    shift 2
     [ -n "$(suite_of "$major")" ] || exit 1    # suite_of has printed the reason
     is_root || die "--pg $major runs in a Debian of its own, which only root can make and enter"
     need_root_directory "$major"
+    # shellcheck disable=SC2086 # one word per package
+    add_optional "$major" $packages
     old=$(old_major_of "$major")
     unset NS_OLD_PG_CONFIG
     [ -z "$old" ] || export NS_OLD_PG_CONFIG=/usr/lib/postgresql/$old/bin/pg_config

@@ -70,13 +70,9 @@ need_server() {
 
 # need_packages PACKAGE...: on Debian, installs the packages that are missing
 need_packages() {
-    local package missing=()
+    local missing
     command -v dpkg-query >/dev/null || return 0
-    for package; do
-        [ -n "$package" ] || continue
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
-            missing+=("$package")
-    done
+    mapfile -t missing < <(missing_packages / "$@")
     [ ${#missing[@]} -gt 0 ] || return 0
 
     if ! is_root; then
@@ -85,6 +81,17 @@ need_packages() {
     fi
     printf 'installing %s\n' "${missing[*]}"
     install_packages "${missing[@]}"
+}
+
+# missing_packages ROOT PACKAGE...: prints those that are not installed in the Debian of this directory
+missing_packages() {
+    local root=$1 package
+    shift
+    for package; do
+        [ -n "$package" ] || continue
+        [ "$(dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            echo "$package"
+    done
 }
 
 # When a server is first installed, Debian creates and starts a cluster on port 5432. A
