@@ -355,6 +355,11 @@ ALTER TABLE dropped ADD COLUMN other bigint;
 SELECT notify_stats.rebuild('dropped');
 CALL notify_stats.catch_up();
 SELECT state FROM states() WHERE rollup = 'dropped'::regclass;
+-- as the hint says
+SELECT notify_stats.drop_rollup('adopt.dropped', keep_table => true); ALTER TABLE adopt.dropped ADD COLUMN n bigint;
+SELECT notify_stats.create_rollup('dropped', 'SELECT template_id, count(*) AS n FROM adopt.messages GROUP BY 1', adopt => true);
+CALL notify_stats.catch_up();
+SELECT * FROM differences('dropped');
 SELECT notify_stats.drop_rollup('dropped');
 -- not a table, not there, its own source, a source of another rollup, ours
 SELECT notify_stats.create_rollup('missing', 'SELECT template_id, count(*) AS n FROM adopt.notifications GROUP BY 1', adopt => true);

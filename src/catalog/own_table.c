@@ -100,6 +100,27 @@ complain_of_type(const char *rollup, Form_pg_attribute column,
 }
 
 /*
+ * Throws because a column of the definition has none in the table.  Dropping a
+ * table that has other columns, too, would lose these.
+ */
+static void
+complain_of_missing(const char *rollup, TupleDesc table, TupleDesc definition,
+					Form_pg_attribute wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("rollup %s no longer has the columns of its definition", rollup),
+			 errdetail("The table has no column for \"%s\".",
+					   NameStr(wanted->attname)),
+			 table->natts > definition->natts ?
+			 errhint("Run: SELECT notify_stats.drop_rollup(%s, keep_table => true); ALTER TABLE %s ADD COLUMN %s %s; then create the rollup again, with adopt => true.",
+					 quote_literal_cstr(rollup), rollup,
+					 quote_identifier(NameStr(wanted->attname)),
+					 own_table_column_type(wanted, true)) :
+			 errhint("Drop the rollup and create it again.")));
+}
+
+/*
  * Throws unless these columns of the table (own_columns.c) exist, and have the
  * types, type modifiers and collations of those of the definition.  "rollup" is
  * its name as SQL.
@@ -115,12 +136,7 @@ own_table_check_columns(const char *rollup, TupleDesc table,
 		Form_pg_attribute wanted = TupleDescAttr(definition, i);
 
 		if (column == NULL || column->attisdropped)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("rollup %s no longer has the columns of its definition", rollup),
-					 errdetail("The table has no column for \"%s\".",
-							   NameStr(wanted->attname)),
-					 errhint("Drop the rollup and create it again.")));
+			complain_of_missing(rollup, table, definition, wanted);
 		if (column->atttypid != wanted->atttypid ||
 			column->atttypmod != wanted->atttypmod ||
 			column->attcollation != wanted->attcollation)
