@@ -609,7 +609,7 @@ is_counted('lost', 'rows are visible');
 is(unflushed(), 't', 'the commit of the worker is not on disk');
 unset_stop($node);
 @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
-$node->kill9;
+kill_postmaster($node);
 kill 9, $walwriter;
 wait_until_ended(\@pids);
 start_again($node);

@@ -107,7 +107,7 @@ sub ends_with_postmaster
 	my ($title, @pids) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	$node->kill9;
+	kill_postmaster($node);
 	for (my $i = 0; grep({ is_alive($_) } @pids) && $i < 100 * $timeout; $i++)
 	{
 		usleep(10_000);    # of a polling loop
