@@ -400,11 +400,18 @@ END
 sub wait_for_worker
 {
 	my ($node, $db, $not_pid) = @_;
+	my $pid = '';
+
 	$db //= 'postgres';
 	$not_pid ||= 0;
-	poll($node, "SELECT count(*) = 1 FROM pg_stat_activity
-		WHERE backend_type = 'notify_stats worker' AND datname = '$db' AND pid <> $not_pid");
-	return worker_pid($node, $db);
+	# it may end, and another one come
+	while ($pid eq '')
+	{
+		poll($node, "SELECT count(*) = 1 FROM pg_stat_activity
+			WHERE backend_type = 'notify_stats worker' AND datname = '$db' AND pid <> $not_pid");
+		$pid = worker_pid($node, $db);
+	}
+	return $pid;
 }
 
 # The PID of the worker of a database, by default postgres; '' if there is none.
