@@ -313,7 +313,7 @@ sub read_backlog
 	if ($what == 0)
 	{
 		my ($pid) = split /\n/, sql($node, "SELECT pid $helpers");
-		crash_restart($node, $pid) if defined $pid && is_alive($pid);
+		crash_restart($node, $pid, 1) if defined $pid;
 	}
 	elsif ($what == 1)
 	{
@@ -423,7 +423,7 @@ sub crash
 	if ($what < 20)
 	{
 		my $pid = worker_pid($node);
-		crash_restart($node, $pid) if $pid ne '' && is_alive($pid);
+		crash_restart($node, $pid, 1) if $pid ne '';
 	}
 	elsif ($what < 40)
 	{

@@ -324,17 +324,40 @@ sub alter_system
 sub is_alive
 {
 	my ($pid) = @_;
-	my ($file, $stat, $state);
+	my $state;
 
 	return 0 if !kill 0, $pid;
 	# without /proc there is nothing more to ask, and without a file the process may have gone now
-	open $file, '<', "/proc/$pid/stat" or return kill(0, $pid);
-	$stat = do { local $/; <$file> };
+	$state = process_state($pid) // return kill(0, $pid);
+	return $state =~ /[ZX]/ ? 0 : 1;
+}
+
+# The letter for the state of a process in /proc, or undef.
+sub process_state
+{
+	my ($pid) = @_;
+
+	open my $file, '<', "/proc/$pid/stat" or return undef;
+	my $stat = do { local $/; <$file> };
 	close $file;
-	return kill(0, $pid) if !defined $stat;
 	# behind the name, in which there may be spaces and parentheses
-	($state) = $stat =~ /.*\) (\S)/s;
-	return defined $state && $state =~ /[ZX]/ ? 0 : 1;
+	return defined $stat && $stat =~ /.*\) (\S)/s ? $1 : undef;
+}
+
+# Waits for a process that was told to stop, and returns 'T', or else the state in which it has ended.
+sub stopped_or_ended
+{
+	my ($pid) = @_;
+
+	return 'T' if !-e "/proc/$$/stat";
+	foreach (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $state = process_state($pid) // 'X';
+
+		return $state if $state =~ /[TZX]/;
+		select undef, undef, undef, 0.01;
+	}
+	die "process $pid does not stop";
 }
 
 # wait_until_ended([PID...], SUB): until all of these processes have ended.  SUB, if given, is called
@@ -832,13 +855,18 @@ sub one_of
 
 # --- crashes --------------------------------------------------------------------------
 
-# Kills a backend with signal 9, and waits until the server has restarted by itself.
+# Kills a backend with signal 9, and waits until the server has restarted by itself.  The process is
+# stopped before: one that is about to end could end well.  MAY_HAVE_ENDED: that is no error.
 sub crash_restart
 {
-	my ($node, $pid) = @_;
+	my ($node, $pid, $may_have_ended) = @_;
 	my $offset = log_position($node);
+	my $is_there = kill 'STOP', $pid;
 
-	kill 9, $pid or die "no process $pid";
+	$is_there &&= stopped_or_ended($pid) eq 'T';
+	return if !$is_there && $may_have_ended;
+	die "no process $pid" if !$is_there;
+	kill 9, $pid;
 	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
 	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	poll($node, 'SELECT true');
