@@ -77,7 +77,17 @@ INSERT INTO query (name, query) VALUES
 ('average_of_shares', 'SELECT part, avg(share) AS a FROM shares GROUP BY part'),
 ('own_average_of_shares', 'SELECT part, sum(share) / count(*) AS a, sum(share)::text AS t FROM shares GROUP BY part'),
 ('having_shares', 'SELECT part, count(*) AS n FROM shares GROUP BY part HAVING avg(share)::text = ''1.5833333333333333'''),
-('deviation_of_shares', 'SELECT part, stddev(share) AS d, variance(share) AS v FROM shares GROUP BY part');
+('deviation_of_shares', 'SELECT part, stddev(share) AS d, variance(share) AS v FROM shares GROUP BY part'),
+('text_of_shares', 'SELECT max(s::text) AS t, min(part) AS p FROM (SELECT part, sum(share) AS s FROM shares GROUP BY part) x'),
+('average_of_sums', 'SELECT avg(s) AS a FROM (SELECT part, coalesce(sum(share), 0) AS s FROM shares GROUP BY part) x'),
+('text_further_out', 'SELECT p, s || ''!'' AS t FROM (SELECT p, s FROM (SELECT part AS p, sum(share) AS s FROM shares GROUP BY part) x WHERE s > 0) y'),
+('array_of_sums', 'SELECT x.part, ARRAY(SELECT x.s) AS a FROM (SELECT part, sum(share) AS s FROM shares GROUP BY part) x'),
+('row_of_sums', 'SELECT x.part, to_json(x) AS j FROM (SELECT part, sum(share) AS s FROM shares GROUP BY part) x'),
+('union_of_sums', 'SELECT s::text AS t FROM (SELECT sum(share) AS s FROM shares UNION ALL SELECT sum(share) FROM shares GROUP BY part) x'),
+('total_of_all', 'SELECT part, count(*) || '' of '' || (SELECT sum(share) FROM shares) AS t FROM shares GROUP BY part'),
+('sum_of_sums', 'SELECT sum(s) AS s, max(s) AS m FROM (SELECT part, sum(share) AS s FROM shares GROUP BY part) x WHERE s > 1');
+-- added up and compared only
+UPDATE query SET looks = false WHERE name = 'sum_of_sums';
 SELECT * FROM keep_all();
 CALL notify_stats.catch_up();
 TABLE average_of_shares ORDER BY part;

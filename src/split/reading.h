@@ -9,6 +9,7 @@
 #define NOTIFY_STATS_READING_H
 
 #include "core_builder.h"
+#include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
 #include "window.h"
 
@@ -23,6 +24,8 @@ typedef struct Reading
 	bool		expands;		/* the view repeats each row of the core for
 								 * each fact */
 	Var		   *copy;			/* the number of such a repetition */
+	const Bitmapset *looks;		/* output columns whose looks matter to the
+								 * query around the SELECT */
 	bool		keeps_scale;	/* the number of decimal places of a sum
 								 * matters */
 	const char *column;			/* name of the output column */

@@ -48,6 +48,7 @@
 #include "expand.h"
 #include "fact.h"
 #include "input.h"
+#include "looks.h"
 #include "obstacle.h"
 #include "range_table.h"
 #include "reading.h"
@@ -71,7 +72,8 @@ typedef struct Splitter
 	List	   *findings;		/* of Finding */
 } Splitter;
 
-static void split_level(Splitter *splitter, Query *query, bool distinct);
+static void split_level(Splitter *splitter, Query *query, bool distinct,
+						const Bitmapset *looks);
 
 /* ----------------------------------------------------------------
  *		findings
@@ -456,8 +458,8 @@ read_outputs(Reading *reading, Query *query)
 
 		reading->column = entry->resname && !entry->resjunk ?
 			entry->resname : "part";
-		reading->keeps_scale = !IsA(entry->expr, Aggref) &&
-			!IsA(entry->expr, CoalesceExpr);
+		reading->keeps_scale = bms_is_member(entry->resno, reading->looks) ||
+			(!IsA(entry->expr, Aggref) && !IsA(entry->expr, CoalesceExpr));
 		entry->expr = (Expr *) reading_of_output(reading,
 												 (Node *) entry->expr);
 	}
@@ -778,11 +780,12 @@ check_core(Reading *reading, const Query *query, const List *items,
  * columns the core needs, and so how the view can read it.
  */
 static void
-split_select(Splitter *splitter, Query *query, List *items, FromItem *fact)
+split_select(Splitter *splitter, Query *query, List *items, FromItem *fact,
+			 const Bitmapset *looks)
 {
 	char	   *name = core_name(splitter);
-	Reading		first = {0};
-	Reading		second = {0};
+	Reading		first = {.looks = looks};
+	Reading		second = {.looks = looks};
 	Query	   *definition;
 	Query	   *view = try_reading(&first, query, fact, items, name,
 								   &definition);
@@ -849,7 +852,7 @@ make_distinct(Query *query)
 /* Splits the sides of a set operation. */
 static void
 split_set_operation(Splitter *splitter, Query *query, Node *node,
-					bool distinct)
+					bool distinct, const Bitmapset *looks)
 {
 	SetOperationStmt *operation = (SetOperationStmt *) node;
 
@@ -857,12 +860,13 @@ split_set_operation(Splitter *splitter, Query *query, Node *node,
 	if (IsA(node, RangeTblRef))
 	{
 		split_level(splitter, rt_fetch(((RangeTblRef *) node)->rtindex,
-									   query->rtable)->subquery, distinct);
+									   query->rtable)->subquery, distinct,
+					looks);
 		return;
 	}
 	distinct = !operation->all;
-	split_set_operation(splitter, query, operation->larg, distinct);
-	split_set_operation(splitter, query, operation->rarg, distinct);
+	split_set_operation(splitter, query, operation->larg, distinct, looks);
+	split_set_operation(splitter, query, operation->rarg, distinct, looks);
 }
 
 /* Splits scalar subqueries in expressions that aggregate. */
@@ -875,16 +879,19 @@ split_sublinks_walker(Node *node, Splitter *splitter)
 		return false;
 	if (IsA(node, SubLink) && link->subLinkType == EXPR_SUBLINK &&
 		((Query *) link->subselect)->hasAggs)
-		split_level(splitter, (Query *) link->subselect, false);
+		split_level(splitter, (Query *) link->subselect, false,
+					looks_of_all((Query *) link->subselect));
 	return expression_tree_walker(node, split_sublinks_walker, splitter);
 }
 
 /*
  * Splits one level of the query and those below it.  "distinct": the query
- * around it removes duplicates.
+ * around it removes duplicates.  "looks": the numbers of its columns
+ * whose looks matter to that query (looks.c).
  */
 static void
-split_level(Splitter *splitter, Query *query, bool distinct)
+split_level(Splitter *splitter, Query *query, bool distinct,
+			const Bitmapset *looks)
 {
 	List	   *items;
 	ListCell   *lc;
@@ -895,7 +902,8 @@ split_level(Splitter *splitter, Query *query, bool distinct)
 	find_clauses(splitter, query);
 	if (query->setOperations != NULL)
 	{
-		split_set_operation(splitter, query, query->setOperations, distinct);
+		split_set_operation(splitter, query, query->setOperations, distinct,
+							looks);
 		return;
 	}
 	items = fact_items(query);
@@ -905,7 +913,8 @@ split_level(Splitter *splitter, Query *query, bool distinct)
 		RangeTblEntry *rte = rt_fetch(item->rtindex, query->rtable);
 
 		if (rte->rtekind == RTE_SUBQUERY && item->inputs == NIL)
-			split_level(splitter, rte->subquery, false);
+			split_level(splitter, rte->subquery, false,
+						looks_of_item(query, item->rtindex, looks));
 	}
 	(void) split_sublinks_walker((Node *) query->targetList, splitter);
 	(void) split_sublinks_walker(query->havingQual, splitter);
@@ -932,7 +941,7 @@ split_level(Splitter *splitter, Query *query, bool distinct)
 	}
 	if (only_distinct)
 		make_distinct(query);
-	split_select(splitter, query, items, fact);
+	split_select(splitter, query, items, fact, looks);
 }
 
 /* ----------------------------------------------------------------
@@ -1117,7 +1126,7 @@ split_query(const Query *query, const char *name, List *facts)
 	else if (splitter.obstacles == NIL)
 	{
 		check_volatile(&splitter, split->query);
-		split_level(&splitter, split->view, false);
+		split_level(&splitter, split->view, false, NULL);
 		expand_all_joins(split->view);
 		range_table_visit(split->view, check_item, &splitter);
 		if (splitter.cores == NIL && splitter.obstacles == NIL)

@@ -33,6 +33,7 @@ sub is_mended
 	is_exact($node, "$title: and changes are applied again");
 	is(sql($node, "SELECT string_agg(DISTINCT state, ',') FROM notify_stats.rollups"), 'live', "$title: live");
 	slot_is_behind($node, "$title: the slot is not ahead");
+	wait_for_builder_gone($node);
 	is(sql($node, 'SELECT count(*) FROM pg_replication_slots'), '1', "$title: one slot");
 	return;
 }

@@ -16,7 +16,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('trouble');
+# a transaction of autovacuum would change what the next call of catch_up() does
+my $node = new_node('trouble', conf => 'autovacuum = off');
 my $next = 1000;
 
 sub change
@@ -128,7 +129,7 @@ foreach my $trouble (@troubles)
 		# rebuilt too early
 		sql($node, q{SELECT notify_stats.rebuild('bad')});
 		wait_until_rebuilt($node, 'bad');
-	poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'bad'::regclass});
+		poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'bad'::regclass});
 		is_failed("$title, not yet mended", $reason);
 		change();
 		is_exact($node, "$title, not yet mended: the other goes on", rollups => ['good']);
@@ -159,7 +160,7 @@ sql($node, q{
 	SELECT notify_stats.rebuild('bad');
 });
 wait_until_rebuilt($node, 'bad');
-	poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'bad'::regclass});
+poll($node, q{SELECT state = 'failed' FROM notify_stats.rollup WHERE rollup = 'bad'::regclass});
 like(sql($node, q{SELECT reason FROM notify_stats.rollups WHERE rollup = 'bad'::regclass}), qr/^permission denied for table source/,
 	'a build without the right to read has failed');
 # applying changes needs it, too

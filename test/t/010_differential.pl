@@ -313,7 +313,7 @@ sub read_backlog
 	if ($what == 0)
 	{
 		my ($pid) = split /\n/, sql($node, "SELECT pid $helpers");
-		crash_restart($node, $pid) if defined $pid && is_alive($pid);
+		crash_restart($node, $pid, 1) if defined $pid;
 	}
 	elsif ($what == 1)
 	{
@@ -423,7 +423,7 @@ sub crash
 	if ($what < 20)
 	{
 		my $pid = worker_pid($node);
-		crash_restart($node, $pid) if $pid ne '';
+		crash_restart($node, $pid, 1) if $pid ne '';
 	}
 	elsif ($what < 40)
 	{
@@ -443,6 +443,9 @@ sub crash
 }
 
 create_one_of($_) foreach ('kinds', 'days', 'both', 'parts', 'keyless', 'all_of_them', 'keys', 'moving');
+# without which the main slot could not be lost
+wait_until_applied($node);
+poll($node, q{SELECT window_lsn IS NOT NULL FROM notify_stats.status WHERE stream = 'main'});
 
 my $end = time + $seconds;
 my $round = 0;
@@ -495,7 +498,17 @@ while (time < $end && Test::More->builder->is_passing)
 	slot_is_behind($node, "round $round: the slot is not ahead");
 	is_verified($node, one_of(sort keys %exists), "round $round: verify() finds nothing") if random(4) == 0;
 }
-# whatever the rounds were, one rollup that surely fails, and is resumed
+# whatever the rounds were, a backlog that several processes surely read, ...
+if ($format eq 'notify_stats')
+{
+	set_and_reload($node, 'notify_stats.parallel_backlog' => '64kB');
+	pause_worker($node);
+	sql($node, 'INSERT INTO a (id, kind, at) SELECT coalesce(max(id), 0) + i, i % 8, now() FROM a, generate_series(1, 500) i GROUP BY i; CHECKPOINT')
+	  for 1 .. 20;
+	resume_stream($node);
+	is_exact($node, 'a backlog: exact');
+}
+# ... and a rollup that surely fails, and is resumed
 my $last = create_one_of('kinds');
 is_exact($node, 'before the last failure: exact');
 break($last);

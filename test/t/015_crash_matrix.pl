@@ -136,7 +136,7 @@ sub stop_in_backlog
 		}
 		set_stop($node, $point);
 		resume_stream($node);
-		for (1 .. 50)
+		for (1 .. 100)
 		{
 			return pass("stopped at $point, with a helper")
 			  if slurp_file($node->logfile, $offset) =~ /stopped at "$point"/ && sql($node, $helper) ne '';

@@ -24,7 +24,8 @@ use NotifyStats;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('privileges', extension => 0);
+# a transaction of autovacuum would change what the next call of catch_up() does
+my $node = new_node('privileges', extension => 0, conf => 'autovacuum = off');
 my $superuser = sql($node, 'SELECT current_user');
 
 # The output of statements in one session of a role: results, and errors with SQLSTATE.  The session
@@ -461,6 +462,8 @@ my $of_whole = q{SELECT notify_stats.create_rollup('made.%s', 'SELECT a, count(*
 sub test_refused_rollups
 {
 	wait_until_applied($node);
+	# which has temporary tables
+	wait_for_builder_gone($node);
 	my $before = sql($node, $inventory);
 	while (my ($title, $case) = splice @refused, 0, 2)
 	{

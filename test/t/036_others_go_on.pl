@@ -170,7 +170,7 @@ $keeper->query_safe('BEGIN; LOCK TABLE kept');
 change('kept_source');
 poll($node, q{SELECT waits_for = 'a lock on kept' FROM notify_stats.status WHERE stream = 'main'});
 my $begun = sql($node, 'SELECT clock_timestamp()');
-poll($node, "SELECT clock_timestamp() > '$begun'::timestamptz + interval '1 s'");
+poll($node, "SELECT clock_timestamp() > '$begun'::timestamptz + interval '700 ms'");
 is(state_and_reason('kept'), 'live', 'a rollup with ignore_deletes is not given up after notify_stats.lock_timeout');
 $keeper->query_safe('COMMIT');
 is_exact($node, 'a rollup with ignore_deletes: exact when the lock is free');

@@ -168,6 +168,8 @@ like(sql($node, q{BEGIN; INSERT INTO notify_stats.rollup_source SELECT 'quick', 
 sql($node, 'DROP TABLE own.letters_b');
 
 # A slot is left.
+wait_until_applied($node);
+wait_for_builder_gone($node);
 my $free = sql($node, q{SELECT 8 - count(*) FROM pg_replication_slots});
 sql($node, "SELECT count(pg_create_physical_replication_slot('taken_' || i)) FROM generate_series(1, $free - 1) i");
 like(sql_error($node, q{SELECT * FROM notify_stats.verify('quick')}),

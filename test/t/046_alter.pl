@@ -87,16 +87,18 @@ is(join(', ', sort keys %seen), '1000', 'readers have seen nothing else');
 is_form('longer', 'after that');
 
 # One holds a lock for long.
-my $reader = start_psql($node, 'BEGIN', 'SELECT count(*) > 0 FROM d', 'SELECT pg_sleep(6)', 'COMMIT');
-poll($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'});
+my $timeout = "$PostgreSQL::Test::Utils::timeout_default s";
+my $reader = $node->background_psql('postgres');
+$reader->query_safe('BEGIN; SELECT count(*) > 0 FROM d');
 alter_to('view');
 poll($node, q{SELECT replacement FROM notify_stats.rollups WHERE rollup = 'd'::regclass}, 'live');
 sql($node, 'INSERT INTO others VALUES (1)');
-is(sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '1 second')}), 't', 'the worker does not wait for a reader');
-is(sql($node, q{SET statement_timeout = '1 s'; SELECT sum(n) FROM d; SELECT n FROM kinds}), "1001\n1",
+is(sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '} . "$timeout')"), 't', 'the worker does not wait for a reader');
+is(sql($node, "SET statement_timeout = '$timeout'; SELECT sum(n) FROM d; SELECT n FROM kinds"), "1001\n1",
 	'nor do other readers');
 is(sql($node, q{SELECT count(*) FROM notify_stats.replacement}), 1, 'the replacement does');
-$reader->finish;
+$reader->query_safe('COMMIT');
+$reader->quit;
 wait_for_swap();
 is_form('view', 'after the reader');
 

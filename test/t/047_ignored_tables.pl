@@ -17,7 +17,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('ignored');
+# transactions are counted, so there must be none of autovacuum
+my $node = new_node('ignored', conf => 'autovacuum = off');
 
 sql($node, q{
 	CREATE TABLE kept (id int PRIMARY KEY, kind text NOT NULL, long text);

@@ -158,10 +158,12 @@ sub pause
 
 sub wait_for_three
 {
-	for (1 .. 1000)
+	my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (time < $limit)
 	{
 		return if times_logged('stopped at "window-folded"') == 3;
-		select undef, undef, undef, 0.02;
+		select undef, undef, undef, 0.02;    # of a polling loop
 	}
 	die "three processes do not stop";
 }
@@ -315,12 +317,8 @@ backlog();
 $offset = log_position($node);
 set_and_reload($node, 'log_min_messages' => 'fatal', 'notify_stats.debug_stop_at' => 'window-folded');
 resume_stream($node);
-for (1 .. 250)
-{
-	last if sql($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = '$helper_type'") eq '2';
-	select undef, undef, undef, 0.02;
-}
-is(sql($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = '$helper_type'"), '2', 'helpers, where LOG is not logged');
+poll($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = '$helper_type'", '2');
+pass('helpers, where LOG is not logged');
 set_and_reload($node, 'log_min_messages' => undef, 'notify_stats.debug_stop_at' => undef);
 ends_well('without messages');
 
@@ -339,7 +337,7 @@ foreach my $how (sort keys %error)
 	backlog();
 	set_stop($node, 'window-folded');
 	$offset = log_position($node);
-	$session = start_psql($node, ($how eq 'timeout' ? "SET statement_timeout = '3s'" : ()), 'CALL notify_stats.catch_up()');
+	$session = start_psql($node, ($how eq 'timeout' ? "SET statement_timeout = '15s'" : ()), 'CALL notify_stats.catch_up()');
 	wait_for_three();
 	sql($node, 'SELECT ' . ($how eq 'canceled' ? 'pg_cancel_backend' : 'pg_terminate_backend')
 		. q{(pid) FROM pg_stat_activity WHERE query = 'CALL notify_stats.catch_up()' AND backend_type = 'client backend'})
@@ -382,7 +380,7 @@ ends_well('a procedure');
 	$node->wait_for_log(qr/reads a backlog.*reads a backlog/s, $offset);
 	select undef, undef, undef, 0.5;
 	continue_from_stop($node);
-	$reached = sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '20 s', no_throw => true)});
+	$reached = sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s', no_throw => true)");
 	is($reached, 't', 'an old helper does not hold up the next leader');
 	sql($node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = '$helper_type'") if $reached ne 't';
 	ends_well('an old helper', qr/terminating background worker/);
@@ -417,11 +415,11 @@ ends_well('a procedure');
 	kill 'HUP', $helper;
 	select undef, undef, undef, 0.5;
 	continue_from_stop($node);
-	for (1 .. 100)
+	for (1 .. 5 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		$left = sql($node, "SELECT count(*) $catching_up");
 		last if $left eq '0';
-		select undef, undef, undef, 0.2;
+		select undef, undef, undef, 0.2;    # of a polling loop
 	}
 	is($left, '0', 'a late helper does not hold up the next division');
 	sql($node, "SELECT pg_terminate_backend(pid) $catching_up") if $left ne '0';
@@ -464,7 +462,7 @@ for my $i (1 .. 4)
 	$node->wait_for_log(qr/reads a backlog/, $offset);
 	select undef, undef, undef, 0.02 * $i;
 	sql($node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = '$helper_type'");
-	$reached = sql($node, q{SELECT notify_stats.wait_for_lsn(timeout => '20 s', no_throw => true)});
+	$reached = sql($node, "SELECT notify_stats.wait_for_lsn(timeout => '$PostgreSQL::Test::Utils::timeout_default s', no_throw => true)");
 	is($reached, 't', "helpers are terminated at the search ($i): the leader goes on");
 	sql($node, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'notify_stats worker' AND datname = 'postgres'}) if $reached ne 't';
 	ends_well("helpers are terminated at the search ($i)", qr/terminating background worker/);
@@ -495,7 +493,8 @@ foreach my $stop (0, 1)
 	disconnect($node);
 	$start = time;
 	$node->stop('fast');
-	is(time - $start < 5, 1, 'fast shutdown is fast');
+	# it would be a minute, after which pg_ctl gives up
+	cmp_ok(time - $start, '<', 30, 'fast shutdown is fast');
 	$node->start;
 	ends_well('fast shutdown', qr/terminating background worker/);
 }
@@ -542,7 +541,8 @@ sql($node, 'SELECT notify_stats.resume()', 'other');
 wait_for_three();
 sql($node, 'DROP DATABASE other');
 continue_from_stop($node);
-ends_well('DROP DATABASE', qr/terminating background worker|database "other" does not exist/);
+# a worker may be about to start in it
+ends_well('DROP DATABASE', qr/terminating background worker|database (?:"other"|\d+) does not exist/);
 
 stop_when_folded();
 my $drop = start_psql($node, 'DROP EXTENSION notify_stats CASCADE');

@@ -255,8 +255,10 @@ is_resumed('totals', $built_at, 'advanced window');
 is_right('advanced window');
 
 # The slot of the window has another format.
-sql($node, "SELECT pg_drop_replication_slot('$window')");
+pause_stream($node);
+drop_slot($node, $window);
 sql($node, "SELECT pg_create_logical_replication_slot('$window', '" . (format_name() eq 'pgoutput' ? 'notify_stats' : 'pgoutput') . "')");
+resume_stream($node);
 insert(3);
 poll($node, "SELECT w.plugin = s.plugin FROM pg_replication_slots w, pg_replication_slots s WHERE w.slot_name = '$window' AND s.slot_name = '$slot'");
 
@@ -654,11 +656,12 @@ is_right('catch_up()');
 # A lock that comes and goes, for longer and shorter than lock_timeout.
 foreach my $ms (50, 500, 50, 900)
 {
-	my $session = start_psql($node, "BEGIN; LOCK TABLE totals, kinds; SELECT pg_sleep($ms / 1000.0); COMMIT");
+	my $session = $node->background_psql('postgres');
 
-	poll($node, q{SELECT count(*) > 0 FROM pg_locks WHERE relation = 'totals'::regclass AND mode = 'AccessExclusiveLock' AND granted});
+	$session->query_safe('BEGIN; LOCK TABLE totals, kinds');
 	insert(3);
-	$session->finish;
+	$session->query_safe("SELECT pg_sleep($ms / 1000.0); COMMIT");
+	$session->quit;
 	insert(3);
 }
 wait_for_state($node, $_, 'live') foreach ('totals', 'kinds');

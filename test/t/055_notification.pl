@@ -26,6 +26,8 @@ sub notifications
 
 	poll($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted}, '1');
 	$work->();
+	# The process that has notified the session may be about to wake it.  So does this.
+	sql($node, q{NOTIFY notify_stats, 'end'});
 	sql($node, 'INSERT INTO done VALUES (1)');
 	my $output = $listener->finish;
 	sql($node, 'TRUNCATE done');

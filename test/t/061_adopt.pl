@@ -79,7 +79,8 @@ sub wrong_rows
 
 sub wait_until_live
 {
-	sql($node, q{SELECT notify_stats.wait_for_lsn(rollup => 'stats')});
+	wait_until_applied($node);
+	wait_for_state($node, 'stats', 'live');
 	return;
 }
 
@@ -399,6 +400,13 @@ sql($node, q{UPDATE stats SET n = n + 1; DROP TABLE stats CASCADE});
 
 # --- without a worker -------------------------------------------------------------------
 
+# The process that catches up for a wait ends after the answer.
+sub wait_until_catch_up_ended
+{
+	poll($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up on wait'});
+	return;
+}
+
 sql($node, 'CREATE DATABASE tests');
 sql($node, q{
 	CREATE EXTENSION notify_stats;
@@ -411,14 +419,14 @@ is(sql($node, q{INSERT INTO facts VALUES (1), (1), (2)}, 'tests')
 	. sql($node, q{SELECT notify_stats.wait_for_lsn(); SELECT sum(n) FROM days}, 'tests'), "t\n3", 'a wait builds the rollup');
 is(sql($node, q{INSERT INTO facts VALUES (3); SELECT notify_stats.wait_for_lsn(rollup => 'days'); SELECT sum(n) FROM days}, 'tests'),
 	"t\n4", 'a wait applies changes');
-# the process ends after the answer
-poll($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'notify_stats catch-up on wait'});
+wait_until_catch_up_ended();
 my $as_reader = 'SET ROLE reader; INSERT INTO facts VALUES (4); ';
 my ($status, $out, $err) = $node->psql('tests', "$as_reader SELECT notify_stats.wait_for_lsn(timeout => '100 ms')");
 like($err, qr/WARNING:  no worker serves database "tests"\nHINT:  .*CALL notify_stats\.catch_up\(\);.*\n(.*\n)*.*timed out/,
 	'without the privilege on catch_up() it does nothing, but says what to call');
 sql($node, 'GRANT EXECUTE ON PROCEDURE notify_stats.catch_up() TO reader', 'tests');
 is(sql($node, "$as_reader SELECT notify_stats.wait_for_lsn()", 'tests'), 't', 'with it, it works');
+wait_until_catch_up_ended();
 sql($node, 'ALTER DATABASE tests RESET notify_stats.catch_up_on_wait');
 ($status, $out, $err) = $node->psql('tests', "$as_reader SELECT notify_stats.wait_for_lsn(timeout => '100 ms')");
 like($err, qr/WARNING:  no worker serves.*(\n.*)*timed out/, 'it is off by default');

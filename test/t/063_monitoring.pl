@@ -294,9 +294,12 @@ sub exported
 }
 
 wait_until_applied($node);
-wait_until('the same metrics of both exporters', sub { exported('sql_exporter') eq exported('postgres_exporter') });
-is(exported('sql_exporter'), exported('postgres_exporter'), 'both exporters return the same');
-like(exported('sql_exporter'), qr/^notify_stats_rollup_state_current datname=postgres rollup=kinds state=live 1$/m, 'the rollup is live');
+my $exported = wait_until('the same metrics of both exporters', sub {
+	my $metrics = exported('sql_exporter');
+	return $metrics eq exported('postgres_exporter') ? $metrics : undef;
+});
+pass('both exporters return the same');
+like($exported, qr/^notify_stats_rollup_state_current datname=postgres rollup=kinds state=live 1$/m, 'the rollup is live');
 
 # The variables of the dashboard, and then each query with one value of each.
 my %chosen = (__rate_interval => '1m', datasource => '');

@@ -35,10 +35,12 @@ sub change
 	return;
 }
 
-# The rows of all rollups of a server.
+# The rows of all rollups of a server, when it has applied everything.
 sub contents
 {
 	my ($node) = @_;
+
+	wait_until_applied($node);
 	return join "\n", map { "$_:\n" . sql($node, "SELECT r::text FROM $_ r ORDER BY r::text") } @rollups;
 }
 

@@ -22,14 +22,14 @@ use Test::More;
 
 our @EXPORT = qw(
 	format_name new_node set_and_reload log_position
-	sql sql_as sql_error poll start_psql disconnect
+	sql sql_as sql_error poll soon_like start_psql disconnect
 	is_alive wait_until_ended freeze thaw
 	wait_for_worker worker_pid builder_pid wait_for_builder_gone
 	load_notify notify_insert change_notify start_load make_kinds change_kinds
 	create_rollup adopt_shuffled load_computed change_computed built_at state_of wait_for_state rollup_states check_row complaints
 	wait_until_rebuilt wait_until_applied differences is_exact is_verified
 	set_stop unset_stop wait_for_stop continue_from_stop
-	crash_restart kill_server start_again slot_is_behind main_slot drop_slot
+	crash_restart kill_postmaster kill_server start_again slot_is_behind main_slot drop_slot
 	pause_stream pause_worker resume_stream no_build_slots start_standby random one_of);
 
 my $notify_dir = dirname(__FILE__) . '/../notify';
@@ -235,6 +235,23 @@ sub poll
 	  . (defined $output ? $output : "an error: $error");
 }
 
+# soon_like(SUB, REGEX, TITLE): what a function returns matches at some time.  For what is not there all
+# the time, such as the absence of a process that is started again and again.
+sub soon_like
+{
+	my ($what, $regex, $title) = @_;
+	my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $found = $what->();
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	while ($found !~ $regex && time < $limit)
+	{
+		select undef, undef, undef, 0.05;    # of a polling loop
+		$found = $what->();
+	}
+	return like($found, $regex, $title);
+}
+
 # A session that runs statements in the background.  ->finish on the result waits for its
 # end, and returns its output.
 sub start_psql
@@ -270,7 +287,7 @@ sub log_position
 
 # Changes settings by ALTER SYSTEM, and waits until the postmaster has read them, and so has
 # signaled the others.  Its new children have them immediately; an old one at the latest when it
-# next waits.  An undefined value resets.
+# next waits.  An undefined value resets: then the value is not that of ALTER SYSTEM any more.
 sub set_and_reload
 {
 	my ($node, %setting) = @_;
@@ -280,8 +297,9 @@ sub set_and_reload
 	foreach my $name (sort keys %setting)
 	{
 		my $value = $setting{$name};
-		$value = '' if !defined $value && $name eq 'notify_stats.debug_stop_at';
-		poll($node, "SELECT current_setting('$name') = '$value'") if defined $value;
+
+		poll($node, defined $value ? "SELECT current_setting('$name') = '$value'"
+			: "SELECT sourcefile IS NULL OR sourcefile !~ 'auto\\.conf\$' FROM pg_settings WHERE name = '$name'");
 	}
 	return;
 }
@@ -306,17 +324,40 @@ sub alter_system
 sub is_alive
 {
 	my ($pid) = @_;
-	my ($file, $stat, $state);
+	my $state;
 
 	return 0 if !kill 0, $pid;
 	# without /proc there is nothing more to ask, and without a file the process may have gone now
-	open $file, '<', "/proc/$pid/stat" or return kill(0, $pid);
-	$stat = do { local $/; <$file> };
+	$state = process_state($pid) // return kill(0, $pid);
+	return $state =~ /[ZX]/ ? 0 : 1;
+}
+
+# The letter for the state of a process in /proc, or undef.
+sub process_state
+{
+	my ($pid) = @_;
+
+	open my $file, '<', "/proc/$pid/stat" or return undef;
+	my $stat = do { local $/; <$file> };
 	close $file;
-	return kill(0, $pid) if !defined $stat;
 	# behind the name, in which there may be spaces and parentheses
-	($state) = $stat =~ /.*\) (\S)/s;
-	return defined $state && $state =~ /[ZX]/ ? 0 : 1;
+	return defined $stat && $stat =~ /.*\) (\S)/s ? $1 : undef;
+}
+
+# Waits for a process that was told to stop, and returns 'T', or else the state in which it has ended.
+sub stopped_or_ended
+{
+	my ($pid) = @_;
+
+	return 'T' if !-e "/proc/$$/stat";
+	foreach (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $state = process_state($pid) // 'X';
+
+		return $state if $state =~ /[TZX]/;
+		select undef, undef, undef, 0.01;
+	}
+	die "process $pid does not stop";
 }
 
 # wait_until_ended([PID...], SUB): until all of these processes have ended.  SUB, if given, is called
@@ -345,11 +386,12 @@ sub freeze
 {
 	my ($node, $type) = @_;
 	my $activity = "FROM pg_stat_activity WHERE backend_type = '$type'";
-	my $pid = sql($node, "SELECT pid $activity");
+	my $pid;
 
 	for (1 .. 100)
 	{
 		poll($node, "SELECT wait_event_type = 'Activity' $activity");
+		$pid = sql($node, "SELECT pid $activity");
 		kill 'STOP', $pid or die "no process $pid";
 		$frozen{$type} = $pid;
 		return $pid if sql($node, "SELECT wait_event_type = 'Activity' $activity") eq 't';
@@ -381,11 +423,18 @@ END
 sub wait_for_worker
 {
 	my ($node, $db, $not_pid) = @_;
+	my $pid = '';
+
 	$db //= 'postgres';
 	$not_pid ||= 0;
-	poll($node, "SELECT count(*) = 1 FROM pg_stat_activity
-		WHERE backend_type = 'notify_stats worker' AND datname = '$db' AND pid <> $not_pid");
-	return worker_pid($node, $db);
+	# it may end, and another one come
+	while ($pid eq '')
+	{
+		poll($node, "SELECT count(*) = 1 FROM pg_stat_activity
+			WHERE backend_type = 'notify_stats worker' AND datname = '$db' AND pid <> $not_pid");
+		$pid = worker_pid($node, $db);
+	}
+	return $pid;
 }
 
 # The PID of the worker of a database, by default postgres; '' if there is none.
@@ -806,28 +855,58 @@ sub one_of
 
 # --- crashes --------------------------------------------------------------------------
 
-# Kills a backend with signal 9, and waits until the server has restarted by itself.
+# Kills a backend with signal 9, and waits until the server has restarted by itself.  The process is
+# stopped before: one that is about to end could end well.  MAY_HAVE_ENDED: that is no error.
 sub crash_restart
 {
-	my ($node, $pid) = @_;
+	my ($node, $pid, $may_have_ended) = @_;
 	my $offset = log_position($node);
+	my $is_there = kill 'STOP', $pid;
 
-	kill 9, $pid or die "no process $pid";
+	$is_there &&= stopped_or_ended($pid) eq 'T';
+	return if !$is_there && $may_have_ended;
+	die "no process $pid" if !$is_there;
+	kill 9, $pid;
 	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
 	$node->wait_for_log(qr/database system is ready to accept connections/, $offset);
 	poll($node, 'SELECT true');
 	return;
 }
 
-# Kills the postmaster with signal 9, and waits until its children have noticed.
+# Kills the postmaster with signal 9, and waits until it has ended; its children may be there.
+sub kill_postmaster
+{
+	my ($node) = @_;
+	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+
+	$node->kill9;
+	wait_until_ended([$pid]);
+	return;
+}
+
+# The same, and waits until its children have noticed.
 sub kill_server
 {
 	my ($node) = @_;
 	my @pids = split /\n/, sql($node, 'SELECT pid FROM pg_stat_activity');
 
-	$node->kill9;
+	kill_postmaster($node);
 	# a session of a user at work does not look for the postmaster
 	wait_until_ended(\@pids, sub { my ($pid, $i) = @_; kill 9, $pid if $i == 500; });
+	return;
+}
+
+# Removes lock files of a postmaster that has ended and has not been reaped, which the server takes
+# for a running one.
+sub remove_locks
+{
+	my ($node) = @_;
+
+	foreach my $lock ($node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock')
+	{
+		next if !-e $lock || slurp_file($lock) !~ /^(\d+)/;
+		unlink $lock if kill(0, $1) && !is_alive($1);
+	}
 	return;
 }
 
@@ -835,16 +914,12 @@ sub kill_server
 sub start_again
 {
 	my ($node) = @_;
-	my $lock = $node->data_dir . '/postmaster.pid';
 
-	for (1 .. 20)
+	for (1 .. 100)
 	{
-		# the server takes an unreaped postmaster for a running one
-		if (-e $lock && slurp_file($lock) =~ /^(\d+)/)
-		{
-			unlink $lock if kill(0, $1) && !is_alive($1);
-		}
+		remove_locks($node);
 		return if $node->start(fail_ok => 1);
+		select undef, undef, undef, 0.1;    # of a polling loop
 	}
 	die 'the server does not start again';
 }
