@@ -372,7 +372,9 @@ sub test_recreated
 		sql($node, $other);
 		is_recreated($way->{format}, $way->{name});
 		$session->finish;
-		unlike(slurp_file($node->logfile, $offset), qr/changes were lost|ERROR/, "$way->{name}: nothing was lost");
+		# a build may have begun with the old slot; it is tried again
+		unlike(slurp_file($node->logfile, $offset), qr/changes were lost|ERROR: +(?!library "\w+" may not be used)/,
+			"$way->{name}: nothing was lost");
 		is(() = slurp_file($node->logfile, $offset) =~ /LOG:  the replication slot is recreated as requested/g, 1,
 			"$way->{name}: it is said, once");
 	}
