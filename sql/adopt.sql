@@ -339,6 +339,20 @@ CALL notify_stats.catch_up();
 SELECT * FROM ordered ORDER BY 1;
 SELECT * FROM differences('ordered');
 SELECT notify_stats.drop_rollup('anywhere');
+-- A rollup that had no other columns gets one, and then a measure, whose column comes after it.
+SELECT notify_stats.create_rollup('extended', 'SELECT service_id, count(*) AS n FROM adopt.messages GROUP BY 1');
+CALL notify_stats.catch_up();
+ALTER TABLE extended ADD COLUMN budget bigint DEFAULT 100;
+CALL notify_stats.catch_up();
+SELECT column_names, column_numbers FROM notify_stats.rollup NATURAL JOIN notify_stats.rollup_activity WHERE rollup = 'extended'::regclass;
+BEGIN;
+ALTER TABLE extended ADD COLUMN statuses bigint;
+CREATE OR REPLACE VIEW extended_definition AS SELECT service_id, count(*) AS n, count(notification_status) AS statuses FROM adopt.messages GROUP BY 1;
+COMMIT;
+CALL notify_stats.catch_up();
+SELECT * FROM extended ORDER BY 1;
+SELECT * FROM differences('extended');
+SELECT notify_stats.drop_rollup('extended');
 -- a dropped column; then a column of the query is dropped
 CREATE TABLE dropped (gone integer, n bigint, template_id integer PRIMARY KEY);
 ALTER TABLE dropped DROP COLUMN gone;

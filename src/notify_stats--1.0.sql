@@ -177,7 +177,7 @@ COMMENT ON COLUMN @extschema@.rollup.fingerprint IS
 COMMENT ON COLUMN @extschema@.rollup.updated_at IS
     'the column of the table in which the time of the last change of a row is noted; NULL: none';
 COMMENT ON COLUMN @extschema@.rollup.column_names IS
-    'the columns of the table, by column of the definition; NULL: it was created with no others';
+    'the columns of the table, by column of the definition; NULL: it had no others when last seen';
 
 -- a dump contains the rollups, but not their position, so they are rebuilt
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.rollup',

@@ -3,8 +3,10 @@
  * own_columns.c
  *	  Which columns of a rollup's own table hold those of its definition.
  *
- * In a table that has no other columns they are the first ones.  In a table
- * that was adopted they may be anywhere, in any order.  Columns may be renamed
+ * In a table that has no other columns they are the first ones, of which
+ * nothing is stored.  As soon as a cycle sees other columns, they are stored, as
+ * a measure that is added later comes after them.  In a table that was adopted
+ * they may be anywhere, in any order.  Columns may be renamed
  * at any time.  A dump and a restore change their numbers, if some were
  * dropped.  So both are stored: the names where a dump contains them (rollup),
  * and the numbers where it does not (rollup_activity).  The numbers count.  If
@@ -163,10 +165,25 @@ find_by_name(Oid rollup, TupleDesc table, Form_pg_attribute wanted,
 }
 
 /*
+ * Returns whether a table has these columns, in this order, and no others.  Then
+ * nothing needs to be stored.
+ */
+bool
+own_columns_are_all(TupleDesc table, const AttrNumber *columns, int ncolumns)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		if (columns[i] != i + 1)
+			return false;
+	}
+	return table->natts == ncolumns;
+}
+
+/*
  * Returns the columns of a rollup's table for those of its definition; palloc'd.
  * "names" (of String) are stored for it; NIL: it has its first columns.  Columns
  * that were added to the definition later are found by their names.  Sets
- * *stored to whether the numbers are stored, if they are to be.
+ * *stored to whether the numbers are stored, or need not be.
  */
 AttrNumber *
 own_columns_find(Oid rollup, TupleDesc table, TupleDesc definition,
@@ -190,23 +207,10 @@ own_columns_find(Oid rollup, TupleDesc table, TupleDesc definition,
 									  i < list_length(names) ?
 									  strVal(list_nth(names, i)) : NULL);
 	}
-	*stored = names == NIL || nnumbers >= definition->natts;
+	*stored = names == NIL ?
+		own_columns_are_all(table, columns, definition->natts) :
+		nnumbers >= definition->natts;
 	return columns;
-}
-
-/*
- * Returns whether a table has these columns, in this order, and no others.  Then
- * nothing needs to be stored.
- */
-bool
-own_columns_are_all(TupleDesc table, const AttrNumber *columns, int ncolumns)
-{
-	for (int i = 0; i < ncolumns; i++)
-	{
-		if (columns[i] != i + 1)
-			return false;
-	}
-	return table->natts == ncolumns;
 }
 
 /* Returns the names (of String) of these columns of a table. */

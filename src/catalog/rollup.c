@@ -1095,7 +1095,7 @@ rollup_note_columns(const Rollup *rollup)
 	const RollupShape *shape = rollup->shape;
 	List	   *names;
 
-	if (rollup->column_names == NIL)
+	if (shape->columns_stored && rollup->column_names == NIL)
 		return false;
 	names = own_columns_names(shape->desc, shape->first_columns,
 							  shape->desc->natts);

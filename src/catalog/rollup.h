@@ -39,8 +39,8 @@ typedef struct Rollup
 
 	char	   *updated_at;		/* the column in which the time of a change is
 								 * noted; NULL: none */
-	List	   *column_names;	/* of String; NIL: its table has just the
-								 * columns of its definition */
+	List	   *column_names;	/* of String; NIL: its table had just the
+								 * columns of its definition when last seen */
 	List	   *ignores;		/* OIDs of the sources whose deleted rows
 								 * still count */
 	bool		resumable;		/* though it has these, if it is left behind
