@@ -155,6 +155,17 @@ CREATE UNIQUE INDEX ON by_n (kind) NULLS NOT DISTINCT;
 SELECT notify_stats.adopt_rollup('by_n');
 DROP TABLE by_n;
 DROP VIEW by_n_definition;
+-- columns in another order, one of which was renamed: it could be taken for another one
+CREATE VIEW by_both_definition AS SELECT id % 2 AS a, id % 3 AS b, count(*) AS n FROM letters GROUP BY 1, 2;
+CREATE TABLE by_both (b integer, x integer, n bigint NOT NULL, comment text);
+CREATE UNIQUE INDEX ON by_both (x, b) NULLS NOT DISTINCT;
+SELECT notify_stats.adopt_rollup('by_both');
+ALTER TABLE by_both RENAME COLUMN x TO a;
+SELECT notify_stats.adopt_rollup('by_both');
+CALL notify_stats.catch_up();
+SELECT * FROM differences('by_both');
+SELECT max(a) AS a, max(b) AS b FROM by_both;
+SELECT notify_stats.drop_rollup('by_both');
 SELECT notify_stats.drop_rollup('by_id');
 
 -- neither a slot nor the error of a rollup is left

@@ -274,7 +274,7 @@ static void
 check_index(Candidate *candidate)
 {
 	const AttrNumber *columns =
-	own_columns_match(RelationGetDescr(candidate->table), candidate->wanted);
+	own_columns_match(candidate->table, candidate->wanted);
 	char	   *names = shape_group_columns(candidate->definition, "");
 	int64		duplicates;
 

@@ -393,7 +393,7 @@ match_columns(Oid relid, Oid view, List **names)
 	Relation	definition_view = relation_open(view, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(table);
 	TupleDesc	wanted = RelationGetDescr(definition_view);
-	AttrNumber *columns = own_columns_match(desc, wanted);
+	AttrNumber *columns = own_columns_match(table, wanted);
 
 	*names = columns == NULL ||
 		own_columns_are_all(desc, columns, wanted->natts) ?

@@ -22,6 +22,7 @@
 #include "nodes/value.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
@@ -60,20 +61,58 @@ match_by_name(TupleDesc table, TupleDesc definition, AttrNumber *columns)
 }
 
 /*
- * Returns the columns of a table of which nothing is stored: those with the
- * names of the definition's if all exist, otherwise the first ones, which may
- * have been renamed; palloc'd.  NULL: it does not have so many.
+ * Throws if a table does not have all names of the definition, and has one of
+ * them in another place.  Then neither names nor places say which column was
+ * renamed.
  */
-AttrNumber *
-own_columns_match(TupleDesc table, TupleDesc definition)
+static void
+check_places(Relation table, TupleDesc definition)
 {
-	AttrNumber *columns = palloc(sizeof(AttrNumber) * (definition->natts + 1));
+	const char *missing = NULL;
+	const char *moved = NULL;
 
-	if (match_by_name(table, definition, columns))
-		return columns;
 	for (int i = 0; i < definition->natts; i++)
 	{
-		if (i >= table->natts || TupleDescAttr(table, i)->attisdropped)
+		const char *name = NameStr(TupleDescAttr(definition, i)->attname);
+		AttrNumber	column = own_columns_find_name(RelationGetDescr(table), name);
+
+		if (column == InvalidAttrNumber)
+			missing = name;
+		else if (column != i + 1)
+			moved = name;
+	}
+	if (missing != NULL && moved != NULL)
+	{
+		const char *table_name = qualified_name(RelationGetRelid(table));
+
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table %s has no column \"%s\"", table_name, missing),
+				 errdetail("A column that was renamed cannot be found by its position, because column \"%s\" has another position than in the definition.",
+						   moved),
+				 errhint("Run: ALTER TABLE %s RENAME COLUMN old_name TO %s;",
+						 table_name, quote_identifier(missing))));
+	}
+}
+
+/*
+ * Returns the columns of a table of which nothing is stored: those with the
+ * names of the definition's if all exist, otherwise the first ones, which may
+ * have been renamed; palloc'd.  NULL: it does not have so many.  Throws if they
+ * cannot be the first ones, because one of the names is elsewhere.
+ */
+AttrNumber *
+own_columns_match(Relation table, TupleDesc definition)
+{
+	TupleDesc	desc = RelationGetDescr(table);
+	AttrNumber *columns = palloc(sizeof(AttrNumber) * (definition->natts + 1));
+
+	if (match_by_name(desc, definition, columns))
+		return columns;
+	check_places(table, definition);
+	for (int i = 0; i < definition->natts; i++)
+	{
+		if (i >= desc->natts || TupleDescAttr(desc, i)->attisdropped)
 			return NULL;
 		columns[i] = i + 1;
 	}

@@ -12,7 +12,7 @@
 #include "nodes/pg_list.h"
 
 extern AttrNumber own_columns_find_name(TupleDesc desc, const char *name);
-extern AttrNumber *own_columns_match(TupleDesc table, TupleDesc definition);
+extern AttrNumber *own_columns_match(Relation table, TupleDesc definition);
 extern AttrNumber *own_columns_find(Oid rollup, TupleDesc table,
 									TupleDesc definition, const List *names,
 									bool *stored);
